@@ -1,0 +1,84 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Configuration of the documentation, which ``tox -e build_docs`` builds."""
+
+import os
+
+from sphinx.util.nodes import make_refnode
+
+import splus_srgan
+
+project = "splus_srgan"
+author = "splus_srgan developers"
+copyright = f"2026, {author}"
+version = release = splus_srgan.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "numpydoc",
+    "sphinx_automodapi.automodapi",
+    "pytest_doctestplus.sphinx.doctestplus",
+]
+exclude_patterns = ["_build"]
+default_role = "py:obj"
+nitpicky = True
+
+# Links to other projects need their inventories from the network, and a build must not.
+# Names of these projects are taken on trust elsewhere; names of this one never are.
+if os.environ.get("READTHEDOCS") == "True":
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3/", None),
+        "numpy": ("https://numpy.org/doc/stable/", None),
+        "scipy": ("https://docs.scipy.org/doc/scipy/", None),
+        "astropy": ("https://docs.astropy.org/en/stable/", None),
+        "photutils": ("https://photutils.readthedocs.io/en/stable/", None),
+        "torch": ("https://docs.pytorch.org/docs/stable/", None),
+    }
+_OTHERS = "astropy|numpy|scipy|torch|dask|photutils|pathlib|jsonargparse|matplotlib|enum|fits|u|np"
+_BUILTINS = (
+    "None|True|False|bool|int|float|str|list|tuple|dict|object|"
+    "[A-Za-z]+(Error|Warning)|KeyboardInterrupt"
+)
+nitpick_ignore_regex = [
+    ("py:.*", rf"({_OTHERS})\..*"),
+    ("py:.*", rf"({_BUILTINS})"),
+    # Private bases, whose public members are shown with the classes that have them.
+    ("py:class", r"splus_srgan\.(\w+\.)*_\w+"),
+]
+
+autodoc_typehints = "none"
+automodapi_toctreedirnm = "reference/api"
+automodapi_inheritance_diagram = False
+automodsumm_inherited_members = False
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"splus_srgan {release}"
+html_theme_options = {
+    "navbar_end": ["theme-switcher"],
+    "show_prev_next": False,
+    "use_edit_page_button": False,
+    "secondary_sidebar_items": ["page-toc"],
+}
+html_show_sourcelink = False
+
+
+def resolve_short_name(app, env, node, contnode):
+    """Let docstrings name our things as code does, without the module that defines them."""
+    if node.get("refdomain") != "py":
+        return None
+    name = "." + node["reftarget"].removeprefix("splus_srgan.")
+    objects = env.get_domain("py").objects
+    found = [known for known in objects if known.endswith(name)]
+    if len(found) != 1:
+        return None
+    entry = objects[found[0]]
+    return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode)
+
+
+def setup(app):
+    """Register what this configuration adds to Sphinx."""
+    app.connect("missing-reference", resolve_short_name)

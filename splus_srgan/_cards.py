@@ -1,0 +1,126 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Cards of image headers outside the WCS, on their way to finer pixels."""
+
+import re
+from numbers import Real
+
+from astropy.io import fits
+
+__all__ = ["finer", "multiply", "rescale_card", "set_default", "shift"]
+
+# Powers of the factor by which these go.
+_SIZES = {
+    **dict.fromkeys(("IMAGEW", "IMAGEH", "A_DMAX", "B_DMAX", "CNPIX1", "CNPIX2"), 1),
+    **dict.fromkeys(("PIXSCALE", "PIXSCAL1", "PIXSCAL2", "PIXSCL", "PIXELSCL"), -1),
+    **dict.fromkeys(("SECPIX", "SECPIX1", "SECPIX2", "PIXSIZE", "PIXSIZE1", "PIXSIZE2"), -1),
+    **dict.fromkeys(("XPIXSIZE", "YPIXSIZE", "XPIXSZ", "YPIXSZ", "XPIXELSZ", "YPIXELSZ"), -1),
+    **dict.fromkeys(("PIXAR_SR", "PIXAR_A2", "PIXAREA"), -2),
+}
+_LEVELS = {"SATURATE", "SATURATA", "SATURATB", "SATLEVEL"}
+# Centers in S-PLUS stamps: 0-based pixel of the stamp.
+_ZERO_BASED = {"X01TILE", "Y01TILE"}
+_SECTIONS = re.compile(r"(DATA|TRIM|BIAS)SEC[A-Z0-9]?")
+# Compared with the last word of a keyword, as pipelines differ in the words before it.
+_MEASURED = {
+    *("NCMODE", "NCMIDPT", "NCMIDRMS", "NCNOISE", "NCNOIRMS", "SNOIFIT", "ANOIFIT", "BNOIFIT"),
+    *("RDNOISE", "READNOIS", "READNOI", "RON", "SKYSIGMA", "SKYSIG", "SKYRMS", "SKYVAR"),
+    *("SKY", "SKYLEVEL", "SKYBRITE", "BACKGND", "BACKRMS", "DATAMIN", "DATAMAX", "DATAMEAN"),
+    *("GOODMIN", "GOODMAX", "BRICK_X0", "BRICK_Y0"),
+}
+_OF_PSF = {
+    *("FWHM", "FWHMMEAN", "FWHMBETA", "FWHMSEXT", "FWHMSRMS", "FWHMNSTARS", "ELLIPMEAN"),
+    *("SEEING", "PSF_FWHM", "PSFFWHM", "IQIMAGE"),
+}
+_STORAGE = re.compile(
+    r"BSCALE|BZERO|BLANK|CHECKSUM|DATASUM|ZIMAGE|ZSIMPLE|ZEXTEND|ZTENSION|ZBITPIX|ZPCOUNT|ZGCOUNT"
+    r"|ZHECKSUM|ZDATASUM|ZCMPTYPE|ZMASKCMP|ZQUANTIZ|ZDITHER0|ZBLANK|ZBLOCKED|ZSCALE|ZZERO"
+    r"|Z(NAXIS|TILE|NAME|VAL)\d*"
+)
+
+
+def rescale_card(header, keyword, axes, factor, flux_scale, new_psf):
+    """Treat a card outside the WCS."""
+    if keyword in ("", "COMMENT", "HISTORY") or keyword.startswith("INPUT "):
+        return
+    word = keyword.split(" ")[-1].upper()
+    measured = word in _MEASURED or (new_psf and word in _OF_PSF)
+    if _STORAGE.fullmatch(keyword) or header[keyword] == "COMPRESSED_IMAGE":
+        header.remove(keyword, remove_all=True)
+    elif measured or not _rescaled(header, keyword, axes, factor, flux_scale):
+        _mark_as_input(header, keyword)
+
+
+def _rescaled(header, keyword, axes, factor, flux_scale):
+    """Rescale a card if it needs that; `False` if it does and cannot be."""
+    value = header[keyword]
+    if keyword in _SIZES:
+        return multiply(header, keyword, float(factor) ** _SIZES[keyword])
+    if keyword in _LEVELS:
+        return multiply(header, keyword, flux_scale)
+    if keyword in _ZERO_BASED:
+        return shift(header, keyword, factor, origin=-0.5)
+    if _SECTIONS.fullmatch(keyword):
+        section = _scale_section(str(value), axes, factor)
+        header[keyword] = section or value
+        return section is not None
+    return True
+
+
+def _scale_section(text, axes, factor):
+    """FITS section ``[x1:x2,y1:y2]``, both ends included, on the finer grid."""
+    if not re.fullmatch(r"\[\d+:\d+(,\d+:\d+)*\]", text := re.sub(r"\s", "", text)):
+        return None
+    ranges = [list(map(int, part.split(":"))) for part in text[1:-1].split(",")]
+    for axis in (axis for axis in axes if axis <= len(ranges)):
+        low, high = sorted(ranges[axis - 1])
+        ends = [factor * (low - 1) + 1, factor * high]
+        ranges[axis - 1] = ends if ranges[axis - 1] == [low, high] else ends[::-1]
+    return f"[{','.join(f'{first}:{last}' for first, last in ranges)}]"
+
+
+def _mark_as_input(header, keyword):
+    """Rename a card, so that nobody takes it for a statement on the finer pixels."""
+    card = header.cards[keyword]
+    index = header.index(keyword)
+    header.remove(keyword, remove_all=True)
+    # What is marked already comes from an earlier, coarser grid: it stays.
+    if f"INPUT {card.keyword}" not in header:
+        marked = f"HIERARCH INPUT {card.keyword}"
+        # Cut to what fits, for a comment that does not would be a warning each time.
+        room = 80 - len(str(fits.Card(marked, card.value)).rstrip()) - len(" / ")
+        header.insert(index, fits.Card(marked, card.value, card.comment[: max(0, room)]))
+
+
+def finer(position, factor):
+    """1-based pixel position, in pixels ``factor`` times finer."""
+    return factor * (position - 0.5) + 0.5
+
+
+def set_default(header, keyword, value):
+    """Write a card that is not there, with the value its absence stands for."""
+    if keyword not in header:
+        header[keyword] = value
+
+
+def shift(header, keyword, factor, origin=0.5):
+    """Move a pixel position, counted from ``origin`` at the image's edge."""
+    value = header.get(keyword)
+    if not _is_number(value):
+        return value is None
+    header[keyword] = factor * (value - origin) + origin
+    return True
+
+
+def multiply(header, keyword, factor):
+    """Multiply a card, if there; `False` if its value is no number."""
+    value = header.get(keyword)
+    if not _is_number(value):
+        return value is None
+    product = value * factor
+    whole = isinstance(value, int) and product == round(product)
+    header[keyword] = round(product) if whole else product
+    return True
+
+
+def _is_number(value):
+    return isinstance(value, Real) and not isinstance(value, bool)

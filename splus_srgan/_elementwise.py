@@ -1,0 +1,110 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Formulas over arrays in double precision, whatever the type of the data.
+
+Work goes chunk by chunk, so a float32 field needs no float64 copy of itself.
+"""
+
+import numpy as np
+from astropy.utils.masked import Masked
+
+__all__ = ["align", "apply", "as_real", "brief", "check_out", "finite_array", "is_scalar", "plain"]
+
+# Elements worked on at a time: the intermediates stay in the processor's cache.
+_CHUNK = 32768
+
+
+def apply(kernel, parameters, values, clip, out):
+    """Run ``kernel`` in double precision, chunk by chunk, into ``out``."""
+    data, dtype = as_real("values", values)
+    aligned = [align(name, parameter, data.shape) for name, parameter in parameters]
+    result = np.empty(data.shape, dtype) if out is None else check_out(out, data.shape)
+    operands = [data, *aligned, result]
+    with np.nditer(
+        operands,
+        flags=["external_loop", "buffered", "zerosize_ok", "copy_if_overlap"],
+        op_flags=[["readonly"]] * (len(operands) - 1) + [["writeonly", "no_broadcast"]],
+        op_dtypes=[np.float64] * len(operands),
+        casting="same_kind",
+        buffersize=_CHUNK,
+    ) as chunks:
+        for x, *rest, y in chunks:
+            kernel(np.clip(x, 0.0, 1.0) if clip else x, y, *rest)
+    if out is not None:
+        return out
+    return result[()] if is_scalar(values) else result
+
+
+def is_scalar(values):
+    """Whether values are one bare number, to be answered by one."""
+    return np.ndim(values) == 0 and not isinstance(values, np.ndarray)
+
+
+def as_real(name, values):
+    """Values as an array with NaN where masked, and the type of the result."""
+    # Not every object with a unit is a Quantity: CCDData has one, too, and
+    # numpy would silently strip either, along with the mask of the latter.
+    unit = getattr(values, "unit", None)
+    if unit is not None and str(unit) != "":
+        raise TypeError(
+            f"{name} must be plain numbers; got {type(values).__name__} in {unit}: "
+            "convert it to the stretch's unit and pass the array"
+        )
+    mask = getattr(values, "mask", None)
+    if isinstance(values, Masked):
+        values = values.unmasked
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be real numbers; got dtype {array.dtype}")
+    dtype = np.float32 if array.dtype.kind == "f" and array.dtype.itemsize <= 4 else np.float64
+    if mask is not None and np.any(mask):
+        array = np.where(mask, np.array(np.nan, dtype), array)
+    return array, np.dtype(dtype)
+
+
+def align(name, parameter, shape):
+    """Give a parameter the axes of the data: 1-D means along the band axis."""
+    if parameter.size == 1:
+        return parameter.reshape(())
+    aligned = parameter[:, np.newaxis, np.newaxis] if parameter.ndim == 1 else parameter
+    try:
+        fits = np.broadcast_shapes(aligned.shape, shape) == tuple(shape)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name} must be one number, one per band, or a map of the data; got shape "
+            f"{parameter.shape} for data of shape {tuple(shape)}"
+        )
+    return aligned
+
+
+def check_out(out, shape):
+    """Return ``out`` if it can take a floating point result of this shape."""
+    if not isinstance(out, np.ndarray) or out.dtype.kind != "f":
+        kind = getattr(out, "dtype", type(out).__name__)
+        raise TypeError(f"out must be a floating point array; got {kind}")
+    if out.shape != tuple(shape):
+        raise ValueError(f"out must have the shape of values, {tuple(shape)}; got {out.shape}")
+    return out
+
+
+def finite_array(name, value):
+    """Own, read-only double precision copy of a finite parameter."""
+    array = np.array(as_real(name, value)[0], dtype=np.float64)
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be finite everywhere; got {value!r}")
+    array.flags.writeable = False
+    return array
+
+
+def plain(value):
+    """Value as JSON can hold it: arrays become (nested) lists of numbers."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def brief(value):
+    """Representation of a parameter, with maps told by their shape alone."""
+    if isinstance(value, np.ndarray) and (value.ndim > 1 or value.size > 20):
+        return f"<array of shape {value.shape}>"
+    return repr(plain(value))

@@ -1,0 +1,290 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Which HDUs of a FITS file are images of which band, and what belongs to them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from astropy import nddata
+from astropy import units as u
+from astropy.nddata import CCDData
+
+from splus_srgan._bands import meta_band, split_bands
+from splus_srgan._fill import blank_border
+from splus_srgan._fitsfile import load_images
+from splus_srgan._grid import header_wcs, strip_wcs_cards
+from splus_srgan._units import parse_unit
+
+__all__ = ["FoundBand", "find_bands"]
+
+# Cards that describe the bytes of the file, not the image.
+_STORAGE_CARDS = ("CHECKSUM", "DATASUM", "BSCALE", "BZERO", "BLANK", "EXTNAME", "EXTVER", "INHERIT")
+
+
+@dataclass(frozen=True, eq=False)
+class FoundBand:
+    """
+    One band as it was found in a file.
+
+    Attributes
+    ----------
+    band : str or None
+        Name by the header; `None` where it does not say.
+    image : `~astropy.nddata.CCDData`
+        The image.
+    path : `~pathlib.Path`
+        The file.
+    """
+
+    band: str | None
+    image: CCDData
+    path: Path
+
+
+@dataclass
+class _Candidate:
+    """An image HDU with the planes that go with it."""
+
+    hdu: object
+    missing: np.ndarray | None = None
+    parts: dict = field(default_factory=dict)
+    ours: bool = False
+
+
+def find_bands(path, *, hdu=None, unit=None):
+    """
+    Read all bands of one FITS file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    hdu : int or str, optional
+        The HDU to take, instead of the one that is recognised.
+    unit : `~astropy.units.UnitBase` or str, optional
+        Unit of the pixels, where the file has none that can be read.
+
+    Returns
+    -------
+    found : list of `FoundBand`
+        In the order of the file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read or is damaged.
+    ValueError
+        If it has no image, or several of which none is obviously meant, or
+        no known unit.
+    """
+    path = Path(path)
+    primary, images = load_images(path)
+    if not images:
+        raise ValueError(f"{path} has no HDU with image data")
+    if hdu is not None:
+        candidates = [_Candidate(_chosen(images, hdu, path))]
+    else:
+        candidates = _ours(images) or _legacy(images, path) or [_single(images, path)]
+    found = []
+    for candidate in candidates:
+        found += _split(candidate, primary, path, unit)
+    return found
+
+
+def _chosen(images, hdu, path):
+    wanted = hdu.upper() if isinstance(hdu, str) else hdu
+    for image in images:
+        if wanted in (image.index, image.name.upper()):
+            return image
+    raise ValueError(f"hdu must be an image of {path}: {_listing(images)}; got {hdu!r}")
+
+
+def _listing(images):
+    return "; ".join(map(str, images))
+
+
+def _ours(images):
+    """Recognise what `write_bands` wrote: SCI_R, MASK_R, QUALITY_R, UNCERT_R, PSF_R."""
+    named = {image.name.upper(): image for image in images}
+    return [
+        _Candidate(
+            image,
+            parts={
+                part: named[f"{part}_{image.name[4:].upper()}"]
+                for part in ("MASK", "QUALITY", "UNCERT", "PSF")
+                if f"{part}_{image.name[4:].upper()}" in named
+            },
+            ours=True,
+        )
+        for image in images
+        if image.name.upper().startswith("SCI_") and "SRBAND" in image.header
+    ]
+
+
+def _legacy(images, path):
+    """Recognise Legacy Surveys cutouts, whose HDUs say IMAGETYP image, invvar or maskbits."""
+    kinds = [str(image.header.get("IMAGETYP", "")).strip() for image in images]
+    if not {"image"} <= set(kinds) <= {"image", "invvar", "maskbits"}:
+        return []
+    candidates = [
+        _Candidate(image) for image, kind in zip(images, kinds, strict=True) if kind == "image"
+    ]
+    bands = [str(one.hdu.header.get("BAND")) for one in candidates]
+    if len(set(bands)) < len(bands):
+        bricks = ", ".join(str(one.hdu.header.get("BRICK")) for one in candidates)
+        raise ValueError(
+            f"{path} is a Legacy Surveys cutout of native pixels from several bricks ({bricks}); "
+            f"request it without 'subimage', or give one of them by hdu=: {_listing(images)}"
+        )
+    for candidate in candidates:
+        same = [
+            image
+            for image, kind in zip(images, kinds, strict=True)
+            if kind == "invvar" and image.header.get("BAND") == candidate.hdu.header.get("BAND")
+        ]
+        if len(same) == 1 and same[0].data.shape == candidate.hdu.data.shape:
+            candidate.missing = ~(same[0].data > 0)
+    return candidates
+
+
+def _single(images, path):
+    """Take the only image, with the extensions that `CCDData.write` puts beside it."""
+    extras = {"MASK": "MASK", "UNCERT": "UNCERT", "PSFIMAGE": "PSF"}
+    main = [image for image in images if image.name.upper() not in extras]
+    if len(main) != 1:
+        raise ValueError(
+            f"{path} has {len(images)} images and none is obviously meant; "
+            f"choose one by hdu=: {_listing(images)}"
+        )
+    parts = {extras[image.name.upper()]: image for image in images if image.name.upper() in extras}
+    return _Candidate(main[0], parts=parts)
+
+
+def _split(candidate, primary, path, unit):
+    """Make one `FoundBand` of every plane."""
+    hdu = candidate.hdu
+    data = hdu.data
+    while data.ndim > 3 and data.shape[0] == 1:
+        data = data[0]
+    if data.ndim not in (2, 3) or data.size == 0:
+        raise ValueError(
+            f"{path} must have an image (ny, nx) or (n_band, ny, nx); got {data.shape} in HDU {hdu}"
+        )
+    if data.dtype.kind not in "iuf":
+        raise ValueError(f"{path} must hold real numbers; got dtype {data.dtype} in HDU {hdu}")
+    planes = data if data.ndim == 3 else data[np.newaxis]
+    names = _names(hdu.header, primary, len(planes), path)
+    meta = hdu.header.copy()
+    wcs = header_wcs(meta, name=str(path))
+    for key in _STORAGE_CARDS:
+        meta.remove(key, ignore_missing=True)
+    if wcs is not None:
+        strip_wcs_cards(meta)
+    unit = _unit(hdu.header, primary, path, unit, candidate.ours)
+    found = []
+    for i, (name, plane) in enumerate(zip(names, planes, strict=True)):
+        array = np.array(plane, dtype=np.float32, order="C")
+        image = CCDData(array, unit=unit, mask=_mask(array, candidate, i), wcs=wcs)
+        image.meta = meta.copy()
+        if len(planes) > 1:
+            _describe_plane(image.meta, name)
+        _attach(image, candidate.parts)
+        found.append(FoundBand(name, image, path))
+    return found
+
+
+def _describe_plane(meta, band):
+    """Turn the header of a cube into that of one of its planes."""
+    for key in ("NAXIS3", "BANDS", *(f"BAND{i}" for i in range(10))):
+        meta.remove(key, ignore_missing=True)
+    meta["NAXIS"] = 2
+    meta["BAND"] = band
+
+
+def _mask(array, candidate, i):
+    """Give the stored mask; without one, what the survey marks as missing."""
+    if "MASK" in candidate.parts:
+        return candidate.parts["MASK"].data.astype(bool)
+    if candidate.ours:
+        return None
+    mask = blank_border(array) if candidate.hdu.floating else np.zeros(array.shape, dtype=bool)
+    if candidate.missing is not None:
+        mask |= candidate.missing.reshape(-1, *array.shape)[i]
+    return mask if mask.any() else None
+
+
+def _names(header, primary, n_band, path):
+    if n_band == 1:
+        if "SRBAND" in header:
+            return [header["SRBAND"]]
+        return [meta_band(header) or meta_band(primary)]
+    names = split_bands(header.get("BANDS"), n_band)
+    if names is None or len(names) != n_band:
+        raise ValueError(
+            f"{path} has {n_band} planes and must name them in a BANDS card; got "
+            f"{header.get('BANDS')!r}"
+        )
+    return names
+
+
+def _attach(image, parts):
+    if "QUALITY" in parts:
+        image.flags = _native(parts["QUALITY"].data)
+    if "PSF" in parts:
+        image.psf = _native(parts["PSF"].data)
+    if "UNCERT" in parts:
+        kind = parts["UNCERT"].header.get("UTYPE", "")
+        # CCDData.write names the class or its short name ("std").
+        kinds = {
+            "StdDevUncertainty": nddata.StdDevUncertainty,
+            "VarianceUncertainty": nddata.VarianceUncertainty,
+            "InverseVariance": nddata.InverseVariance,
+        }
+        for cls in list(kinds.values()):
+            kinds[cls([1.0]).uncertainty_type] = cls
+        cls = kinds.get(kind, nddata.UnknownUncertainty)
+        image.uncertainty = cls(_native(parts["UNCERT"].data))
+
+
+def _native(array):
+    return array.astype(array.dtype.newbyteorder("="))
+
+
+def _unit(header, primary, path, unit, ours):
+    """Settle the unit from the BUNIT card, the survey's habit and the caller's word."""
+    given = parse_unit(unit)
+    text = header.get("BUNIT", primary.get("BUNIT"))
+    if isinstance(text, str) and text.strip():
+        try:
+            said = parse_unit(text)
+        except ValueError:
+            if given is not None:
+                return given
+            raise ValueError(
+                f"{path} has the unknown unit BUNIT = {text!r}; pass unit=, such as unit='adu'"
+            ) from None
+        if given is not None and given != said:
+            raise ValueError(f"unit must equal BUNIT of {path}, {said}; got {given}")
+        return said
+    if given is not None:
+        return given
+    if ours:
+        return u.dimensionless_unscaled
+    habit = _survey_unit(header, primary)
+    if habit is None:
+        raise ValueError(
+            f"{path} has no BUNIT card and is no known S-PLUS or Legacy Surveys image; "
+            f"pass unit=, such as unit='adu'"
+        )
+    return habit
+
+
+def _survey_unit(header, primary):
+    if any("T80" in str(header.get(key, primary.get(key))) for key in ("TELESCOP", "INSTRUME")):
+        return u.adu
+    if any(word in key for key in header for word in ("OAJ PRO", "OAJ QC", "MAR PRO", "MAR QC")):
+        return u.adu
+    survey = str(header.get("SURVEY", primary.get("SURVEY", ""))).lower()
+    if any(word in survey for word in ("decals", "legacy", "mzls", "bass", "des", "ls-dr")):
+        return u.nmgy
+    return None

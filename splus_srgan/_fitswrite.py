@@ -1,0 +1,268 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Bands to one multi-extension FITS file, which is complete or not there at all."""
+
+import math
+import os
+import shutil
+import uuid
+import warnings
+from numbers import Integral, Real
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
+from astropy.utils.exceptions import AstropyUserWarning
+
+from splus_srgan._bands import check_distinct
+from splus_srgan._grid import fits_wcs, strip_wcs_cards, wcs_cards
+from splus_srgan.exceptions import SplusSrganWarning
+
+__all__ = ["build_hdus", "check_writable", "set_card", "write_atomically"]
+
+_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")
+_STRUCTURE = ("CHECKSUM", "DATASUM", "BSCALE", "BZERO", "BLANK", "EXTNAME", "EXTVER", "BUNIT")
+
+
+def check_writable(path, overwrite=False):
+    """
+    Make sure, before any work is done, that a file can be written.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to be.
+    overwrite : bool, optional
+        Whether it may exist.
+
+    Returns
+    -------
+    path : `~pathlib.Path`
+        The same path.
+
+    Raises
+    ------
+    ValueError
+        If its name does not end like a FITS file's.
+    FileExistsError
+        If it exists and ``overwrite`` is not set.
+    OSError
+        If its folder is missing or not writable, or it is a folder itself.
+
+    Examples
+    --------
+    >>> from splus_srgan.io import check_writable
+    >>> check_writable("sharp.txt")
+    Traceback (most recent call last):
+    ...
+    ValueError: path must end in .fits, ...
+    """
+    path = Path(path)
+    if not path.name.lower().endswith(_SUFFIXES):
+        raise ValueError(f"path must end in {', '.join(_SUFFIXES)}; got {str(path)!r}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist; create it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"the folder {path.parent} is not writable; choose another")
+    return path
+
+
+def write_atomically(path, hdus, *, overwrite=False):
+    """
+    Write a file beside its place, then rename it there.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to be.
+    hdus : `~astropy.io.fits.HDUList`
+        What to write; CHECKSUM and DATASUM are added.
+    overwrite : bool, optional
+        Whether the file may exist. Until the new one is complete the old one stays.
+
+    Returns
+    -------
+    path : `~pathlib.Path`
+        The same path.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, for example on a full disk. Nothing is left behind.
+    """
+    path = check_writable(path, overwrite)
+    target = Path(os.path.realpath(path))  # through a link, not over it
+    suffix = ".fits.gz" if path.name.lower().endswith(".gz") else ".fits"
+    # A name of our own, since files of tempfile are readable by their owner alone.
+    temporary = target.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}{suffix}")
+    try:
+        hdus.writeto(temporary, checksum=True, output_verify="exception")
+        _to_disk(temporary)
+        if target.exists():
+            shutil.copymode(target, temporary)
+        check_writable(path, overwrite)  # somebody may have been faster
+        temporary.replace(target)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{path} could not be written ({error.strerror or error}); nothing was left behind; "
+            f"free some space or choose another folder",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _to_disk(path):
+    """Make sure the bytes are on the disk before the old file goes."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def build_hdus(field):
+    """
+    Lay bands out as a multi-extension file.
+
+    Parameters
+    ----------
+    field : mapping of str to `~astropy.nddata.NDData`
+        Two-dimensional images.
+
+    Returns
+    -------
+    hdus : `~astropy.io.fits.HDUList`
+        An empty primary with the ``SR`` cards that all bands share, then
+        ``SCI_R``, ``MASK_R``, ``QUALITY_R``, ``UNCERT_R``, ``PSF_R`` and so on, as far
+        as an image has them.
+    """
+    check_distinct(list(field))
+    images = []
+    for band, image in field.items():
+        images += _band_hdus(band, image)
+    return fits.HDUList([_primary(field, images), *images])
+
+
+def _primary(field, images):
+    primary = fits.PrimaryHDU()
+    primary.header["SRBANDS"] = (",".join(field), "bands in this file")
+    headers = [hdu.header for hdu in images if hdu.name.startswith("SCI_")]
+    for card in headers[0].cards:
+        shared = all(header.get(card.keyword) == card.value for header in headers)
+        if card.keyword.startswith("SR") and shared and card.keyword not in primary.header:
+            primary.header[card.keyword] = (card.value, card.comment)
+    return primary
+
+
+def _band_hdus(band, image):
+    data = np.asarray(image.data)
+    if data.ndim != 2:
+        raise ValueError(f"band {band!r} must have shape (ny, nx); got {data.shape}")
+    # CCDData has flags for the QUALITY plane, plain NDData carries it in its meta.
+    quality = getattr(image, "flags", None)
+    quality = image.meta.get("QUALITY") if quality is None else quality
+    hdus = [fits.ImageHDU(data, header=_header(band, image), name=f"SCI_{band}")]
+    planes = {
+        "MASK": None if image.mask is None else np.broadcast_to(image.mask, data.shape),
+        "QUALITY": quality if isinstance(quality, np.ndarray) else None,
+        "UNCERT": None if image.uncertainty is None else image.uncertainty.array,
+        "PSF": getattr(image, "psf", None),
+    }
+    for part, plane in planes.items():
+        if plane is not None:
+            array = plane.astype(np.uint8) if part == "MASK" else np.asarray(plane)
+            hdus.append(fits.ImageHDU(array, name=f"{part}_{band}"))
+            hdus[-1].header["SRBAND"] = (band, "band, as spelled by the user")
+            if part == "UNCERT":
+                hdus[-1].header["UTYPE"] = type(image.uncertainty).__name__
+    return hdus
+
+
+def _header(band, image):
+    header = fits.Header()
+    if isinstance(image.meta, fits.Header):
+        header = _sound(image.meta)
+    else:
+        for key, value in image.meta.items():
+            # A dictionary can hold the many lines of HISTORY only as a list.
+            lines = isinstance(value, list) and key in ("HISTORY", "COMMENT")
+            for one in value if lines else [value]:
+                if key != "QUALITY":
+                    set_card(header, key, one)
+    for key in _STRUCTURE:
+        header.remove(key, ignore_missing=True)
+    header["SRBAND"] = (band, "band, as spelled by the user")
+    if image.unit is not None:
+        header["BUNIT"] = (image.unit.to_string(), "unit of the pixels")
+    wcs = fits_wcs(image.wcs)
+    if wcs is not None:
+        _set_wcs(header, wcs)
+    return header
+
+
+def _set_wcs(header, wcs):
+    new = wcs_cards(wcs)
+    # Cards that stay keep their place in the header.
+    stale = header.copy()
+    strip_wcs_cards(stale)
+    for key in [key for key in header if key not in stale and key not in new]:
+        header.remove(key, ignore_missing=True)
+    for card in new.cards:
+        # The dates in the header are the observer's; those of the WCS are derived from them.
+        if card.keyword not in header or not card.keyword.startswith(("DATE", "MJD")):
+            header[card.keyword] = (card.value, card.comment)
+
+
+def _sound(header):
+    """Copy a header; what no FITS reader could read is kept as a HISTORY line."""
+    sound, broken = fits.Header(), []
+    for card in header.copy(strip=True).cards:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", AstropyUserWarning)
+                card.verify("silentfix+exception")
+                if not all(" " <= letter <= "~" for letter in str(card)):
+                    raise ValueError("a FITS card must be printable ASCII")
+                sound.append(card, useblanks=False, bottom=True)
+        except (VerifyError, ValueError):
+            broken.append("".join(c if " " <= c <= "~" else "?" for c in str(card)))
+    for text in broken:
+        sound.add_history(f"unreadable card: {text.strip()}")
+    return sound
+
+
+def set_card(header, key, value, comment=""):
+    """
+    Set one card from any value, or warn that it cannot be kept.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        Changed in place.
+    key : str
+        Keyword; longer than 8 characters becomes HIERARCH.
+    value : object
+        Numbers, strings, booleans and `None` are kept, the numbers that FITS
+        cannot hold (NaN, infinity) as strings.
+    comment : str, optional
+        Comment of the card.
+    """
+    key = str(key)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, Real) and not isinstance(value, Integral) and not math.isfinite(value):
+        value = str(value)
+    try:
+        name = f"HIERARCH {key}" if len(key) > 8 and not key.startswith("HIERARCH ") else key
+        header[name] = (value, comment) if comment else value
+    except (ValueError, TypeError):
+        warnings.warn(
+            f"meta[{key!r}] cannot be written as a FITS card and is left out; got {type(value)}",
+            SplusSrganWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,271 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Pixel grids: FITS WCS of whatever an NDData holds, WCS cards, and whether bands share a grid."""
+
+import re
+import warnings
+
+import numpy as np
+from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs.wcsapi import HighLevelWCSWrapper, SlicedLowLevelWCS
+
+from splus_srgan.exceptions import GridMismatchError
+
+__all__ = [
+    "TOLERANCE",
+    "check_common_grid",
+    "fits_wcs",
+    "grid_shift",
+    "header_wcs",
+    "image_wcs",
+    "strip_wcs_cards",
+    "wcs_cards",
+]
+
+TOLERANCE = 0.05
+"""Largest shift, in pixels, between bands that count as on one grid."""
+
+_WCS_CARD = re.compile(
+    r"(CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA|CRDER|CSYER)[1-3]|(CD|PC)[1-3]_[1-3]|PV[1-3]_\d+|PS[1-3]_\d+"
+    r"|(A|B|AP|BP)_(ORDER|DMAX|\d_\d)|WCSAXES|LONPOLE|LATPOLE"
+)
+
+
+def fits_wcs(wcs):
+    """
+    Give the FITS WCS behind what an NDData object holds as its ``wcs``.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS` or wrapper of one, or None
+        Slicing an `~astropy.nddata.NDData` wraps its WCS; that is undone here.
+
+    Returns
+    -------
+    wcs : `~astropy.wcs.WCS` or None
+        The plain WCS of the same pixels.
+
+    Raises
+    ------
+    TypeError
+        If there is no FITS WCS inside.
+    """
+    if wcs is None or isinstance(wcs, WCS):
+        return wcs
+    if isinstance(wcs, HighLevelWCSWrapper):
+        return fits_wcs(wcs.low_level_wcs)
+    if isinstance(wcs, SlicedLowLevelWCS) and isinstance(wcs._wcs, WCS):
+        slices = wcs._slices_array
+        whole = [slice(None) if isinstance(item, int | np.integer) else item for item in slices]
+        sliced = wcs._wcs.slice(whole)
+        kept = [i for i, item in enumerate(reversed(slices)) if isinstance(item, slice)]
+        return sliced if len(kept) == sliced.naxis else sliced.sub([i + 1 for i in kept])
+    raise TypeError(f"wcs must be an astropy.wcs.WCS (a FITS WCS); got {type(wcs).__name__}")
+
+
+def header_wcs(header, *, name="header"):
+    """
+    Read the two-dimensional WCS of a header.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        Not modified.
+    name : str, optional
+        What messages call it.
+
+    Returns
+    -------
+    wcs : `~astropy.wcs.WCS` or None
+        `None` where the header has no calibration at all. A WCS that is not
+        celestial is returned as it is.
+
+    Raises
+    ------
+    ValueError
+        If the cards contradict each other or cannot be understood.
+    """
+    if not any(str(header.get(f"CTYPE{axis}", "")).strip() for axis in (1, 2)):
+        return None
+    try:
+        with warnings.catch_warnings():
+            # That a date was put into another form does not concern the caller.
+            warnings.simplefilter("ignore", FITSFixedWarning)
+            wcs = WCS(header)
+    except Exception as error:  # wcslib raises a dozen kinds
+        raise ValueError(f"{name} has a WCS that cannot be understood: {error}") from error
+    return wcs if wcs.naxis == 2 else wcs.sub([1, 2])
+
+
+def image_wcs(wcs, *, name="wcs"):
+    """
+    Reduce a WCS to the two celestial axes of an image.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS` or None
+        Two axes, or three whose last one is the band.
+    name : str, optional
+        What messages call it.
+
+    Returns
+    -------
+    wcs : `~astropy.wcs.WCS` or None
+        With two axes.
+
+    Raises
+    ------
+    ValueError
+        If the first two axes are not celestial.
+    """
+    wcs = fits_wcs(wcs)
+    if wcs is None:
+        return None
+    axes = {wcs.wcs.lng, wcs.wcs.lat}
+    if not wcs.has_celestial or axes != {0, 1}:
+        raise ValueError(
+            f"{name} must be celestial along x and y; got CTYPE {list(wcs.wcs.ctype)}; "
+            f"give a celestial WCS, or None where there is no calibration"
+        )
+    return wcs if wcs.naxis == 2 else wcs.sub([1, 2])
+
+
+def grid_shift(reference, other, shape):
+    """
+    Measure how far a grid is off another, in pixels.
+
+    Parameters
+    ----------
+    reference, other : `~astropy.wcs.WCS`
+        Two-dimensional.
+    shape : tuple of int
+        ``(ny, nx)``; corners, edge centres and the centre are compared.
+
+    Returns
+    -------
+    shift : float
+        Largest distance (pixels); infinite where one cannot be expressed in the other.
+    """
+    ny, nx = shape
+    y, x = (
+        axis.ravel().astype(float)
+        for axis in np.meshgrid([0, (ny - 1) / 2, ny - 1], [0, (nx - 1) / 2, nx - 1], indexing="ij")
+    )
+    try:
+        if reference.has_celestial and other.has_celestial:
+            # The high-level interface also sees differing frames (FK5 and ICRS).
+            there = other.world_to_pixel(reference.pixel_to_world(x, y))
+        else:
+            there = other.world_to_pixel_values(*reference.pixel_to_world_values(x, y))
+        shift = float(np.max(np.hypot(there[0] - x, there[1] - y)))
+    except Exception:  # wcslib and astropy raise many kinds; all mean "not the same grid"
+        return np.inf
+    return shift if np.isfinite(shift) else np.inf
+
+
+def check_common_grid(names, shapes, wcses, *, what="bands"):
+    """
+    Make sure that all images have one grid.
+
+    Parameters
+    ----------
+    names : sequence of str
+        What to call each image in the message.
+    shapes : sequence of tuple of int
+        ``(ny, nx)`` of each.
+    wcses : sequence of `~astropy.wcs.WCS` or None
+        Two-dimensional WCS of each; all or none may be `None`.
+    what : str, optional
+        Plural noun for the message.
+
+    Raises
+    ------
+    GridMismatchError
+        If shapes differ, or a WCS is more than `TOLERANCE` pixels off the
+        first one, or only some have a WCS.
+    """
+    problems = []
+    for name, shape, wcs in zip(names[1:], shapes[1:], wcses[1:], strict=True):
+        text = _difference(shapes[0], wcses[0], shape, wcs)
+        if text:
+            problems.append(f"{name} {text}")
+    if problems:
+        raise GridMismatchError(
+            f"{what} must share one pixel grid, within {TOLERANCE} px; against {names[0]}: "
+            f"{'; '.join(problems)}; bring them to one grid with splus_srgan.match first"
+        )
+
+
+def _difference(shape_a, wcs_a, shape_b, wcs_b):
+    if shape_a != shape_b:
+        return f"has shape {shape_b} instead of {shape_a}"
+    if (wcs_a is None) != (wcs_b is None):
+        return "has no WCS" if wcs_b is None else "has a WCS, which the former lacks"
+    if wcs_a is None:
+        return ""
+    shift = grid_shift(wcs_a, wcs_b, shape_a)
+    if shift <= TOLERANCE:
+        return ""
+    return f"is {shift:.2f} px off" if np.isfinite(shift) else "is nowhere near"
+
+
+def strip_wcs_cards(header):
+    """
+    Remove the cards of the primary WCS from a header, in place.
+
+    `~astropy.nddata.CCDData` keeps its WCS apart and writes it as PC cards;
+    CD cards left in ``meta`` would then make a file with both.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header` or dict
+        Changed in place.
+    """
+    for key in [key for key in header if _WCS_CARD.fullmatch(str(key))]:
+        if key in header:
+            del header[key]
+
+
+def wcs_cards(wcs):
+    """
+    Write a WCS as FITS cards, in the form (CD or PC) that it came in.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS`
+        Not modified.
+
+    Returns
+    -------
+    header : `~astropy.io.fits.Header`
+        The cards, numbers with all their digits.
+
+    Raises
+    ------
+    ValueError
+        If the WCS has lookup-table distortions, which cards cannot hold.
+    """
+    tables = (wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2)
+    if any(table is not None for table in tables):
+        raise ValueError(
+            "wcs must have no lookup-table distortion (CPDIS, D2IM), which header cards cannot "
+            "hold; reproject the image first"
+        )
+    header = wcs.to_header(relax=True)
+    header.remove("WCSAXES", ignore_missing=True)
+    if wcs.wcs.has_cd():
+        _pc_to_cd(header, wcs)
+    # wcslib prints 12 digits; the astrometry of the output is exact to more.
+    for i in range(wcs.naxis):
+        header[f"CRPIX{i + 1}"] = float(wcs.wcs.crpix[i])
+        if header.get(f"CUNIT{i + 1}", "").strip() == str(wcs.wcs.cunit[i]):
+            header[f"CRVAL{i + 1}"] = float(wcs.wcs.crval[i])
+    return header
+
+
+def _pc_to_cd(header, wcs):
+    for key in list(header):
+        if re.fullmatch(r"PC\d_\d|CDELT\d", key):
+            del header[key]
+    for i in range(wcs.naxis):
+        for j in range(wcs.naxis):
+            header[f"CD{i + 1}_{j + 1}"] = float(wcs.wcs.cd[i, j])

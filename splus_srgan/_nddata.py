@@ -1,0 +1,280 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+The one door in and the one door out of the package for NDData objects.
+
+`unpack` turns every accepted form of input into a `BandStack` of plain
+arrays; `repack` gives results back in the class and form of the input.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from astropy.nddata import NDData
+from astropy.wcs import WCS
+
+from splus_srgan._bands import band_names, check_distinct, check_label, meta_band
+from splus_srgan._fill import fill_missing
+from splus_srgan._grid import check_common_grid, grid_shift, image_wcs
+from splus_srgan._repack import repack
+from splus_srgan._units import parse_unit
+from splus_srgan.exceptions import UncertaintyDroppedWarning
+
+__all__ = ["BandStack", "fill_missing", "repack", "unpack"]
+
+
+@dataclass(frozen=True, eq=False)
+class BandStack:
+    """
+    Bands on one grid, as plain arrays.
+
+    Attributes
+    ----------
+    data : `~numpy.ndarray` of float32, shape (n_band, ny, nx)
+        Pixel values; missing ones are as in the input.
+    mask : `~numpy.ndarray` of bool, shape (n_band, ny, nx)
+        `True` where the input is masked or not finite.
+    bands : tuple of str
+        Names, as the caller spells them.
+    unit : `~astropy.units.UnitBase` or None
+        Unit of all bands.
+    wcs : `~astropy.wcs.WCS` or None
+        Two-dimensional celestial WCS.
+    metas : tuple of mapping
+        One copy of the metadata per band.
+    psfs : tuple of `~numpy.ndarray` or None
+        PSF image of each band.
+    source : object
+        What was unpacked.
+    form : str
+        ``"mapping"``, ``"image"`` or ``"stack"``.
+    """
+
+    data: np.ndarray
+    mask: np.ndarray
+    bands: tuple
+    unit: Any
+    wcs: WCS | None
+    metas: tuple
+    psfs: tuple
+    source: Any
+    form: str
+
+
+def unpack(data, *, bands=None, mask=None, unit=None, wcs=None):
+    """
+    Turn any accepted input into a `BandStack`.
+
+    Parameters
+    ----------
+    data : mapping of str to NDData, or `~astropy.nddata.NDData`
+        Band -> two-dimensional image, all on one grid; or one image of shape
+        ``(ny, nx)``; or a stack of shape ``(n_band, ny, nx)``. Any subclass,
+        such as `~astropy.nddata.CCDData`, is welcome. It is not modified.
+    bands : str or sequence of str, optional
+        For a mapping, which bands to take, in this order; otherwise their
+        names, one per plane. A stack can also have them in ``meta["BANDS"]``.
+    mask : array_like of bool, or mapping of str to array_like, optional
+        `True` is missing; broadcasts to ``(n_band, ny, nx)``.
+    unit : `~astropy.units.UnitBase` or str, optional
+        Unit of the data, where they have none.
+    wcs : `~astropy.wcs.WCS`, optional
+        Celestial WCS, where the data have none.
+
+    Returns
+    -------
+    stack : `BandStack`
+        Copies of the data.
+
+    Raises
+    ------
+    TypeError
+        If the data are no NDData, or hold no real numbers.
+    ValueError
+        If a keyword contradicts the data; if data are empty, a band has no
+        valid pixel or bands differ in unit; if the WCS is not celestial.
+    GridMismatchError
+        If bands lie on different grids.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from splus_srgan._nddata import unpack
+    >>> field = {band: CCDData(np.ones((4, 6)), unit="adu") for band in "grz"}
+    >>> stack = unpack(field)
+    >>> stack.bands, stack.data.shape, stack.form
+    (('g', 'r', 'z'), (3, 4, 6), 'mapping')
+    """
+    images, names, form = _images(data, bands)
+    arrays = [_array(image, name) for image, name in zip(images, names, strict=True)]
+    planes = list(arrays[0]) if form == "stack" else arrays
+    names = band_names(images[0], bands, len(planes)) if form == "stack" else names
+    check_distinct(names)
+    if form != "stack":
+        for name, image in zip(names, images, strict=True):
+            check_label(name, image.meta)
+    wcs = _common_wcs(images, names, wcs)
+    masks = _masks(images, names, planes, mask, form)
+    stack = _to_float32(planes, names)
+    masks |= ~np.isfinite(stack)
+    for name, missing in zip(names, masks, strict=True):
+        if missing.all():
+            raise ValueError(f"band {name!r} has no valid pixel: all are masked, NaN or infinite")
+    _warn_of_uncertainty(images, names)
+    return BandStack(
+        data=stack,
+        mask=masks,
+        bands=tuple(names),
+        unit=_common_unit(images, names, unit),
+        wcs=wcs,
+        metas=_metas(images, len(planes)),
+        psfs=_psfs(images, len(planes), form),
+        source=data,
+        form=form,
+    )
+
+
+def _images(data, bands):
+    """Give the NDData objects, their names and the form of the input."""
+    if isinstance(data, Mapping):
+        names = list(data) if bands is None else band_names(None, bands, None)
+        if isinstance(bands, str) and bands not in data and set(bands) <= set(data):
+            names = list(bands)  # "grz"
+        if not names:
+            raise ValueError("data must hold at least one band; got an empty mapping")
+        missing = [name for name in names if name not in data]
+        if missing:
+            raise ValueError(f"bands must be among those of data, {list(data)}; got {missing}")
+        return [_checked(data[name], f"data[{name!r}]", (2,)) for name in names], names, "mapping"
+    image = _checked(data, "data", (2, 3))
+    if image.data.ndim == 3:
+        return [image], [meta_band(image.meta) or "stack"], "stack"
+    return [image], band_names(image, bands, 1), "image"
+
+
+def _checked(image, name, ndims):
+    if not isinstance(image, NDData):
+        raise TypeError(
+            f"{name} must be an NDData or CCDData, which carries unit, mask and WCS; got "
+            f"{type(image).__name__}; wrap it: CCDData(array, unit='adu', wcs=wcs)"
+        )
+    ndim, shape = np.ndim(image.data), np.shape(image.data)
+    if ndim not in ndims:
+        wanted = " or ".join(("(ny, nx)", "(n_band, ny, nx)")[: len(ndims)])
+        raise ValueError(f"{name} must have shape {wanted}; got {shape}")
+    if 0 in shape:
+        raise ValueError(f"{name} must hold at least one pixel; got the shape {shape}")
+    return image
+
+
+def _array(image, name):
+    array = np.asarray(image.data)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(
+            f"band {name!r} must hold integers or real numbers; got dtype {array.dtype}"
+        )
+    return array
+
+
+def _to_float32(planes, names):
+    # Shapes were compared together with the WCS.
+    stack = np.empty((len(planes), *planes[0].shape), dtype=np.float32)
+    for name, plane, out in zip(names, planes, stack, strict=True):
+        with np.errstate(over="ignore"):
+            out[...] = plane
+        if plane.dtype.itemsize > 4 and np.any(np.isinf(out) & np.isfinite(plane)):
+            raise ValueError(
+                f"band {name!r} must stay within float32, up to 3.4e38; got larger values; rescale"
+            )
+    return stack
+
+
+def _masks(images, names, planes, mask, form):
+    shape = (len(planes), *planes[0].shape)
+    own = [image.mask for image in images]
+    if isinstance(mask, Mapping):
+        absent = [name for name in names if name not in mask]
+        if absent:
+            raise ValueError(f"mask must have every band of data; got none for {absent}")
+        mask = [np.broadcast_to(mask[name], shape[1:]) for name in names]
+    if mask is not None:
+        given = _broadcast(mask, shape, "mask")
+        for i, image_mask in enumerate(own):
+            part = given if form == "stack" else given[i]
+            if image_mask is not None and np.any(np.broadcast_to(image_mask, part.shape) != part):
+                raise ValueError(
+                    "mask must equal the mask that the data already have; "
+                    "set one of the two, or combine them beforehand"
+                )
+        return np.array(given)
+    masks = np.zeros(shape, dtype=bool)
+    for out, image_mask in zip([masks] if form == "stack" else masks, own, strict=True):
+        if image_mask is not None:
+            out[...] = _broadcast(image_mask, out.shape, "the mask of the data")
+    return masks
+
+
+def _broadcast(mask, shape, name):
+    try:
+        return np.broadcast_to(np.asarray(mask, dtype=bool), shape)
+    except ValueError:
+        raise ValueError(f"{name} must fit the shape {shape}; got {np.shape(mask)}") from None
+
+
+def _common_unit(images, names, unit):
+    units = [image.unit for image in images]
+    if any(one != units[0] for one in units):
+        listed = ", ".join(f"{name}: {one}" for name, one in zip(names, units, strict=True))
+        raise ValueError(f"bands must have one unit; got {listed}; convert them to one")
+    given = parse_unit(unit)
+    if given is not None and units[0] is not None and given != units[0]:
+        raise ValueError(f"unit must equal that of the data, {units[0]}; got {given}")
+    return given if units[0] is None else units[0]
+
+
+def _common_wcs(images, names, wcs):
+    given = image_wcs(wcs)
+    own = [
+        image_wcs(image.wcs, name=f"wcs of {name!r}")
+        for image, name in zip(images, names[: len(images)], strict=True)
+    ]
+    shapes = [np.shape(image.data)[-2:] for image in images]
+    if given is not None:
+        for name, shape, one in zip(names, shapes, own, strict=False):
+            if one is not None and not grid_shift(one, given, shape) <= 1e-3:
+                raise ValueError(f"wcs must equal that of the data, but differs for band {name!r}")
+        own = [given if one is None else one for one in own]
+    check_common_grid([f"band {name!r}" for name in names[: len(images)]], shapes, own)
+    return None if own[0] is None else own[0].deepcopy()
+
+
+def _metas(images, n_band):
+    """Copy the metadata, once per band also where the bands share them."""
+    metas = [image.meta for image in images]
+    if len(metas) != n_band:
+        metas *= n_band
+    return tuple({} if meta is None else meta.copy() for meta in metas)
+
+
+def _psfs(images, n_band, form):
+    psfs = [getattr(image, "psf", None) for image in images]
+    if form != "stack" or psfs[0] is None:
+        return tuple(None if psf is None else np.array(psf) for psf in psfs * (n_band // len(psfs)))
+    cube = np.asarray(psfs[0])
+    return tuple(np.array(cube if cube.ndim == 2 else cube[i]) for i in range(n_band))
+
+
+def _warn_of_uncertainty(images, names):
+    having = [
+        name for name, image in zip(names, images, strict=False) if image.uncertainty is not None
+    ]
+    if having:
+        warnings.warn(
+            f"the uncertainty of {', '.join(map(repr, having))} does not hold for the enhanced "
+            f"image and is left out; SRGANEnhancer(uncertainty=True) estimates a new one",
+            UncertaintyDroppedWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,158 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Units of pixel values: how they are spelled in files, and how they scale with pixel size."""
+
+import warnings
+
+from astropy import units as u
+
+from splus_srgan._validate import check_integer
+
+__all__ = ["flux_per_pixel_factor", "parse_unit"]
+
+# Spellings met in BUNIT cards that astropy does not take.
+_SPELLINGS = {
+    "count": "ct",
+    "counts": "ct",
+    "cts": "ct",
+    "e-": "electron",
+    "e": "electron",
+    "electrons": "electron",
+    "photons": "ph",
+    "photon": "ph",
+    "dn": "DN",
+    "adu": "adu",
+    "adus": "adu",
+    "maggies": "mgy",
+    "maggy": "mgy",
+    "nanomaggies": "nmgy",
+    "nanomaggy": "nmgy",
+    "nmgys": "nmgy",
+    "s": "s",  # capitals would make it siemens
+    "sec": "s",
+    "second": "s",
+    "pixel": "pix",
+}
+
+
+def parse_unit(text):
+    """
+    Read a unit as it is spelled in FITS headers.
+
+    Parameters
+    ----------
+    text : str or `~astropy.units.UnitBase` or None
+        Such as ``"ADU"``, ``"counts/s"``, ``"nanomaggy"``. An empty string is
+        dimensionless; `None` stays `None`.
+
+    Returns
+    -------
+    unit : `~astropy.units.UnitBase` or `~astropy.units.function.FunctionUnitBase` or None
+        The unit.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be understood.
+
+    Examples
+    --------
+    >>> from splus_srgan._units import parse_unit
+    >>> parse_unit("ADU"), parse_unit("nanomaggies"), parse_unit("e-/sec")
+    (Unit("adu"), Unit("nmgy"), Unit("electron / s"))
+    """
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        return u.Unit(text)
+    parts = [_spell(part.strip()) for part in text.strip().split("/")]
+    for candidate in ("/".join(parts), text.strip()):
+        try:
+            with warnings.catch_warnings():
+                # Deprecated spellings and double slashes are the file's business.
+                warnings.simplefilter("ignore", u.UnitsWarning)
+                return u.Unit(candidate)
+        except (ValueError, TypeError):
+            continue
+    raise ValueError(
+        f"unit must be one that astropy.units knows, such as 'adu' or 'nmgy'; got {text!r}"
+    )
+
+
+def _spell(part):
+    return _SPELLINGS.get(part.lower(), part)
+
+
+def flux_per_pixel_factor(unit, factor=2):
+    r"""
+    Give what a pixel value is multiplied by when pixels are split.
+
+    Splitting a pixel into ``factor`` x ``factor`` finer ones shares its flux,
+    so a value per pixel is multiplied by :math:`1 / \mathrm{factor}^2` and
+    sums over the sky are conserved; a surface brightness stays what it is.
+
+    Parameters
+    ----------
+    unit : `~astropy.units.UnitBase` or str or None
+        Unit of the data. `None` and dimensionless mean flux per pixel.
+    factor : int, optional
+        Output pixels per input pixel along each axis, at least 1.
+
+    Returns
+    -------
+    scale : float
+        ``1 / factor**2`` for counts, fluxes and energies, also per second,
+        area, frequency or wavelength; 1.0 per solid angle (``/arcsec2``,
+        ``/sr``) or per beam.
+
+    Raises
+    ------
+    ValueError
+        If the unit is logarithmic, not recognised, or no flux.
+
+    Examples
+    --------
+    >>> from splus_srgan._units import flux_per_pixel_factor
+    >>> flux_per_pixel_factor("adu"), flux_per_pixel_factor("MJy / sr")
+    (0.25, 1.0)
+    """
+    factor = check_integer("factor", factor, minimum=1)
+    unit = parse_unit(unit)
+    if unit is None:
+        return 1.0 / factor**2
+    powers = _powers(unit)
+    per_area = powers.pop("rad", 0), powers.pop("beam", 0)
+    if not _is_flux(powers) or per_area not in ((0, 0), (-2, 0), (0, -1)):
+        raise ValueError(
+            f"unit must be a flux per pixel (adu, electron, nmgy, Jy, ...) or per solid angle "
+            f"(/arcsec2, /sr); got {unit.to_string()!r}; convert the data or correct its unit"
+        )
+    return 1.0 / factor**2 if per_area == (0, 0) else 1.0
+
+
+def _powers(unit):
+    if isinstance(unit, u.function.FunctionUnitBase) or unit.is_equivalent(u.dex):
+        raise ValueError(
+            f"unit must be linear in flux; got the logarithmic {unit.to_string()!r}; "
+            f"convert magnitudes to fluxes first"
+        )
+    if isinstance(unit, u.UnrecognizedUnit):
+        raise ValueError(
+            f"unit must be one that astropy.units knows; got the unrecognised "
+            f"{unit.to_string()!r}; give the data a known unit, such as 'adu'"
+        )
+    bases = unit.decompose()
+    return {str(base): power for base, power in zip(bases.bases, bases.powers, strict=True)}
+
+
+def _is_flux(powers):
+    """Tell whether the powers of the base units, less solid angle, can be a flux."""
+    powers = {base: power for base, power in powers.items() if base != "pix"}
+    metre, second = powers.pop("m", 0), powers.pop("s", 0)
+    # Everything made of energy (Jy, W/m2, erg/s/cm2/AA, AB) has kilogram to the first power.
+    if powers == {"kg": 1}:
+        return True
+    counted = not powers or (len(powers) == 1 and powers.popitem() in _COUNTED)
+    return counted and metre in (0, -2, -3) and second in (0, -1)
+
+
+_COUNTED = {(base, 1) for base in ("adu", "ct", "electron", "ph", "DN", "mgy")}

@@ -1,0 +1,46 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Checks of parameters, whose messages name parameter, rule and value.
+
+Each returns the value it was given, so that a check can stand in an assignment.
+"""
+
+import math
+from numbers import Integral, Real
+
+__all__ = ["check_finite", "check_integer", "check_one_of", "check_positive"]
+
+
+def check_one_of(name, value, options):
+    """Return ``value`` if it is among ``options``, else raise `ValueError`."""
+    if value not in options:
+        allowed = ", ".join(repr(option) for option in options)
+        raise ValueError(f"{name} must be one of {allowed}; got {value!r}")
+    return value
+
+
+def check_finite(name, value):
+    """Return ``value`` as `float` if it is a finite real number."""
+    # True and False are integers to Python, but never meant as a number here.
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a real number; got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite; got {value!r}")
+    return float(value)
+
+
+def check_positive(name, value):
+    """Return ``value`` as `float` if it is finite and above zero."""
+    number = check_finite(name, value)
+    if number <= 0:
+        raise ValueError(f"{name} must be above 0; got {value!r}")
+    return number
+
+
+def check_integer(name, value, *, minimum=None):
+    """Return ``value`` as `int` if it is an integer of at least ``minimum``."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer; got {value!r}")
+    if minimum is not None and value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}; got {value!r}")
+    return int(value)

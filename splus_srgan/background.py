@@ -1,0 +1,206 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+r"""
+Measure the sky level and the sky noise of an image, whatever is in it.
+
+A sigma-clipped median and standard deviation describe the sky only where most
+pixels are sky.  Here a galaxy may fill the frame:
+
+* **sigma** comes from second differences, in which galaxies and stars all but
+  vanish.  Their variance grows with the flux, since sources bring photon noise, so
+  it is followed down to the flux of the sky (the photon transfer method).
+* **sky** comes from small meshes that agree with each other as pure noise would.
+  Where too few do, there is no sky in the frame, and it is left alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from splus_srgan._noise import NoisePixels
+from splus_srgan._sky import SkyMeshes
+
+__all__ = ["Background", "measure_background"]
+
+_MAX_PIXELS = 2**20  # larger images are sampled
+_WINDOW = 128
+
+
+@dataclass(frozen=True)
+class Background:
+    """
+    Sky and noise of an image, per band, in the unit of the image.
+
+    Attributes
+    ----------
+    sky : `~numpy.ndarray`, shape (n_band,)
+        Level of the sky; 0 where the frame has no sky.
+    sigma : `~numpy.ndarray`, shape (n_band,)
+        Standard deviation of the sky noise of a pixel, positive.  Photon noise of
+        the sources is not part of it.
+    has_sky : `~numpy.ndarray` of bool, shape (n_band,)
+        Whether there is sky in the frame.
+    sky_error : `~numpy.ndarray`, shape (n_band,)
+        Standard error of ``sky``; NaN where the frame has no sky.
+    """
+
+    sky: np.ndarray
+    sigma: np.ndarray
+    has_sky: np.ndarray
+    sky_error: np.ndarray
+
+
+def measure_background(data, *, mask=None, gain=None):
+    r"""
+    Measure sky level and sky noise per pixel, also where a galaxy fills the frame.
+
+    Parameters
+    ----------
+    data : array_like, shape (ny, nx) or (n_band, ny, nx)
+        Image or stack of images in any linear unit; not modified.  Non-finite
+        pixels count as masked.
+    mask : array_like of bool, optional
+        `True` for pixels to ignore; it broadcasts against ``data``.
+
+    gain : float or array_like, shape (n_band,), optional
+        Electrons per unit of the data, NaN where unknown.  It is not needed, and
+        halves the error of sigma where a galaxy fills the frame.  A wrong one does little
+        harm: it is dropped where the image contradicts it.
+
+    Returns
+    -------
+    background : `Background`
+        With ``n_band`` 1 for a 2-D image.
+
+    Raises
+    ------
+    TypeError
+        If ``data`` is not real numbers.
+    ValueError
+        If a shape is wrong, ``gain`` is not positive, a band has too few valid
+        pixels, or a band is constant, so that its noise would be 0.
+
+    Notes
+    -----
+    The image is filtered with products of second differences,
+
+    .. math:: h_{pq} = \tfrac{1}{6} \, (1, 0_{p-1}, -2, 0_{p-1}, 1)_y
+              \otimes (1, 0_{q-1}, -2, 0_{q-1}, 1)_x, \qquad p, q \in \{1, 2\}
+
+    with unit variance for white noise of unit variance.  Pixels around compact
+    sources are left out, the others sorted by smoothed flux :math:`F` into bins,
+    and the clipped variances :math:`v_{pq}` of the bins described by
+
+    .. math:: v_{pq}(F) = a_{pq} \left(1 + \frac{F}{N \sigma}\right) + c_{pq} F^2
+
+    where :math:`N` is the sky noise in electrons, common to all filters, and the
+    last term stands for what structure is left.  The result is averaged over
+    :math:`N`, whose prior is log-normal (19 within a factor 1.6).  Then
+    :math:`\sigma^2 = 0.22 a_{11} + 0.17 (a_{12} + a_{21}) + 0.45 a_{22}`, weights
+    that are right for white noise and for resampled coadds alike.  :math:`F` counts
+    from the sky, or from 0 where the frame has none.
+
+    For the sky, sources are masked on three scales, noise peaks of both signs alike
+    so that the mask leaves no bias.  The mean levels of the meshes that remain
+    are described as a common level plus an exponential tail, which sources cause.
+    There is sky if at least a few meshes share the level.  Surveys subtract the sky
+    to about 0.04 sigma, so a level near 0 is drawn towards 0 as far as
+    its own error, and the part of the frame that sources cover, justify.
+
+    Statistical errors of sigma are about 1 % for 128 x 128 pixels and 2 % for
+    64 x 64; about 2 % and 5 % where a galaxy fills the frame.  An image of more than
+    2**20 pixels is sampled with 64 windows of 128 x 128 pixels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.background import measure_background
+    >>> image = np.random.default_rng(1).normal(100.0, 2.0, (128, 128))
+    >>> background = measure_background(image)
+    >>> background.has_sky
+    array([ True])
+    >>> bool(abs(background.sky[0] - 100) < 0.2), bool(abs(background.sigma[0] - 2) < 0.1)
+    (True, True)
+    """
+    data, mask = _as_stack(data, mask)
+    gain = _as_gain(gain, len(data))
+    bands = zip(data, mask, gain, strict=True)
+    rows = [_measure_band(*_sample(image, hole), k, g) for k, (image, hole, g) in enumerate(bands)]
+    sky, sigma, has_sky, sky_error = (np.array(column) for column in zip(*rows, strict=True))
+    return Background(sky, sigma, has_sky, sky_error)
+
+
+def _as_stack(data, mask):
+    """Data and mask with three axes; nothing is copied."""
+    data = np.asarray(data)
+    if data.dtype.kind not in "fiu":
+        raise TypeError(f"data must be real numbers; got an array of dtype {data.dtype}")
+    if data.ndim not in (2, 3) or 0 in data.shape:
+        raise ValueError(
+            "data must have shape (ny, nx) or (n_band, ny, nx) and hold at least one pixel; "
+            f"got shape {data.shape}"
+        )
+    try:
+        mask = np.broadcast_to(False if mask is None else np.asarray(mask, bool), data.shape)
+    except ValueError:
+        raise ValueError(
+            f"mask must broadcast to the shape of data, {data.shape}; got {np.shape(mask)}"
+        ) from None
+    shape = (-1, *data.shape[-2:])
+    return data.reshape(shape), mask.reshape(shape) if data.ndim == 3 else mask[None]
+
+
+def _as_gain(gain, n_band):
+    """Gain per band, NaN where unknown."""
+    gain = np.asarray(np.nan if gain is None else gain, dtype=float)
+    if gain.shape not in ((), (n_band,)) or np.any(gain <= 0) or np.isinf(gain).any():
+        raise ValueError(
+            "gain must be positive (electrons per unit of the data), one number or one for each "
+            f"of the {n_band} bands, NaN where unknown; got {gain.tolist()!r}"
+        )
+    return np.broadcast_to(gain, (n_band,))
+
+
+def _sample(image, mask):
+    """The image as windows (n, ny, nx) in float64, and where they have no valid data."""
+    if image.size <= _MAX_PIXELS:
+        cuts = [np.s_[:, :]]
+    else:
+        cuts = _window_cuts(image, mask)
+    windows = np.stack([image[cut] for cut in cuts]).astype(float)
+    missing = ~np.isfinite(windows) | np.stack([mask[cut] for cut in cuts])
+    return windows, missing
+
+
+def _window_cuts(image, mask):
+    """Where to sample a large image: evenly, among windows that are mostly valid."""
+    side = min(_WINDOW, *image.shape)
+    ny, nx = (size // side for size in image.shape)
+    ny = min(ny, max(12, 144 // nx))
+    nx = min(nx, 144 // ny)
+    starts = [
+        np.linspace(0, size - side, count).astype(int)
+        for size, count in zip(image.shape, (ny, nx), strict=True)
+    ]
+    cuts = [np.s_[y : y + side, x : x + side] for y in starts[0] for x in starts[1]]
+    valid = [np.mean(np.isfinite(image[cut]) & ~mask[cut] & (image[cut] != 0)) for cut in cuts]
+    good = [cut for cut, share in zip(cuts, valid, strict=True) if share > 0.5] or cuts
+    number = min(len(good), _MAX_PIXELS // side**2)
+    return [good[k] for k in np.linspace(0, len(good) - 1, number).astype(int)]
+
+
+def _measure_band(windows, missing, band, gain):
+    """Sky, sigma, whether there is sky, and the error of the sky, of one band."""
+    # Differences of large numbers: the bulk is taken off in float64 first.
+    base = np.median(windows[~missing]) if not missing.all() else 0.0
+    windows = np.where(missing, 0.0, windows - base)
+    noise = NoisePixels(windows, missing, band)
+    meshes = SkyMeshes(windows, missing, -base)
+    sigma = noise.rough_sigma
+    for _ in range(2):
+        level, error = meshes.level(sigma)
+        # Without sky, flux counts from 0; or, if that contradicts the noise, from the faintest.
+        zeros = (-base, noise.faintest) if level is None else (level,)
+        sigma = noise.sigma(zeros, gain)
+    if level is None:
+        return 0.0, sigma, False, np.nan
+    return level + base, sigma, True, error

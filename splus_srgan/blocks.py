@@ -1,0 +1,129 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Generate large images block by block, with the result of the whole image.
+
+Each block is generated with a halo as wide as the generator's receptive field,
+which is then cut off: what is left does not depend on where the blocks lie.
+"""
+
+from itertools import pairwise, product
+
+import dask
+import dask.array as da
+import numpy as np
+
+from splus_srgan._validate import check_integer
+
+__all__ = ["generate_blocks", "lazy_blocks"]
+
+_FACTOR = 2
+_MINIMUM = 16
+
+
+def lazy_blocks(engine, image, *, radius, block_size):
+    """
+    Describe the generated image as a dask array; nothing is computed yet.
+
+    Parameters
+    ----------
+    engine : callable
+        Takes a float32 `~numpy.ndarray` ``(n_band, ny, nx)`` and returns
+        ``(n_band, 2 ny, 2 nx)``.
+    image : array-like, shape (n_band, ny, nx)
+        Stretched image; anything that dask can slice, such as a memory map.
+    radius : int
+        Radius of the engine's receptive field in input pixels.
+    block_size : int
+        Side of a block in input pixels, without its halo.
+
+    Returns
+    -------
+    generated : `dask.array.Array`, shape (n_band, 2 ny, 2 nx)
+        float32; its chunks are the blocks.
+    """
+    n_band, ny, nx = image.shape
+    rows, columns = (_edges(n, block_size) for n in (ny, nx))
+    blocks = [
+        [_block(engine, image, row, column, radius) for column in columns] for row in rows
+    ]
+    return da.block(
+        [
+            [
+                da.from_delayed(block, _fine_shape(n_band, row, column), dtype=np.float32)
+                for block, column in zip(line, columns, strict=True)
+            ]
+            for line, row in zip(blocks, rows, strict=True)
+        ]
+    )
+
+
+def generate_blocks(engine, image, *, radius, block_size, progress_bar=None, out=None):
+    """
+    Generate an image block by block.
+
+    Parameters
+    ----------
+    engine, image, radius, block_size
+        As for `lazy_blocks`.
+    progress_bar : callable, optional
+        Wraps the iterable over the blocks, as ``tqdm.tqdm`` does.
+    out : array-like, optional
+        Where the result goes, such as a memory map ``(n_band, 2 ny, 2 nx)``.
+
+    Returns
+    -------
+    generated : `~numpy.ndarray`, shape (n_band, 2 ny, 2 nx)
+        float32; ``out`` where it was given.
+
+    Raises
+    ------
+    ValueError
+        If ``block_size`` is below 16, or ``radius`` is negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.blocks import generate_blocks
+    >>> def engine(image):
+    ...     return image.repeat(2, 1).repeat(2, 2)
+    >>> image = np.arange(900, dtype=np.float32).reshape(1, 30, 30)
+    >>> result = generate_blocks(engine, image, radius=0, block_size=16)
+    >>> bool((result == engine(image)).all())
+    True
+    """
+    check_integer("block_size", block_size, minimum=_MINIMUM)
+    check_integer("radius", radius, minimum=0)
+    lazy = lazy_blocks(engine, image, radius=radius, block_size=block_size)
+    if out is None:
+        out = np.empty(lazy.shape, np.float32)
+    places = list(product(*(range(n) for n in lazy.numblocks[1:])))
+    starts = [np.concatenate(([0], np.cumsum(sizes))) for sizes in lazy.chunks[1:]]
+    for i, j in places if progress_bar is None else progress_bar(places):
+        here = slice(*starts[0][i : i + 2]), slice(*starts[1][j : j + 2])
+        # One block at a time: the engine uses every core by itself.
+        out[(slice(None), *here)] = lazy.blocks[0, i, j].compute(scheduler="synchronous")
+    return out
+
+
+def _edges(length, block_size):
+    """Start and stop of each block along an axis; equal blocks, so that none is a sliver."""
+    n_block = -(-length // block_size)
+    edges = [length * k // n_block for k in range(n_block + 1)]
+    return list(pairwise(edges))
+
+
+def _fine_shape(n_band, row, column):
+    return (n_band, _FACTOR * (row[1] - row[0]), _FACTOR * (column[1] - column[0]))
+
+
+@dask.delayed(pure=False, traverse=False)
+def _block(engine, image, row, column, radius):
+    """One block: cut it out with its halo, generate, cut the halo off."""
+    ny, nx = image.shape[1:]
+    (y0, y1), (x0, x1) = row, column
+    top, left = max(0, y0 - radius), max(0, x0 - radius)
+    padded = image[:, top : min(ny, y1 + radius), left : min(nx, x1 + radius)]
+    fine = engine(np.ascontiguousarray(padded, dtype=np.float32))
+    first_y, first_x = _FACTOR * (y0 - top), _FACTOR * (x0 - left)
+    _, height, width = _fine_shape(1, row, column)
+    return fine[:, first_y : first_y + height, first_x : first_x + width]

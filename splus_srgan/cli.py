@@ -1,0 +1,329 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+The command ``splus-srgan``: each subcommand is a thin skin over one public function.
+
+Nothing that takes long to import is imported before the arguments are known to be
+right, so that ``--help`` and mistakes are answered at once.
+"""
+
+import json
+import sys
+import time
+import warnings
+from argparse import ArgumentError
+from os.path import commonprefix
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import ArgumentParser
+
+from splus_srgan import __version__
+
+__all__ = ["build_parser", "main", "output_stem", "progress"]
+
+PROGRAM = "splus-srgan"
+
+# Raised for what the user gave: told in one line.  Anything else is a bug: told in full.
+_USER_ERRORS = (ValueError, TypeError, OSError, ImportError, MemoryError)
+
+
+def main(arguments=None):
+    """
+    Run the command line.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Arguments after the program's name; those of the process by default.
+
+    Returns
+    -------
+    status : int
+        0 for success, 2 for bad input, 130 when interrupted.
+    """
+    parser = build_parser()
+    try:
+        options = parser.parse_args(arguments)
+    except ArgumentError as error:
+        return _fail(error, hint=f"see {PROGRAM} --help")
+    command = options.command
+    options = options[command]
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            _COMMANDS[command](options)
+        except KeyboardInterrupt:
+            print(f"{PROGRAM}: interrupted", file=sys.stderr)
+            return 130
+        except _USER_ERRORS as error:
+            if options.debug:
+                raise
+            return _fail(error)
+    return 0
+
+
+def _fail(error, *, hint=None):
+    """Report an error in one line and give the exit status of bad input."""
+    message = " ".join(str(error).split()) or type(error).__name__
+    print(f"{PROGRAM}: error: {message}" + (f" ({hint})" if hint else ""), file=sys.stderr)
+    return 2
+
+
+def _show_warning(message, category, *args, **kwargs):
+    print(f"{PROGRAM}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def progress(iterable, *, width=30):
+    """
+    Pass an iterable on, with a bar on the terminal that shows how far it got.
+
+    Silent where standard error is not a terminal.
+
+    Parameters
+    ----------
+    iterable : iterable
+        What to pass on; the bar needs its length, and is left out where it has none.
+    width : int, optional
+        Length of the bar in characters.
+
+    Yields
+    ------
+    item : object
+        The items of ``iterable``.
+
+    Examples
+    --------
+    >>> from splus_srgan.cli import progress
+    >>> list(progress(range(3)))
+    [0, 1, 2]
+    """
+    if not sys.stderr.isatty() or not hasattr(iterable, "__len__"):
+        yield from iterable
+        return
+    total = len(iterable)
+    for done, item in enumerate(iterable):
+        _draw_bar(done, total, width)
+        yield item
+    _draw_bar(total, total, width)
+    print(file=sys.stderr)
+
+
+def _draw_bar(done, total, width):
+    filled = width * done // total if total else width
+    bar = "#" * filled + "." * (width - filled)
+    print(f"\r[{bar}] {done}/{total}", end="", file=sys.stderr, flush=True)
+
+
+def output_stem(paths):
+    """
+    Name what a set of files has in common: the stem of the output's name.
+
+    Parameters
+    ----------
+    paths : sequence of str or path-like
+        Files of one field.
+
+    Returns
+    -------
+    stem : str
+        What their names start with alike, without separators at its end; their
+        stems joined by ``_`` where they start differently.
+
+    Examples
+    --------
+    >>> from splus_srgan.cli import output_stem
+    >>> output_stem(["tiles/SPLUS-s23s18_G.fits", "tiles/SPLUS-s23s18_R.fits"])
+    'SPLUS-s23s18'
+    >>> output_stem(["G.fits.fz", "R.fits.fz", "Z.fits.fz"])
+    'G_R_Z'
+    """
+    stems = [_stem(Path(path).name) for path in paths]
+    # Alike by characters, not by path components, is what is wanted.
+    return commonprefix(stems).rstrip("_-. ") or "_".join(stems)  # noqa: RUF071
+
+
+def _stem(name):
+    for ending in (".gz", ".fz", ".bz2", ".fits", ".fit", ".fts"):
+        if name.lower().endswith(ending):
+            name = name[: -len(ending)]
+    return name
+
+
+def _enhance(options):
+    from splus_srgan.io import read_bands
+
+    target = Path(options.output) / f"{output_stem(options.files)}_sr.fits"
+    _check_free([target], options.overwrite)
+    field = read_bands(options.files, bands=options.bands, unit=options.unit)
+
+    from splus_srgan.enhance import SRGANEnhancer
+    from splus_srgan.io import write_bands
+
+    enhancer = SRGANEnhancer(
+        options.weights,
+        device=options.device,
+        precision=options.precision,
+        block_size=options.block_size,
+        progress_bar=progress,
+    )
+    start = time.perf_counter()
+    sharp = enhancer(field)
+    seconds = time.perf_counter() - start
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_bands(target, sharp, overwrite=options.overwrite)
+    ny, nx = next(iter(sharp.values())).shape
+    print(f"{target}: {', '.join(sharp)}; {ny} x {nx} pixels in {seconds:.1f} s")
+
+
+def _simulate(options):
+    folder = Path(options.output)
+    paths = [folder / name for name in ("input.fits", "target.fits", "sources.ecsv")]
+    _check_free(paths, options.overwrite)
+
+    from splus_srgan.io import write_bands
+    from splus_srgan.simulate import simulate_field
+
+    shape, bands = tuple(options.shape), tuple(options.bands)
+    field = simulate_field(options.seed, shape=shape, bands=bands, kind=options.kind)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bands(paths[0], field.observed, overwrite=options.overwrite)
+    write_bands(paths[1], field.target, overwrite=options.overwrite)
+    field.sources.write(paths[2], overwrite=options.overwrite)
+    print("\n".join(str(path) for path in paths))
+
+
+def _demo(options):
+    from splus_srgan.demo import run_demo
+
+    result = run_demo(
+        options.output,
+        seed=options.seed,
+        shape=tuple(options.shape),
+        weights=options.weights,
+        device=options.device,
+        overwrite=options.overwrite,
+        progress_bar=progress,
+    )
+    print(result.report())
+
+
+def _weights(options):
+    from splus_srgan.models import weights
+
+    if options.action == "show":
+        if options.name is None:
+            raise ValueError(f"weights show needs a name: one of {', '.join(weights.available())}")
+        print(json.dumps(weights.load_card(options.name).to_dict(), indent=2))
+        return
+    for name in [options.name] if options.name else weights.available():
+        if options.action == "verify":
+            weights.verify(name)
+            print(f"{name}: the file has the hash that its card states")
+        else:
+            card = weights.load_card(name).to_dict()
+            print(f"{name}: bands {', '.join(card['bands'])}")
+
+
+_COMMANDS = {"enhance": _enhance, "simulate": _simulate, "demo": _demo, "weights": _weights}
+
+
+def _check_free(paths, overwrite):
+    """Refuse before any work what could not be written after it."""
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} exists; give --overwrite to replace it")
+        for parent in path.parents:
+            if parent.exists() and not parent.is_dir():
+                raise NotADirectoryError(f"cannot write to {path.parent}: {parent} is a file")
+
+
+def build_parser():
+    """
+    Build the parser of the command line.
+
+    Returns
+    -------
+    parser : `jsonargparse.ArgumentParser`
+        Parser with one subcommand per task.
+    """
+    parser = ArgumentParser(
+        prog=PROGRAM,
+        description="Super-resolution of S-PLUS images that keeps flux, WCS, masks and units.",
+        version=__version__,
+        exit_on_error=False,
+    )
+    commands = parser.add_subcommands(dest="command", title="commands")
+    for build in (_enhance_parser, _simulate_parser, _demo_parser, _weights_parser):
+        name, description, subparser = build()
+        subparser.add_argument("--debug", action="store_true", help="show where an error arose")
+        commands.add_subcommand(name, subparser, help=description)
+    return parser
+
+
+def _subparser(description):
+    parser = ArgumentParser(description=description, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="read options from this YAML file")
+    return parser
+
+
+def _add_output(parser, default=None):
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", default=default, required=default is None,
+        help="folder to write to; made if needed",
+    )  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+
+
+def _add_engine(parser):
+    parser.add_argument("--weights", default="auto", help="a shipped name, or the path of a card")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+
+
+def _add_field(parser, seed, shape):
+    parser.add_argument("--seed", type=int, default=seed, help="the same seed, the same field")
+    parser.add_argument(
+        "--shape", type=int, nargs=2, metavar=("NY", "NX"), default=shape, help="input pixels"
+    )
+
+
+def _enhance_parser():
+    description = "bring the images of a field onto a grid of half the pixel size"
+    parser = _subparser(description)
+    parser.add_argument("files", nargs="+", metavar="FILE", help="FITS files of one field")
+    _add_output(parser)
+    _add_engine(parser)
+    parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
+    parser.add_argument(
+        "--block-size", type=int | Literal["auto"], default="auto", help="auto, or input pixels"
+    )
+    parser.add_argument("--bands", nargs="+", metavar="BAND", help="bands of the files, in order")
+    parser.add_argument("--unit", help="unit of the pixels where a file states none")
+    return "enhance", description, parser
+
+
+def _simulate_parser():
+    description = "simulate a field as S-PLUS sees it, with its truth"
+    parser = _subparser(description)
+    _add_output(parser)
+    _add_field(parser, 1, [128, 128])
+    parser.add_argument("--bands", nargs="+", metavar="BAND", default=["g", "r", "z"], help="bands")
+    parser.add_argument("--kind", help="galaxy, fill, cluster, stars or blank; drawn if not given")
+    return "simulate", description, parser
+
+
+def _demo_parser():
+    description = "simulate a field, enhance it, and show what was gained"
+    parser = _subparser(description)
+    _add_output(parser, default=f"{PROGRAM}-demo")
+    _add_field(parser, 15, [256, 256])
+    _add_engine(parser)
+    return "demo", description, parser
+
+
+def _weights_parser():
+    description = "list the shipped weights, show a card, or verify the files"
+    parser = _subparser(description)
+    actions = ("list", "show", "verify")
+    parser.add_argument("action", nargs="?", choices=actions, default="list", help="what to do")
+    parser.add_argument("name", nargs="?", help="registered name; all by default")
+    return "weights", description, parser

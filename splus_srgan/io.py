@@ -1,0 +1,280 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+FITS files to bands on one grid, and back.
+
+Files are taken as they are in the wild: S-PLUS images, plain or compressed,
+Legacy Surveys cubes, and what `write_bands` wrote.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from astropy.io import fits
+from astropy.nddata import NDData
+
+from splus_srgan._bands import check_distinct, check_label, same_band
+from splus_srgan._fitsread import find_bands
+from splus_srgan._fitswrite import build_hdus, check_writable, set_card, write_atomically
+from splus_srgan._grid import check_common_grid
+
+__all__ = ["add_provenance", "check_writable", "provenance_cards", "read_bands", "write_bands"]
+
+_PROVENANCE = {
+    "model": ("SRMODEL", "super-resolution weights"),
+    "model_version": ("SRMODVER", "version of the weights"),
+    "version": ("SRVERS", "version of splus_srgan"),
+    "sha256": ("SRSHA256", "weights: sha256, first 16 digits"),
+    "stretch": ("SRSTRTCH", "stretch before the network"),
+    "softening": ("SRSOFT", "[sigma] softening of the stretch"),
+    "range": ("SRRANGE", "divisor of the stretch"),
+    "sky": ("SRSKY", "sky taken off, unit of the input"),
+    "sigma": ("SRSIGMA", "noise per input pixel, its unit"),
+    "precision": ("SRPREC", "arithmetic of the network"),
+    "block_size": ("SRBLOCK", "block size (ny, nx), input pixels"),
+    "device": ("SRDEVICE", "where the network ran"),
+    "engine": ("SRENGINE", "what ran the network"),
+    "date": ("SRDATE", "when (UTC)"),
+    "factor": ("SRFACTOR", "output pixels per input pixel and axis"),
+    "flux_per_pixel": ("SRPIXFLX", "flux per pixel, shared by finer pixels"),
+    "flux_anchor": ("SRANCHOR", "flux anchored to the input"),
+    "bands": ("SRBANDS", "bands enhanced together"),
+    "band": ("SRBAND", "band, as spelled by the user"),
+}
+
+
+def read_bands(paths, *, bands=None, hdu=None, unit=None):
+    """
+    Read bands that lie on one grid.
+
+    Parameters
+    ----------
+    paths : path-like, or sequence of path-like, or mapping of str to path-like
+        FITS files (``.fits``, ``.fits.gz``, ``.fits.fz``) of one band each, or
+        cubes ``(n_band, ny, nx)`` with a BANDS card, or files of `write_bands`.
+        A mapping names the bands; otherwise the FILTER, BAND or BANDS card
+        does. ``hdu`` apart, an HDU is taken where it is the only image, or
+        where the layout of the file is known.
+    bands : str or sequence of str, optional
+        The bands to return, in this order and spelling. By default all, in
+        the order of the files, in the spelling of S-PLUS (``"r"``, ``"J0660"``).
+    hdu : int or str, optional
+        HDU to read in each file, by number or EXTNAME.
+    unit : `~astropy.units.UnitBase` or str, optional
+        Unit of the pixels. Without a BUNIT card S-PLUS images are in
+        ``adu`` and those of the Legacy Surveys in ``nmgy``; others need it.
+
+    Returns
+    -------
+    field : dict of str to `~astropy.nddata.CCDData`
+        Images of shape ``(ny, nx)``, float32 in native byte order. ``meta`` is
+        the FITS header without the cards of the WCS, which is ``wcs`` (`None`
+        where the file has none). Masked are blocks of exact zeros at the
+        border, where surveys have no image, and pixels without weight in
+        Legacy Surveys cutouts.
+
+    Raises
+    ------
+    OSError
+        If a file is missing, unreadable, truncated or no FITS.
+    ValueError
+        If a file has no image or several candidates, a band is missing, twice
+        there or unnamed, or the unit is unknown.
+    GridMismatchError
+        If shapes differ or a WCS is off by more than 0.05 pixels.
+
+    Notes
+    -----
+    Legacy Surveys viewer cutouts at another pixel scale than 0.262" hold
+    nanomaggies per 0.262" pixel still: multiply them by ``(scale / 0.262)**2`` for
+    flux per pixel.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from splus_srgan.io import read_bands, write_bands
+    >>> with TemporaryDirectory() as folder:
+    ...     path = write_bands(f"{folder}/field.fits", {"r": CCDData(np.ones((4, 6)), unit="adu")})
+    ...     field = read_bands(path)
+    >>> list(field), field["r"].unit, field["r"].shape
+    (['r'], Unit("adu"), (4, 6))
+    """
+    found = _find(paths, hdu, unit)
+    found = _select(found, [bands] if isinstance(bands, str) else bands)
+    labels = [f"{one.path} ({name})" for name, one in found.items()]
+    check_distinct(list(found), labels)
+    images = {name: one.image for name, one in found.items()}
+    shapes = [image.shape for image in images.values()]
+    check_common_grid(labels, shapes, [image.wcs for image in images.values()], what="files")
+    return images
+
+
+def _find(paths, hdu, unit):
+    """Read all files; give `FoundBand` objects by name, each name once."""
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    found, labels = [], []
+    if isinstance(paths, Mapping):
+        for name, path in paths.items():
+            one = _one_band(find_bands(path, hdu=hdu, unit=unit), name)
+            found.append((name, one))
+    else:
+        for path in paths:
+            found += [(one.band, one) for one in find_bands(path, hdu=hdu, unit=unit)]
+    if not found:
+        raise ValueError(f"paths must name at least one file; got {paths!r}")
+    for name, one in found:
+        if name is None:
+            raise ValueError(
+                f"{one.path} does not say its band in a FILTER, BAND or BANDS card; "
+                f"name it: read_bands({{'r': {str(one.path)!r}}})"
+            )
+        labels.append(str(one.path))
+    check_distinct([name for name, _ in found], labels)
+    return dict(found)
+
+
+def _one_band(candidates, name):
+    """Choose the band called ``name`` of one file."""
+    if len(candidates) > 1:
+        candidates = [one for one in candidates if one.band and same_band(one.band, name)]
+    if len(candidates) != 1:
+        raise ValueError(f"paths[{name!r}] must be a file with that band; it has no band {name!r}")
+    one = candidates[0]
+    if one.band is not None:
+        try:
+            check_label(name, one.image.meta)
+        except ValueError as error:
+            raise ValueError(f"{one.path}: {error}") from None
+    return one
+
+
+def _select(found, bands):
+    if bands is None:
+        return found
+    chosen = {}
+    check_distinct(list(bands))
+    for wanted in bands:
+        match = [name for name in found if same_band(name, wanted)]
+        if not match:
+            files = ", ".join(f"{one.path} ({name})" for name, one in found.items())
+            raise ValueError(f"bands must be among those in the files, {files}; got {wanted!r}")
+        chosen[wanted] = found[match[0]]
+    return chosen
+
+
+def write_bands(path, field, *, overwrite=False):
+    """
+    Write bands as one multi-extension FITS file.
+
+    The first HDU is empty but for the provenance that all bands share; then
+    come, for a band ``r``, ``SCI_R`` with the whole header of the image, and as
+    far as it has them ``MASK_R`` (1 is missing), ``QUALITY_R``, ``UNCERT_R`` and ``PSF_R``.
+    The file has checksums. It is written beside its place and then renamed,
+    so it is complete or not there, and an old one stays until then.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.fits`` or ``.fits.gz``.
+    field : mapping of str to `~astropy.nddata.CCDData` or `~astropy.nddata.NDData`
+        Images of shape ``(ny, nx)``.
+    overwrite : bool, optional
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    path : `~pathlib.Path`
+        The file.
+
+    Raises
+    ------
+    TypeError
+        If ``field`` is no mapping of NDData.
+    ValueError
+        If ``field`` is empty, an image is not two-dimensional, or a name is odd.
+    FileExistsError
+        If the file exists and ``overwrite`` is not set.
+    OSError
+        If it cannot be written; nothing is left behind.
+    """
+    path = check_writable(path, overwrite)
+    if not isinstance(field, Mapping) or not all(isinstance(i, NDData) for i in field.values()):
+        raise TypeError(f"field must be a mapping of band to CCDData; got {type(field).__name__}")
+    if not field:
+        raise ValueError("field must hold at least one band; got an empty mapping")
+    return Path(write_atomically(path, build_hdus(field), overwrite=overwrite))
+
+
+def provenance_cards(record):
+    """
+    Put what made an image into FITS cards.
+
+    Parameters
+    ----------
+    record : mapping
+        Any of ``model``, ``model_version``, ``version`` (of this package), ``sha256`` (64
+        hexadecimal digits), ``stretch``, ``softening``, ``range``, ``sky``, ``sigma``,
+        ``precision``, ``block_size``, ``device``, ``engine``, ``date``, ``factor``,
+        ``flux_per_pixel`` (`True` where values were shared out over finer pixels),
+        ``flux_anchor``, ``bands`` and ``band``. `None` is left out.
+
+    Returns
+    -------
+    cards : list of tuple
+        ``(keyword, value, comment)``, keywords of at most 8 characters, all
+        beginning with ``SR``; the full hash is a HISTORY line.
+
+    Raises
+    ------
+    ValueError
+        If there is an unknown entry.
+
+    Examples
+    --------
+    >>> from splus_srgan.io import provenance_cards
+    >>> provenance_cards({"precision": "float32", "block_size": (256, 256)})
+    [('SRPREC', 'float32', 'arithmetic of the network'),
+     ('SRBLOCK', '256,256', 'block size (ny, nx), input pixels')]
+    """
+    unknown = [key for key in record if key not in _PROVENANCE]
+    if unknown:
+        raise ValueError(f"record must have only {', '.join(_PROVENANCE)}; got {unknown}")
+    cards = []
+    for key, value in record.items():
+        if value is None:
+            continue
+        if isinstance(value, tuple | list):
+            value = ",".join(map(str, value))
+        short = value[:16] if key == "sha256" else value
+        keyword, comment = _PROVENANCE[key]
+        cards.append((keyword, short, comment))
+        if key == "sha256":
+            cards.append(("HISTORY", f"sha256:{value}", ""))
+    return cards
+
+
+def add_provenance(meta, record):
+    """
+    Add `provenance_cards` to a header or dictionary, in place.
+
+    Parameters
+    ----------
+    meta : `~astropy.io.fits.Header` or dict
+        Metadata of an image.
+    record : mapping
+        As for `provenance_cards`.
+    """
+    for keyword, value, comment in provenance_cards(record):
+        if isinstance(meta, fits.Header):
+            if keyword == "HISTORY":
+                meta.add_history(value)
+            else:
+                set_card(meta, keyword, value, comment)
+        elif keyword == "HISTORY":
+            lines = meta.get("HISTORY", [])
+            meta["HISTORY"] = [*([lines] if isinstance(lines, str) else lines), value]
+        else:
+            meta[keyword] = value

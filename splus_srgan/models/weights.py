@@ -1,0 +1,354 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Weights and their cards: what a generator expects, promises and was trained on.
+
+A card is a JSON file beside the weights (safetensors, never pickle).  The shipped
+ones lie in the package and work offline; others load by path or URL.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from splus_srgan.exceptions import WeightsError
+from splus_srgan.surveys.splus import canonical_band
+
+__all__ = [
+    "ANY_BAND",
+    "WeightsCard",
+    "available",
+    "choose_card",
+    "load_card",
+    "load_generator",
+    "save_weights",
+    "verify",
+]
+
+ANY_BAND = "any"
+"""Band name of a card whose generator takes any one band."""
+
+_FOLDER = Path(__file__).with_name("weights")
+_REQUIRED = (
+    "name",
+    "version",
+    "file",
+    "sha256",
+    "generator",
+    "bands",
+    "pixel_scale",
+    "stretch",
+    "target_psf",
+)
+
+
+@dataclass(frozen=True)
+class WeightsCard:
+    """
+    The contract of a set of weights.
+
+    Attributes
+    ----------
+    name, version : str
+        What provenance cards say.
+    file : str
+        Name of the safetensors file beside the card.
+    sha256 : str
+        Hash of that file.
+    generator : dict
+        Options of `splus_srgan.models.generator.SRResNet`.
+    bands : list of str
+        Canonical band names in the order of the generator's channels, or
+        ``["any"]`` for one that takes any one band.
+    pixel_scale : float
+        Arcsec per input pixel that it was trained for.
+    stretch : dict
+        ``softening`` and ``range`` of `splus_srgan.NoiseAsinhStretch`.
+    target_psf : dict
+        ``fwhm`` (arcsec) and ``beta`` of the Moffat PSF of the output.
+    domain : dict
+        Ranges seen in training, such as ``{"fwhm": [0.95, 2.4]}`` (arcsec).
+    flux_anchor : float
+        Default strength of the flux anchor, 0 for none.
+    training, scores : dict
+        How it was trained, and what was measured.
+    license, acknowledgements : str
+        Terms of the weights, and whom to thank.
+    folder : str
+        Where the card was found.
+    """
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+    generator: dict
+    bands: list
+    pixel_scale: float
+    stretch: dict
+    target_psf: dict
+    domain: dict = field(default_factory=dict)
+    flux_anchor: float = 0.0
+    training: dict = field(default_factory=dict)
+    scores: dict = field(default_factory=dict)
+    license: str = ""
+    acknowledgements: str = ""
+    folder: str = ""
+
+    def to_dict(self):
+        """The card as plain data, without the place where it was found."""
+        card = asdict(self)
+        del card["folder"]
+        return card
+
+    @property
+    def path(self):
+        """Path of the safetensors file."""
+        return Path(self.folder) / self.file
+
+    @property
+    def takes_any_band(self):
+        """Whether the generator takes any one band."""
+        return list(self.bands) == [ANY_BAND]
+
+
+def available():
+    """
+    Names of the shipped weights.
+
+    Examples
+    --------
+    >>> from splus_srgan.models.weights import available
+    >>> "splus-grz" in available()
+    True
+    """
+    return sorted(path.stem for path in _FOLDER.glob("*.json"))
+
+
+def load_card(weights):
+    """
+    Read a card.
+
+    Parameters
+    ----------
+    weights : str, path-like or `WeightsCard`
+        Name of shipped weights, path of a card or of a folder with one card, or the
+        URL of a card (its weights lie beside it; both go to astropy's cache).
+
+    Returns
+    -------
+    card : `WeightsCard`
+        The contract; the weights themselves are not read yet.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such card, or it is not complete.
+    """
+    if isinstance(weights, WeightsCard):
+        return weights
+    text = str(weights)
+    if text in available():
+        return _read_card(_FOLDER / f"{text}.json")
+    if text.startswith(("http://", "https://")):
+        return _download_card(text)
+    path = Path(weights)
+    if path.is_dir():
+        cards = sorted(path.glob("*.json"))
+        if len(cards) != 1:
+            raise WeightsError(f"weights folder {text!r} must hold one card (*.json); found "
+                               f"{len(cards)}")
+        path = cards[0]
+    if path.suffix == ".safetensors":
+        path = path.with_suffix(".json")
+    if not path.is_file():
+        raise WeightsError(
+            f"weights must be 'auto', one of {', '.join(map(repr, available()))}, or the path or "
+            f"URL of a card (*.json); got {text!r}"
+        )
+    return _read_card(path)
+
+
+def _read_card(path):
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise WeightsError(f"weights card {str(path)!r} is not valid JSON: {error}") from error
+    missing = [key for key in _REQUIRED if key not in content]
+    if missing:
+        raise WeightsError(f"weights card {str(path)!r} lacks {', '.join(missing)}")
+    unknown = set(content) - set(WeightsCard.__dataclass_fields__)
+    if unknown:
+        raise WeightsError(f"weights card {str(path)!r} has unknown entries: "
+                           f"{', '.join(sorted(unknown))}")
+    return WeightsCard(**content | {"folder": str(path.parent)})
+
+
+def _download_card(url):
+    """Fetch a card and its weights into astropy's cache."""
+    from astropy.utils.data import download_file
+
+    try:
+        card = _read_card(Path(download_file(url, cache=True, show_progress=False)))
+        weights = Path(
+            download_file(url.rsplit("/", 1)[0] + "/" + card.file, cache=True, show_progress=False)
+        )
+    except OSError as error:
+        raise WeightsError(
+            f"weights card {url!r} or its weights could not be fetched ({error}); fetch both by "
+            "hand and give the path of the card"
+        ) from error
+    content = card.to_dict() | {"file": weights.name, "folder": str(weights.parent)}
+    return WeightsCard(**content)
+
+
+def verify(weights):
+    """
+    Check that a weights file is the one that its card describes.
+
+    Parameters
+    ----------
+    weights : str, path-like or `WeightsCard`
+        As for `load_card`.
+
+    Returns
+    -------
+    card : `WeightsCard`
+        The card.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, or its SHA-256 is not the card's.
+    """
+    card = load_card(weights)
+    if not card.path.is_file():
+        raise WeightsError(f"weights file {str(card.path)!r} of card {card.name!r} is missing")
+    found = hashlib.sha256(card.path.read_bytes()).hexdigest()
+    if found != card.sha256:
+        raise WeightsError(
+            f"weights file {str(card.path)!r} has sha256 {found}, its card says {card.sha256}: "
+            "the file was changed or did not arrive whole; get it again"
+        )
+    return card
+
+
+def load_generator(weights):
+    """
+    Build the generator of a card, with its weights, after checking their hash.
+
+    Parameters
+    ----------
+    weights : str, path-like or `WeightsCard`
+        As for `load_card`.
+
+    Returns
+    -------
+    generator : `~splus_srgan.models.generator.SRResNet`
+        In evaluation mode, on the CPU.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, not the card's, or does not fit the generator.
+    """
+    from safetensors.torch import load_file
+
+    from splus_srgan.models.generator import SRResNet
+
+    card = verify(weights)
+    try:
+        generator = SRResNet(**card.generator)
+        generator.load_state_dict(load_file(card.path))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise WeightsError(f"weights {card.name!r} do not fit their card: {error}") from error
+    return generator.eval()
+
+
+def choose_card(weights, bands):
+    """
+    The card for these bands.
+
+    Parameters
+    ----------
+    weights : str, path-like or `WeightsCard`
+        As for `load_card`, or ``"auto"``: shipped weights for exactly these bands
+        where there are some, else the ones that take any one band.
+    bands : sequence of str
+        Bands of the data, in any spelling that `canonical_band` knows, and in any
+        order.
+
+    Returns
+    -------
+    card : `WeightsCard`
+        The card.
+
+    Raises
+    ------
+    WeightsError
+        If the card is for other bands.
+    """
+    if str(weights) == "auto":
+        cards = [load_card(name) for name in available()]
+        wanted = {_canonical_or_same(band) for band in bands}
+        fitting = [card for card in cards if set(card.bands) == wanted and len(bands) > 1]
+        fitting += [card for card in cards if card.takes_any_band]
+        if not fitting:
+            raise WeightsError(f"no shipped weights for bands {', '.join(bands)}; there are: "
+                               + ", ".join(f"{c.name} ({' '.join(c.bands)})" for c in cards))
+        return fitting[0]
+    card = load_card(weights)
+    if not card.takes_any_band:
+        found = [_canonical_or_same(band) for band in bands]
+        if sorted(found) != sorted(card.bands):
+            raise WeightsError(
+                f"weights {card.name!r} need the bands {', '.join(card.bands)}; got "
+                f"{', '.join(bands)}. Give all of them, or use weights='auto', which takes any"
+            )
+    return card
+
+
+def _canonical_or_same(band):
+    try:
+        return canonical_band(band)
+    except ValueError:
+        return str(band)
+
+
+def save_weights(generator, folder, **card):
+    """
+    Write a generator's weights and their card.
+
+    Parameters
+    ----------
+    generator : `~splus_srgan.models.generator.SRResNet`
+        Trained generator.
+    folder : path-like
+        Where both files go; created.
+    **card
+        Entries of `WeightsCard`, except ``file``, ``sha256`` and ``generator``,
+        which are worked out here.
+
+    Returns
+    -------
+    card : `WeightsCard`
+        What was written.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{card['name']}.safetensors"
+    state = {key: value.detach().cpu().contiguous() for key, value in generator.state_dict().items()}
+    save_file(state, path)
+    path.chmod(0o644)  # safetensors makes it readable for the owner alone
+    card = WeightsCard(
+        **card,
+        file=path.name,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        generator=dict(generator.options),
+        folder=str(folder),
+    )
+    text = json.dumps(card.to_dict(), indent=2) + "\n"
+    path.with_suffix(".json").write_text(text, encoding="utf-8")
+    return card

@@ -1,0 +1,152 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Bits of the QUALITY plane: which output pixels to trust, and why not."""
+
+import enum
+
+import numpy as np
+from scipy import ndimage
+
+from splus_srgan._validate import check_integer
+
+__all__ = ["Quality", "describe", "quality_plane"]
+
+
+class Quality(enum.IntFlag):
+    """
+    What may be wrong with an output pixel; 0 is a pixel without remarks.
+
+    The network looks at all bands at once, so a pixel that is missing in one
+    band is `NEAR_MISSING` in the others.
+
+    Examples
+    --------
+    >>> from splus_srgan import quality
+    >>> bad = quality.Quality.MISSING | quality.Quality.SATURATED
+    >>> int(bad), bool(5 & bad)
+    (5, True)
+    """
+
+    MISSING = 1
+    """No valid input here: the value was filled in and is masked."""
+    NEAR_MISSING = 2
+    """Within reach of a missing pixel, of this band or another."""
+    SATURATED = 4
+    """The input is at or above saturation."""
+    NEAR_SATURATED = 8
+    """Within reach of a saturated pixel, of this band or another."""
+    EDGE = 16
+    """The network's field of view reaches over the border of the image."""
+    EXTRAPOLATED = 32
+    """The input lies outside what the weights were trained for."""
+
+
+def describe(value):
+    """
+    Put a value of the QUALITY plane into words.
+
+    Parameters
+    ----------
+    value : int
+        Sum of `Quality` bits, 0 to 63.
+
+    Returns
+    -------
+    text : str
+        Names of the bits, joined by ``" | "``; ``"GOOD"`` for 0.
+
+    Raises
+    ------
+    TypeError
+        If ``value`` is not an integer.
+    ValueError
+        If it has bits that mean nothing.
+
+    Examples
+    --------
+    >>> from splus_srgan.quality import describe
+    >>> describe(0), describe(18)
+    ('GOOD', 'NEAR_MISSING | EDGE')
+    """
+    value = check_integer("value", value, minimum=0)
+    known = sum(Quality)
+    if value & ~known:
+        raise ValueError(f"value must be a sum of Quality bits, 0 to {known}; got {value!r}")
+    return " | ".join(bit.name for bit in Quality if value & bit) or "GOOD"
+
+
+def quality_plane(missing, saturated=None, *, radius, extrapolated=None, factor=2):
+    r"""
+    Build the QUALITY plane of an enhanced image.
+
+    A pixel is *near* another when their Chebyshev distance
+    :math:`\max(|\Delta x|, |\Delta y|)` is at most ``radius``, for the
+    receptive field of a convolutional network is a square.
+
+    Parameters
+    ----------
+    missing : `~numpy.ndarray` of bool, shape (n_band, ny, nx)
+        Input pixels without a valid value.
+    saturated : `~numpy.ndarray` of bool, shape (n_band, ny, nx), optional
+        Input pixels at or above saturation.
+    radius : int
+        Reach of the network in input pixels, at least 0.
+    extrapolated : array_like of bool, optional
+        Whatever broadcasts to ``(n_band, ny, nx)``, such as one flag per band
+        of shape ``(n_band, 1, 1)``.
+    factor : int, optional
+        Output pixels per input pixel along each axis, at least 1. With 1 the
+        plane is on the input grid, for those who expand it block by block.
+
+    Returns
+    -------
+    quality : `~numpy.ndarray` of uint8, shape (n_band, factor * ny, factor * nx)
+        Sum of `Quality` bits. A ``NEAR_`` bit is not set on the bad pixel itself.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or ``radius`` or ``factor`` is too small.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.quality import quality_plane
+    >>> missing = np.zeros((1, 1, 5), dtype=bool)
+    >>> missing[0, 0, 2] = True
+    >>> quality_plane(missing, radius=0, factor=1)
+    array([[[0, 0, 1, 0, 0]]], dtype=uint8)
+    """
+    radius = check_integer("radius", radius, minimum=0)
+    factor = check_integer("factor", factor, minimum=1)
+    missing = np.asarray(missing, dtype=bool)
+    if missing.ndim != 3:
+        raise ValueError(f"missing must have shape (n_band, ny, nx); got {missing.shape}")
+    plane = np.zeros(missing.shape, dtype=np.uint8)
+    _flag(plane, missing, Quality.MISSING, Quality.NEAR_MISSING, radius)
+    if saturated is not None:
+        saturated = np.asarray(saturated, dtype=bool)
+        if saturated.shape != missing.shape:
+            raise ValueError(
+                f"saturated must have the shape of missing, {missing.shape}; got {saturated.shape}"
+            )
+        _flag(plane, saturated, Quality.SATURATED, Quality.NEAR_SATURATED, radius)
+    _flag_edge(plane, radius)
+    if extrapolated is not None:
+        plane[np.broadcast_to(extrapolated, plane.shape)] |= np.uint8(Quality.EXTRAPOLATED)
+    return plane.repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def _flag(plane, bad, here, near, radius):
+    if not bad.any():
+        return
+    anywhere = bad.any(axis=0)
+    reached = ndimage.maximum_filter(anywhere, size=2 * radius + 1, mode="constant", cval=0)
+    plane[bad] |= np.uint8(here)
+    plane[reached & ~bad] |= np.uint8(near)
+
+
+def _flag_edge(plane, radius):
+    for axis in (1, 2):
+        along = np.moveaxis(plane, axis, 0)
+        along[:radius] |= np.uint8(Quality.EDGE)
+        along[max(along.shape[0] - radius, 0) :] |= np.uint8(Quality.EDGE)

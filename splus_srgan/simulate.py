@@ -1,0 +1,423 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Simulate a field as S-PLUS sees it, and the sharp, noise-free image behind it.
+
+Both are made from one scene: convolved with each PSF in Fourier space, where a
+Moffat profile has a closed form, and sampled at the pixel centres of each grid.
+A PSF here is the one that the pixels sample, so the pixel's own response is part
+of it, as in the seeing that the survey measures on its images.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from astropy.nddata import CCDData
+from astropy.table import QTable
+from astropy.wcs import WCS
+from scipy import fft, ndimage, special
+
+from splus_srgan._scene import draw_scene
+from splus_srgan._validate import check_one_of
+from splus_srgan.surveys import splus
+from splus_srgan.wcs import upsample_header
+
+__all__ = [
+    "KINDS",
+    "TARGET_PSF",
+    "BandConditions",
+    "SimulatedField",
+    "correlated_noise",
+    "draw_conditions",
+    "moffat_transfer",
+    "noise_variance",
+    "simulate_field",
+]
+
+KINDS = ("galaxy", "fill", "cluster", "stars", "blank")
+"""Kinds of field: one main galaxy, one larger than the frame, several, a crowded star field, sky."""
+
+TARGET_PSF = (1.0, 3.0)
+"""FWHM (arcsec) and Moffat beta of the target image."""
+
+_KIND_SHARES = (0.52, 0.12, 0.14, 0.12, 0.10)
+_FINE = 4  # fine pixels per S-PLUS pixel and axis
+_MARGIN = 24  # S-PLUS pixels around the frame, for light that the PSF brings in
+
+
+@dataclass(frozen=True)
+class BandConditions:
+    """
+    What the sky and the telescope did to one band.
+
+    Attributes
+    ----------
+    fwhm, beta : float
+        PSF: FWHM (arcsec) and Moffat beta.
+    ellipticity, position_angle : float
+        PSF: ``1 - b/a``, and the angle of the major axis (radians, from x to y).
+    sigma : float
+        Sky noise, nanomaggies per pixel.
+    electrons : float
+        Electrons per nanomaggie in the whole exposure.
+    sky : float
+        Sky left over by the survey's sky subtraction, nanomaggies per pixel.
+    zero_point : float
+        AB magnitude of 1 ADU.
+    saturation : float
+        Saturation level, ADU per pixel.
+    dithers : tuple of tuple of float
+        Fractional offsets ``(dy, dx)`` of the exposures that were resampled and
+        averaged.  They set the correlation of the noise.
+    """
+
+    fwhm: float
+    beta: float
+    ellipticity: float
+    position_angle: float
+    sigma: float
+    electrons: float
+    sky: float
+    zero_point: float
+    saturation: float
+    dithers: tuple[tuple[float, float], ...]
+
+    @property
+    def adu_per_nmgy(self):
+        """ADU that one nanomaggie gives."""
+        return 10 ** (0.4 * (self.zero_point - 22.5))
+
+
+@dataclass
+class SimulatedField:
+    """
+    A simulated field: what S-PLUS sees, and the truth.
+
+    Attributes
+    ----------
+    observed : dict of str to `~astropy.nddata.CCDData`
+        Band to S-PLUS image: ``(ny, nx)``, ADU per pixel at 0.55 arcsec.
+    target : dict of str to `~astropy.nddata.CCDData`
+        Band to noise-free image: ``(2 ny, 2 nx)``, ADU per pixel at 0.275 arcsec,
+        PSF `TARGET_PSF`, without the left-over sky.
+    noiseless : dict of str to `~numpy.ndarray`
+        Band to the S-PLUS image without noise and left-over sky, in ADU.
+    sources : `~astropy.table.QTable`
+        What was drawn: kind, position (S-PLUS pixels, 0-based, and sky), flux per
+        band (nmgy) and half-light radius.
+    conditions : dict of str to `BandConditions`
+        What each band was seen through.
+    kind : str
+        One of `KINDS`.
+    """
+
+    observed: dict
+    target: dict
+    noiseless: dict
+    sources: QTable
+    conditions: dict = field(repr=False)
+    kind: str = "galaxy"
+
+    @property
+    def sky(self):
+        """Left-over sky per band, ADU per pixel."""
+        return {band: c.sky * c.adu_per_nmgy for band, c in self.conditions.items()}
+
+    @property
+    def sigma(self):
+        """Sky noise per band, ADU per pixel."""
+        return {band: c.sigma * c.adu_per_nmgy for band, c in self.conditions.items()}
+
+
+def moffat_transfer(fy, fx, fwhm, beta, *, ellipticity=0.0, position_angle=0.0):
+    r"""
+    Fourier transform of a Moffat PSF of unit flux.
+
+    .. math:: \hat{I}(\nu) = \frac{2}{\Gamma(\beta - 1)} \left(\frac{q}{2}\right)^{\beta - 1}
+              K_{\beta - 1}(q), \qquad q = 2 \pi \alpha \nu, \qquad
+              \alpha = \frac{\mathrm{FWHM}}{2 \sqrt{2^{1 / \beta} - 1}}
+
+    with the modified Bessel function :math:`K`.  An ellipticity stretches one axis
+    and shrinks the other, and keeps the area.
+
+    Parameters
+    ----------
+    fy, fx : `~numpy.ndarray`
+        Frequencies in cycles per arcsec; they broadcast against each other.
+    fwhm : float
+        FWHM in arcsec (the geometric mean of both axes).
+    beta : float
+        Moffat beta, above 1.
+    ellipticity : float, optional
+        ``1 - b/a``.
+    position_angle : float, optional
+        Angle of the major axis in radians, from x to y.
+
+    Returns
+    -------
+    transfer : `~numpy.ndarray`
+        Real, 1 at frequency zero.
+
+    Examples
+    --------
+    >>> from splus_srgan.simulate import moffat_transfer
+    >>> round(float(moffat_transfer(0.0, 0.5, 1.0, 3.0)), 4)
+    0.2655
+    """
+    alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
+    stretch = np.sqrt(1 - ellipticity)
+    cos, sin = np.cos(position_angle), np.sin(position_angle)
+    major, minor = (cos * fx + sin * fy) / stretch, (cos * fy - sin * fx) * stretch
+    q = 2 * np.pi * alpha * np.hypot(major, minor)
+    # The Bessel function is slow: a fine table of it is exact to 1e-7.
+    table_q = np.linspace(1e-6, max(1e-3, float(np.max(q))), 8192)
+    table = 2 / special.gamma(beta - 1) * (table_q / 2) ** (beta - 1)
+    table *= special.kv(beta - 1, table_q)
+    return np.interp(q, table_q, table).astype(np.float32)
+
+
+def _lanczos3(offset):
+    """Weights of a Lanczos-3 resampling by a fraction of a pixel."""
+    x = np.arange(-3, 4) - offset
+    weights = np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0)
+    return weights / weights.sum()
+
+
+def correlated_noise(rng, shape, dithers):
+    """
+    Noise of unit standard deviation, correlated as in a coadd.
+
+    Each exposure has white noise, and is resampled onto the common grid with a
+    Lanczos-3 kernel; the coadd is their mean.
+
+    Parameters
+    ----------
+    rng : `~numpy.random.Generator`
+        Source of the noise.
+    shape : tuple of int
+        ``(ny, nx)``.
+    dithers : sequence of tuple of float
+        Fraction of a pixel ``(dy, dx)`` by which each exposure is shifted.
+
+    Returns
+    -------
+    noise : `~numpy.ndarray`, shape (ny, nx)
+        float32.
+    """
+    total, variance = np.zeros(shape, np.float32), 0.0
+    for dy, dx in dithers:
+        ky, kx = _lanczos3(dy), _lanczos3(dx)
+        white = rng.standard_normal((shape[0] + 6, shape[1] + 6), dtype=np.float32)
+        rows = ndimage.correlate1d(white, ky, axis=0, mode="constant")
+        total += ndimage.correlate1d(rows, kx, axis=1, mode="constant")[3:-3, 3:-3]
+        variance += np.sum(ky**2) * np.sum(kx**2)
+    return total / np.float32(np.sqrt(variance))
+
+
+def noise_variance(flux, sigma, electrons):
+    """
+    Variance of a pixel: sky noise, and the photon noise of the source.
+
+    ``sigma**2 + max(flux, 0) / electrons``, with fluxes in nanomaggies and
+    ``electrons`` per nanomaggie.
+    """
+    return sigma**2 + np.maximum(flux, 0) / electrons
+
+
+def draw_conditions(rng, band):
+    """
+    Draw what an S-PLUS image of a band may look like, and somewhat beyond.
+
+    Parameters
+    ----------
+    rng : `~numpy.random.Generator`
+        Source of the draw.
+    band : {"u", "g", "r", "i", "z"}
+        Band; the medians are those of `splus_srgan.surveys.splus.BANDS`.
+
+    Returns
+    -------
+    conditions : `BandConditions`
+        Seeing, noise, zero point and the rest.
+    """
+    facts = splus.BANDS[check_one_of("band", band, tuple(splus.BANDS))]
+    mode = rng.integers(2)
+    sigma = np.clip(facts.noise[0] * rng.lognormal(0.05, 0.22), facts.noise[0] * 0.6, None)
+    n_dither = rng.choice([3, 3, 3, 4, 6])
+    return BandConditions(
+        fwhm=float(np.clip(facts.fwhm[0] * rng.lognormal(0, 0.17), 0.95, 2.4)),
+        beta=float(np.clip(facts.beta[0] * rng.lognormal(0, 0.16), 2.1, 4.6)),
+        ellipticity=float(min(abs(rng.normal(0, 0.045)), 0.15)),
+        position_angle=float(rng.uniform(0, np.pi)),
+        sigma=float(sigma),
+        electrons=float(facts.exposure * 10 ** (0.4 * (facts.electron_zero_point - 22.5))),
+        sky=float(rng.normal(0, 0.04) * sigma),
+        zero_point=float(facts.zero_points[mode] + rng.normal(0, 0.05)),
+        saturation=float(facts.saturation),
+        dithers=tuple((float(dy), float(dx)) for dy, dx in rng.uniform(-0.5, 0.5, (n_dither, 2))),
+    )
+
+
+def _seen_through(spectrum, frequencies, shift, psf):
+    """The scene convolved with a PSF, with the sample points moved by ``shift`` fine pixels."""
+    fy, fx, fine_scale = frequencies
+    move = np.float32(2 * np.pi * shift * fine_scale)
+    transfer = moffat_transfer(fy, fx, **psf) * (np.exp(1j * move * fy) * np.exp(1j * move * fx))
+    return fft.irfft2(spectrum * transfer.astype(np.complex64), overwrite_x=True)
+
+
+def _observe(plane, conditions, shape, fine_scale):
+    """One band of the scene on the S-PLUS grid and on the target grid, nanomaggies per pixel."""
+    grid = (plane.shape[0], plane.shape[1])
+    fy = fft.fftfreq(grid[0], fine_scale).astype(np.float32)[:, None]
+    fx = fft.rfftfreq(grid[1], fine_scale).astype(np.float32)[None, :]
+    spectrum = fft.rfft2(plane)
+    images = []
+    seeing = {
+        "fwhm": conditions.fwhm,
+        "beta": conditions.beta,
+        "ellipticity": conditions.ellipticity,
+        "position_angle": conditions.position_angle,
+    }
+    target = {"fwhm": TARGET_PSF[0], "beta": TARGET_PSF[1]}
+    for step, psf in ((_FINE, seeing), (_FINE // 2, target)):
+        # The centre of a pixel of `step` fine pixels lies between two of them.
+        image = _seen_through(spectrum, (fy, fx, fine_scale), (step - 1) / 2, psf)[::step, ::step]
+        size = np.array(shape) * (_FINE // step)
+        first = (np.array(image.shape) - size) // 2
+        cut = image[first[0] : first[0] + size[0], first[1] : first[1] + size[1]]
+        images.append(cut * np.float32(step**2))
+    return images
+
+
+def _header(rng, band, shape, conditions, pointing):
+    """Header with the cards of a real S-PLUS tile."""
+    header = fits.Header()
+    ra, dec, crpix = pointing
+    facts = splus.BANDS[band]
+    header["SIMPLE"], header["BITPIX"], header["NAXIS"] = True, -32, 2
+    header["NAXIS1"], header["NAXIS2"] = shape[1], shape[0]
+    header["EQUINOX"], header["RADESYS"] = 2000.0, "ICRS"
+    for axis, kind, value in ((1, "RA---TAN", ra), (2, "DEC--TAN", dec)):
+        header[f"CTYPE{axis}"], header[f"CUNIT{axis}"] = kind, "deg"
+        header[f"CRVAL{axis}"], header[f"CRPIX{axis}"] = value, crpix[axis - 1]
+    step = splus.PIXEL_SCALE / 3600
+    header["CD1_1"], header["CD1_2"], header["CD2_1"], header["CD2_2"] = -step, 0.0, 0.0, step
+    header["EXPTIME"] = (1.0, "Normalized exposure time")
+    gain = conditions.electrons / conditions.adu_per_nmgy
+    header["GAIN"] = (round(gain, 6), "Maximum equivalent gain (e-/ADU)")
+    header["SATURATE"] = (conditions.saturation, "Saturation Level (ADU)")
+    header["OBJECT"] = ("SIMULATED", "simulated by splus_srgan, not a real field")
+    header["TELESCOP"], header["INSTRUME"] = "T80", "T80Cam"
+    header["FILTER"] = (band.upper(), "Filter used for this observation")
+    header["PIXSCALE"], header["NCOMBINE"] = splus.PIXEL_SCALE, len(conditions.dithers)
+    header["TEXPOSED"] = float(facts.exposure)
+    noise = conditions.sigma * conditions.adu_per_nmgy
+    header["HIERARCH OAJ QC NCNOISE"] = (round(noise, 6), "Noise estim (ADU)")
+    header["HIERARCH OAJ PRO FWHMMEAN"] = (conditions.fwhm, "PSFex FWHM")
+    header["HIERARCH OAJ PRO FWHMBETA"] = (conditions.beta, "PSFex beta")
+    header["HIERARCH OAJ PRO ELLIPMEAN"] = (conditions.ellipticity, "PSFex Ellip")
+    return header
+
+
+def _as_ccddata(image, header, unit):
+    with fits.conf.set_temp("enable_record_valued_keyword_cards", False):
+        return CCDData(image, unit=unit, meta=header, wcs=WCS(header))
+
+
+def _source_table(scene, wcs, offset):
+    """The drawn sources on S-PLUS pixels, with their sky positions."""
+    rows = scene.sources
+    x = (np.array([row["x"] for row in rows]) - (_FINE - 1) / 2) / _FINE - offset[1]
+    y = (np.array([row["y"] for row in rows]) - (_FINE - 1) / 2) / _FINE - offset[0]
+    table = QTable()
+    table["kind"] = np.array([row["kind"] for row in rows], dtype="U6")
+    table["x"], table["y"] = x * u.pix, y * u.pix
+    ra, dec = wcs.wcs_pix2world(x, y, 0) if len(x) else (x, y)
+    table["ra"], table["dec"] = ra * u.deg, dec * u.deg
+    radius = np.array([row["half_light_radius"] for row in rows], dtype=float)
+    table["half_light_radius"] = radius * u.arcsec
+    for band in scene.bands:
+        table[f"flux_{band}"] = np.array([row[f"flux_{band}"] for row in rows], float) * u.nmgy
+    return table
+
+
+def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None):
+    """
+    Simulate a field as S-PLUS sees it, and the image to be had from it.
+
+    Galaxies (bulge and disc, spiral arms, bars, dust, knots; ellipticals), faint
+    galaxies behind them and stars up to saturation, with the magnitudes, sizes and
+    colours of the bright galaxies of the survey; the seeing, noise (correlated,
+    and photon noise), zero point and left-over sky are drawn per band.
+
+    Parameters
+    ----------
+    seed : int or sequence of int
+        The same seed gives the same field.
+    shape : tuple of int, optional
+        ``(ny, nx)`` of the S-PLUS image, at least 16 pixels each.
+    bands : sequence of str, optional
+        Any of ``u, g, r, i, z``.
+    kind : str, optional
+        One of `KINDS`; drawn when `None`.
+
+    Returns
+    -------
+    field : `SimulatedField`
+        Observed and target images, and the list of sources.
+
+    Raises
+    ------
+    ValueError
+        If a band or the kind is unknown, or the shape is too small.
+
+    Examples
+    --------
+    >>> from splus_srgan import simulate_field
+    >>> field = simulate_field(1, shape=(64, 48))
+    >>> field.observed["r"].shape, field.target["r"].shape, field.observed["r"].unit
+    ((64, 48), (128, 96), Unit("adu"))
+    """
+    shape = _check_shape(shape)
+    for band in bands:
+        check_one_of("band", band, tuple(splus.BANDS))
+    rng = np.random.default_rng(seed)
+    kind = rng.choice(KINDS, p=_KIND_SHARES) if kind is None else check_one_of("kind", kind, KINDS)
+    padded = tuple(fft.next_fast_len(n + 2 * _MARGIN, real=True) for n in shape)
+    offset = tuple((big - n) // 2 for big, n in zip(padded, shape, strict=True))
+    fine_scale = splus.PIXEL_SCALE / _FINE
+    scene = draw_scene(
+        rng,
+        shape=tuple(_FINE * n for n in padded),
+        frame=tuple(_FINE * n for n in shape),
+        fine_scale=fine_scale,
+        bands=bands,
+        kind=str(kind),
+    )
+    crpix = rng.integers(-4000, 4000, 2) + 0.5
+    pointing = (float(rng.uniform(0, 360)), float(rng.uniform(-60, 0)), crpix)
+    observed, target, noiseless, drawn = {}, {}, {}, {}
+    for band, plane in zip(scene.bands, scene.image, strict=True):
+        conditions = drawn[band] = draw_conditions(rng, band)
+        clean, sharp = _observe(plane, conditions, shape, fine_scale)
+        deviation = np.sqrt(noise_variance(clean, conditions.sigma, conditions.electrons))
+        noise = correlated_noise(rng, shape, conditions.dithers)
+        image = (clean + conditions.sky + noise * deviation) * conditions.adu_per_nmgy
+        header = _header(rng, band, shape, conditions, pointing)
+        image = np.minimum(image, conditions.saturation).astype(np.float32)
+        observed[band] = _as_ccddata(image, header, u.adu)
+        scale = np.float32(conditions.adu_per_nmgy)
+        fine = upsample_header(header, flux_scale=0.25, new_psf=True)
+        target[band] = _as_ccddata(sharp * scale, fine, u.adu)
+        noiseless[band] = clean * scale
+    sources = _source_table(scene, observed[scene.bands[0]].wcs, offset)
+    return SimulatedField(observed, target, noiseless, sources, drawn, str(kind))
+
+
+def _check_shape(shape):
+    ny, nx = (int(n) for n in shape)
+    if min(ny, nx) < 16:
+        raise ValueError(f"shape must be at least 16 pixels on each side; got {tuple(shape)!r}")
+    return ny, nx

@@ -1,0 +1,145 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Facts about S-PLUS, and how to read them off its image headers.
+
+The numbers were measured on the headers and the noise of public S-PLUS images
+(zero points: DR4 tables; an opportunistic sample of 9 to 32 tiles per band).
+"""
+
+from dataclasses import dataclass
+
+__all__ = ["BANDS", "PIXEL_SCALE", "BandFacts", "canonical_band", "psf_from_header"]
+
+PIXEL_SCALE = 0.55
+"""Pixel scale of S-PLUS images in arcsec per pixel."""
+
+_BROAD = ("u", "g", "r", "i", "z")
+_NARROW = ("0378", "0395", "0410", "0430", "0515", "0660", "0861")
+
+
+@dataclass(frozen=True)
+class BandFacts:
+    """
+    What S-PLUS images of one band look like.
+
+    Attributes
+    ----------
+    fwhm : tuple of float
+        Median, lower and upper end of the seeing FWHM (arcsec), of the PSF as
+        sampled by the pixels.
+    beta : tuple of float
+        Median, lower and upper end of the PSF's Moffat beta.
+    noise : tuple of float
+        Median, lower and upper end of the sky noise (nanomaggies per pixel).
+    zero_points : tuple of float
+        The two common AB zero points (mag of 1 ADU), one per gain mode of the
+        camera.
+    electron_zero_point : float
+        AB magnitude that gives one electron in one second.
+    exposure : float
+        Summed exposure time (s) of the three exposures of a tile.
+    saturation : float
+        Saturation level (ADU per pixel) of a coadded tile.
+    """
+
+    fwhm: tuple[float, float, float]
+    beta: tuple[float, float, float]
+    noise: tuple[float, float, float]
+    zero_points: tuple[float, float]
+    electron_zero_point: float
+    exposure: float
+    saturation: float
+
+
+BANDS = {
+    "u": BandFacts(
+        (1.55, 1.3, 2.4), (2.5, 2.2, 3.0), (0.071, 0.055, 0.085), (20.10, 20.90), 20.85, 681, 283
+    ),
+    "g": BandFacts(
+        (1.51, 1.2, 1.9), (2.8, 2.2, 3.4), (0.050, 0.045, 0.089), (22.90, 23.56), 23.50, 99, 1946
+    ),
+    "r": BandFacts(
+        (1.36, 1.0, 1.95), (3.0, 2.2, 4.4), (0.060, 0.052, 0.150), (22.79, 23.58), 23.55, 120, 1605
+    ),
+    "i": BandFacts(
+        (1.22, 1.0, 1.7), (2.9, 2.2, 4.0), (0.086, 0.075, 0.110), (22.56, 23.37), 23.30, 138, 1393
+    ),
+    "z": BandFacts(
+        (1.28, 1.05, 1.60), (2.6, 2.2, 4.4), (0.172, 0.155, 0.220), (21.97, 22.81), 22.75, 168, 1141
+    ),
+}
+"""`BandFacts` of the broad bands."""
+
+
+def canonical_band(name):
+    """
+    Give the S-PLUS name of a band, whatever spelling a file uses.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"R"``, ``"rSDSS"``, ``"F378"`` or ``"J0378"``.
+
+    Returns
+    -------
+    band : str
+        One of ``u, J0378, J0395, J0410, J0430, g, J0515, r, J0660, i, J0861, z``.
+
+    Raises
+    ------
+    ValueError
+        If the name is none of a band of S-PLUS.
+
+    Examples
+    --------
+    >>> from splus_srgan.surveys.splus import canonical_band
+    >>> canonical_band("R"), canonical_band("F378"), canonical_band("gSDSS")
+    ('r', 'J0378', 'g')
+    """
+    text = str(name).strip()
+    plain = text.lower().removesuffix("_splus").removesuffix("sdss").removesuffix("java")
+    if plain in _BROAD:
+        return plain
+    digits = plain.lstrip("fj").zfill(4)
+    if plain[:1] in ("f", "j") and digits in _NARROW:
+        return f"J{digits}"
+    allowed = ", ".join((*_BROAD, *(f"J{digits}" for digits in _NARROW)))
+    raise ValueError(f"band must be one of {allowed} (or a usual spelling of it); got {name!r}")
+
+
+def psf_from_header(header):
+    """
+    Read the seeing that the S-PLUS pipeline measured.
+
+    The cards are called ``HIERARCH OAJ PRO FWHMMEAN`` or ``HIERARCH MAR PRO
+    FWHMMEAN``, depending on who reduced the tile, so any keyword that holds
+    ``FWHMMEAN`` or ``FWHMBETA`` counts.
+
+    Parameters
+    ----------
+    header : mapping
+        FITS header or ``meta`` dictionary.
+
+    Returns
+    -------
+    psf : tuple of float or None
+        FWHM (arcsec) and Moffat beta; beta is 3.0 where the header has the FWHM
+        alone. `None` where it has no usable FWHM.
+
+    Examples
+    --------
+    >>> from splus_srgan.surveys.splus import psf_from_header
+    >>> psf_from_header({"HIERARCH OAJ PRO FWHMMEAN": 1.36, "OAJ PRO FWHMBETA": 2.9})
+    (1.36, 2.9)
+    """
+    values = {}
+    for key, value in header.items():
+        # Cards that an enhanced image keeps about its input are not about itself.
+        if key.upper().startswith("INPUT "):
+            continue
+        for word in ("FWHMMEAN", "FWHMBETA"):
+            if word in key.upper() and isinstance(value, int | float) and value > 0:
+                values.setdefault(word, float(value))
+    if "FWHMMEAN" not in values:
+        return None
+    return values["FWHMMEAN"], values.get("FWHMBETA", 3.0)

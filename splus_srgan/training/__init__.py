@@ -1,0 +1,2 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Training of the generator."""

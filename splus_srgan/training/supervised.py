@@ -1,0 +1,214 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Train the generator on simulated pairs, without a discriminator.
+
+This is how the shipped weights were made::
+
+    python -m splus_srgan.training.supervised render pairs --number 2600
+    python -m splus_srgan.training.supervised train pairs -o run --minutes 75
+    python -m splus_srgan.training.supervised train pairs -o run1 --minutes 75 --single-band
+
+Training checkpoints itself; the same command goes on where it stopped.
+"""
+
+import argparse
+import copy
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from splus_srgan.models.generator import SRResNet
+from splus_srgan.models.weights import ANY_BAND, save_weights
+from splus_srgan.simulate import TARGET_PSF
+from splus_srgan.surveys.splus import PIXEL_SCALE
+from splus_srgan.training.dataset import SEEDS, PairSet, render_pairs
+from splus_srgan.training.losses import flux_loss, pixel_loss, stretch, unstretch
+
+SOFTENING, RANGE = 3.0, 2.0
+_WARM_UP = 300  # steps
+_EMA = 0.999
+
+
+def learning_rate(progress, step, peak):
+    """Linear warm-up, then a cosine from ``peak`` to a hundredth of it at progress 1."""
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    return peak * min(1.0, (step + 1) / _WARM_UP) * (0.01 + 0.99 * cosine)
+
+
+def batch(pairs, rng, size):
+    """Draw a batch of crops as tensors."""
+    parts = zip(*(pairs.draw(rng) for _ in range(size)), strict=True)
+    return [torch.from_numpy(np.stack(part)) for part in parts]
+
+
+def losses(generator, noisy, truth, electrons, weight, *, precision):
+    """Both losses of one batch."""
+    y = stretch(noisy, SOFTENING, RANGE).contiguous(memory_format=torch.channels_last)
+    bfloat16 = precision == "bfloat16"
+    with torch.autocast(y.device.type, dtype=torch.bfloat16, enabled=bfloat16):
+        made = generator(y)
+    pixel = pixel_loss(RANGE * made, RANGE * stretch(truth, SOFTENING, RANGE), weight)
+    flux = flux_loss(unstretch(made, SOFTENING, RANGE), truth, electrons, weight)
+    return pixel, flux
+
+
+def train(folders, output, *, minutes, single_band, n_features, n_blocks, batch_size, crop,
+          flux_weight, peak_rate, seed, precision, device):
+    """Train for a time, or go on with a run that was stopped."""
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    pairs = PairSet(folders, crop=crop, single_band=single_band)
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    n_bands = 1 if single_band else pairs.clean[0].shape[1]
+    generator = SRResNet(n_bands, n_features=n_features, n_blocks=n_blocks)
+    generator = generator.to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(generator.parameters(), lr=peak_rate, betas=(0.9, 0.99))
+    average, step, spent = copy.deepcopy(generator), 0, 0.0
+    checkpoint = output / "checkpoint.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        generator.load_state_dict(state["generator"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, spent = state["step"], state["spent"]
+        rng.bit_generator.state = json.loads(state["rng"])
+    log, sums, start = (output / "log.csv").open("a"), np.zeros(3), time.monotonic() - spent
+    while (spent := time.monotonic() - start) < 60 * minutes:
+        progress = spent / (60 * minutes)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(progress, step, peak_rate)
+        parts = [part.to(device) for part in batch(pairs, rng, batch_size)]
+        pixel, flux = losses(generator, *parts, precision=precision)
+        # The flux counts more once the picture is right.
+        loss = pixel + flux_weight * (1 + 3 * progress) * flux
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(generator.parameters(), 0.5)
+        optimizer.step()
+        step += 1
+        # Early on a long memory would only remember the start.
+        keep = min(_EMA, step / (step + 20))
+        with torch.no_grad():
+            for old, new in zip(average.parameters(), generator.parameters(), strict=True):
+                old.lerp_(new, 1 - keep)
+        sums += pixel.item(), flux.item(), 1
+        if step % 100 == 0:
+            print(f"{step},{spent:.0f},{sums[0] / sums[2]:.5f},{sums[1] / sums[2]:.5f}",
+                  file=log, flush=True)
+            sums[:] = 0
+        if step % 500 == 0:
+            _save(checkpoint, generator, average, optimizer, step, spent, rng, seed)
+    _save(checkpoint, generator, average, optimizer, step, spent, rng, seed)
+
+
+def _save(checkpoint, generator, average, optimizer, step, spent, rng, seed):
+    beside = checkpoint.with_suffix(".part")
+    torch.save(
+        {
+            "generator": generator.state_dict(),
+            "average": average.state_dict(),
+            "options": generator.options,
+            "optimizer": optimizer.state_dict(),
+            "step": step,
+            "spent": spent,
+            "seed": seed,
+            "threads": torch.get_num_threads(),
+            "device": str(next(generator.parameters()).device),
+            "rng": json.dumps(rng.bit_generator.state),
+        },
+        beside,
+    )
+    beside.replace(checkpoint)
+
+
+def export(run, folder, *, name, version):
+    """
+    Write the averaged generator of a run as weights with their card.
+
+    Parameters
+    ----------
+    run : path-like
+        Folder of the run, with its checkpoint.
+    folder : path-like
+        Where weights and card go.
+    name, version : str
+        Name and version of the weights.
+    """
+    state = torch.load(Path(run) / "checkpoint.pt", weights_only=True)
+    generator = SRResNet(**state["options"])
+    generator.load_state_dict(state["average"])
+    one_band = state["options"]["n_bands"] == 1
+    return save_weights(
+        generator,
+        folder,
+        name=name,
+        version=version,
+        bands=[ANY_BAND] if one_band else ["g", "r", "z"],
+        pixel_scale=PIXEL_SCALE,
+        stretch={"softening": SOFTENING, "range": RANGE},
+        target_psf={"profile": "Moffat", "fwhm": TARGET_PSF[0], "beta": TARGET_PSF[1]},
+        domain={"fwhm": [0.95, 2.4], "signal": 3e4},
+        training={
+            "script": "python -m splus_srgan.training.supervised",
+            "data": f"simulated fields, seeds ({SEEDS['train']}, k)",
+            "loss": "L1 of the stretched images, and errors of the flux in boxes",
+            "seed": state["seed"],
+            "steps": state["step"],
+            "minutes": round(state["spent"] / 60, 1),
+            "threads": state["threads"],
+            "device": state["device"],
+        },
+        license="BSD-3-Clause",
+        acknowledgements=(
+            "Trained on simulations alone, whose magnitudes, sizes, colours, seeing and noise "
+            "follow S-PLUS and the Legacy Surveys."
+        ),
+    )
+
+
+def main(arguments=None):
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    commands = parser.add_subparsers(dest="command", required=True)
+    render = commands.add_parser("render", help="render noise-free pairs")
+    render.add_argument("folder")
+    render.add_argument("--number", type=int, default=2600)
+    render.add_argument("--first", type=int, default=0)
+    run = commands.add_parser("train", help="train on rendered pairs")
+    run.add_argument("folders", nargs="+")
+    run.add_argument("-o", "--output", required=True)
+    run.add_argument("--minutes", type=float, default=75)
+    run.add_argument("--single-band", action="store_true")
+    run.add_argument("--n-features", type=int, default=48)
+    run.add_argument("--n-blocks", type=int, default=8)
+    run.add_argument("--batch-size", type=int, default=8)
+    run.add_argument("--crop", type=int, default=48)
+    run.add_argument("--flux-weight", type=float, default=0.03)
+    run.add_argument("--peak-rate", type=float, default=6e-4)
+    run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
+    run.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    write = commands.add_parser("export", help="write weights and their card")
+    write.add_argument("run")
+    write.add_argument("-o", "--folder", required=True)
+    write.add_argument("--name", required=True)
+    write.add_argument("--version", required=True)
+    options = vars(parser.parse_args(arguments))
+    command = options.pop("command")
+    if command == "render":
+        render_pairs(options["folder"], options["number"], first=options["first"])
+    elif command == "train":
+        train(options.pop("folders"), options.pop("output"), **options)
+    else:
+        export(options.pop("run"), options.pop("folder"), **options)
+
+
+if __name__ == "__main__":
+    main()

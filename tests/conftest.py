@@ -1,0 +1,39 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""What all tests share: the report's header, hypothesis profiles, real data."""
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+from pytest_astropy_header.display import PYTEST_HEADER_MODULES, TESTED_VERSIONS
+
+import splus_srgan
+
+REAL_DATA_VARIABLE = "SPLUS_SRGAN_REAL_DATA"
+
+# No deadline: the first example pays for imports. Derandomized, so that a run can be repeated.
+hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=50)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_configure(config):
+    """Say in the report's header which versions were tested."""
+    config.option.astropy_header = True
+    PYTEST_HEADER_MODULES.clear()
+    for name in ("numpy", "scipy", "astropy", "photutils", "reproject", "dask", "torch"):
+        PYTEST_HEADER_MODULES[name] = name
+    TESTED_VERSIONS["splus_srgan"] = splus_srgan.__version__
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Folder of real survey images; the test skips where there is none."""
+    folder = os.environ.get(REAL_DATA_VARIABLE)
+    if not folder:
+        pytest.skip(f"{REAL_DATA_VARIABLE} is not set: it names the folder of real survey images")
+    path = Path(folder)
+    if not path.is_dir():
+        pytest.skip(f"{REAL_DATA_VARIABLE} names {folder!r}, which is not a folder")
+    return path

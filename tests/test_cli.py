@@ -1,0 +1,269 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""The command line, in this process where possible: starting one anew costs seconds."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import QTable
+
+import splus_srgan
+from splus_srgan.cli import main, output_stem, progress
+from splus_srgan.models import weights
+
+# The frames are small, to be fast: a galaxy may well leave no sky in them.
+pytestmark = pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.NoSkyWarning")
+
+COMMANDS = ("enhance", "simulate", "demo", "weights")
+
+
+@pytest.fixture(scope="module")
+def field_file(tmp_path_factory):
+    """A simulated field in one file, as `splus-srgan simulate` writes it."""
+    folder = tmp_path_factory.mktemp("field")
+    assert main(["simulate", "--shape", "32", "40", "-o", str(folder)]) == 0
+    return folder / "input.fits"
+
+
+def single_files(field_file, folder, names="GRZ"):
+    """Split a field into one plain file per band, as the survey delivers them."""
+    paths = []
+    with fits.open(field_file) as hdus:
+        for name in names:
+            path = folder / f"tile_{name}.fits"
+            science = hdus[f"SCI_{name}"]
+            header = science.header.copy()
+            header["FILTER"] = name
+            fits.PrimaryHDU(science.data, header).writeto(path)
+            paths.append(str(path))
+    return paths
+
+
+@pytest.mark.parametrize("command", [(), *[(name,) for name in COMMANDS]])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--help"])
+    assert caught.value.code == 0
+    assert "usage: splus-srgan" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert splus_srgan.__version__ in capsys.readouterr().out
+
+
+def test_python_m_runs_the_same_command():
+    result = subprocess.run(
+        [sys.executable, "-m", "splus_srgan", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert splus_srgan.__version__ in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "to be one of .*enhance"),
+        (["sharpen"], "invalid choice: 'sharpen'"),
+        (["enhance", "a.fits"], "output.*required|required.*output"),
+        (["enhance", "-o", "out"], "files.*required|required.*files"),
+        (["enhance", "a.fits", "-o", "out", "--block-size", "big"], "block_size"),
+        (["enhance", "a.fits", "-o", "out", "--blocks", "2"], "nrecognized arguments: --blocks"),
+        (["simulate", "-o", "out", "--shape", "3"], "--shape"),
+    ],
+)
+def test_wrong_arguments_are_told_in_one_line(arguments, message, capsys):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith("splus-srgan: error: ")
+    assert re.search(message, error)
+
+
+def test_simulate_writes_input_target_and_sources(field_file):
+    folder = field_file.parent
+    assert fits.getdata(folder / "input.fits", "SCI_R").shape == (32, 40)
+    assert fits.getdata(folder / "target.fits", "SCI_R").shape == (64, 80)
+    assert {"x", "y", "flux_r"} <= set(QTable.read(folder / "sources.ecsv").colnames)
+
+
+def test_simulate_is_repeatable(field_file, tmp_path):
+    assert main(["simulate", "--shape", "32", "40", "-o", str(tmp_path)]) == 0
+    again = fits.getdata(tmp_path / "input.fits", "SCI_G")
+    np.testing.assert_array_equal(again, fits.getdata(field_file, "SCI_G"))
+
+
+def test_simulate_refuses_what_exists(field_file, capsys):
+    assert main(["simulate", "-o", str(field_file.parent)]) == 2
+    assert "input.fits exists; give --overwrite to replace it" in capsys.readouterr().err
+
+
+def test_enhance_files_of_single_bands(field_file, tmp_path, capsys):
+    paths = single_files(field_file, tmp_path)
+    out = tmp_path / "made" / "out"
+    assert main(["enhance", *paths, "-o", str(out), "--device", "cpu"]) == 0
+    printed = capsys.readouterr()
+    assert str(out / "tile_sr.fits") in printed.out
+    assert "[" not in printed.err, "no progress bar in a pipe"
+    for band in "GRZ":
+        assert fits.getdata(out / "tile_sr.fits", f"SCI_{band}").shape == (64, 80)
+
+
+def test_enhance_a_file_of_all_bands(field_file, tmp_path):
+    assert main(["enhance", str(field_file), "-o", str(tmp_path), "--precision", "float32"]) == 0
+    with fits.open(tmp_path / "input_sr.fits", checksum=True) as hdus:
+        hdus.verify("exception")
+        assert hdus["SCI_R"].header["BUNIT"] == "adu"
+        assert hdus["SCI_R"].data.shape == (64, 80)
+
+
+def test_enhance_refuses_existing_output_before_reading(tmp_path, capsys):
+    (tmp_path / "nowhere_sr.fits").write_text("precious")
+    missing = str(tmp_path / "nowhere.fits")
+    assert main(["enhance", missing, "-o", str(tmp_path)]) == 2
+    assert "nowhere_sr.fits exists; give --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "nowhere_sr.fits").read_text() == "precious"
+
+
+def test_enhance_overwrites_when_told(field_file, tmp_path):
+    (tmp_path / "input_sr.fits").write_text("old")
+    assert main(["enhance", str(field_file), "-o", str(tmp_path), "--overwrite"]) == 0
+    assert fits.getdata(tmp_path / "input_sr.fits", "SCI_R").shape == (64, 80)
+
+
+def test_enhance_says_which_file_is_missing(tmp_path, capsys):
+    assert main(["enhance", str(tmp_path / "gone.fits"), "-o", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "gone.fits" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_enhance_refuses_an_output_folder_that_is_a_file(field_file, tmp_path, capsys):
+    (tmp_path / "out").write_text("a file")
+    assert main(["enhance", str(field_file), "-o", str(tmp_path / "out")]) == 2
+    assert "is a file" in capsys.readouterr().err
+
+
+def test_debug_shows_where_an_error_arose(tmp_path):
+    with pytest.raises(OSError, match="gone"):
+        main(["enhance", str(tmp_path / "gone.fits"), "-o", str(tmp_path), "--debug"])
+
+
+def test_unknown_weights_are_named(field_file, tmp_path, capsys):
+    arguments = ["enhance", str(field_file), "-o", str(tmp_path), "--weights", "no-such"]
+    assert main(arguments) == 2
+    assert "no-such" in capsys.readouterr().err
+
+
+def test_interrupt_gives_the_usual_status(monkeypatch, tmp_path, capsys):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("splus_srgan.simulate.simulate_field", interrupt)
+    assert main(["simulate", "-o", str(tmp_path / "out")]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_warnings_are_told_in_one_line(monkeypatch, tmp_path, capsys):
+    def warn(*args, **kwargs):
+        import warnings
+
+        warnings.simplefilter("always")
+        warnings.warn("the sky\n is falling", stacklevel=2)
+        raise ValueError("and fell")
+
+    monkeypatch.setattr("splus_srgan.simulate.simulate_field", warn)
+    assert main(["simulate", "-o", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == (
+        "splus-srgan: warning: the sky is falling\nsplus-srgan: error: and fell\n"
+    )
+
+
+def test_options_from_a_file(tmp_path):
+    config = tmp_path / "simulate.yaml"
+    config.write_text(f"output: {tmp_path / 'out'}\nshape: [24, 20]\nbands: [r]\n")
+    assert main(["simulate", "--config", str(config)]) == 0
+    with fits.open(tmp_path / "out" / "input.fits") as hdus:
+        assert hdus["SCI_R"].data.shape == (24, 20)
+        assert "SCI_G" not in hdus
+
+
+def test_weights_are_listed(capsys):
+    assert main(["weights"]) == 0
+    listed = capsys.readouterr().out
+    assert weights.available()
+    assert all(name in listed for name in weights.available())
+
+
+def test_weights_card_is_json(capsys):
+    name = weights.available()[0]
+    assert main(["weights", "show", name]) == 0
+    assert json.loads(capsys.readouterr().out)["bands"]
+
+
+def test_weights_verify(capsys):
+    assert main(["weights", "verify"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(weights.available())
+
+
+def test_weights_show_needs_a_name(capsys):
+    assert main(["weights", "show"]) == 2
+    assert f"needs a name: one of {weights.available()[0]}" in capsys.readouterr().err
+
+
+def test_demo_writes_and_measures(tmp_path, capsys):
+    arguments = ["demo", "-o", str(tmp_path), "--shape", "64", "64", "--device", "cpu"]
+    assert main(arguments) == 0
+    report = capsys.readouterr().out
+    for name in ("input.fits", "enhanced.fits", "truth.fits", "comparison.png"):
+        assert (tmp_path / name).stat().st_size > 1000
+        assert name in report
+    assert "dB" in report
+    assert fits.getdata(tmp_path / "enhanced.fits", "SCI_R").shape == (128, 128)
+    assert main(arguments) == 2, "a second run needs --overwrite"
+    assert "exists" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("paths", "stem"),
+    [
+        (["a/SPLUS-s23s18_G.fits", "b/SPLUS-s23s18_R.fits"], "SPLUS-s23s18"),
+        (["t_G_swp.fits.fz", "t_R_swp.fits.fz"], "t"),
+        (["field.fits.gz"], "field"),
+        (["G.FITS", "R.FITS"], "G_R"),
+        (["v1.2_G.fits", "v1.2_R.fits"], "v1.2"),
+    ],
+)
+def test_output_stem(paths, stem):
+    assert output_stem(paths) == stem
+
+
+class Terminal(io.StringIO):
+    """What pretends to be a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def test_progress_draws_on_a_terminal(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert list(progress([1, 2], width=4)) == [1, 2]
+    drawn = sys.stderr.getvalue().split("\r")[1:]
+    assert drawn == ["[....] 0/2", "[##..] 1/2", "[####] 2/2\n"]
+
+
+def test_progress_is_silent_in_a_pipe(capsys):
+    assert list(progress(iter("ab"))) == ["a", "b"]
+    assert capsys.readouterr().err == ""

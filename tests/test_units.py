@@ -1,0 +1,127 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Units of pixels, and the small checks and imports that everything uses."""
+
+import sys
+
+import pytest
+from astropy import units as u
+
+from splus_srgan._optional import has, import_optional
+from splus_srgan._units import flux_per_pixel_factor, parse_unit
+from splus_srgan._validate import check_finite, check_integer, check_one_of, check_positive
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        None,
+        "",
+        "adu",
+        "ADU",
+        "electron",
+        "ct / s",
+        "nmgy",
+        "Jy",
+        "mJy",
+        "AB",
+        "erg / (s cm2)",
+        "W / (m2 um)",
+        "photon / (s cm2 AA)",
+        "1 / s",
+        "adu / pix",
+        u.nmgy,
+        u.electron / u.s,
+    ],
+)
+def test_flux_per_pixel_is_shared_out(unit):
+    assert flux_per_pixel_factor(unit) == 0.25
+    assert flux_per_pixel_factor(unit, factor=3) == pytest.approx(1 / 9)
+
+
+@pytest.mark.parametrize("unit", ["MJy / sr", "nmgy / arcsec2", "adu / deg2", "Jy / beam"])
+def test_surface_brightness_stays(unit):
+    assert flux_per_pixel_factor(unit) == 1.0
+
+
+@pytest.mark.parametrize("unit", [u.mag, u.ABmag, u.dex, u.dB, "mag / arcsec2"])
+def test_logarithmic_units_are_refused(unit):
+    with pytest.raises(ValueError, match=r"unit must be (linear in flux|a flux)"):
+        flux_per_pixel_factor(unit)
+
+
+@pytest.mark.parametrize("unit", ["km / s", "K", "deg", "adu / arcsec", "adu2", "Jy / (sr beam)"])
+def test_units_that_are_no_flux_are_refused(unit):
+    with pytest.raises(ValueError, match=r"unit must be a flux per pixel .* got '.*'; convert"):
+        flux_per_pixel_factor(unit)
+
+
+def test_unrecognised_units_are_refused():
+    with pytest.raises(ValueError, match="got the unrecognised 'furlong'; give the data a known"):
+        flux_per_pixel_factor(u.Unit("furlong", parse_strict="silent"))
+    with pytest.raises(
+        ValueError, match=r"unit must be one that astropy.units knows, .* 'furlong'"
+    ):
+        flux_per_pixel_factor("furlong")
+
+
+def test_factor_must_be_a_positive_integer():
+    with pytest.raises(ValueError, match="factor must be at least 1; got 0"):
+        flux_per_pixel_factor("adu", factor=0)
+    with pytest.raises(TypeError, match=r"factor must be an integer; got 2.0"):
+        flux_per_pixel_factor("adu", factor=2.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("ADU", u.adu),
+        (" counts ", u.ct),
+        ("COUNTS/SEC", u.ct / u.s),
+        ("e-", u.electron),
+        ("ELECTRONS/S", u.electron / u.s),
+        ("nanomaggy", u.nmgy),
+        ("nanomaggies", u.nmgy),
+        ("erg/s/cm2", u.erg / u.s / u.cm**2),
+        ("MJy/sr", u.MJy / u.sr),
+        ("", u.dimensionless_unscaled),
+    ],
+)
+def test_spellings_of_files_are_understood(text, unit):
+    assert parse_unit(text) == unit
+
+
+def test_no_unit_stays_none():
+    assert parse_unit(None) is None
+
+
+def test_check_one_of_names_every_option():
+    with pytest.raises(ValueError, match="edge must be one of") as caught:
+        check_one_of("edge", "wrap", ("reflect", "constant", "replicate"))
+    assert str(caught.value) == (
+        "edge must be one of 'reflect', 'constant', 'replicate'; got 'wrap'"
+    )
+    assert check_one_of("edge", "reflect", ("reflect",)) == "reflect"
+
+
+def test_numbers_are_checked():
+    assert check_positive("sigma", 2) == 2.0
+    assert check_integer("radius", 3, minimum=0) == 3
+    with pytest.raises(ValueError, match="sigma must be above 0; got -1"):
+        check_positive("sigma", -1)
+    with pytest.raises(ValueError, match="sky must be finite; got nan"):
+        check_finite("sky", float("nan"))
+    with pytest.raises(TypeError, match="sky must be a real number; got 'a'"):
+        check_finite("sky", "a")
+    with pytest.raises(TypeError, match="sky must be a real number; got True"):
+        check_finite("sky", True)
+    with pytest.raises(TypeError, match="radius must be an integer; got True"):
+        check_integer("radius", True)
+
+
+def test_missing_package_says_how_to_install_it():
+    assert has("numpy")
+    assert not has("no_such_package")
+    assert not has("no_such_package.part")
+    assert import_optional("json", "plot") is sys.modules["json"]
+    with pytest.raises(ImportError, match=r'pip install "splus_srgan\[fast\]"'):
+        import_optional("no_such_package", "fast")
