@@ -18,9 +18,9 @@ _MIN_PIXELS = 64  # fewer pixels would give sigma worse than 15 %
 # Filtered pixels are correlated: that many have the weight of one independent pixel.
 _REDUNDANCY = 3.8
 
-# sigma in electrons, 10 (u) to 35 (z) in S-PLUS: sets how fast photon noise rises with flux.
-# It only matters where the frame itself does not tell.
-_LOG_ELECTRONS, _LOG_ELECTRONS_ERROR = np.log(19.0), 0.5
+# sigma in electrons, 10 (u, narrow bands) to 35 (z) in S-PLUS: sets how fast photon noise rises
+# with flux.  It only matters where the frame itself does not tell.
+_LOG_ELECTRONS, _LOG_ELECTRONS_ERROR = np.log(17.0), 0.45
 # A given gain is believed within 15 %, and nine times in ten: headers may be wrong by 2.
 _GAIN_ERROR, _GAIN_TRUST = 0.15, 0.9
 
@@ -65,27 +65,37 @@ class NoisePixels:
         Pixels without data.
     band : int
         Number of the band, for messages.
+
+    Attributes
+    ----------
+    windows, missing : `~numpy.ndarray`
+        As given, with patches of one single value made missing.
+    rough_sigma : float
+        Noise of the faintest quarter of the image.
     """
 
     def __init__(self, windows, missing, band):
         if min(windows.shape[1:]) <= 2 * _REACH:
             raise ValueError(_too_few(band, 0))
         inner = np.s_[:, _REACH:-_REACH, _REACH:-_REACH]
-        usable = ~_grown(missing)[inner]
-        if np.count_nonzero(usable) < _MIN_PIXELS:
-            raise ValueError(_too_few(band, np.count_nonzero(usable)))
+        valid = np.count_nonzero(~_grown(missing)[inner])
+        if valid < _MIN_PIXELS:
+            raise ValueError(_too_few(band, valid))
         filtered = np.stack(
             [_second_difference(_second_difference(windows, p, 1), q, 2) / 6 for p, q in _SPACINGS]
         )
-        # Patches of one value (borders filled with 0, saturated cores) hold no noise.
-        usable &= filtered.any(axis=0)
+        # Patches of one value (borders filled with 0, saturated cores) hold no noise, nor sky.
+        flat = np.zeros_like(missing)
+        flat[inner] = ~filtered.any(axis=0)
+        self.missing = missing = missing | _grown(flat)
+        self.windows = windows = np.where(missing, 0, windows)
+        usable = ~_grown(missing)[inner]
         if np.count_nonzero(usable) < _MIN_PIXELS:
             raise ValueError(
                 f"data of band {band} (counted from 0) are constant: sigma, the noise per pixel, "
                 "would be 0; give sky= and sigma= instead of measuring them"
             )
         flux = smooth(windows, missing, 2.0)[inner]
-        self.faintest = np.percentile(flux[usable], 1)
         faint = usable & (flux <= np.percentile(flux[usable], 25))
         self.rough_sigma = np.sqrt(_WEIGHTS @ [_clipped_variance(h[faint]) for h in filtered])
         peaks = smooth(windows, missing, 1.2) - smooth(windows, missing, 3.5)
@@ -94,7 +104,8 @@ class NoisePixels:
 
     def _without_compact(self, peaks, flux, usable):
         """Leave out pixels whose filter would see a star or a knot."""
-        photons = np.maximum(flux - self.faintest, 0) / (np.exp(_LOG_ELECTRONS) * self.rough_sigma)
+        above = np.maximum(flux - np.percentile(flux[usable], 1), 0)
+        photons = above / (np.exp(_LOG_ELECTRONS) * self.rough_sigma)
         significance = peaks / (0.2 * self.rough_sigma * np.sqrt(1 + photons))
         side = 2 * _REACH + 3
         significance = ndimage.maximum_filter(significance, (1, side, side))
@@ -113,26 +124,25 @@ class NoisePixels:
         self.variance = np.maximum(variance, 1e-6 * np.median(variance))
         self.number = np.array([k.size for k in bins])
 
-    def sigma(self, zeros, gain):
+    def sigma(self, zero, gain):
         """
         Sky noise per pixel.
 
         Parameters
         ----------
-        zeros : tuple of float
-            Where flux counts from: the first, or another if the noise contradicts it.
+        zero : float
+            Where flux counts from.  If this is further below the faintest pixels than
+            those are below the brightest, flux counts from the faintest instead.
         gain : float
             Electrons per unit of the data, or NaN.
         """
-        sigma, misfit = self._photon_transfer(zeros[0], gain)
-        for zero in zeros[1:]:
-            other, other_misfit = self._photon_transfer(zero, gain)
-            if other_misfit < misfit - 25:
-                sigma, misfit = other, other_misfit
-        return sigma
+        faintest, brightest = self.flux[0], self.flux[-1]
+        if faintest - zero > brightest - faintest:
+            zero = faintest
+        return self._photon_transfer(zero, gain)
 
     def _photon_transfer(self, zero, gain):
-        """Fit variance against flux for a grid of gains; mean sigma, and the best misfit."""
+        """Fit variance against flux for a grid of gains; mean sigma."""
         scale = np.sqrt(np.median(self.variance, axis=1).min())
         flux = np.maximum(self.flux - zero, 0) / scale
         rise = np.geomspace(1.5, 1000, 64)  # flux at which photon noise equals sky noise
@@ -148,7 +158,7 @@ class NoisePixels:
         sigma = np.sqrt(np.maximum(_WEIGHTS @ floors, 1e-6))
         misfit -= 2 * _log_prior(np.log(rise / sigma), np.log(sigma * scale * gain))
         weight = np.exp(-0.5 * (misfit - misfit.min()))
-        return scale * np.average(sigma, weights=weight), misfit.min()
+        return scale * np.average(sigma, weights=weight)
 
 
 def _log_prior(log_electrons, expected):

@@ -198,8 +198,15 @@ def add_disc_galaxy(rng, scene, x, y, magnitude, radius):
     old = band_fluxes(scene.bands, magnitude, rng.normal(0.80, 0.06), rng.normal(0.66, 0.06))
     young = band_fluxes(scene.bands, magnitude, rng.normal(0.50, 0.12), rng.normal(0.45, 0.12))
     blue = band_fluxes(scene.bands, magnitude, rng.normal(0.15, 0.1), rng.normal(0.1, 0.15))
-    scene.note("galaxy", x, y, old * (bulge_share + bar_share) + young * (1 - bulge_share
-               - bar_share - knot_share) + blue * knot_share, radius * scene.fine_scale)
+    scene.note(
+        "galaxy",
+        x,
+        y,
+        old * (bulge_share + bar_share)
+        + young * (1 - bulge_share - bar_share - knot_share)
+        + blue * knot_share,
+        radius * scene.fine_scale,
+    )
 
     shape = scene.image.shape[1:]
     drawn = sersic(shape, x, y, radius, 1, axis_ratio, angle)
@@ -222,12 +229,26 @@ def add_disc_galaxy(rng, scene, x, y, magnitude, radius):
     if knot_share:
         _add_knots(rng, scene, disc, window, blue * knot_share)
     if bar_share:
-        bar = sersic(shape, x, y, radius * rng.uniform(0.4, 0.8), 0.5,
-                     axis_ratio * rng.uniform(0.25, 0.5), angle + rng.uniform(-0.5, 0.5))
+        bar = sersic(
+            shape,
+            x,
+            y,
+            radius * rng.uniform(0.4, 0.8),
+            0.5,
+            axis_ratio * rng.uniform(0.25, 0.5),
+            angle + rng.uniform(-0.5, 0.5),
+        )
         if bar is not None:
             scene.add(*bar, old * bar_share)
-    bulge = sersic(shape, x, y, radius * rng.uniform(0.12, 0.4), rng.choice([1, 2, 4]),
-                   max(axis_ratio, rng.uniform(0.6, 1.0)), angle)
+    bulge = sersic(
+        shape,
+        x,
+        y,
+        radius * rng.uniform(0.12, 0.4),
+        rng.choice([1, 2, 4]),
+        max(axis_ratio, rng.uniform(0.6, 1.0)),
+        angle,
+    )
     if bulge is not None:
         scene.add(*bulge, old * bulge_share)
 
@@ -242,9 +263,7 @@ def _add_dusty(rng, scene, disc, window, fluxes, phase):
 
 def add_elliptical(rng, scene, x, y, magnitude, radius):
     """An elliptical, sometimes with a fainter disc."""
-    fluxes = band_fluxes(
-        scene.bands, magnitude, rng.normal(0.80, 0.06), rng.normal(0.66, 0.06)
-    )
+    fluxes = band_fluxes(scene.bands, magnitude, rng.normal(0.80, 0.06), rng.normal(0.66, 0.06))
     scene.note("galaxy", x, y, fluxes, radius * scene.fine_scale)
     axis_ratio, angle = rng.uniform(0.5, 1.0), rng.uniform(0, np.pi)
     share = rng.uniform(0.6, 1.0)
@@ -272,9 +291,16 @@ def add_background_galaxies(rng, scene, number):
         g_r, r_z = rng.normal(0.7, 0.3), rng.normal(0.6, 0.3)
         fluxes = band_fluxes(scene.bands, magnitude, g_r, r_z)
         scene.note("galaxy", x, y, fluxes, radius)
-        drawn = sersic(scene.image.shape[1:], x, y, radius / scene.fine_scale,
-                       rng.choice([1, 1, 1, 2, 4]), rng.uniform(0.3, 1), rng.uniform(0, np.pi),
-                       reach=8 * radius / scene.fine_scale + 4)
+        drawn = sersic(
+            scene.image.shape[1:],
+            x,
+            y,
+            radius / scene.fine_scale,
+            rng.choice([1, 1, 1, 2, 4]),
+            rng.uniform(0.3, 1),
+            rng.uniform(0, np.pi),
+            reach=8 * radius / scene.fine_scale + 4,
+        )
         if drawn is not None:
             scene.add(*drawn, fluxes)
 
@@ -288,8 +314,9 @@ def add_stars(rng, scene, number, brightest):
     x, y = rng.uniform(0, nx, number), rng.uniform(0, ny, number)
     g_r = rng.triangular(0.2, 0.5, 1.5, number)
     r_z = 0.1 + 0.6 * g_r + np.maximum(0, g_r - 1.1) * rng.uniform(0, 2, number)
-    fluxes = np.array([band_fluxes(scene.bands, *star)
-                       for star in zip(magnitude, g_r, r_z, strict=True)]).T
+    fluxes = np.array(
+        [band_fluxes(scene.bands, *star) for star in zip(magnitude, g_r, r_z, strict=True)]
+    ).T
     deposit(scene.image, x, y, fluxes)
     for k in range(number):
         scene.note("star", x[k], y[k], fluxes[:, k])

@@ -14,6 +14,7 @@ _SCALES = (1.5, 3.0, 6.0)  # Gaussian sigmas (pixels) on which sources are looke
 _THRESHOLDS = (2.5, 2.5, 2.0)
 _MESH_FLOOR = 0.02  # smallest error of a mesh level, in sigma: the sky is not perfectly flat
 _MAX_MESHES = 256
+_LEAST_SHARE = 0.3  # of the meshes, below which a level away from 0 is not believed
 # Sky that the survey's own subtraction leaves, in sigma (S-PLUS, measured on its headers).
 _RESIDUAL_SKY = 0.04
 # Grids of the mixture that `_common_level` fits.
@@ -39,7 +40,7 @@ class SkyMeshes:
         self.windows, self.missing, self.zero = windows, missing, zero
         self.smooth = [smooth(windows, missing, width) for width in _SCALES]
         n, ny, nx = windows.shape
-        side = 8 if windows.size < 96**2 else 16 if windows.size < 300**2 else 32
+        side = 8 if windows.size < 200**2 else 16 if windows.size < 300**2 else 32
         rows, columns = np.arange(ny) // side, np.arange(nx) // side
         cells = np.ix_(np.arange(n), rows, columns)
         self._cell = np.ravel_multi_index(cells, (n, rows[-1] + 1, columns[-1] + 1)).ravel()
@@ -80,7 +81,7 @@ class SkyMeshes:
         if abs(level - zero) < 4 * total:
             shrink = (_RESIDUAL_SKY / total) ** 2
             return zero + shrink * (level - zero), error * np.sqrt(shrink)
-        return (level, error) if share >= 0.5 else (None, np.nan)
+        return (level, error) if share >= _LEAST_SHARE else (None, np.nan)
 
     def _sources(self, level, sigma):
         """Pixels that stand out on some scale."""
@@ -150,5 +151,8 @@ def _log_posterior(levels, errors, grid):
         tail = np.exp(np.minimum(log_tail, 50)) / excess
         for i, share in enumerate(_SHARES):
             # A little is added for stray meshes, which would rule everything out.
-            posterior[:, i, j] = np.log(share * common + (1 - share) * tail + 1e-6).sum(1)
+            likelihood = share * common + (1 - share) * tail + 1e-6
+            # One logarithm for 16 meshes: their product is far from underflow.
+            products = np.multiply.reduceat(likelihood, np.arange(0, levels.size, 16), axis=1)
+            posterior[:, i, j] = np.log(products).sum(axis=1)
     return posterior - posterior.max()

@@ -57,7 +57,7 @@ def measure_background(data, *, mask=None, gain=None):
     ----------
     data : array_like, shape (ny, nx) or (n_band, ny, nx)
         Image or stack of images in any linear unit; not modified.  Non-finite
-        pixels count as masked.
+        pixels count as masked, as do patches of one single value.
     mask : array_like of bool, optional
         `True` for pixels to ignore; it broadcasts against ``data``.
 
@@ -94,10 +94,12 @@ def measure_background(data, *, mask=None, gain=None):
 
     where :math:`N` is the sky noise in electrons, common to all filters, and the
     last term stands for what structure is left.  The result is averaged over
-    :math:`N`, whose prior is log-normal (19 within a factor 1.6).  Then
+    :math:`N`, whose prior is log-normal (17 within a factor 1.6).  Then
     :math:`\sigma^2 = 0.22 a_{11} + 0.17 (a_{12} + a_{21}) + 0.45 a_{22}`, weights
     that are right for white noise and for resampled coadds alike.  :math:`F` counts
-    from the sky, or from 0 where the frame has none.
+    from the sky, or from 0 where the frame has none; but from the faintest pixels if these
+    are further above that than the brightest are above them, as in an image that has
+    no sky and was not sky-subtracted.
 
     For the sky, sources are masked on three scales, noise peaks of both signs alike
     so that the mask leaves no bias.  The mean levels of the meshes that remain
@@ -194,13 +196,11 @@ def _measure_band(windows, missing, band, gain):
     base = np.median(windows[~missing]) if not missing.all() else 0.0
     windows = np.where(missing, 0.0, windows - base)
     noise = NoisePixels(windows, missing, band)
-    meshes = SkyMeshes(windows, missing, -base)
+    meshes = SkyMeshes(noise.windows, noise.missing, -base)
     sigma = noise.rough_sigma
     for _ in range(2):
         level, error = meshes.level(sigma)
-        # Without sky, flux counts from 0; or, if that contradicts the noise, from the faintest.
-        zeros = (-base, noise.faintest) if level is None else (level,)
-        sigma = noise.sigma(zeros, gain)
+        sigma = noise.sigma(-base if level is None else level, gain)
     if level is None:
         return 0.0, sigma, False, np.nan
     return level + base, sigma, True, error

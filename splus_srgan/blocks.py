@@ -43,9 +43,7 @@ def lazy_blocks(engine, image, *, radius, block_size):
     """
     n_band, ny, nx = image.shape
     rows, columns = (_edges(n, block_size) for n in (ny, nx))
-    blocks = [
-        [_block(engine, image, row, column, radius) for column in columns] for row in rows
-    ]
+    blocks = [[_block(engine, image, row, column, radius) for column in columns] for row in rows]
     return da.block(
         [
             [

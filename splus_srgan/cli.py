@@ -49,6 +49,8 @@ def main(arguments=None):
     command = options.command
     options = options[command]
     with warnings.catch_warnings():
+        import astropy  # noqa: F401 (its import takes warnings over: only now are they ours)
+
         warnings.showwarning = _show_warning
         try:
             _COMMANDS[command](options)

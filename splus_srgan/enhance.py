@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Enhance images: the one entry point, from NDData to NDData."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from scipy import ndimage
 
 from splus_srgan import __version__
+from splus_srgan._bands import tidy_band
 from splus_srgan._nddata import fill_missing, repack, unpack
 from splus_srgan._units import flux_per_pixel_factor
 from splus_srgan._validate import check_integer
@@ -21,7 +23,7 @@ from splus_srgan.io import add_provenance
 from splus_srgan.models.weights import choose_card, load_card
 from splus_srgan.quality import quality_plane
 from splus_srgan.stretch import NoiseAsinhStretch
-from splus_srgan.surveys.splus import canonical_band, psf_from_header
+from splus_srgan.surveys.splus import psf_from_header
 from splus_srgan.wcs import upsample_header, upsample_wcs
 
 __all__ = ["SRGANEnhancer"]
@@ -31,6 +33,7 @@ _PSF_RADIUS = 20  # output pixels: 99.9 % of the light of the target PSF
 _SCALE_TOLERANCE = 0.03  # pixel scales this close to the card's are inside its domain
 # Blocks with a halo of 20: 384 costs 22 % more than one piece, and 0.5 GB.
 _BLOCK_SIZE = {"cpu": 384, "cuda": 1024}
+_MIN_BLOCK = 16
 
 
 class SRGANEnhancer:
@@ -95,7 +98,7 @@ class SRGANEnhancer:
         # Fail here, near the cause, and not after the data were read.
         self.weights = weights if str(weights) == "auto" else load_card(weights)
         if block_size != "auto":
-            check_integer("block_size", block_size, minimum=16)
+            check_integer("block_size", block_size, minimum=_MIN_BLOCK)
         if progress_bar is not None and not callable(progress_bar):
             raise TypeError(f"progress_bar must be callable or None; got {progress_bar!r}")
         self.device, self.precision, self.engine = device, precision, engine
@@ -106,9 +109,7 @@ class SRGANEnhancer:
         self._runners = {}
         _check_runner_options(device, precision, engine)
 
-    def __call__(
-        self, data, *, bands=None, mask=None, unit=None, wcs=None, sky=None, sigma=None
-    ):
+    def __call__(self, data, *, bands=None, mask=None, unit=None, wcs=None, sky=None, sigma=None):
         """
         Enhance an image, a stack of bands, or a mapping of bands.
 
@@ -231,7 +232,7 @@ class SRGANEnhancer:
         stretch = NoiseAsinhStretch(sky, sigma, **card.stretch)
         order = list(range(len(stack.bands)))
         if not card.takes_any_band:
-            names = [canonical_band(band) for band in stack.bands]
+            names = [tidy_band(band) for band in stack.bands]
             order = [names.index(band) for band in card.bands]
         size = self._block_size(runner, filled.shape)
         y = stretch(filled)
@@ -253,10 +254,11 @@ class SRGANEnhancer:
     def _block_size(self, runner, shape):
         if self.block_size != "auto":
             return self.block_size
-        size = _BLOCK_SIZE[runner.engine.device.type if runner.engine.device.type in _BLOCK_SIZE
-                           else "cpu"]
+        size = _BLOCK_SIZE[
+            runner.engine.device.type if runner.engine.device.type in _BLOCK_SIZE else "cpu"
+        ]
         # One piece where it is not much larger than a block.
-        return max(shape[1:]) if max(shape[1:]) <= 1.4 * size else size
+        return max(_MIN_BLOCK, *shape[1:]) if max(shape[1:]) <= 1.4 * size else size
 
     def _record(self, runner, card, flux_factor, bands):
         """What went into the result, for the provenance cards."""
@@ -371,6 +373,8 @@ def _check_runner_options(device, precision, engine):
     check_one_of("engine", engine, ("auto", "torch", "openvino"))
     if not isinstance(device, str) and not hasattr(device, "type"):
         raise TypeError(f"device must be a string such as 'cpu' or 'cuda:0'; got {device!r}")
+    if not re.fullmatch(r"auto|[a-z]+(:\d+)?", str(device)):
+        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N'; got {device!r}")
 
 
 def _warn_without_sky(bands, has_sky):

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 KINDS = ("galaxy", "fill", "cluster", "stars", "blank")
-"""Kinds of field: one main galaxy, one larger than the frame, several, a crowded star field, sky."""
+"""Kinds of field: a galaxy, one larger than the frame, several, a crowded star field, blank sky."""
 
 TARGET_PSF = (1.0, 3.0)
 """FWHM (arcsec) and Moffat beta of the target image."""
@@ -285,7 +285,8 @@ def _observe(plane, conditions, shape, fine_scale):
         # The centre of a pixel of `step` fine pixels lies between two of them.
         image = _seen_through(spectrum, (fy, fx, fine_scale), (step - 1) / 2, psf)[::step, ::step]
         size = np.array(shape) * (_FINE // step)
-        first = (np.array(image.shape) - size) // 2
+        # The same place on both grids, also where the margins are not even.
+        first = (np.array(grid) // _FINE - shape) // 2 * (_FINE // step)
         cut = image[first[0] : first[0] + size[0], first[1] : first[1] + size[1]]
         images.append(cut * np.float32(step**2))
     return images
@@ -381,8 +382,7 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None):
     ((64, 48), (128, 96), Unit("adu"))
     """
     shape = _check_shape(shape)
-    for band in bands:
-        check_one_of("band", band, tuple(splus.BANDS))
+    bands = _check_bands(bands)
     rng = np.random.default_rng(seed)
     kind = rng.choice(KINDS, p=_KIND_SHARES) if kind is None else check_one_of("kind", kind, KINDS)
     padded = tuple(fft.next_fast_len(n + 2 * _MARGIN, real=True) for n in shape)
@@ -414,6 +414,15 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None):
         noiseless[band] = clean * scale
     sources = _source_table(scene, observed[scene.bands[0]].wcs, offset)
     return SimulatedField(observed, target, noiseless, sources, drawn, str(kind))
+
+
+def _check_bands(bands):
+    names = tuple(check_one_of("band", band, tuple(splus.BANDS)) for band in bands)
+    if not names:
+        raise ValueError(f"bands must name at least one band; got {bands!r}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"bands must name each band once; got {bands!r}")
+    return names
 
 
 def _check_shape(shape):

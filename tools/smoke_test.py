@@ -39,10 +39,10 @@ def check_weights():
 
 def check_enhance():
     """A simulated field comes back on twice the grid with its flux."""
-    observed = splus_srgan.simulate_field(1, shape=(64, 48)).observed
+    observed = splus_srgan.simulate_field(3, shape=(96, 96), kind="galaxy").observed
     sharp = splus_srgan.SRGANEnhancer(device="cpu")(observed)
     for band, image in observed.items():
-        assert sharp[band].shape == (128, 96)
+        assert sharp[band].shape == (192, 192)
         assert np.isfinite(sharp[band].data).all()
         np.testing.assert_allclose(sharp[band].data.sum(), image.data.sum(), rtol=0.05)
 

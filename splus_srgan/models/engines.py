@@ -202,7 +202,9 @@ def make_engine(generator, *, device="auto", precision="auto", engine="auto"):
     device = resolve_device(device)
     precision = resolve_precision(precision, device)
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r} was asked for, but torch finds no CUDA here; use 'cpu'")
+        raise ValueError(
+            f"device {device!r} was asked for, but torch finds no CUDA here; use 'cpu'"
+        )
     if engine == "auto":
         suits = device == "cpu" and precision == "bfloat16" and has("openvino")
         engine = "openvino" if suits else "torch"
@@ -217,4 +219,6 @@ def is_out_of_memory(error):
     """Whether an error says that memory ran out, on a GPU or on the CPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "not enough memory" in str(error)
+    # What torch says of the CPU's memory on Windows, and elsewhere.
+    said = ("not enough memory", "can't allocate memory")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in said)

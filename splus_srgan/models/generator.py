@@ -128,9 +128,7 @@ class SRResNet(nn.Module):
         """
         first = self.first(y)
         x = self.join(self.blocks(first)) + first
-        x = functional.interpolate(
-            x, scale_factor=_UPSCALING, mode="bilinear", align_corners=False
-        )
+        x = functional.interpolate(x, scale_factor=_UPSCALING, mode="bilinear", align_corners=False)
         return self.tail(x)
 
     def forward(self, y):

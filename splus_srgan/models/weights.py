@@ -156,8 +156,9 @@ def load_card(weights):
     if path.is_dir():
         cards = sorted(path.glob("*.json"))
         if len(cards) != 1:
-            raise WeightsError(f"weights folder {text!r} must hold one card (*.json); found "
-                               f"{len(cards)}")
+            raise WeightsError(
+                f"weights folder {text!r} must hold one card (*.json); found {len(cards)}"
+            )
         path = cards[0]
     if path.suffix == ".safetensors":
         path = path.with_suffix(".json")
@@ -179,27 +180,34 @@ def _read_card(path):
         raise WeightsError(f"weights card {str(path)!r} lacks {', '.join(missing)}")
     unknown = set(content) - set(WeightsCard.__dataclass_fields__)
     if unknown:
-        raise WeightsError(f"weights card {str(path)!r} has unknown entries: "
-                           f"{', '.join(sorted(unknown))}")
+        raise WeightsError(
+            f"weights card {str(path)!r} has unknown entries: {', '.join(sorted(unknown))}"
+        )
     return WeightsCard(**content | {"folder": str(path.parent)})
 
 
 def _download_card(url):
     """Fetch a card and its weights into astropy's cache."""
-    from astropy.utils.data import download_file
+    from astropy.utils.data import clear_download_cache, download_file
 
+    weights_url = None
     try:
         card = _read_card(Path(download_file(url, cache=True, show_progress=False)))
-        weights = Path(
-            download_file(url.rsplit("/", 1)[0] + "/" + card.file, cache=True, show_progress=False)
-        )
+        weights_url = url.rsplit("/", 1)[0] + "/" + card.file
+        weights = Path(download_file(weights_url, cache=True, show_progress=False))
+        content = card.to_dict() | {"file": weights.name, "folder": str(weights.parent)}
+        return verify(WeightsCard(**content))
     except OSError as error:
         raise WeightsError(
             f"weights card {url!r} or its weights could not be fetched ({error}); fetch both by "
             "hand and give the path of the card"
         ) from error
-    content = card.to_dict() | {"file": weights.name, "folder": str(weights.parent)}
-    return WeightsCard(**content)
+    except WeightsError:
+        # What is wrong must not stay in the cache, or it would come from there for ever.
+        for bad in (url, weights_url):
+            if bad is not None:
+                clear_download_cache(bad)
+        raise
 
 
 def verify(weights):
@@ -294,8 +302,10 @@ def choose_card(weights, bands):
         fitting = [card for card in cards if set(card.bands) == wanted and len(bands) > 1]
         fitting += [card for card in cards if card.takes_any_band]
         if not fitting:
-            raise WeightsError(f"no shipped weights for bands {', '.join(bands)}; there are: "
-                               + ", ".join(f"{c.name} ({' '.join(c.bands)})" for c in cards))
+            raise WeightsError(
+                f"no shipped weights for bands {', '.join(bands)}; there are: "
+                + ", ".join(f"{c.name} ({' '.join(c.bands)})" for c in cards)
+            )
         return fitting[0]
     card = load_card(weights)
     if not card.takes_any_band:
@@ -339,7 +349,9 @@ def save_weights(generator, folder, **card):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{card['name']}.safetensors"
-    state = {key: value.detach().cpu().contiguous() for key, value in generator.state_dict().items()}
+    state = {
+        key: value.detach().cpu().contiguous() for key, value in generator.state_dict().items()
+    }
     save_file(state, path)
     path.chmod(0o644)  # safetensors makes it readable for the owner alone
     card = WeightsCard(

@@ -23,8 +23,9 @@ SEEDS = {"train": 1, "validation": 2, "test": 3}
 _FILES = ("clean.npy", "sharp.npy", "conditions.json")
 
 
-def render_pairs(folder, n_pairs, *, purpose="train", shape=(128, 128), bands=("g", "r", "z"),
-                 first=0):
+def render_pairs(
+    folder, n_pairs, *, purpose="train", shape=(128, 128), bands=("g", "r", "z"), first=0
+):
     """
     Render noise-free pairs into a folder.
 
@@ -129,9 +130,15 @@ class PairSet:
         bands = range(clean.shape[0])
         if self.single_band:
             bands = [rng.integers(clean.shape[0])]
-        rows = [self._draw_band(rng, clean[b, y : y + self.crop, x : x + self.crop],
-                                sharp[b, 2 * y : 2 * (y + self.crop), 2 * x : 2 * (x + self.crop)],
-                                self.conditions[which][k][b]) for b in bands]
+        rows = [
+            self._draw_band(
+                rng,
+                clean[b, y : y + self.crop, x : x + self.crop],
+                sharp[b, 2 * y : 2 * (y + self.crop), 2 * x : 2 * (x + self.crop)],
+                self.conditions[which][k][b],
+            )
+            for b in bands
+        ]
         noisy, truth, electrons, weight = (np.stack(part) for part in zip(*rows, strict=True))
         turns, flip = rng.integers(4), rng.random() < 0.5
         images = [np.rot90(image, turns, (1, 2)) for image in (noisy, truth, weight)]

@@ -56,8 +56,22 @@ def losses(generator, noisy, truth, electrons, weight, *, precision):
     return pixel, flux
 
 
-def train(folders, output, *, minutes, single_band, n_features, n_blocks, batch_size, crop,
-          flux_weight, peak_rate, seed, precision, device):
+def train(
+    folders,
+    output,
+    *,
+    minutes,
+    single_band,
+    n_features,
+    n_blocks,
+    batch_size,
+    crop,
+    flux_weight,
+    peak_rate,
+    seed,
+    precision,
+    device,
+):
     """Train for a time, or go on with a run that was stopped."""
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
@@ -100,8 +114,11 @@ def train(folders, output, *, minutes, single_band, n_features, n_blocks, batch_
                 old.lerp_(new, 1 - keep)
         sums += pixel.item(), flux.item(), 1
         if step % 100 == 0:
-            print(f"{step},{spent:.0f},{sums[0] / sums[2]:.5f},{sums[1] / sums[2]:.5f}",
-                  file=log, flush=True)
+            print(
+                f"{step},{spent:.0f},{sums[0] / sums[2]:.5f},{sums[1] / sums[2]:.5f}",
+                file=log,
+                flush=True,
+            )
             sums[:] = 0
         if step % 500 == 0:
             _save(checkpoint, generator, average, optimizer, step, spent, rng, seed)

@@ -1,0 +1,185 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""What the benchmarks share: options, the header that says what ran where, tables, statistics."""
+
+import argparse
+import os
+import platform
+import sys
+import warnings
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+from astropy.table import QTable
+from astropy.utils.exceptions import AstropyWarning
+
+from splus_srgan import SRGANEnhancer, simulate_field
+from splus_srgan.models.weights import load_card
+
+TEST_SEED, VALIDATION_SEED = 3, 2
+CARDS = ["splus-grz", "splus-any"]
+BANDS = ("g", "r", "z")
+_PACKAGES = ("numpy", "scipy", "torch", "openvino", "astropy", "photutils", "scikit-image", "bm3d",
+             "splus_srgan")
+
+
+def make_parser(description, *, fields=40):
+    """Options that every benchmark has."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--fields", type=int, default=fields, metavar="N",
+                        help="simulated test fields, seeds (3, 0) to (3, N - 1); default %(default)s")
+    parser.add_argument("--weights", nargs="+", default=CARDS, metavar="CARD",
+                        help="names or paths of weights; default: %(default)s")
+    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
+    parser.add_argument("--engine", default="auto", choices=("auto", "torch", "openvino"))
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE.ecsv",
+                        help="write every single measurement there")
+    return parser
+
+
+def parse(parser):
+    """Parse the options and print what runs where."""
+    options = parser.parse_args()
+    print_header(options.weights)
+    print("options  " + "  ".join(f"{key}={value}" for key, value in vars(options).items()))
+    return options
+
+
+def print_header(weights=()):
+    """Print machine, versions and weights."""
+    print(f"machine  {_cpu_name()}, {os.cpu_count()} cores ({len(_usable_cores())} usable), "
+          f"load {_load():.1f}, {platform.system()} {platform.machine()}")
+    print(f"versions python {platform.python_version()}, " + ", ".join(
+        f"{name} {_version(name)}" for name in _PACKAGES))
+    for name in weights:
+        card = load_card(name)
+        print(f"weights  {card.name} {card.version} sha256 {card.sha256[:16]}")
+    sys.stdout.flush()
+
+
+def _cpu_name():
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown processor"
+
+
+def _usable_cores():
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count())
+
+
+def _load():
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+
+
+def _version(name):
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "(absent)"
+
+
+def busy_note():
+    """A line that says whether other work disturbs the timings."""
+    load, cores = _load(), len(_usable_cores())
+    if load > 0.5 + 1.0:
+        return f"load {load:.1f} on {cores} cores: the machine is BUSY, timings are upper limits"
+    return f"load {load:.1f} on {cores} cores: nothing else runs"
+
+
+def fields(number, *, seed=TEST_SEED, **keywords):
+    """Give the simulated fields with seeds ``(seed, k)``, and say how far it is."""
+    for k in range(number):
+        if sys.stderr.isatty():
+            print(f"\rfield {k + 1}/{number} ", end="", file=sys.stderr)
+        yield k, simulate_field((seed, k), bands=BANDS, **keywords)
+    if sys.stderr.isatty():
+        print("\r" + 20 * " " + "\r", end="", file=sys.stderr)
+
+
+@contextmanager
+def quiet():
+    """Without the warnings that a survey of good and bad sources brings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
+
+
+def make_enhancers(options, **keywords):
+    """One enhancer for each card."""
+    chosen = {"precision": options.precision, "engine": options.engine} | keywords
+    return {load_card(name).name: SRGANEnhancer(name, **chosen) for name in options.weights}
+
+
+def enhance(enhancer, images):
+    """Enhance a field without its warnings."""
+    with quiet():
+        return enhancer(images)
+
+
+def write_table(path, rows, *, units=None, meta=None):
+    """Write rows of plain values as an ECSV table."""
+    if path is None:
+        return
+    table = QTable(rows=rows)
+    for name, unit in (units or {}).items():
+        if name in table.colnames:
+            table[name].unit = unit
+    table.meta.update(meta or {})
+    table.meta["versions"] = {name: _version(name) for name in _PACKAGES}
+    table.meta["machine"] = _cpu_name()
+    table.write(path, format="ascii.ecsv", overwrite=True)
+    print(f"\nwrote {path}: {len(table)} rows")
+
+
+def print_table(title, names, rows):
+    """Print aligned columns; numbers are given as text."""
+    print(f"\n{title}")
+    cells = [list(map(str, names)), *[list(map(str, row)) for row in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
+    for row in cells:
+        first, *others = zip(row, widths, strict=True)
+        print("  " + first[0].ljust(first[1]) + "".join("  " + c.rjust(w) for c, w in others))
+    sys.stdout.flush()
+
+
+def robust_std(values):
+    """1.4826 times the median absolute deviation."""
+    values = np.asarray(values, float)
+    return 1.4826 * np.median(np.abs(values - np.median(values))) if values.size else np.nan
+
+
+def median_error(values):
+    """Standard error of a median."""
+    values = np.asarray(values, float)
+    return 1.2533 * robust_std(values) / np.sqrt(values.size) if values.size > 1 else np.nan
+
+
+def excess_scatter(values, errors):
+    r"""
+    Scatter beyond the noise: the ``s`` for which deviations have the size of their errors.
+
+    Robust standard deviation of :math:`(v - \tilde v) / \sqrt{e^2 + s^2}` is 1; 0
+    where the scatter is no larger than the errors.
+    """
+    values, errors = np.asarray(values, float), np.asarray(errors, float)
+    if values.size < 3:
+        return np.nan
+    values = values - np.median(values)
+    low, high = 0.0, 10 * robust_std(values) + 1e-9
+    if robust_std(values / errors) <= 1:
+        return 0.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        if robust_std(values / np.sqrt(errors**2 + middle**2)) > 1:
+            low = middle
+        else:
+            high = middle
+    return high

@@ -1,0 +1,210 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+PSNR and SSIM against the noise-free truth of simulated fields, side by side.
+
+Images are compared after y = arcsinh(100 x / 3), with x the flux in nanomaggies per
+OUTPUT pixel (0.275"); the data range is that of the stretched truth, per field and band.
+Every pixel counts, saturated ones too.  The truth has no left-over sky: the classical
+methods are given the true sky and sigma, ours subtract the sky that they measured.
+Fields whose truth is empty (range 0, blank sky) have no PSNR; their errors are given
+as rms in units of the input's sigma per pixel instead.
+
+--tune N chooses the classical methods' parameters on N validation fields, seeds (2, k).
+"""
+
+import time
+
+import baselines
+import numpy as np
+from _common import (
+    BANDS,
+    VALIDATION_SEED,
+    busy_note,
+    enhance,
+    fields,
+    make_enhancers,
+    make_parser,
+    parse,
+    print_table,
+    write_table,
+)
+from skimage.metrics import structural_similarity
+
+from splus_srgan.models.weights import load_card
+
+
+def stretched(image, scale):
+    """The space of the scores."""
+    return np.arcsinh(100 * np.asarray(image, float) / scale / 3)
+
+
+def score(field, fine):
+    """PSNR (dB), SSIM, and rms error in input sigmas, per band; NaN where the truth is empty."""
+    rows = []
+    for band, image in zip(BANDS, fine, strict=True):
+        scale = field.conditions[band].adu_per_nmgy
+        truth, made = stretched(field.target[band].data, scale), stretched(image, scale)
+        extent = float(np.ptp(truth))
+        error = 4 * (image - field.target[band].data) / field.sigma[band]
+        row = {"band": band, "psnr": np.nan, "ssim": np.nan,
+               "rms": float(np.sqrt(np.mean(error**2)))}
+        if extent > 0:
+            row["psnr"] = float(10 * np.log10(extent**2 / np.mean((made - truth) ** 2)))
+            row["ssim"] = float(structural_similarity(truth, made, data_range=extent))
+        rows.append(row)
+    return rows
+
+
+def classical(field, method, parameters):
+    """A classical method on a field, with its true sky and sigma."""
+    images = [field.observed[band].data for band in BANDS]
+    sky, sigma = ([values[band] for band in BANDS] for values in (field.sky, field.sigma))
+    return baselines.run(method, images, sky, sigma, **parameters)
+
+
+def ours(field, enhancer):
+    """An enhancer on a field, without the sky that it measured."""
+    made = enhance(enhancer, field.observed)
+    return [np.asarray(made[band].data, float) - made[band].meta["SRSKY"] / 4 for band in BANDS]
+
+
+def tune(number, methods):
+    """Try the grids on validation fields, and print the best parameters."""
+    total = {m: np.zeros(len(baselines.GRIDS[m])) for m in methods}
+    count = 0
+    for _, field in fields(number, seed=VALIDATION_SEED):
+        if field.kind == "blank":
+            continue
+        count += 1
+        for method in methods:
+            for i, parameters in enumerate(baselines.GRIDS[method]):
+                rows = score(field, classical(field, method, parameters))
+                total[method][i] += np.nanmean([row["psnr"] for row in rows])
+    for method in methods:
+        order = np.argsort(-total[method])
+        print_table(
+            f"{method}: mean PSNR (dB) on {count} validation fields, best five",
+            ("parameters", "PSNR"),
+            [(baselines.GRIDS[method][i], f"{total[method][i] / count:.2f}") for i in order[:5]],
+        )
+
+
+def compare(options):
+    """Score all methods; a row per field, band and method."""
+    enhancers = make_enhancers(options)
+    makers = {
+        method: (lambda field, m=method: classical(field, m, baselines.TUNED[m]))
+        for method in options.methods
+    }
+    makers |= {
+        f"ours: {name}": (lambda field, e=enhancer: ours(field, e))
+        for name, enhancer in enhancers.items()
+    }
+    rows = []
+    for k, field in fields(options.fields):
+        for name, make in makers.items():
+            start = time.perf_counter()
+            fine = make(field)
+            seconds = time.perf_counter() - start
+            rows += [{"field": k, "kind": field.kind, "method": name, "seconds": seconds} | row
+                     for row in score(field, fine)]
+    return rows
+
+
+def mean(rows, method, band, what):
+    """Mean over the fields."""
+    values = [r[what] for r in rows if r["method"] == method and band in (None, r["band"])]
+    return np.nanmean(values)
+
+
+def report(rows, options):
+    """Print the scores, and how far ours are ahead."""
+    names = list(dict.fromkeys(row["method"] for row in rows))
+    scored = [row for row in rows if np.isfinite(row["psnr"])]
+    kinds = {row["field"]: row["kind"] for row in scored}
+    empty = {row["field"] for row in rows} - set(kinds)
+    print_table(
+        f"Mean over {len(kinds)} fields; {len(empty)} fields are empty and left out "
+        "(PSNR in dB; seconds per three-band field, median)",
+        ("method", *(f"PSNR {b}" for b in BANDS), "mean", *(f"SSIM {b}" for b in BANDS), "mean",
+         "s"),
+        [
+            (
+                name,
+                *(f"{mean(scored, name, band, 'psnr'):.2f}" for band in (*BANDS, None)),
+                *(f"{mean(scored, name, band, 'ssim'):.4f}" for band in (*BANDS, None)),
+                f"{np.median([r['seconds'] for r in rows if r['method'] == name]):.2f}",
+            )
+            for name in names
+        ],
+    )
+    print(f"  ({busy_note()})")
+    mine = [name for name in names if name.startswith("ours")]
+    others = [name for name in names if name not in mine]
+    report_margins(scored, mine, others, options)
+    chosen = sorted(set(kinds.values()))
+    print_table(
+        "Mean PSNR (dB) over bands, by kind of field",
+        ("method", *(f"{kind} ({list(kinds.values()).count(kind)})" for kind in chosen)),
+        [
+            (name, *(f"{mean([r for r in scored if r['kind'] == kind], name, None, 'psnr'):.2f}"
+                     for kind in chosen))
+            for name in names
+        ],
+    )
+    if empty:
+        blank = [row for row in rows if row["field"] in empty]
+        print_table(
+            f"Blank sky, {len(empty)} fields: rms error in units of the input's sigma per pixel",
+            ("method", *BANDS),
+            [(name, *(f"{mean(blank, name, band, 'rms'):.4f}" for band in BANDS))
+             for name in names],
+        )
+
+
+def report_margins(scored, mine, others, options):
+    """Print how far ours are ahead of the best other method, per band."""
+    if not others:
+        return
+    lines = []
+    for name in mine:
+        one_band = load_card(name.removeprefix("ours: ")).takes_any_band if (
+            name.removeprefix("ours: ") in options.weights) else False
+        groups = [("every method", others)]
+        alone = [other for other in others if other not in baselines.JOINT]
+        if one_band and alone != others:
+            groups.insert(0, ("methods of one band", alone))
+        for text, group in groups:
+            cells, worst = [], np.inf
+            for band in BANDS:
+                best = max(group, key=lambda other, b=band: mean(scored, other, b, "psnr"))
+                margin = mean(scored, name, band, "psnr") - mean(scored, best, band, "psnr")
+                worst = min(worst, margin)
+                cells.append(f"{margin:+.2f} ({best})")
+            lines.append((name, text, *cells, "yes" if worst >= 4 else "NO"))
+    print_table(
+        "Ahead of the best other method by (dB); target 4 in every band",
+        ("ours", "against", *BANDS, "reached"),
+        lines,
+    )
+
+
+def main():
+    """Run."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--methods", nargs="+", default=list(baselines.TUNED), metavar="METHOD",
+                        choices=list(baselines.TUNED), help="classical methods; default: all")
+    parser.add_argument("--tune", type=int, metavar="N", default=0,
+                        help="only tune the methods on N validation fields")
+    options = parse(parser)
+    if options.tune:
+        tune(options.tune, options.methods)
+        return
+    rows = compare(options)
+    report(rows, options)
+    write_table(options.output, rows, units={"psnr": "dB", "seconds": "s"},
+                meta={"parameters": baselines.TUNED})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Blocks against the whole image, with the real engine."""
+
+import dask.array as da
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+
+from splus_srgan.blocks import generate_blocks, lazy_blocks
+from splus_srgan.models.engines import TorchEngine
+from splus_srgan.models.generator import SRResNet
+from splus_srgan.models.weights import available, load_generator
+
+
+def repeat(image):
+    """An engine that reaches nowhere."""
+    return image.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def noise(shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A real engine of random weights in float32 on the CPU, and its radius."""
+    torch.manual_seed(0)
+    generator = SRResNet(2, n_features=16, n_blocks=2)
+    torch.nn.init.normal_(generator.last.weight, std=0.1)
+    engine = TorchEngine(generator, device="cpu", precision="float32")
+    return engine, generator.receptive_field_radius
+
+
+@pytest.mark.parametrize("block_size", [16, 23, 40])
+@pytest.mark.parametrize("shape", [(37, 61), (64, 48), (17, 90)])
+def test_blocks_equal_the_whole_image(small, block_size, shape):
+    """Bit for bit, in float32 on the CPU."""
+    engine, radius = small
+    image = noise((2, *shape))
+    result = generate_blocks(engine, image, radius=radius, block_size=block_size)
+    assert result.dtype == np.float32
+    assert_array_equal(result, engine(image))
+
+
+@pytest.mark.parametrize("name", available())
+def test_blocks_of_the_shipped_weights_equal_the_whole_image(name):
+    generator = load_generator(name)
+    engine = TorchEngine(generator, device="cpu", precision="float32")
+    image = noise((generator.options["n_bands"], 61, 83))
+    whole = engine(image)
+    for block_size in (21, 32, 50):
+        blocks = generate_blocks(
+            engine, image, radius=generator.receptive_field_radius, block_size=block_size
+        )
+        assert_array_equal(blocks, whole, err_msg=f"block_size {block_size}")
+
+
+def test_halo_is_not_wider_than_it_must_be(small):
+    """With one pixel less it no longer works: the radius is no lucky overestimate."""
+    engine, radius = small
+    image = noise((2, 48, 48))
+    narrow = generate_blocks(engine, image, radius=radius - 1, block_size=24)
+    assert np.any(narrow != engine(image))
+
+
+def test_blocks_are_equal_and_reported():
+    """40 x 70 in blocks of 16: 3 x 5 blocks, none a sliver; the bar sees each."""
+    seen = []
+
+    def bar(places):
+        for place in places:
+            seen.append(place)
+            yield place
+
+    sizes = []
+
+    def engine(image):
+        sizes.append(image.shape)
+        return repeat(image)
+
+    image = noise((1, 40, 70))
+    result = generate_blocks(engine, image, radius=0, block_size=16, progress_bar=bar)
+    assert_array_equal(result, repeat(image))
+    assert len(seen) == len(sizes) == 15
+    assert min(min(size[1:]) for size in sizes) >= 13
+    assert max(max(size[1:]) for size in sizes) <= 16
+
+
+def test_halo_stops_at_the_border():
+    sizes = []
+
+    def engine(image):
+        sizes.append(image.shape)
+        return repeat(image)
+
+    generate_blocks(engine, noise((1, 32, 32)), radius=5, block_size=16)
+    assert sizes == [(1, 21, 21)] * 4
+
+
+def test_files_go_in_and_out_without_being_read_whole(tmp_path, small):
+    engine, radius = small
+    image = noise((2, 40, 52))
+    np.save(tmp_path / "image.npy", image)
+    there = np.lib.format.open_memmap(
+        tmp_path / "fine.npy", mode="w+", dtype=np.float32, shape=(2, 80, 104)
+    )
+    given = np.load(tmp_path / "image.npy", mmap_mode="r")
+    result = generate_blocks(engine, given, radius=radius, block_size=16, out=there)
+    assert result is there
+    there.flush()
+    assert_array_equal(np.load(tmp_path / "fine.npy"), engine(image))
+
+
+def test_lazy_blocks_are_a_dask_array():
+    image = noise((2, 33, 40))
+    lazy = lazy_blocks(repeat, image, radius=0, block_size=20)
+    assert isinstance(lazy, da.Array)
+    assert (lazy.shape, lazy.dtype) == ((2, 66, 80), np.float32)
+    assert lazy.chunks == ((2,), (32, 34), (40, 40))
+    assert_array_equal(lazy.compute(scheduler="synchronous"), repeat(image))
+
+
+def test_blocks_take_any_sliceable_array():
+    image = noise((1, 30, 34))
+    lazy = da.from_array(image, chunks=(1, 7, 9))
+    result = generate_blocks(repeat, lazy, radius=2, block_size=16)
+    assert_array_equal(result, repeat(image))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"block_size": 15, "radius": 1}, "block_size must be at least 16; got 15"),
+        ({"block_size": 16, "radius": -1}, "radius must be at least 0; got -1"),
+    ],
+)
+def test_wrong_sizes_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        generate_blocks(repeat, noise((1, 20, 20)), **options)
+
+
+def test_sizes_must_be_integers():
+    with pytest.raises(TypeError, match=r"block_size must be an integer; got 20\.0"):
+        generate_blocks(repeat, noise((1, 20, 20)), radius=0, block_size=20.0)

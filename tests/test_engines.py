@@ -1,0 +1,246 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Engines: torch in both precisions, OpenVINO, and the choice between them."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from splus_srgan import enhance
+from splus_srgan.models import engines
+from splus_srgan.models.engines import (
+    OpenVINOEngine,
+    TorchEngine,
+    is_out_of_memory,
+    make_engine,
+    resolve_device,
+    resolve_precision,
+)
+from splus_srgan.models.generator import SRResNet
+
+
+@pytest.fixture(scope="module", params=[1, 3])
+def generator(request):
+    torch.manual_seed(1)
+    generator = SRResNet(request.param, n_features=16, n_blocks=2).eval()
+    torch.nn.init.normal_(generator.last.weight, std=0.05)
+    return generator
+
+
+@pytest.fixture(scope="module")
+def image(generator):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(generator.options["n_bands"], 24, 31)).astype(np.float32)
+
+
+def plain(generator, image):
+    """The generator as everybody would run it."""
+    with torch.inference_mode():
+        return generator(torch.from_numpy(image)[None])[0].numpy()
+
+
+def test_torch_float32_is_the_generator(generator, image):
+    engine = TorchEngine(generator, device="cpu", precision="float32")
+    result = engine(image)
+    assert result.dtype == np.float32
+    assert result.flags.c_contiguous
+    assert_allclose(result, plain(generator, image), rtol=0, atol=1e-5)
+
+
+def test_bfloat16_is_close_to_float32(generator, image):
+    """The skip stays float32, so only the correction is rounded, to 1 % of itself."""
+    wide = TorchEngine(generator, device="cpu", precision="float32")(image)
+    narrow = TorchEngine(generator, device="cpu", precision="bfloat16")(image)
+    assert narrow.dtype == np.float32
+    with torch.inference_mode():
+        skip = torch.nn.functional.interpolate(
+            torch.from_numpy(image)[None], scale_factor=2, mode="bicubic", align_corners=False
+        )[0].numpy()
+    correction = np.abs(wide - skip).max()
+    assert correction > 0
+    assert_allclose(narrow, wide, rtol=0, atol=0.02 * correction)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_bands_keep_their_places(generator, image, precision):
+    """What is put into one band comes out of it."""
+    engine = TorchEngine(generator, device="cpu", precision=precision)
+    for band in range(len(image)):
+        alone = np.zeros_like(image)
+        alone[band] = 100.0
+        means = engine(alone).mean(axis=(1, 2))
+        assert np.argmax(means) == band
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_engines_take_any_memory_layout(generator, image, precision):
+    engine = TorchEngine(generator, device="cpu", precision=precision)
+    strided = np.asfortranarray(image)
+    flipped = np.ascontiguousarray(image[:, ::-1])[:, ::-1]
+    assert_array_equal(engine(strided), engine(image))
+    assert_array_equal(engine(flipped), engine(image))
+    assert_array_equal(engine(image.astype(">f4")), engine(image))
+
+
+def test_engine_leaves_the_generator_alone(generator, image):
+    before = {key: value.clone() for key, value in generator.state_dict().items()}
+    for precision in ("float32", "bfloat16"):
+        TorchEngine(generator, device="cpu", precision=precision)(image)
+    after = generator.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[key], before[key]) for key in before)
+
+
+def test_engine_is_thread_safe(generator, image):
+    engine = TorchEngine(generator, device="cpu", precision="float32")
+    images = [image + k for k in range(4)]
+    serial = [engine(one) for one in images]
+    results = [None] * len(images)
+
+    def work(k):
+        results[k] = engine(images[k])
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(len(images))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result, expected in zip(results, serial, strict=True):
+        assert_array_equal(result, expected)
+
+
+# OpenVINO
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.03)])
+def test_openvino_agrees_with_torch(generator, image, precision, tolerance):
+    pytest.importorskip("openvino")
+    engine = OpenVINOEngine(generator, precision=precision)
+    expected = plain(generator, image)
+    scale = np.abs(expected).max()
+    assert_allclose(engine(image), expected, rtol=0, atol=tolerance * scale)
+
+
+def test_openvino_takes_one_shape_after_the_other(generator, image):
+    pytest.importorskip("openvino")
+    engine = OpenVINOEngine(generator, precision="float32")
+    for cut in (image, image[:, :17, :20], image):
+        assert_allclose(engine(cut), plain(generator, np.ascontiguousarray(cut)), atol=1e-4)
+
+
+# The choice
+
+
+def test_engine_can_be_asked_for(generator):
+    engine = make_engine(generator, device="cpu", precision="float32", engine="torch")
+    assert isinstance(engine, TorchEngine)
+    assert (engine.name, engine.precision, str(engine.device)) == ("torch", "float32", "cpu")
+
+
+def test_openvino_is_taken_for_bfloat16_where_it_is(generator, monkeypatch):
+    monkeypatch.setattr(engines, "has", lambda module: module == "openvino")
+    assert make_engine(generator, device="cpu", precision="bfloat16").name == "openvino"
+    assert make_engine(generator, device="cpu", precision="float32").name == "torch"
+    monkeypatch.setattr(engines, "has", lambda module: False)
+    assert make_engine(generator, device="cpu", precision="bfloat16").name == "torch"
+
+
+def test_auto_takes_what_the_machine_has(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto") == "cuda"
+    assert resolve_device("cuda:1") == "cuda:1"
+    assert resolve_device(torch.device("cpu")) == "cpu"
+    monkeypatch.setattr(engines, "_cpu_has_bfloat16", lambda: True)
+    assert resolve_precision("auto", "cpu") == "bfloat16"
+    monkeypatch.setattr(engines, "_cpu_has_bfloat16", lambda: False)
+    assert resolve_precision("auto", "cpu") == "float32"
+    assert resolve_precision("bfloat16", "cpu") == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "onnx"}, "engine must be one of 'auto', 'torch', 'openvino'; got 'onnx'"),
+        (
+            {"precision": "float16"},
+            "precision must be one of 'auto', 'float32', 'bfloat16'; got 'float16'",
+        ),
+        ({"device": "toaster"}, "device must be 'auto', 'cpu', 'cuda' or 'cuda:N'; got 'toaster'"),
+    ],
+)
+def test_wrong_options_are_named(generator, options, message):
+    with pytest.raises(ValueError, match=message):
+        make_engine(generator, **options)
+
+
+def test_cuda_that_is_not_there_is_refused(generator, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="device 'cuda' was asked for, but torch finds no CUDA"):
+        make_engine(generator, device="cuda", precision="float32")
+
+
+def test_openvino_runs_on_the_cpu_only(generator, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(ValueError, match="engine 'openvino' runs on the CPU only; got device="):
+        make_engine(generator, device="cuda", precision="float32", engine="openvino")
+
+
+# Out of memory
+
+
+def test_out_of_memory_is_recognised():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**52, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not is_out_of_memory(RuntimeError("shapes do not match"))
+    assert not is_out_of_memory(ValueError("not enough memory"))
+
+
+def runner_of(engine):
+    """The enhancer's runner with an engine of our own."""
+    runner = object.__new__(enhance._Runner)
+    runner.engine, runner.radius = engine, 2
+    return runner
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_smaller_blocks_are_tried_when_memory_runs_out(error):
+    sizes = []
+
+    def engine(image):
+        sizes.append(image.shape[1:])
+        if image.shape[1] > 40:
+            raise error
+        return image.repeat(2, axis=1).repeat(2, axis=2)
+
+    image = np.random.default_rng(0).normal(size=(1, 128, 128)).astype(np.float32)
+    result = runner_of(engine).generate(image, block_size=128, bar=None)
+    assert_array_equal(result, image.repeat(2, axis=1).repeat(2, axis=2))
+    assert sizes[0] == (128, 128)
+    assert max(sizes[-1]) <= 36
+
+
+def test_memory_error_is_raised_where_small_blocks_do_not_help():
+    def engine(image):
+        raise MemoryError("none left")
+
+    with pytest.raises(MemoryError, match="none left"):
+        runner_of(engine).generate(np.zeros((1, 64, 64), np.float32), block_size=64, bar=None)
+
+
+def test_other_errors_are_not_retried():
+    calls = []
+
+    def engine(image):
+        calls.append(image.shape)
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        runner_of(engine).generate(np.zeros((1, 256, 64), np.float32), block_size=256, bar=None)
+    assert len(calls) == 1

@@ -1,0 +1,405 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Simulated fields: profiles and PSFs against GalSim, noise, grids, headers, sources."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from astropy import units as u
+from numpy.testing import assert_allclose, assert_array_equal
+
+from splus_srgan._scene import deposit, sersic
+from splus_srgan.simulate import (
+    KINDS,
+    TARGET_PSF,
+    BandConditions,
+    _observe,
+    correlated_noise,
+    draw_conditions,
+    moffat_transfer,
+    noise_variance,
+    simulate_field,
+)
+from splus_srgan.surveys import splus
+from splus_srgan.wcs import upsample_header, upsample_wcs
+
+FINE_SCALE = 0.55 / 4
+PADDED, FRAME = 112, 64  # S-PLUS pixels with and without the margin
+X, Y = 4 * PADDED / 2 + 3.3, 4 * PADDED / 2 - 2.1  # fine pixels
+
+CONDITIONS = BandConditions(
+    fwhm=1.4,
+    beta=2.9,
+    ellipticity=0.1,
+    position_angle=0.6,
+    sigma=0.06,
+    electrons=300.0,
+    sky=0.0,
+    zero_point=23.5,
+    saturation=1600.0,
+    dithers=((0.1, 0.3), (-0.2, 0.4), (0.3, -0.4)),
+)
+
+
+@pytest.fixture(scope="module")
+def galsim():
+    return pytest.importorskip("galsim")
+
+
+@pytest.fixture(scope="module")
+def fields():
+    """A small field of every kind."""
+    return {kind: simulate_field(11, shape=(36, 44), kind=kind) for kind in KINDS}
+
+
+@pytest.fixture(scope="module")
+def star():
+    """One star of 1000 nMgy, seen by S-PLUS and as the target."""
+    plane = np.zeros((1, 4 * PADDED, 4 * PADDED), np.float32)
+    deposit(plane, np.array([X]), np.array([Y]), np.array([[1000.0]]))
+    return _observe(plane[0], CONDITIONS, (FRAME, FRAME), FINE_SCALE)
+
+
+def on_grid(step):
+    """0-based position of (X, Y) on the grid of pixels of ``step`` fine ones."""
+    border = (PADDED - FRAME) // 2 * (4 // step)
+    return tuple((value - (step - 1) / 2) / step - border for value in (X, Y))
+
+
+def galsim_psf(galsim, step):
+    if step == 2:
+        return galsim.Moffat(fwhm=TARGET_PSF[0], beta=TARGET_PSF[1])
+    psf = galsim.Moffat(fwhm=CONDITIONS.fwhm, beta=CONDITIONS.beta)
+    angle = CONDITIONS.position_angle * galsim.radians
+    return psf.shear(q=1 - CONDITIONS.ellipticity, beta=angle)
+
+
+def galsim_image(profile, step):
+    """What GalSim samples at the pixel centres; a PSF here includes the pixel."""
+    side = FRAME * 4 // step
+    centre = (side - 1) / 2
+    x, y = on_grid(step)
+    image = profile.drawImage(
+        nx=side,
+        ny=side,
+        scale=FINE_SCALE * step,
+        method="no_pixel",
+        offset=(x - centre, y - centre),
+    )
+    return image.array
+
+
+def centroid(image, x, y, width):
+    """Centroid under a Gaussian window that follows it."""
+    yy, xx = np.indices(image.shape)
+    for _ in range(30):
+        light = image * np.exp(-((xx - x) ** 2 + (yy - y) ** 2) / (2 * width**2))
+        x, y = (
+            start + 2 * ((light * (axis - start)).sum() / light.sum())
+            for start, axis in ((x, xx), (y, yy))
+        )
+    return x, y
+
+
+def moffat_star(shape, x, y, scale, fwhm, beta, *, ellipticity=0.0, position_angle=0.0):
+    """Closed form of a star of unit flux, sampled at the pixel centres."""
+    alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
+    yy, xx = np.indices(shape) - np.array([y, x])[:, None, None]
+    cos, sin = np.cos(position_angle), np.sin(position_angle)
+    stretch = np.sqrt(1 - ellipticity)
+    major, minor = (cos * xx + sin * yy) * stretch, (cos * yy - sin * xx) / stretch
+    r2 = (major**2 + minor**2) * scale**2
+    return scale**2 * (beta - 1) / (np.pi * alpha**2) * (1 + r2 / alpha**2) ** -beta
+
+
+# Profiles and PSFs
+
+
+@pytest.mark.parametrize(("ellipticity", "beta"), [(0.0, 2.2), (0.1, 2.9), (0.15, 4.5)])
+def test_moffat_transfer_agrees_with_galsim(galsim, ellipticity, beta):
+    frequency = np.linspace(0, 2, 30)
+    fx, fy = 0.6 * frequency, 0.8 * frequency
+    ours = moffat_transfer(fy, fx, 1.3, beta, ellipticity=ellipticity, position_angle=0.4)
+    profile = galsim.Moffat(fwhm=1.3, beta=beta).shear(q=1 - ellipticity, beta=0.4 * galsim.radians)
+    theirs = [
+        profile.kValue(2 * np.pi * x, 2 * np.pi * y).real for x, y in zip(fx, fy, strict=True)
+    ]
+    assert_allclose(ours, theirs, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("step", [4, 2])
+@pytest.mark.parametrize(
+    ("index", "axis_ratio", "angle", "radius", "tolerance"),
+    [(1, 1.0, 0.0, 2.0, 3e-3), (1, 0.5, 0.7, 3.0, 3e-3), (4, 0.6, 2.0, 2.5, 8e-3)],
+)
+def test_galaxies_agree_with_galsim(galsim, step, index, axis_ratio, angle, radius, tolerance):
+    """Profile values to a few thousandths, and the flux in the frame to one."""
+    shape = (4 * PADDED, 4 * PADDED)
+    profile, window = sersic(shape, X, Y, radius / FINE_SCALE, index, axis_ratio, angle)
+    plane = np.zeros(shape, np.float32)
+    plane[window] += profile
+    ours = _observe(plane, CONDITIONS, (FRAME, FRAME), FINE_SCALE)[0 if step == 4 else 1]
+
+    galaxy = galsim.Sersic(n=index, half_light_radius=radius * np.sqrt(axis_ratio))
+    galaxy = galaxy.shear(q=axis_ratio, beta=angle * galsim.radians)
+    theirs = galsim_image(galsim.Convolve(galaxy, galsim_psf(galsim, step)), step)
+
+    assert_allclose(ours.sum(), theirs.sum(), rtol=1e-3)
+    assert_allclose(ours, theirs, rtol=0, atol=tolerance * theirs.max())
+    bright = theirs > 0.05 * theirs.max()
+    assert_allclose(ours[bright], theirs[bright], rtol=1.5 * tolerance)
+
+
+@pytest.mark.parametrize("step", [4, 2])
+def test_stars_agree_with_galsim(galsim, star, step):
+    ours = star[0 if step == 4 else 1]
+    theirs = 1000 * galsim_image(galsim_psf(galsim, step), step)
+    assert_allclose(ours.sum(), theirs.sum(), rtol=1e-4)
+    assert_allclose(ours, theirs, rtol=0, atol=4e-3 * theirs.max())
+
+
+def test_star_has_the_target_psf(star):
+    """Without GalSim: a Moffat of 1 arcsec, in closed form."""
+    moffat = 1000 * moffat_star(star[1].shape, *on_grid(2), 0.275, *TARGET_PSF)
+    assert_allclose(star[1], moffat, rtol=0, atol=2e-3 * moffat.max())
+
+
+def test_coarse_pixel_is_centred_between_its_fine_ones(star):
+    """S-PLUS pixel (i, j) is centred on target pixel (2i + 0.5, 2j + 0.5)."""
+    assert_allclose(centroid(star[0], *on_grid(4), 2.0), on_grid(4), atol=0.005)
+    assert_allclose(centroid(star[1], *on_grid(2), 3.0), on_grid(2), atol=0.005)
+    assert_allclose(on_grid(2), 2 * np.array(on_grid(4)) + 0.5, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (35, 52), (41, 37)])
+def test_table_has_positions_and_fluxes_on_both_grids(shape):
+    """The brightest star, predicted from its row, is there; also where margins are not even."""
+    field = simulate_field(4, shape=shape, kind="stars", bands=("r",))
+    stars = field.sources[field.sources["kind"] == "star"]
+    x, y = stars["x"].to_value(u.pix), stars["y"].to_value(u.pix)
+    flux = stars["flux_r"].to_value(u.nmgy)
+    inside = (x > 5) & (x < shape[1] - 6) & (y > 5) & (y < shape[0] - 6)
+    brightest = np.argmax(np.where(inside, flux, 0))
+
+    conditions = field.conditions["r"]
+    seeing = {
+        "fwhm": conditions.fwhm,
+        "beta": conditions.beta,
+        "ellipticity": conditions.ellipticity,
+        "position_angle": conditions.position_angle,
+    }
+    target = {"fwhm": TARGET_PSF[0], "beta": TARGET_PSF[1]}
+    images = field.noiseless["r"], field.target["r"].data
+    # Galaxies behind the star are not in the prediction.
+    for image, step, psf, tolerance in zip(
+        images, (1, 2), (seeing, target), (0.06, 0.03), strict=True
+    ):
+        positions = step * x + (step - 1) / 2, step * y + (step - 1) / 2
+        predicted = conditions.adu_per_nmgy * sum(
+            f * moffat_star(image.shape, i, j, 0.55 / step, **psf)
+            for f, i, j in zip(flux, *positions, strict=True)
+        )
+        column, row = (round(axis[brightest]) for axis in positions)
+        here = np.s_[row - 3 : row + 4, column - 3 : column + 4]
+        peak = predicted[here].max()
+        assert_allclose(image[here], predicted[here], rtol=0, atol=tolerance * peak)
+
+    sky = field.observed["r"].wcs.pixel_to_world(x, y)
+    assert_allclose(sky.ra.deg, stars["ra"].to_value(u.deg), rtol=0, atol=1e-9)
+    assert_allclose(sky.dec.deg, stars["dec"].to_value(u.deg), rtol=0, atol=1e-9)
+
+
+def test_both_grids_hold_the_same_flux():
+    """Over the whole scene, without a margin, sums agree: four pixels share one's flux."""
+    plane = np.zeros((256, 256), np.float32)
+    plane[90:150, 70:160] = np.random.default_rng(0).random((60, 90), np.float32)
+    coarse, fine = _observe(plane, CONDITIONS, (64, 64), FINE_SCALE)
+    assert_allclose(coarse.sum(), plane.sum(), rtol=1e-5)
+    assert_allclose(fine.sum(), plane.sum(), rtol=1e-5)
+
+
+def test_deposit_keeps_flux_centroid_and_width():
+    """Cubic convolution weights have the moments of a point."""
+    image = np.zeros((1, 16, 16))
+    deposit(image, np.array([7.3]), np.array([8.6]), np.array([[2.0]]))
+    yy, xx = np.indices((16, 16))
+    light = image[0] / 2.0
+    assert_allclose(light.sum(), 1, rtol=1e-12)
+    assert_allclose([(light * xx).sum(), (light * yy).sum()], [7.3, 8.6], rtol=1e-12)
+    assert_allclose((light * (xx - 7.3) ** 2).sum(), 0, atol=1e-12)
+
+
+def test_deposit_leaves_out_what_lies_at_the_border():
+    image = np.zeros((1, 16, 16))
+    deposit(image, np.array([-5.0, 1.0, 15.5]), np.array([8.0, 8.0, 8.0]), np.ones((1, 3)))
+    assert not image.any()
+
+
+def test_sersic_off_the_grid_is_none():
+    assert sersic((20, 20), 500.0, 500.0, 3.0, 1, 1.0, 0.0) is None
+
+
+# Noise
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_has_unit_variance(seed):
+    rng = np.random.default_rng(seed)
+    noise = correlated_noise(rng, (600, 600), draw_conditions(rng, "r").dithers)
+    assert noise.dtype == np.float32
+    assert_allclose(noise.std(), 1, atol=0.01)
+    assert_allclose(noise.mean(), 0, atol=0.01)
+    # The border is no different.
+    assert_allclose(noise[:, :2].std(), 1, atol=0.08)
+
+
+def test_noise_is_correlated_as_in_a_coadd():
+    """Neighbours by about 0.1, as in S-PLUS."""
+    lags = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        z = correlated_noise(rng, (200, 200), draw_conditions(rng, "g").dithers)
+        lags.append([(z[:, 1:] * z[:, :-1]).mean(), (z[1:] * z[:-1]).mean()])
+    assert_allclose(np.mean(lags, axis=0), 0.11, atol=0.05)
+
+
+def test_photon_noise_adds_to_the_sky_noise():
+    assert noise_variance(0.0, 2.0, 100.0) == 4.0
+    assert noise_variance(50.0, 2.0, 100.0) == 4.5
+    assert noise_variance(-50.0, 2.0, 100.0) == 4.0
+
+
+def test_noise_of_a_field_is_what_its_conditions_say():
+    """(observed - noiseless - sky) / expected noise has unit variance, also on sources."""
+    field = simulate_field(5, shape=(96, 96), kind="fill")
+    for band, conditions in field.conditions.items():
+        scale = conditions.adu_per_nmgy
+        clean = field.noiseless[band] / scale
+        deviation = np.sqrt(noise_variance(clean, conditions.sigma, conditions.electrons))
+        residual = (field.observed[band].data - field.noiseless[band] - field.sky[band]) / scale
+        z = (residual / deviation)[field.observed[band].data < conditions.saturation]
+        assert_allclose(z.std(), 1, atol=0.05)
+        bright = clean > np.percentile(clean, 80)
+        unsaturated = bright & (field.observed[band].data < conditions.saturation)
+        assert_allclose((residual / deviation)[unsaturated].std(), 1, atol=0.08)
+
+
+def test_blank_field_is_sky_alone(fields):
+    field = fields["blank"]
+    assert len(field.sources) == 0
+    for band, image in field.observed.items():
+        assert_array_equal(field.target[band].data, 0)
+        assert_allclose(image.data.mean(), field.sky[band], atol=0.2 * field.sigma[band])
+        assert_allclose(image.data.std(), field.sigma[band], rtol=0.1)
+
+
+# Conditions
+
+
+def test_conditions_follow_the_survey():
+    rng = np.random.default_rng(0)
+    for band, facts in splus.BANDS.items():
+        drawn = [draw_conditions(rng, band) for _ in range(200)]
+        for name in ("fwhm", "beta", "noise"):
+            attribute = "sigma" if name == "noise" else name
+            median = np.median([getattr(one, attribute) for one in drawn])
+            assert_allclose(median, getattr(facts, name)[0], rtol=0.12, err_msg=f"{band} {name}")
+        assert min(one.beta for one in drawn) > 2
+        assert max(one.ellipticity for one in drawn) <= 0.15
+
+
+def test_adu_follow_the_zero_point():
+    assert_allclose(dataclasses.replace(CONDITIONS, zero_point=25.0).adu_per_nmgy, 10.0)
+
+
+def test_conditions_refuse_unknown_bands():
+    with pytest.raises(ValueError, match="band must be one of 'u', 'g', 'r', 'i', 'z'; got 'y'"):
+        draw_conditions(np.random.default_rng(0), "y")
+
+
+# Fields
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_the_same_form(fields, kind):
+    field = fields[kind]
+    assert field.kind == kind
+    assert list(field.observed) == list(field.target) == ["g", "r", "z"]
+    for band in "grz":
+        observed, target = field.observed[band], field.target[band]
+        assert observed.shape == field.noiseless[band].shape == (36, 44)
+        assert target.shape == (72, 88)
+        assert observed.unit == target.unit == u.adu
+        assert observed.data.dtype == target.data.dtype == np.float32
+        assert np.isfinite(observed.data).all()
+        assert np.isfinite(target.data).all()
+        assert observed.data.max() <= field.conditions[band].saturation
+    assert (len(field.sources) == 0) == (kind == "blank")
+
+
+def test_kinds_are_drawn_where_not_given():
+    kinds = {simulate_field(seed, shape=(16, 16), bands=("r",)).kind for seed in range(12)}
+    assert len(kinds) > 2
+    assert kinds <= set(KINDS)
+
+
+def test_seed_repeats_a_field():
+    one, again, other = (simulate_field(seed, shape=(24, 24)) for seed in (7, 7, 8))
+    for band in "grz":
+        assert_array_equal(one.observed[band].data, again.observed[band].data)
+        assert_array_equal(one.target[band].data, again.target[band].data)
+        assert one.observed[band].header == again.observed[band].header
+        assert np.any(one.observed[band].data != other.observed[band].data)
+    assert simulate_field((1, 7), shape=(24, 24)).conditions != one.conditions
+
+
+@pytest.mark.parametrize("bands", [("r",), "gi", ["z", "u"]])
+def test_bands_can_be_chosen(bands):
+    field = simulate_field(2, shape=(20, 24), bands=bands)
+    assert list(field.observed) == list(field.target) == list(bands)
+    assert set(field.sigma) == set(field.sky) == set(bands)
+    assert all(f"flux_{band}" in field.sources.colnames for band in bands)
+
+
+def test_header_and_wcs_agree(fields):
+    for field in fields.values():
+        for band, image in field.observed.items():
+            header, conditions = image.header, field.conditions[band]
+            assert (header["NAXIS1"], header["NAXIS2"]) == (44, 36)
+            assert_allclose([header["CRPIX1"], header["CRPIX2"]], image.wcs.wcs.crpix)
+            assert_allclose([header["CRVAL1"], header["CRVAL2"]], image.wcs.wcs.crval)
+            assert_allclose(header["CD2_2"] * 3600, 0.55)
+            assert header["FILTER"] == band.upper()
+            assert header["SATURATE"] == conditions.saturation
+            assert_allclose(
+                header["GAIN"] * conditions.adu_per_nmgy, conditions.electrons, rtol=1e-4
+            )
+            assert_allclose(header["OAJ QC NCNOISE"], field.sigma[band], rtol=1e-4)
+            assert splus.psf_from_header(header) == (conditions.fwhm, conditions.beta)
+
+
+def test_target_is_on_the_finer_grid(fields):
+    for field in fields.values():
+        for band, target in field.target.items():
+            observed = field.observed[band]
+            wanted = upsample_wcs(observed.wcs)
+            assert_allclose(target.wcs.wcs.crpix, wanted.wcs.crpix, rtol=0, atol=1e-9)
+            assert_allclose(target.wcs.wcs.cd, wanted.wcs.cd, rtol=1e-12)
+            header = upsample_header(observed.header, flux_scale=0.25, new_psf=True)
+            assert target.header == header
+            assert (target.header["NAXIS1"], target.header["NAXIS2"]) == (88, 72)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bands": ("g", "H")}, "band must be one of 'u', 'g', 'r', 'i', 'z'; got 'H'"),
+        ({"bands": ()}, r"bands must name at least one band; got \(\)"),
+        ({"bands": ("r", "r")}, r"bands must name each band once; got \('r', 'r'\)"),
+        ({"kind": "nebula"}, "kind must be one of 'galaxy', .*; got 'nebula'"),
+        ({"shape": (15, 64)}, r"shape must be at least 16 pixels on each side; got \(15, 64\)"),
+    ],
+)
+def test_wrong_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        simulate_field(1, **options)
