@@ -30,7 +30,7 @@ def make_parser(description, *, fields=40):
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--fields", type=int, default=fields, metavar="N",
-                        help="simulated test fields, seeds (3, 0) to (3, N - 1); default %(default)s")
+                        help="simulated test fields, seeds (3, k); default %(default)s")
     parser.add_argument("--weights", nargs="+", default=CARDS, metavar="CARD",
                         help="names or paths of weights; default: %(default)s")
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))

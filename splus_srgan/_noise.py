@@ -9,12 +9,12 @@ __all__ = ["NoisePixels", "smooth"]
 # Spacings (y, x) of the two second differences of each filter, and the weights that turn the
 # variances of the filtered noise into that of the noise itself.  Neighbouring pixels of a
 # coadd are correlated, which lowers the first variance and raises the last one.  With these
-# weights sigma is right within 0.5 % for white noise and for Lanczos-3 coadds of any dithers,
+# weights sigma is right within 0.5 % for white noise and for Lanczos-3 coadds of 3 random dithers,
 # and 2 % low for rho(0,1), rho(1,1), rho(0,2) = 0.12, 0.035, -0.045.
 _SPACINGS = ((1, 1), (1, 2), (2, 1), (2, 2))
 _WEIGHTS = np.array([0.22, 0.17, 0.17, 0.45])
 _REACH = 2  # pixels from the centre of a filter to its end
-_MIN_PIXELS = 64  # fewer pixels would give sigma worse than 15 %
+_MIN_PIXELS = 64  # with fewer, sigma would be off by more than 10 % (counting statistics)
 # Filtered pixels are correlated: that many have the weight of one independent pixel.
 _REDUNDANCY = 3.8
 

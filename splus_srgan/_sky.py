@@ -17,6 +17,7 @@ _MAX_MESHES = 256
 _LEAST_SHARE = 0.3  # of the meshes, below which a level away from 0 is not believed
 # Sky that the survey's own subtraction leaves, in sigma (S-PLUS, measured on its headers).
 _RESIDUAL_SKY = 0.04
+_LEAST_WEIGHT = 0.1  # of the level measured against the level expected, below which it is left
 # Grids of the mixture that `_common_level` fits.
 _SHARES = np.array([0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97])
 _EXCESSES = np.geomspace(0.04, 30, 9)
@@ -78,10 +79,12 @@ class SkyMeshes:
         error = np.hypot(error, 0.2 * (1 - share) ** 2)
         total = np.hypot(error, _RESIDUAL_SKY)
         zero = self.zero / sigma
-        if abs(level - zero) < 4 * total:
-            shrink = (_RESIDUAL_SKY / total) ** 2
-            return zero + shrink * (level - zero), error * np.sqrt(shrink)
-        return (level, error) if share >= _LEAST_SHARE else (None, np.nan)
+        if abs(level - zero) >= 4 * total:
+            return (level, error) if share >= _LEAST_SHARE else (None, np.nan)
+        shrink = (_RESIDUAL_SKY / total) ** 2
+        if shrink < _LEAST_WEIGHT:
+            return None, np.nan
+        return zero + shrink * (level - zero), error * np.sqrt(shrink)
 
     def _sources(self, level, sigma):
         """Pixels that stand out on some scale."""

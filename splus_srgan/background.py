@@ -62,9 +62,9 @@ def measure_background(data, *, mask=None, gain=None):
         `True` for pixels to ignore; it broadcasts against ``data``.
 
     gain : float or array_like, shape (n_band,), optional
-        Electrons per unit of the data, NaN where unknown.  It is not needed, and
-        halves the error of sigma where a galaxy fills the frame.  A wrong one does little
-        harm: it is dropped where the image contradicts it.
+        Electrons per unit of the data, NaN where unknown.  It is not needed: where a
+        galaxy fills a frame of 128 x 128 pixels it lowers the error of sigma from 2.0
+        to 1.7 %, and a gain wrong by a factor 2 raises it to 2.4 %.
 
     Returns
     -------
@@ -106,10 +106,13 @@ def measure_background(data, *, mask=None, gain=None):
     are described as a common level plus an exponential tail, which sources cause.
     There is sky if at least a few meshes share the level.  Surveys subtract the sky
     to about 0.04 sigma, so a level near 0 is drawn towards 0 as far as
-    its own error, and the part of the frame that sources cover, justify.
+    its own error, and the part of the frame that sources cover, justify; where that
+    leaves less than a tenth of it, the sky is left alone.  Any other level is
+    believed if at least 30 % of the meshes are free of sources.
 
-    Statistical errors of sigma are about 1 % for 128 x 128 pixels and 2 % for
-    64 x 64; about 2 % and 5 % where a galaxy fills the frame.  An image of more than
+    Errors of sigma (standard deviation, simulated S-PLUS fields) are 1 % for 128 x 128
+    pixels and 2 to 3 % for 64 x 64; 2 % and 6 % where a galaxy fills the frame.
+    An image of more than
     2**20 pixels is sampled with 64 windows of 128 x 128 pixels.
 
     Examples

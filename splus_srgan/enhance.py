@@ -19,6 +19,7 @@ from splus_srgan._units import flux_per_pixel_factor
 from splus_srgan._validate import check_integer
 from splus_srgan.background import measure_background
 from splus_srgan.exceptions import DomainWarning, NoSkyWarning
+from splus_srgan.flux_anchor import anchor_flux, check_strength
 from splus_srgan.io import add_provenance
 from splus_srgan.models.weights import choose_card, load_card
 from splus_srgan.quality import quality_plane
@@ -30,6 +31,7 @@ __all__ = ["SRGANEnhancer"]
 
 _FACTOR = 2
 _PSF_RADIUS = 20  # output pixels: 99.9 % of the light of the target PSF
+_NEAR_SATURATION = 0.95  # of the level in the header: coadds saturate a little below it
 _SCALE_TOLERANCE = 0.03  # pixel scales this close to the card's are inside its domain
 # Blocks with a halo of 20: 384 costs 22 % more than one piece, and 0.5 GB.
 _BLOCK_SIZE = {"cpu": 384, "cuda": 1024}
@@ -57,8 +59,10 @@ class SRGANEnhancer:
         Side of the blocks (input pixels, at least 16) in which a large image is
         generated.  The result does not depend on it.
     flux_anchor : float or bool, optional
-        Strength (0 to 1) of the correction that ties the local flux to the input's;
-        `None` follows the card.  It needs the PSF of the input.
+        Strength (0 to 1) of the correction that ties the flux of sources to the
+        input's (`splus_srgan.flux_anchor`); `None` follows the card.  It needs the
+        PSF of the input, from the cards FWHMMEAN and FWHMBETA and the WCS; a band
+        without them goes without, and its card SRANCHOR says 0.
     uncertainty : bool, optional
         Whether to give the uncertainty of each pixel; needs weights that predict it.
     engine : {"auto", "torch", "openvino"}, optional
@@ -103,7 +107,7 @@ class SRGANEnhancer:
             raise TypeError(f"progress_bar must be callable or None; got {progress_bar!r}")
         self.device, self.precision, self.engine = device, precision, engine
         self.block_size = block_size
-        self.flux_anchor = flux_anchor
+        self.flux_anchor = None if flux_anchor is None else check_strength(flux_anchor)
         self.uncertainty = bool(uncertainty)
         self.progress_bar = progress_bar
         self._runners = {}
@@ -161,15 +165,27 @@ class SRGANEnhancer:
         # The sky is what a pixel far from any valid one most likely holds.
         default = np.median(np.broadcast_to(sky, (len(stack.bands), *sky.shape[1:])), axis=(1, 2))
         filled = fill_missing(stack.data, stack.mask, default=default)
-        quality = self._quality(stack, card, filled, sky, sigma, runner.radius)
+        saturated = _saturated(stack, filled)
+        quality = self._quality(stack, card, filled, saturated, sky, sigma, runner.radius)
         fine = self._generate(runner, card, stack, filled, sky, sigma)
+        strength, psfs = self._anchor_strength(card), _input_psfs(stack)
+        fine = anchor_flux(
+            fine,
+            filled,
+            sky,
+            sigma,
+            psfs=psfs,
+            target_psf=_target_moffat(card),
+            strength=strength,
+            mask=stack.mask | saturated,
+        )
         del filled
         fine *= np.float32(flux_factor)
         record = self._record(runner, card, flux_factor, stack.bands)
-        metas = [
-            _fine_meta(meta, record | _band_record(band, k, sky, sigma), flux_factor)
-            for k, (band, meta) in enumerate(zip(stack.bands, stack.metas, strict=True))
-        ]
+        metas = []
+        for k, (band, meta) in enumerate(zip(stack.bands, stack.metas, strict=True)):
+            own = _band_record(band, k, sky, sigma) | {"flux_anchor": strength if psfs[k] else 0.0}
+            metas.append(_fine_meta(meta, record | own, flux_factor))
         return repack(
             stack,
             fine,
@@ -203,18 +219,13 @@ class SRGANEnhancer:
                 sigma = np.asarray(measured.sigma)[:, None, None]
         return sky, sigma
 
-    def _quality(self, stack, card, filled, sky, sigma, radius):
+    def _quality(self, stack, card, filled, saturated, sky, sigma, radius):
         """QUALITY plane, after a warning of what lies outside the card's domain."""
         outside = check_domain(stack, card)
         brightest = card.domain.get("signal")
         extrapolated = np.array([bool(reasons) for reasons in outside])[:, None, None]
         if brightest is not None:
             extrapolated = extrapolated | (filled > sky + brightest * sigma)
-        saturated = np.zeros(filled.shape, bool)
-        for k, meta in enumerate(stack.metas):
-            level = _number(meta.get("SATURATE"))
-            if level is not None and level > 0:
-                saturated[k] = filled[k] >= 0.95 * level
         reasons = sorted({reason for band in outside for reason in band})
         if reasons:
             warnings.warn(
@@ -242,14 +253,10 @@ class SRGANEnhancer:
             fine[group] = runner.generate(y[group], block_size=size, bar=self.progress_bar)
         del y
         fine_stretch = NoiseAsinhStretch(_upsample(sky), _upsample(sigma), **card.stretch)
-        result = fine_stretch.inverse(fine)
-        anchor = card.flux_anchor if self.flux_anchor is None else float(self.flux_anchor)
-        if anchor:
-            from splus_srgan.flux_anchor import anchor_flux
+        return fine_stretch.inverse(fine)
 
-            psfs = [_input_psf(meta, stack.wcs) for meta in stack.metas]
-            result = anchor_flux(result, filled, sky, sigma, psfs=psfs, card=card, strength=anchor)
-        return result
+    def _anchor_strength(self, card):
+        return card.flux_anchor if self.flux_anchor is None else check_strength(self.flux_anchor)
 
     def _block_size(self, runner, shape):
         if self.block_size != "auto":
@@ -277,7 +284,6 @@ class SRGANEnhancer:
             "block_size": self.block_size,
             "factor": _FACTOR,
             "flux_per_pixel": flux_factor != 1,
-            "flux_anchor": card.flux_anchor if self.flux_anchor is None else self.flux_anchor,
             "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
         }
 
@@ -323,8 +329,7 @@ def target_psf(card):
     psf : `~numpy.ndarray`, shape (41, 41)
         Sum 1, centred on the central pixel; float32.
     """
-    fwhm = card.target_psf["fwhm"] / (card.pixel_scale / _FACTOR)
-    beta = card.target_psf["beta"]
+    fwhm, beta = _target_moffat(card)
     alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
     y, x = np.mgrid[-_PSF_RADIUS : _PSF_RADIUS + 1, -_PSF_RADIUS : _PSF_RADIUS + 1]
     psf = (1 + (x**2 + y**2) / alpha**2) ** -beta
@@ -433,13 +438,28 @@ def _number(value):
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _input_psf(meta, wcs):
-    """FWHM (input pixels) and beta of the input, from its header; `None` if not known."""
-    psf = psf_from_header(meta)
-    if psf is None:
-        return None
-    scale = 0.55 if wcs is None else float(np.mean(proj_plane_pixel_scales(wcs.celestial))) * 3600
-    return psf[0] / scale, psf[1]
+def _saturated(stack, filled):
+    """Pixels at or close to the saturation level that their header states."""
+    saturated = np.zeros(filled.shape, bool)
+    for k, meta in enumerate(stack.metas):
+        level = _number(meta.get("SATURATE"))
+        if level is not None and level > 0:
+            saturated[k] = filled[k] >= _NEAR_SATURATION * level
+    return saturated
+
+
+def _input_psfs(stack):
+    """FWHM (input pixels) and beta per band, from the headers; `None` where not known."""
+    if stack.wcs is None or not stack.wcs.has_celestial:
+        return [None] * len(stack.bands)
+    scale = float(np.mean(proj_plane_pixel_scales(stack.wcs.celestial))) * 3600
+    psfs = [psf_from_header(meta) for meta in stack.metas]
+    return [None if psf is None else (psf[0] / scale, psf[1]) for psf in psfs]
+
+
+def _target_moffat(card):
+    """FWHM (output pixels) and beta that a card promises."""
+    return card.target_psf["fwhm"] / (card.pixel_scale / _FACTOR), card.target_psf["beta"]
 
 
 def _band_record(band, index, sky, sigma):

@@ -3,20 +3,28 @@
 Tie the local flux of an enhanced image to that of its input.
 
 The enhanced image, convolved to the PSF of the input, should be the input without
-its noise.  What differs on scales larger than the PSF, where there is significant
-flux, is added back.
+its noise.  Where it is not, and where there is significant flux, it is multiplied by
+a smooth factor, as in an iteration of Richardson and Lucy's: the shape of a source
+stays what the generator made it, its flux becomes what was observed.
 """
 
 import numpy as np
 from scipy import fft, ndimage, signal
 
+from splus_srgan._validate import check_finite
 from splus_srgan.simulate import moffat_transfer
 
-__all__ = ["anchor_flux", "matching_kernel"]
+__all__ = ["REACH", "anchor_flux", "matching_kernel"]
 
-_KERNEL_SIZE = 65  # output pixels: 9 arcsec to each side
-_SIGNIFICANCE = 5.0  # smoothed flux, in units of its noise, where half of the difference counts
-_SMOOTHING = 2.5  # input pixels; wider than the PSF, so that its errors average out
+_KERNEL_SIZE = 33  # output pixels, odd: 4.4 arcsec to each side
+_SMOOTHING = 2.5  # input pixels, about two PSFs: what is narrower, only noise and the PSF know
+_TRUNCATE = 2.0  # of the smoothing, in its own sigma
+_SIGNIFICANCE = 3.0  # smoothed flux, in sigma, of which half of the correction is applied
+_LIMITS = (-0.5, 1.0)  # of one correction
+_ITERATIONS = 2
+
+REACH = _ITERATIONS * (_KERNEL_SIZE // 4 + 1 + 2 * int(_TRUNCATE * _SMOOTHING + 0.5) + 1)
+"""How far (input pixels, along each axis) the correction of a pixel looks."""
 
 
 def matching_kernel(source, wanted, *, phase=0.0):
@@ -34,7 +42,7 @@ def matching_kernel(source, wanted, *, phase=0.0):
 
     Returns
     -------
-    kernel : `~numpy.ndarray`, shape (65, 65)
+    kernel : `~numpy.ndarray`, shape (33, 33)
         Sum 1; float32.
 
     Examples
@@ -42,7 +50,7 @@ def matching_kernel(source, wanted, *, phase=0.0):
     >>> from splus_srgan.flux_anchor import matching_kernel
     >>> kernel = matching_kernel((3.6, 3.0), (5.0, 3.0))
     >>> kernel.shape, round(float(kernel.sum()), 6)
-    ((65, 65), 1.0)
+    ((33, 33), 1.0)
     """
     fy = fft.fftfreq(_KERNEL_SIZE)[:, None]
     fx = fft.rfftfreq(_KERNEL_SIZE)[None, :]
@@ -54,9 +62,18 @@ def matching_kernel(source, wanted, *, phase=0.0):
     return (kernel / kernel.sum()).astype(np.float32)
 
 
-def anchor_flux(image, observed, sky, sigma, *, psfs, card, strength):
-    """
-    Add back the low-frequency part of the input that the enhanced image lacks.
+def anchor_flux(image, observed, sky, sigma, *, psfs, target_psf, strength=1.0, mask=None):
+    r"""
+    Give the sources of an enhanced image the flux that was observed.
+
+    With the observed image :math:`O` and the enhanced one, convolved to its PSF,
+    :math:`B` (both without sky), a Gaussian smoothing :math:`G` and the noise
+    :math:`n` of a smoothed pixel, the image is multiplied by :math:`1 + r`,
+
+    .. math:: r = G\left[ \frac{(O - B)\, g}{g^2 + (3 n)^2} \right], \qquad g = G[\max(B, 0)]
+
+    twice.  Where there is no significant flux, :math:`r` vanishes, so blank sky stays
+    as it is.
 
     Parameters
     ----------
@@ -66,12 +83,15 @@ def anchor_flux(image, observed, sky, sigma, *, psfs, card, strength):
         Input, without missing pixels.
     sky, sigma : `~numpy.ndarray`
         Sky and noise of the input; they broadcast against it.
-    psfs : list of tuple of float or None
-        FWHM (input pixels) and Moffat beta of the input per band.
-    card : `~splus_srgan.models.weights.WeightsCard`
-        Its target PSF is that of ``image``.
-    strength : float
+    psfs : sequence of (float, float) or None
+        FWHM (input pixels) and Moffat beta of the input, per band.  A band for which
+        it is not known stays as it is.
+    target_psf : tuple of float
+        FWHM (output pixels) and Moffat beta of ``image``.
+    strength : float, optional
         0 (nothing) to 1.
+    mask : `~numpy.ndarray` of bool, shape (n_band, ny, nx), optional
+        Pixels of the input that tell nothing of the flux: missing or saturated.
 
     Returns
     -------
@@ -81,33 +101,52 @@ def anchor_flux(image, observed, sky, sigma, *, psfs, card, strength):
     Raises
     ------
     ValueError
-        If the PSF of a band is not known, or ``strength`` is not within 0 and 1.
+        If ``strength`` is not within 0 and 1.
     """
-    if not 0 <= strength <= 1:
-        raise ValueError(f"flux_anchor must be between 0 and 1; got {strength!r}")
-    if None in psfs:
-        raise ValueError(
-            "flux_anchor needs the PSF of every band, from the cards FWHMMEAN and FWHMBETA of its "
-            "header; use flux_anchor=False where it is not known"
-        )
-    target = card.target_psf["fwhm"] / (card.pixel_scale / 2), card.target_psf["beta"]
-    anchored = np.empty_like(image)
-    for k, (fwhm, beta) in enumerate(psfs):
+    check_strength(strength)
+    anchored = np.array(image, dtype=np.float32)
+    sky, sigma = (np.broadcast_to(part, observed.shape) for part in (sky, sigma))
+    for k, psf in enumerate(psfs):
+        if psf is None or not strength:
+            continue
         # An input pixel is centred between output pixels 2 i and 2 i + 1.
-        kernel = matching_kernel(target, (2 * fwhm, beta), phase=-0.5)
-        level, noise = (np.broadcast_to(part, observed.shape)[k] for part in (sky, sigma))
-        fine = np.pad(image[k] - np.median(level), _KERNEL_SIZE // 2, mode="edge")
-        blurred = signal.oaconvolve(fine, kernel, mode="valid")[::2, ::2]
-        signal_flux = observed[k] - level
-        lacking = ndimage.gaussian_filter(signal_flux - blurred, _SMOOTHING)
-        smooth = ndimage.gaussian_filter(signal_flux, _SMOOTHING)
-        significance = smooth / (noise * _smoothed_noise()) / _SIGNIFICANCE
-        weight = strength * np.maximum(significance, 0) ** 2 / (1 + significance**2)
-        correction = ndimage.zoom(lacking * weight, 2, order=1, mode="nearest", grid_mode=True)
-        anchored[k] = image[k] + correction
+        kernel = matching_kernel(target_psf, (2 * psf[0], psf[1]), phase=-0.5)
+        fine_sky = np.float32(np.median(sky[k]))
+        plane = anchored[k] - fine_sky
+        told = None if mask is None else ~mask[k]
+        for _ in range(_ITERATIONS):
+            ratio = _correction(plane, observed[k] - sky[k], sigma[k], kernel, told)
+            ratio = ndimage.zoom(strength * ratio, 2, order=1, mode="nearest", grid_mode=True)
+            plane += np.maximum(plane, 0) * ratio
+        anchored[k] = plane + fine_sky
     return anchored
 
 
+def check_strength(strength):
+    """Return the strength as `float` if it is within 0 and 1."""
+    strength = check_finite("flux_anchor", float(strength))
+    if not 0 <= strength <= 1:
+        raise ValueError(f"flux_anchor must be within 0 and 1; got {strength!r}")
+    return strength
+
+
+def _correction(plane, observed, sigma, kernel, told):
+    """The factor, less 1, on the input's grid."""
+    padded = np.pad(plane, _KERNEL_SIZE // 2, mode="edge")
+    blurred = signal.oaconvolve(padded, kernel, mode="valid")[::2, ::2]
+    lacking = observed - blurred
+    if told is not None:
+        lacking = np.where(told, lacking, 0)
+    noise = _SIGNIFICANCE * sigma * _smoothed_noise()
+    flux = _smooth(np.maximum(blurred, 0))
+    ratio = _smooth(lacking * flux / (flux**2 + noise**2))
+    return np.clip(ratio, *_LIMITS)
+
+
+def _smooth(plane):
+    return ndimage.gaussian_filter(plane, _SMOOTHING, truncate=_TRUNCATE, mode="nearest")
+
+
 def _smoothed_noise():
-    """Noise of a smoothed image of unit white noise, a little more for its correlation."""
-    return 1.15 / (2 * np.sqrt(np.pi) * _SMOOTHING)
+    """Noise of a smoothed image of unit noise with the correlation of a coadd."""
+    return 1.2 / (2 * np.sqrt(np.pi) * _SMOOTHING)

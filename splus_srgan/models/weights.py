@@ -173,6 +173,8 @@ def load_card(weights):
 def _read_card(path):
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("a card is an object, {...}")
     except (ValueError, UnicodeDecodeError) as error:
         raise WeightsError(f"weights card {str(path)!r} is not valid JSON: {error}") from error
     missing = [key for key in _REQUIRED if key not in content]
@@ -260,6 +262,7 @@ def load_generator(weights):
     WeightsError
         If the file is missing, not the card's, or does not fit the generator.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from splus_srgan.models.generator import SRResNet
@@ -268,7 +271,7 @@ def load_generator(weights):
     try:
         generator = SRResNet(**card.generator)
         generator.load_state_dict(load_file(card.path))
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, SafetensorError, TypeError, ValueError) as error:
         raise WeightsError(f"weights {card.name!r} do not fit their card: {error}") from error
     return generator.eval()
 

@@ -123,6 +123,7 @@ def train(
         if step % 500 == 0:
             _save(checkpoint, generator, average, optimizer, step, spent, rng, seed)
     _save(checkpoint, generator, average, optimizer, step, spent, rng, seed)
+    log.close()
 
 
 def _save(checkpoint, generator, average, optimizer, step, spent, rng, seed):

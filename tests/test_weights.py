@@ -1,0 +1,259 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Weights and their cards: what is shipped, what is refused, what is downloaded."""
+
+import json
+import shutil
+import urllib.request
+
+import pytest
+import torch
+from astropy.utils.data import conf as data_conf
+from astropy.utils.data import get_cached_urls
+
+from splus_srgan.exceptions import WeightsError
+from splus_srgan.models.generator import SRResNet
+from splus_srgan.models.weights import (
+    ANY_BAND,
+    WeightsCard,
+    available,
+    choose_card,
+    load_card,
+    load_generator,
+    save_weights,
+    verify,
+)
+
+ENTRIES = {
+    "version": "1.2",
+    "pixel_scale": 0.55,
+    "stretch": {"softening": 3.0, "range": 2.0},
+    "target_psf": {"profile": "Moffat", "fwhm": 1.0, "beta": 3.0},
+}
+
+
+def make_card(folder, name="small", bands=("g", "r"), **entries):
+    torch.manual_seed(0)
+    generator = SRResNet(len(bands), n_features=4, n_blocks=1)
+    torch.nn.init.normal_(generator.last.weight, std=0.1)
+    return save_weights(generator, folder, name=name, bands=list(bands), **{**ENTRIES, **entries})
+
+
+@pytest.fixture
+def card(tmp_path):
+    return make_card(tmp_path / "weights")
+
+
+def edit(card, **changes):
+    """Change entries of a card's file; `None` takes one out."""
+    path = card.path.with_suffix(".json")
+    content = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    return path
+
+
+# What is shipped
+
+
+def test_three_bands_and_any_band_are_shipped():
+    cards = [load_card(name) for name in available()]
+    assert ["g", "r", "z"] in [card.bands for card in cards]
+    assert [ANY_BAND] in [card.bands for card in cards]
+
+
+@pytest.mark.parametrize("name", available())
+def test_shipped_cards_hold(name):
+    """Their hash is right, their generator can be built, and they say what they must."""
+    card = verify(name)
+    generator = load_generator(card)
+    assert not generator.training
+    assert generator.options["n_bands"] == len(card.bands)
+    assert all(torch.isfinite(parameter).all() for parameter in generator.parameters())
+    assert card.name == name
+    assert card.pixel_scale == 0.55
+    assert set(card.stretch) == {"softening", "range"}
+    assert {"fwhm", "beta"} <= set(card.target_psf)
+    assert card.license
+    assert card.path.stat().st_size < 4e6
+
+
+# Save and load
+
+
+def test_saved_weights_come_back(card):
+    again = load_card(card.path.with_suffix(".json"))
+    assert again == card
+    torch.manual_seed(0)
+    generator = SRResNet(2, n_features=4, n_blocks=1)
+    torch.nn.init.normal_(generator.last.weight, std=0.1)
+    loaded = load_generator(again).state_dict()
+    for key, value in generator.state_dict().items():
+        assert torch.equal(loaded[key], value)
+
+
+def test_card_is_found_by_every_path(card):
+    for path in (card.folder, card.path, card.path.with_suffix(".json"), str(card.path)):
+        assert load_card(path) == card
+    assert load_card(card) is card
+    assert isinstance(card, WeightsCard)
+    assert "folder" not in card.to_dict()
+
+
+def test_weights_are_readable_for_all(card):
+    assert card.path.stat().st_mode & 0o777 == 0o644
+
+
+# What is refused
+
+
+def test_changed_weights_are_refused(card):
+    content = bytearray(card.path.read_bytes())
+    content[-1] ^= 1
+    card.path.write_bytes(content)
+    for load in (verify, load_generator):
+        with pytest.raises(WeightsError, match=r"has sha256 [0-9a-f]{64}, its card says"):
+            load(card)
+
+
+def test_missing_weights_are_named(card):
+    card.path.unlink()
+    with pytest.raises(WeightsError, match=r"small\.safetensors' of card 'small' is missing"):
+        verify(card)
+
+
+def test_unknown_name_lists_the_shipped_ones():
+    with pytest.raises(WeightsError, match=r"one of .*'splus-grz'.*; got 'splus-xyz'"):
+        load_card("splus-xyz")
+
+
+def test_incomplete_card_is_refused(card):
+    path = edit(card, stretch=None, sha256=None)
+    with pytest.raises(WeightsError, match=r"small\.json' lacks sha256, stretch"):
+        load_card(path)
+
+
+def test_card_with_unknown_entries_is_refused(card):
+    path = edit(card, colour="red")
+    with pytest.raises(WeightsError, match="has unknown entries: colour"):
+        load_card(path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "5", "\xff"])
+def test_broken_card_is_refused(card, text):
+    path = card.path.with_suffix(".json")
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(WeightsError, match=r"weights card .* is not valid JSON"):
+        load_card(path)
+
+
+@pytest.mark.parametrize("change", [{"n_features": 5}, {"n_blocks": 0}, {"colour": 1}])
+def test_weights_that_do_not_fit_their_card_are_refused(card, change):
+    path = edit(card, generator=card.generator | change)
+    with pytest.raises(WeightsError, match="weights 'small' do not fit their card"):
+        load_generator(path)
+
+
+def test_weights_file_that_is_no_safetensors_is_refused(card):
+    """Also where the hash is right: nothing is ever unpickled."""
+    import hashlib
+
+    card.path.write_bytes(b"\x80\x04 no tensors here")
+    path = edit(card, sha256=hashlib.sha256(card.path.read_bytes()).hexdigest())
+    with pytest.raises(WeightsError, match="weights 'small' do not fit their card"):
+        load_generator(path)
+
+
+def test_folder_must_hold_one_card(tmp_path, card):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(WeightsError, match=r"must hold one card \(\*\.json\); found 0"):
+        load_card(tmp_path / "empty")
+    shutil.copy(card.path.with_suffix(".json"), card.path.with_name("second.json"))
+    with pytest.raises(WeightsError, match="found 2"):
+        load_card(card.folder)
+
+
+# The choice
+
+
+@pytest.mark.parametrize(
+    "bands", [("g", "r", "z"), ("z", "g", "r"), ("G", "R", "Z"), ("gSDSS", "rSDSS", "zSDSS")]
+)
+def test_auto_takes_the_weights_for_these_bands(bands):
+    assert choose_card("auto", bands).bands == ["g", "r", "z"]
+
+
+@pytest.mark.parametrize("bands", [("r",), ("g", "r"), ("g", "r", "i"), ("J0660",), ("unknown",)])
+def test_auto_takes_any_band_otherwise(bands):
+    assert choose_card("auto", bands).takes_any_band
+
+
+def test_given_weights_must_be_for_these_bands(card):
+    assert choose_card(card, ("R", "G")) is card
+    with pytest.raises(WeightsError, match="weights 'small' need the bands g, r; got g, r, z"):
+        choose_card(card, ("g", "r", "z"))
+    with pytest.raises(WeightsError, match="need the bands g, r, z; got r"):
+        choose_card("splus-grz", ("r",))
+
+
+def test_weights_for_any_band_take_any(tmp_path):
+    card = make_card(tmp_path, bands=(ANY_BAND,))
+    assert choose_card(card, ("J0861", "r")) is card
+
+
+# Download; the server is on this machine, which pytest-remotedata lets through
+
+
+@pytest.fixture
+def server(request, tmp_path, monkeypatch):
+    """A web server, and an empty download cache."""
+    pytest.importorskip("pytest_httpserver")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "astropy").mkdir(parents=True)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(urllib.request, "_opener", None)
+    with data_conf.set_temp("remote_timeout", 5):
+        yield request.getfixturevalue("httpserver")
+
+
+def serve(server, card, *, content=None):
+    server.expect_request("/small.json").respond_with_data(
+        card.path.with_suffix(".json").read_bytes()
+    )
+    content = card.path.read_bytes() if content is None else content
+    server.expect_request("/small.safetensors").respond_with_data(content)
+    return server.url_for("/small.json")
+
+
+def test_url_is_fetched_once(server, card):
+    url = serve(server, card)
+    fetched = load_card(url)
+    assert fetched.to_dict() | {"file": card.file} == card.to_dict()
+    assert load_generator(fetched).options == card.generator
+    count = len(server.log)
+    load_card(url)
+    assert len(server.log) == count == 2
+
+
+def test_cut_off_download_is_refused_and_forgotten(server, card):
+    """It does not stay in the cache: once the file is whole, it loads."""
+    whole = card.path.read_bytes()
+    url = serve(server, card, content=whole[:-100])
+    with pytest.raises(WeightsError, match=r"the file was changed or did not arrive whole"):
+        load_card(url)
+    assert get_cached_urls() == []
+    server.clear()
+    load_generator(load_card(serve(server, card)))
+
+
+def test_card_that_is_no_card_is_forgotten(server):
+    server.expect_request("/small.json").respond_with_data(b"<html>sign in</html>")
+    with pytest.raises(WeightsError, match="is not valid JSON"):
+        load_card(server.url_for("/small.json"))
+    assert get_cached_urls() == []
+
+
+def test_url_without_a_card_says_so(server):
+    server.expect_request("/small.json").respond_with_data(b"", status=404)
+    with pytest.raises(WeightsError, match=r"could not be fetched .* by hand") as caught:
+        load_card(server.url_for("/small.json"))
+    caught.value.__cause__.close()  # the answer of the server
