@@ -56,10 +56,21 @@ def fits_wcs(wcs):
     if isinstance(wcs, SlicedLowLevelWCS) and isinstance(wcs._wcs, WCS):
         slices = wcs._slices_array
         whole = [slice(None) if isinstance(item, int | np.integer) else item for item in slices]
-        sliced = wcs._wcs.slice(whole)
+        sliced = _slice(wcs._wcs, whole)
         kept = [i for i, item in enumerate(reversed(slices)) if isinstance(item, slice)]
         return sliced if len(kept) == sliced.naxis else sliced.sub([i + 1 for i in kept])
     raise TypeError(f"wcs must be an astropy.wcs.WCS (a FITS WCS); got {type(wcs).__name__}")
+
+
+def _slice(wcs, slices):
+    if wcs.pixel_shape is not None:
+        return wcs.slice(slices)
+    # Without NAXIS, astropy before 7.2 cannot slice more than two axes.
+    wcs = wcs.deepcopy()
+    wcs.pixel_shape = (1,) * wcs.naxis
+    sliced = wcs.slice(slices)
+    sliced.pixel_shape = None
+    return sliced
 
 
 def header_wcs(header, *, name="header"):

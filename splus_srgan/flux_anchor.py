@@ -16,12 +16,12 @@ from splus_srgan.simulate import moffat_transfer
 
 __all__ = ["REACH", "anchor_flux", "matching_kernel"]
 
-_KERNEL_SIZE = 33  # output pixels, odd: 4.4 arcsec to each side
+_KERNEL_SIZE = 65  # output pixels, odd: 9 arcsec to each side, for the wings of the PSF
 _SMOOTHING = 2.5  # input pixels, about two PSFs: what is narrower, only noise and the PSF know
 _TRUNCATE = 2.0  # of the smoothing, in its own sigma
-_SIGNIFICANCE = 3.0  # smoothed flux, in sigma, of which half of the correction is applied
+_SIGNIFICANCE = 8.0  # smoothed flux, in sigma, of which half of the correction is applied
 _LIMITS = (-0.5, 1.0)  # of one correction
-_ITERATIONS = 2
+_ITERATIONS = 1
 
 REACH = _ITERATIONS * (_KERNEL_SIZE // 4 + 1 + 2 * int(_TRUNCATE * _SMOOTHING + 0.5) + 1)
 """How far (input pixels, along each axis) the correction of a pixel looks."""
@@ -42,7 +42,7 @@ def matching_kernel(source, wanted, *, phase=0.0):
 
     Returns
     -------
-    kernel : `~numpy.ndarray`, shape (33, 33)
+    kernel : `~numpy.ndarray`, shape (65, 65)
         Sum 1; float32.
 
     Examples
@@ -50,7 +50,7 @@ def matching_kernel(source, wanted, *, phase=0.0):
     >>> from splus_srgan.flux_anchor import matching_kernel
     >>> kernel = matching_kernel((3.6, 3.0), (5.0, 3.0))
     >>> kernel.shape, round(float(kernel.sum()), 6)
-    ((33, 33), 1.0)
+    ((65, 65), 1.0)
     """
     fy = fft.fftfreq(_KERNEL_SIZE)[:, None]
     fx = fft.rfftfreq(_KERNEL_SIZE)[None, :]
@@ -70,9 +70,9 @@ def anchor_flux(image, observed, sky, sigma, *, psfs, target_psf, strength=1.0, 
     :math:`B` (both without sky), a Gaussian smoothing :math:`G` and the noise
     :math:`n` of a smoothed pixel, the image is multiplied by :math:`1 + r`,
 
-    .. math:: r = G\left[ \frac{(O - B)\, g}{g^2 + (3 n)^2} \right], \qquad g = G[\max(B, 0)]
+    .. math:: r = G\left[ \frac{(O - B)\, g}{g^2 + (8 n)^2} \right], \qquad g = G[\max(B, 0)]
 
-    twice.  Where there is no significant flux, :math:`r` vanishes, so blank sky stays
+    Where there is no significant flux, :math:`r` vanishes, so blank sky stays
     as it is.
 
     Parameters

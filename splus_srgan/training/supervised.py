@@ -146,7 +146,7 @@ def _save(checkpoint, generator, average, optimizer, step, spent, rng, seed):
     beside.replace(checkpoint)
 
 
-def export(run, folder, *, name, version):
+def export(run, folder, *, name, version, flux_anchor=1.0, scores=None):
     """
     Write the averaged generator of a run as weights with their card.
 
@@ -158,6 +158,10 @@ def export(run, folder, *, name, version):
         Where weights and card go.
     name, version : str
         Name and version of the weights.
+    flux_anchor : float, optional
+        Default strength of the flux anchor.
+    scores : path-like, optional
+        JSON file with what was measured.
     """
     state = torch.load(Path(run) / "checkpoint.pt", weights_only=True)
     generator = SRResNet(**state["options"])
@@ -172,6 +176,8 @@ def export(run, folder, *, name, version):
         pixel_scale=PIXEL_SCALE,
         stretch={"softening": SOFTENING, "range": RANGE},
         target_psf={"profile": "Moffat", "fwhm": TARGET_PSF[0], "beta": TARGET_PSF[1]},
+        flux_anchor=flux_anchor,
+        scores={} if scores is None else json.loads(Path(scores).read_text()),
         domain={"fwhm": [0.95, 2.4], "signal": 3e4},
         training={
             "script": "python -m splus_srgan.training.supervised",
@@ -218,6 +224,8 @@ def main(arguments=None):
     write.add_argument("-o", "--folder", required=True)
     write.add_argument("--name", required=True)
     write.add_argument("--version", required=True)
+    write.add_argument("--flux-anchor", type=float, default=1.0)
+    write.add_argument("--scores", help="JSON file with what was measured")
     options = vars(parser.parse_args(arguments))
     command = options.pop("command")
     if command == "render":
