@@ -63,14 +63,15 @@ def fits_wcs(wcs):
 
 
 def _slice(wcs, slices):
-    if wcs.pixel_shape is not None:
+    try:
         return wcs.slice(slices)
-    # Without NAXIS, astropy before 7.2 cannot slice more than two axes.
-    wcs = wcs.deepcopy()
-    wcs.pixel_shape = (1,) * wcs.naxis
-    sliced = wcs.slice(slices)
-    sliced.pixel_shape = None
-    return sliced
+    except IndexError:
+        # Before astropy 7.2, more than two axes need a shape, though any will do.
+        wcs = wcs.deepcopy()
+        wcs.pixel_shape = (1,) * wcs.naxis
+        sliced = wcs.slice(slices)
+        sliced.pixel_shape = None
+        return sliced
 
 
 def header_wcs(header, *, name="header"):

@@ -22,7 +22,9 @@ def smooth_galaxy(shape, peak, scale):
     return peak * np.exp(-np.hypot(y - shape[0] / 2, x - shape[1] / 2) / scale)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=[pytest.mark.slow] * (seed >= 12)) for seed in range(40)]
+)
 def test_simulated_fields(seed):
     """Galaxies that fill the frame, crowded fields, blank sky: sigma 5 %, sky 0.1 sigma."""
     field = simulate_field([11, seed], kind=KINDS[seed % len(KINDS)])

@@ -13,21 +13,23 @@ _NOISE_CORRELATION = 1.3
 _RELATIVE_FLOOR = 0.002
 
 
-def pixel_loss(generated, truth, weight):
+def pixel_loss(generated, truth, weight, *, power=1):
     """
-    Weighted mean absolute difference of two stretched images.
+    Weighted mean absolute or squared difference of two stretched images.
 
     Parameters
     ----------
     generated, truth, weight : `~torch.Tensor`, shape (n, n_band, ny, nx)
         Stretched images, and the weight of each pixel (at least 0).
+    power : {1, 2}, optional
+        1 asks for the median of what the truth may be, 2 for its mean.
 
     Returns
     -------
     loss : `~torch.Tensor`
         Scalar.
     """
-    return (weight * (generated - truth).abs()).sum() / weight.sum().clamp(min=1)
+    return (weight * (generated - truth).abs() ** power).sum() / weight.sum().clamp(min=1)
 
 
 def flux_loss(generated, truth, electrons, weight, *, sizes=(6, 12, 24)):

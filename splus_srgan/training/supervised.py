@@ -31,6 +31,7 @@ from splus_srgan.training.losses import flux_loss, pixel_loss, stretch, unstretc
 SOFTENING, RANGE = 3.0, 2.0
 _WARM_UP = 300  # steps
 _EMA = 0.999
+_PIXEL_SCALE = {1: 1.0, 2: 15.0}  # makes both powers count alike beside the flux
 
 
 def learning_rate(progress, step, peak):
@@ -45,13 +46,14 @@ def batch(pairs, rng, size):
     return [torch.from_numpy(np.stack(part)) for part in parts]
 
 
-def losses(generator, noisy, truth, electrons, weight, *, precision):
+def losses(generator, noisy, truth, electrons, weight, *, precision, power=1):
     """Both losses of one batch."""
     y = stretch(noisy, SOFTENING, RANGE).contiguous(memory_format=torch.channels_last)
     bfloat16 = precision == "bfloat16"
     with torch.autocast(y.device.type, dtype=torch.bfloat16, enabled=bfloat16):
         made = generator(y)
-    pixel = pixel_loss(RANGE * made, RANGE * stretch(truth, SOFTENING, RANGE), weight)
+    wanted = stretch(truth, SOFTENING, RANGE)
+    pixel = _PIXEL_SCALE[power] * pixel_loss(RANGE * made, RANGE * wanted, weight, power=power)
     flux = flux_loss(unstretch(made, SOFTENING, RANGE), truth, electrons, weight)
     return pixel, flux
 
@@ -71,6 +73,8 @@ def train(
     seed,
     precision,
     device,
+    power=1,
+    start_from=None,
 ):
     """Train for a time, or go on with a run that was stopped."""
     output = Path(output)
@@ -81,6 +85,9 @@ def train(
     n_bands = 1 if single_band else pairs.clean[0].shape[1]
     generator = SRResNet(n_bands, n_features=n_features, n_blocks=n_blocks)
     generator = generator.to(device, memory_format=torch.channels_last)
+    if start_from is not None:
+        earlier = torch.load(Path(start_from) / "checkpoint.pt", weights_only=True)
+        generator.load_state_dict(earlier["average"])
     optimizer = torch.optim.Adam(generator.parameters(), lr=peak_rate, betas=(0.9, 0.99))
     average, step, spent = copy.deepcopy(generator), 0, 0.0
     checkpoint = output / "checkpoint.pt"
@@ -97,7 +104,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(progress, step, peak_rate)
         parts = [part.to(device) for part in batch(pairs, rng, batch_size)]
-        pixel, flux = losses(generator, *parts, precision=precision)
+        pixel, flux = losses(generator, *parts, precision=precision, power=power)
         # The flux counts more once the picture is right.
         loss = pixel + flux_weight * (1 + 3 * progress) * flux
         if not torch.isfinite(loss):
@@ -216,6 +223,8 @@ def main(arguments=None):
     run.add_argument("--crop", type=int, default=48)
     run.add_argument("--flux-weight", type=float, default=0.03)
     run.add_argument("--peak-rate", type=float, default=6e-4)
+    run.add_argument("--power", type=int, choices=(1, 2), default=1, help="of the pixel loss")
+    run.add_argument("--start-from", metavar="RUN", help="fine-tune the weights of this run")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
     run.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
