@@ -20,8 +20,17 @@ from splus_srgan.models.weights import load_card
 TEST_SEED, VALIDATION_SEED = 3, 2
 CARDS = ["splus-grz", "splus-any"]
 BANDS = ("g", "r", "z")
-_PACKAGES = ("numpy", "scipy", "torch", "openvino", "astropy", "photutils", "scikit-image", "bm3d",
-             "splus_srgan")
+_PACKAGES = (
+    "numpy",
+    "scipy",
+    "torch",
+    "openvino",
+    "astropy",
+    "photutils",
+    "scikit-image",
+    "bm3d",
+    "splus_srgan",
+)
 
 
 def make_parser(description, *, fields=40):
@@ -29,14 +38,29 @@ def make_parser(description, *, fields=40):
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--fields", type=int, default=fields, metavar="N",
-                        help="simulated test fields, seeds (3, k); default %(default)s")
-    parser.add_argument("--weights", nargs="+", default=CARDS, metavar="CARD",
-                        help="names or paths of weights; default: %(default)s")
+    parser.add_argument(
+        "--fields",
+        type=int,
+        default=fields,
+        metavar="N",
+        help="simulated test fields, seeds (3, k); default %(default)s",
+    )
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        default=CARDS,
+        metavar="CARD",
+        help="names or paths of weights; default: %(default)s",
+    )
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     parser.add_argument("--engine", default="auto", choices=("auto", "torch", "openvino"))
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE.ecsv",
-                        help="write every single measurement there")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE.ecsv",
+        help="write every single measurement there",
+    )
     return parser
 
 
@@ -50,10 +74,14 @@ def parse(parser):
 
 def print_header(weights=()):
     """Print machine, versions and weights."""
-    print(f"machine  {_cpu_name()}, {os.cpu_count()} cores ({len(_usable_cores())} usable), "
-          f"load {_load():.1f}, {platform.system()} {platform.machine()}")
-    print(f"versions python {platform.python_version()}, " + ", ".join(
-        f"{name} {_version(name)}" for name in _PACKAGES))
+    print(
+        f"machine  {_cpu_name()}, {os.cpu_count()} cores ({len(_usable_cores())} usable), "
+        f"load {_load():.1f}, {platform.system()} {platform.machine()}"
+    )
+    print(
+        f"versions python {platform.python_version()}, "
+        + ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
+    )
     for name in weights:
         card = load_card(name)
         print(f"weights  {card.name} {card.version} sha256 {card.sha256[:16]}")

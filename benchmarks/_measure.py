@@ -49,8 +49,9 @@ def fluxes(image, x, y, *, radius, annulus, factor=1, mask=None):
     flux, free_area : `~numpy.ndarray`, shape (n,)
         Flux, and the unmasked area of the annulus in S-PLUS pixels.
     """
-    places = np.transpose([factor * np.asarray(x) + (factor - 1) / 2,
-                           factor * np.asarray(y) + (factor - 1) / 2])
+    places = np.transpose(
+        [factor * np.asarray(x) + (factor - 1) / 2, factor * np.asarray(y) + (factor - 1) / 2]
+    )
     scale = SCALE / factor
     image = np.asarray(image, float)
     disc = CircularAperture(places, radius / scale)
@@ -158,8 +159,9 @@ def widths(image, x, y, *, factor=1):
         return np.empty(0)
     places = np.transpose([factor * x + (factor - 1) / 2, factor * y + (factor - 1) / 2])
     side = 6 * factor + 1
-    fitted = fit_fwhm(np.asarray(image, float), xypos=places, fwhm=1.4 / SCALE * factor,
-                      fit_shape=(side, side))
+    fitted = fit_fwhm(
+        np.asarray(image, float), xypos=places, fwhm=1.4 / SCALE * factor, fit_shape=(side, side)
+    )
     return np.asarray(fitted) * SCALE / factor
 
 
@@ -177,11 +179,16 @@ def centroid_limit(flux, fwhm, beta, sigma, electrons):
     norm = (beta - 1) / (np.pi * alpha**2)
     model, slope = norm * shape**-beta, 2 * beta * xx / alpha**2 * norm * shape ** (-beta - 1)
     noise = (sigma * _AREA_LAW[0]) ** 2
-    return np.array([
-        (np.sum((f * slope) ** 2 / (noise + (f * model / electrons if electrons else 0)))
-         * step**2) ** -0.5
-        for f in np.atleast_1d(flux)
-    ])
+    return np.array(
+        [
+            (
+                np.sum((f * slope) ** 2 / (noise + (f * model / electrons if electrons else 0)))
+                * step**2
+            )
+            ** -0.5
+            for f in np.atleast_1d(flux)
+        ]
+    )
 
 
 def detect(image, sigma, *, threshold=2.5):
@@ -203,11 +210,16 @@ def detect(image, sigma, *, threshold=2.5):
     segments = detect_sources(smooth, level, 6)
     if segments is None:
         return {name: np.empty(0) for name in ("x", "y", "flux", "elongation")}, np.zeros(
-            image.shape, bool)
+            image.shape, bool
+        )
     segments = deblend_sources(smooth, segments, 6, contrast=0.003, progress_bar=False)
     catalog = SourceCatalog(image, segments)
     x, y = np.transpose(np.atleast_2d(catalog.centroid))
-    table = {"x": x, "y": y, "flux": np.atleast_1d(catalog.segment_flux),
-             "elongation": np.atleast_1d(getattr(catalog.elongation, "value", catalog.elongation))}
+    table = {
+        "x": x,
+        "y": y,
+        "flux": np.atleast_1d(catalog.segment_flux),
+        "elongation": np.atleast_1d(getattr(catalog.elongation, "value", catalog.elongation)),
+    }
     mask = ndimage.binary_dilation(segments.data > 0, iterations=2)
     return {name: np.asarray(column, float) for name, column in table.items()}, mask

@@ -26,8 +26,9 @@ def _grid(**values):
 GRIDS = {
     "bicubic": [{}],
     "Gaussian": _grid(width=(0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.5), space=("linear", "noise")),
-    "wavelet": _grid(rule=("BayesShrink", "VisuShrink"), strength=(0.5, 0.75, 1.0, 1.3),
-                     basis=("db2", "sym4")),
+    "wavelet": _grid(
+        rule=("BayesShrink", "VisuShrink"), strength=(0.5, 0.75, 1.0, 1.3), basis=("db2", "sym4")
+    ),
     "NL-means": _grid(strength=(0.5, 0.65, 0.8, 1.0), patch=(3, 5)),
     "NL-means, joint": _grid(strength=(0.5, 0.65, 0.8, 1.0), patch=(3, 5)),
     "BM3D": _grid(strength=(1.0, 1.2, 1.4, 1.7)),
@@ -64,8 +65,14 @@ def wavelet(image, *, rule, strength, basis):
     """Soft thresholds of wavelets (skimage), averaged over 4 x 4 shifts against artefacts."""
     from skimage.restoration import denoise_wavelet
 
-    run = partial(denoise_wavelet, sigma=strength * SIGMA, method=rule, wavelet=basis, mode="soft",
-                  rescale_sigma=False)
+    run = partial(
+        denoise_wavelet,
+        sigma=strength * SIGMA,
+        method=rule,
+        wavelet=basis,
+        mode="soft",
+        rescale_sigma=False,
+    )
     total = np.zeros_like(image)
     for plane, out in zip(image, total, strict=True):
         padded = np.pad(plane, 4, mode="symmetric")
@@ -79,8 +86,14 @@ def nl_means(image, *, strength, patch, joint=False):
     """Non-local means (skimage); ``joint`` compares the patches of all bands at once."""
     from skimage.restoration import denoise_nl_means
 
-    run = partial(denoise_nl_means, patch_size=patch, patch_distance=8, h=strength * SIGMA,
-                  sigma=SIGMA, fast_mode=True)
+    run = partial(
+        denoise_nl_means,
+        patch_size=patch,
+        patch_distance=8,
+        h=strength * SIGMA,
+        sigma=SIGMA,
+        fast_mode=True,
+    )
     if joint:
         return run(image, channel_axis=0)
     return np.stack([run(plane) for plane in image])

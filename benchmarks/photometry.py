@@ -45,8 +45,17 @@ from _common import (
 from splus_srgan import SRGANEnhancer, measure_background, read_bands, simulate_field, write_bands
 from splus_srgan.surveys.splus import psf_from_header
 
-TILES = ("MC0050", "SPLUS-s23s18", "SPLUS-s25s12", "SPLUS-s25s14", "SPLUS-s26s19", "SPLUS-s28s28",
-         "STRIPE82-0019", "SPLUS-s24s32", "blank-0.1+0.1")
+TILES = (
+    "MC0050",
+    "SPLUS-s23s18",
+    "SPLUS-s25s12",
+    "SPLUS-s25s14",
+    "SPLUS-s26s19",
+    "SPLUS-s28s28",
+    "STRIPE82-0019",
+    "SPLUS-s24s32",
+    "blank-0.1+0.1",
+)
 SNR_BINS = ((20, 50), (50, 100), (100, 300), (300, np.inf))
 SETTINGS = {
     "truth": {"radius": 3.0, "annulus": (5.0, 8.0), "apart": 8.0},
@@ -81,8 +90,9 @@ def usable(band, sources, what):
     x, y, flux = sources["x"], sources["y"], sources[f"flux_{band.name}"]
     good = measure.inside(x, y, band.image.shape, settings["annulus"][1] + 0.6)
     good &= flux > 0
-    good &= measure.isolated(x, y, flux, x_all=x, y_all=y, flux_all=flux,
-                             distance=settings["apart"], share=SHARE)
+    good &= measure.isolated(
+        x, y, flux, x_all=x, y_all=y, flux_all=flux, distance=settings["apart"], share=SHARE
+    )
     good &= ~measure.any_within(band.bad, x, y, settings["annulus"][1])
     good &= sources["size"] < 2 * settings["radius"]
     return good
@@ -101,13 +111,19 @@ def compare_fluxes(what, band, sources, made, reference, *, made_factor=2, refer
     place = {"radius": settings["radius"], "annulus": settings["annulus"], "mask": band.mask}
     expected, free = measure.fluxes(reference, x, y, factor=reference_factor, **place)
     found, _ = measure.fluxes(made, x, y, factor=made_factor, **place)
-    noise = measure.flux_noise(expected, free, radius=settings["radius"], sigma=band.sigma,
-                               electrons=band.electrons)
+    noise = measure.flux_noise(
+        expected, free, radius=settings["radius"], sigma=band.sigma, electrons=band.electrons
+    )
     keep = (expected > LEAST_SNR * noise) & (free > 0.25 * area)
     rows = zip(sources["kind"][good][keep], found[keep], expected[keep], noise[keep], strict=True)
     return [
-        {"what": what, "kind": str(kind), "snr": float(e / n), "error": float(MAG * n / e),
-         "offset": float(MAG * np.log(f / e)) if f > 0 else -9.0}
+        {
+            "what": what,
+            "kind": str(kind),
+            "snr": float(e / n),
+            "error": float(MAG * n / e),
+            "offset": float(MAG * np.log(f / e)) if f > 0 else -9.0,
+        }
         for kind, f, e, n in rows
     ]
 
@@ -117,8 +133,10 @@ def compare_stars(band, sources, made, *, reference=None):
     good = usable(band, sources, "truth") & (sources["kind"] == "star")
     area = np.pi * (3.0 / measure.SCALE) ** 2
     flux = sources[f"flux_{band.name}"]
-    noise = np.sqrt((band.sigma * measure.area_noise(area)) ** 2
-                    + (flux.clip(0) / band.electrons if band.electrons else 0))
+    noise = np.sqrt(
+        (band.sigma * measure.area_noise(area)) ** 2
+        + (flux.clip(0) / band.electrons if band.electrons else 0)
+    )
     good &= flux > LEAST_STAR_SNR * noise
     x, y = sources["x"][good], sources["y"][good]
     if not len(x) or band.psf is None:
@@ -127,10 +145,11 @@ def compare_stars(band, sources, made, *, reference=None):
         seen = measure.centroids(band.image, x, y)
         fine = measure.centroids(made, x, y, factor=2)
         columns = {
-            "x_in": 2 * (seen[0] - x), "y_in": 2 * (seen[1] - y),
-            "x_out": 2 * (fine[0] - x), "y_out": 2 * (fine[1] - y),
-            "limit": 2 * measure.centroid_limit(flux[good], *band.psf, band.sigma,
-                                                band.electrons),
+            "x_in": 2 * (seen[0] - x),
+            "y_in": 2 * (seen[1] - y),
+            "x_out": 2 * (fine[0] - x),
+            "y_out": 2 * (fine[1] - y),
+            "limit": 2 * measure.centroid_limit(flux[good], *band.psf, band.sigma, band.electrons),
             "fwhm_in": measure.widths(band.image, x, y),
             "fwhm_out": measure.widths(made, x, y, factor=2),
             "snr": (flux / noise)[good],
@@ -146,11 +165,14 @@ def compare_stars(band, sources, made, *, reference=None):
 def simulated_sources(field):
     """The catalogue of a simulated field in ADU, as plain arrays."""
     table = field.sources
-    sources = {"x": table["x"].value, "y": table["y"].value, "kind": np.asarray(table["kind"]),
-               "size": table["half_light_radius"].value}
+    sources = {
+        "x": table["x"].value,
+        "y": table["y"].value,
+        "kind": np.asarray(table["kind"]),
+        "size": table["half_light_radius"].value,
+    }
     for band in BANDS:
-        sources[f"flux_{band}"] = table[f"flux_{band}"].value * field.conditions[
-            band].adu_per_nmgy
+        sources[f"flux_{band}"] = table[f"flux_{band}"].value * field.conditions[band].adu_per_nmgy
     return sources
 
 
@@ -172,8 +194,9 @@ def measure_simulated(options, enhancers):
             for name, fine in ({REFERENCE: truth} | images).items():
                 new = compare_fluxes("truth", band, sources, fine, truth)
                 blurred = measure.blurred_to(fine, *band.psf)
-                new += compare_fluxes("matched", band, sources, blurred, band.image,
-                                      reference_factor=1)
+                new += compare_fluxes(
+                    "matched", band, sources, blurred, band.image, reference_factor=1
+                )
                 new += compare_stars(band, sources, fine, reference=truth)
                 rows += [{"field": f"sim-{k}", "band": b, "method": name} | row for row in new]
     return rows
@@ -195,13 +218,20 @@ def real_sources(images, background):
     seeing = psf_from_header(images["r"].meta)[0]
     # The Gaussian fitted to a Moffat star is a little wider than its FWHM.
     pointlike = (abs(fwhm / seeing - 1.05) < 0.2) & (found["elongation"] < 1.3)
-    sources = {"x": found["x"], "y": found["y"], "size": np.zeros(len(fwhm)),
-               "kind": np.where(pointlike, "star", "galaxy")}
+    sources = {
+        "x": found["x"],
+        "y": found["y"],
+        "size": np.zeros(len(fwhm)),
+        "kind": np.where(pointlike, "star", "galaxy"),
+    }
     for j, b in enumerate(BANDS):
         image = np.where(np.isfinite(images[b].data), images[b].data, 0) - background.sky[j]
         sources[f"flux_{b}"] = (
-            measure.fluxes(image, found["x"], found["y"], radius=3.0, annulus=(5.0, 8.0),
-                           mask=mask)[0] if len(fwhm) else np.empty(0)
+            measure.fluxes(
+                image, found["x"], found["y"], radius=3.0, annulus=(5.0, 8.0), mask=mask
+            )[0]
+            if len(fwhm)
+            else np.empty(0)
         )
     return sources, mask
 
@@ -216,8 +246,12 @@ def measure_real(options, enhancers):
             continue
         images = read_bands(files)
         cube = np.stack([images[b].data for b in BANDS])
-        holes = np.stack([np.zeros(cube.shape[1:], bool) if images[b].mask is None
-                          else images[b].mask for b in BANDS])
+        holes = np.stack(
+            [
+                np.zeros(cube.shape[1:], bool) if images[b].mask is None else images[b].mask
+                for b in BANDS
+            ]
+        )
         background = measure_background(cube, mask=holes)
         sources, mask = real_sources(images, background)
         for name, enhancer in enhancers.items():
@@ -227,8 +261,9 @@ def measure_real(options, enhancers):
                 band = Band(b, images[b], mask, background.sky[j], background.sigma[j])
                 fine = np.where(made[b].mask, 0, made[b].data) - background.sky[j] / 4
                 blurred = measure.blurred_to(fine, *band.psf)
-                new = compare_fluxes("matched", band, sources, blurred, band.image,
-                                     reference_factor=1)
+                new = compare_fluxes(
+                    "matched", band, sources, blurred, band.image, reference_factor=1
+                )
                 new += compare_stars(band, sources, fine)
                 rows += [{"field": tile, "band": b, "method": name} | row for row in new]
     return rows
@@ -251,8 +286,17 @@ def flux_line(chosen):
     """Number, median, its error, scatter, noise, scatter beyond it, in millimagnitudes."""
     offset = np.array([row["offset"] for row in chosen])
     error = np.array([row["error"] for row in chosen])
-    values = (np.median(offset), median_error(offset), robust_std(offset), np.median(error),
-              excess_scatter(offset, error)) if len(chosen) else 5 * (np.nan,)
+    values = (
+        (
+            np.median(offset),
+            median_error(offset),
+            robust_std(offset),
+            np.median(error),
+            excess_scatter(offset, error),
+        )
+        if len(chosen)
+        else 5 * (np.nan,)
+    )
     return (len(chosen), f"{1000 * values[0]:+.1f}", *(f"{1000 * v:.1f}" for v in values[1:]))
 
 
@@ -295,18 +339,38 @@ def report_stars(rows, *, simulated):
     for method in dict.fromkeys(row["method"] for row in rows):
         for b in BANDS:
             for low, high in ((30, 100), (100, 300), (300, np.inf)):
-                chosen = [r for r in rows if r["method"] == method and r["band"] == b
-                          and low <= r["snr"] < high]
-                lines.append((f"{method} {b}", f"{low}-{high:g}", len(chosen),
-                              *_star_cells(chosen, simulated)))
+                chosen = [
+                    r
+                    for r in rows
+                    if r["method"] == method and r["band"] == b and low <= r["snr"] < high
+                ]
+                lines.append(
+                    (
+                        f"{method} {b}",
+                        f"{low}-{high:g}",
+                        len(chosen),
+                        *_star_cells(chosen, simulated),
+                    )
+                )
     against = "truth" if simulated else "input"
     own = ("input's",) if simulated else ()
     print_table(
         f"Isolated stars: shift of the output against the {against} (output pixels, median "
         "in x and y, scatter per axis; the bound is what the input's noise allows at best), "
         "median FWHM (arcsec, Gaussian fit)",
-        ("method, band", "S/N", "n", "dx", "dy", "scatter", *own, "bound", "FWHM in",
-         "FWHM out", *(("FWHM truth",) if simulated else ())),
+        (
+            "method, band",
+            "S/N",
+            "n",
+            "dx",
+            "dy",
+            "scatter",
+            *own,
+            "bound",
+            "FWHM in",
+            "FWHM out",
+            *(("FWHM truth",) if simulated else ()),
+        ),
         lines,
     )
 
@@ -314,8 +378,11 @@ def report_stars(rows, *, simulated):
 def _star_cells(chosen, simulated):
     if not chosen:
         return (8 if simulated else 6) * ("",)
-    get = {name: np.array([row[name] for row in chosen]) for name in chosen[0]
-           if name not in ("field", "band", "method", "what", "kind")}
+    get = {
+        name: np.array([row[name] for row in chosen])
+        for name in chosen[0]
+        if name not in ("field", "band", "method", "what", "kind")
+    }
     shift = [get[f"{a}_out"] - (0 if simulated else get[f"{a}_in"]) for a in "xy"]
     shift = [s[np.isfinite(s)] for s in shift]
     own = [get[f"{a}_in"][np.isfinite(get[f"{a}_in"])] for a in "xy"]
@@ -333,19 +400,29 @@ def report_grid(options):
     field = simulate_field((3, 0), shape=(150, 171), bands=BANDS, kind="cluster")
     lines = []
     for name in options.weights:
-        whole = enhance(SRGANEnhancer(name, precision="float32", engine="torch", block_size=512),
-                        field.observed)
+        whole = enhance(
+            SRGANEnhancer(name, precision="float32", engine="torch", block_size=512), field.observed
+        )
         for size in (32, 61, 100):
-            made = enhance(SRGANEnhancer(name, precision="float32", engine="torch",
-                                         block_size=size), field.observed)
+            made = enhance(
+                SRGANEnhancer(name, precision="float32", engine="torch", block_size=size),
+                field.observed,
+            )
             pairs = [(np.asarray(made[b].data), np.asarray(whole[b].data)) for b in BANDS]
             same = all(np.array_equal(a, b) for a, b in pairs)
-            lines.append((name, size, "yes" if same else "NO",
-                          f"{max(seam_ratio(a, b, size) for a, b in pairs):.9f}"))
+            lines.append(
+                (
+                    name,
+                    size,
+                    "yes" if same else "NO",
+                    f"{max(seam_ratio(a, b, size) for a, b in pairs):.9f}",
+                )
+            )
     print_table(
         "Blocks against the whole image, float32: bit for bit the same, and jumps (rms) across "
         "block borders over those of the whole image in the same places",
-        ("weights", "block", "same", "seam ratio"), lines,
+        ("weights", "block", "same", "seam ratio"),
+        lines,
     )
     rng = np.random.default_rng(3)
     ny, nx = field.observed["r"].shape
@@ -372,11 +449,22 @@ def seam_ratio(made, whole, block_size):
 def main():
     """Run."""
     parser = make_parser(__doc__)
-    parser.add_argument("--shape", type=int, nargs=2, default=(256, 256), metavar=("NY", "NX"),
-                        help="of the simulated fields; default %(default)s")
+    parser.add_argument(
+        "--shape",
+        type=int,
+        nargs=2,
+        default=(256, 256),
+        metavar=("NY", "NX"),
+        help="of the simulated fields; default %(default)s",
+    )
     parser.add_argument("--kind", help="kind of simulated field; default: drawn")
-    parser.add_argument("--real", nargs="?", const=os.environ.get("SPLUS_SRGAN_REAL_DATA", ""),
-                        metavar="DIR", help="measure real tiles in DIR/splus")
+    parser.add_argument(
+        "--real",
+        nargs="?",
+        const=os.environ.get("SPLUS_SRGAN_REAL_DATA", ""),
+        metavar="DIR",
+        help="measure real tiles in DIR/splus",
+    )
     parser.add_argument("--tiles", nargs="+", default=TILES, metavar="TILE")
     options = parse(parser)
     if options.real == "":
@@ -389,8 +477,12 @@ def main():
         report_stars(rows, simulated=False)
     else:
         rows = measure_simulated(options, enhancers)
-        report_fluxes(rows, "truth", 'Output against the truth, r = 3"; target 10 and 30 beyond',
-                      by_kind_and_snr)
+        report_fluxes(
+            rows,
+            "truth",
+            'Output against the truth, r = 3"; target 10 and 30 beyond',
+            by_kind_and_snr,
+        )
         report_fluxes(rows, "matched", title, by_kind_and_snr)
         report_stars(rows, simulated=True)
         report_grid(options)
@@ -401,9 +493,11 @@ def write_rows(path, rows):
     """Write all rows with the same columns."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     rows = [{name: row.get(name, np.nan) for name in names} for row in rows]
-    units = {"offset": "mag", "error": "mag"} | dict.fromkeys(
-        ("fwhm_in", "fwhm_out", "fwhm_truth"), "arcsec"
-    ) | dict.fromkeys(("x_in", "y_in", "x_out", "y_out", "limit"), "pix")
+    units = (
+        {"offset": "mag", "error": "mag"}
+        | dict.fromkeys(("fwhm_in", "fwhm_out", "fwhm_truth"), "arcsec")
+        | dict.fromkeys(("x_in", "y_in", "x_out", "y_out", "limit"), "pix")
+    )
     write_table(path, rows, units=units)
 
 

@@ -53,8 +53,13 @@ def bright_sources(field, band):
         return x, y, x
     place = {"radius": RADIUS, "annulus": (5.0, 8.0), "factor": 2}
     flux, free = measure.fluxes(field.target[band].data, x, y, **place)
-    noise = measure.flux_noise(flux, free, radius=RADIUS, sigma=field.sigma[band],
-                               electrons=conditions.electrons / conditions.adu_per_nmgy)
+    noise = measure.flux_noise(
+        flux,
+        free,
+        radius=RADIUS,
+        sigma=field.sigma[band],
+        electrons=conditions.electrons / conditions.adu_per_nmgy,
+    )
     keep = flux > 20 * noise
     return x[keep], y[keep], (flux / noise)[keep]
 
@@ -73,7 +78,8 @@ def compare(options):
     chosen, rows = variants(options), []
     enhancers = {
         (name, *variant): SRGANEnhancer(name, engine=variant[0], precision=variant[1])
-        for name in options.weights for variant in chosen
+        for name in options.weights
+        for variant in chosen
     }
     for k, field in fields(options.fields):
         sources = {b: bright_sources(field, b) for b in BANDS}
@@ -81,15 +87,25 @@ def compare(options):
             sums = {}
             for variant in chosen:
                 made = enhance(enhancers[name, *variant], field.observed)
-                sums[variant] = {b: plain_sums(made[b].data - field.sky[b] / 4, *sources[b][:2])
-                                 for b in BANDS if len(sources[b][0])}
+                sums[variant] = {
+                    b: plain_sums(made[b].data - field.sky[b] / 4, *sources[b][:2])
+                    for b in BANDS
+                    if len(sources[b][0])
+                }
             for variant in chosen[1:]:
                 for b, reference in sums[REFERENCE].items():
                     with np.errstate(invalid="ignore", divide="ignore"):
                         change = -2500 * np.log10(sums[variant][b] / reference)
                     rows += [
-                        {"field": k, "weights": load_card(name).name, "engine": variant[0],
-                         "precision": variant[1], "band": b, "snr": s, "change": c}
+                        {
+                            "field": k,
+                            "weights": load_card(name).name,
+                            "engine": variant[0],
+                            "precision": variant[1],
+                            "band": b,
+                            "snr": s,
+                            "change": c,
+                        }
                         for s, c in zip(sources[b][2], change, strict=True)
                     ]
     return rows
@@ -103,15 +119,35 @@ def report(rows):
         change = np.abs([r["change"] for r in mine])
         bright = np.abs([r["change"] for r in mine if r["snr"] > 100])
         signed = np.median([r["change"] for r in mine])
-        cells = [np.median(change), np.percentile(change, 99), change.max(),
-                 *((np.median(bright), np.percentile(bright, 99)) if bright.size
-                   else (np.nan, np.nan))]
-        lines.append((" ".join(key), len(mine), f"{signed:+.3f}", *(f"{c:.3f}" for c in cells[:3]),
-                      len(bright), *(f"{c:.3f}" for c in cells[3:])))
+        cells = [
+            np.median(change),
+            np.percentile(change, 99),
+            change.max(),
+            *((np.median(bright), np.percentile(bright, 99)) if bright.size else (np.nan, np.nan)),
+        ]
+        lines.append(
+            (
+                " ".join(key),
+                len(mine),
+                f"{signed:+.3f}",
+                *(f"{c:.3f}" for c in cells[:3]),
+                len(bright),
+                *(f"{c:.3f}" for c in cells[3:]),
+            )
+        )
     print_table(
         "Change of magnitude (mmag) against torch float32",
-        ("weights, engine, precision", "n S/N>20", "median", "median |.|", "99 %", "worst",
-         "n S/N>100", "median |.|", "99 %"),
+        (
+            "weights, engine, precision",
+            "n S/N>20",
+            "median",
+            "median |.|",
+            "99 %",
+            "worst",
+            "n S/N>100",
+            "median |.|",
+            "99 %",
+        ),
         lines,
     )
 
@@ -124,8 +160,9 @@ def speed(options):
         card = load_card(name)
         image = rng.normal(size=(len(card.bands), side, side)).astype(np.float32)
         engines = {
-            variant: make_engine(load_generator(card), device="cpu", engine=variant[0],
-                                 precision=variant[1])
+            variant: make_engine(
+                load_generator(card), device="cpu", engine=variant[0], precision=variant[1]
+            )
             for variant in variants(options)
         }
         times = {variant: [] for variant in engines}
@@ -138,12 +175,20 @@ def speed(options):
         base = np.median(times[REFERENCE])
         for variant, values in times.items():
             median = np.median(values)
-            lines.append((f"{card.name} {' '.join(variant)}", f"{median:.4f}", f"{min(values):.4f}",
-                          f"{side**2 / median / 1e6:.3f}", f"{base / median:.2f}"))
+            lines.append(
+                (
+                    f"{card.name} {' '.join(variant)}",
+                    f"{median:.4f}",
+                    f"{min(values):.4f}",
+                    f"{side**2 / median / 1e6:.3f}",
+                    f"{base / median:.2f}",
+                )
+            )
     print_table(
         f"Seconds per {side} x {side} image (three bands, or one for a one-band card), "
         f"{options.repeats} repeats",
-        ("weights, engine, precision", "median s", "least s", "Mpx/s", "times faster"), lines,
+        ("weights, engine, precision", "median s", "least s", "Mpx/s", "times faster"),
+        lines,
     )
     print(f"  ({busy_note()})")
 

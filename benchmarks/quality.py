@@ -46,8 +46,12 @@ def score(field, fine):
         truth, made = stretched(field.target[band].data, scale), stretched(image, scale)
         extent = float(np.ptp(truth))
         error = 4 * (image - field.target[band].data) / field.sigma[band]
-        row = {"band": band, "psnr": np.nan, "ssim": np.nan,
-               "rms": float(np.sqrt(np.mean(error**2)))}
+        row = {
+            "band": band,
+            "psnr": np.nan,
+            "ssim": np.nan,
+            "rms": float(np.sqrt(np.mean(error**2))),
+        }
         if extent > 0:
             row["psnr"] = float(10 * np.log10(extent**2 / np.mean((made - truth) ** 2)))
             row["ssim"] = float(structural_similarity(truth, made, data_range=extent))
@@ -106,8 +110,10 @@ def compare(options):
             start = time.perf_counter()
             fine = make(field)
             seconds = time.perf_counter() - start
-            rows += [{"field": k, "kind": field.kind, "method": name, "seconds": seconds} | row
-                     for row in score(field, fine)]
+            rows += [
+                {"field": k, "kind": field.kind, "method": name, "seconds": seconds} | row
+                for row in score(field, fine)
+            ]
     return rows
 
 
@@ -126,8 +132,14 @@ def report(rows, options):
     print_table(
         f"Mean over {len(kinds)} fields; {len(empty)} fields are empty and left out "
         "(PSNR in dB; seconds per three-band field, median)",
-        ("method", *(f"PSNR {b}" for b in BANDS), "mean", *(f"SSIM {b}" for b in BANDS), "mean",
-         "s"),
+        (
+            "method",
+            *(f"PSNR {b}" for b in BANDS),
+            "mean",
+            *(f"SSIM {b}" for b in BANDS),
+            "mean",
+            "s",
+        ),
         [
             (
                 name,
@@ -147,8 +159,13 @@ def report(rows, options):
         "Mean PSNR (dB) over bands, by kind of field",
         ("method", *(f"{kind} ({list(kinds.values()).count(kind)})" for kind in chosen)),
         [
-            (name, *(f"{mean([r for r in scored if r['kind'] == kind], name, None, 'psnr'):.2f}"
-                     for kind in chosen))
+            (
+                name,
+                *(
+                    f"{mean([r for r in scored if r['kind'] == kind], name, None, 'psnr'):.2f}"
+                    for kind in chosen
+                ),
+            )
             for name in names
         ],
     )
@@ -157,8 +174,10 @@ def report(rows, options):
         print_table(
             f"Blank sky, {len(empty)} fields: rms error in units of the input's sigma per pixel",
             ("method", *BANDS),
-            [(name, *(f"{mean(blank, name, band, 'rms'):.4f}" for band in BANDS))
-             for name in names],
+            [
+                (name, *(f"{mean(blank, name, band, 'rms'):.4f}" for band in BANDS))
+                for name in names
+            ],
         )
 
 
@@ -168,8 +187,11 @@ def report_margins(scored, mine, others, options):
         return
     lines = []
     for name in mine:
-        one_band = load_card(name.removeprefix("ours: ")).takes_any_band if (
-            name.removeprefix("ours: ") in options.weights) else False
+        one_band = (
+            load_card(name.removeprefix("ours: ")).takes_any_band
+            if (name.removeprefix("ours: ") in options.weights)
+            else False
+        )
         groups = [("every method", others)]
         alone = [other for other in others if other not in baselines.JOINT]
         if one_band and alone != others:
@@ -192,18 +214,33 @@ def report_margins(scored, mine, others, options):
 def main():
     """Run."""
     parser = make_parser(__doc__)
-    parser.add_argument("--methods", nargs="+", default=list(baselines.TUNED), metavar="METHOD",
-                        choices=list(baselines.TUNED), help="classical methods; default: all")
-    parser.add_argument("--tune", type=int, metavar="N", default=0,
-                        help="only tune the methods on N validation fields")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=list(baselines.TUNED),
+        metavar="METHOD",
+        choices=list(baselines.TUNED),
+        help="classical methods; default: all",
+    )
+    parser.add_argument(
+        "--tune",
+        type=int,
+        metavar="N",
+        default=0,
+        help="only tune the methods on N validation fields",
+    )
     options = parse(parser)
     if options.tune:
         tune(options.tune, options.methods)
         return
     rows = compare(options)
     report(rows, options)
-    write_table(options.output, rows, units={"psnr": "dB", "seconds": "s"},
-                meta={"parameters": baselines.TUNED})
+    write_table(
+        options.output,
+        rows,
+        units={"psnr": "dB", "seconds": "s"},
+        meta={"parameters": baselines.TUNED},
+    )
 
 
 if __name__ == "__main__":

@@ -21,8 +21,13 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--fields", type=int, default=40, metavar="N",
-                        help="fields to simulate, seeds (3, k); default 40")
+    parser.add_argument(
+        "--fields",
+        type=int,
+        default=40,
+        metavar="N",
+        help="fields to simulate, seeds (3, k); default 40",
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.ecsv")
     options = parser.parse_args()
     print_header()
@@ -31,16 +36,34 @@ def main():
     for k in range(options.fields):
         start = time.process_time(), time.perf_counter()
         field = simulate_field((TEST_SEED, k), bands=BANDS)
-        rows.append({"field": k, "kind": field.kind, "cpu": time.process_time() - start[0],
-                     "wall": time.perf_counter() - start[1], "sources": len(field.sources)})
+        rows.append(
+            {
+                "field": k,
+                "kind": field.kind,
+                "cpu": time.process_time() - start[0],
+                "wall": time.perf_counter() - start[1],
+                "sources": len(field.sources),
+            }
+        )
     lines = []
     for kind in ("all", *dict.fromkeys(row["kind"] for row in rows)):
         mine = [row for row in rows if kind in ("all", row["kind"])]
         cpu, wall = (np.array([row[name] for row in mine]) for name in ("cpu", "wall"))
-        lines.append((kind, len(mine), f"{1 / cpu.mean():.2f}", f"{1 / wall.mean():.2f}",
-                      f"{np.median(cpu):.3f}", f"{cpu.max():.3f}"))
-    print_table("Pairs of three bands, 128 x 128 and 256 x 256 pixels",
-                ("kind", "n", "pairs / CPU s", "pairs / s", "median CPU s", "worst CPU s"), lines)
+        lines.append(
+            (
+                kind,
+                len(mine),
+                f"{1 / cpu.mean():.2f}",
+                f"{1 / wall.mean():.2f}",
+                f"{np.median(cpu):.3f}",
+                f"{cpu.max():.3f}",
+            )
+        )
+    print_table(
+        "Pairs of three bands, 128 x 128 and 256 x 256 pixels",
+        ("kind", "n", "pairs / CPU s", "pairs / s", "median CPU s", "worst CPU s"),
+        lines,
+    )
     print(f"  ({busy_note()})")
     write_table(options.output, rows, units={"cpu": "s", "wall": "s"})
 

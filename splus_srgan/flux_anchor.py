@@ -43,7 +43,7 @@ def matching_kernel(source, wanted, *, phase=0.0):
     Returns
     -------
     kernel : `~numpy.ndarray`, shape (65, 65)
-        Sum 1; float32.
+        Sum 1.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def matching_kernel(source, wanted, *, phase=0.0):
     ratio = np.minimum(want / np.maximum(have, 1e-12), 1)
     ratio = ratio * np.exp(-2j * np.pi * phase * (fy + fx))
     kernel = fft.fftshift(fft.irfft2(ratio, s=(_KERNEL_SIZE, _KERNEL_SIZE)))
-    return (kernel / kernel.sum()).astype(np.float32)
+    return kernel / kernel.sum()
 
 
 def anchor_flux(image, observed, sky, sigma, *, psfs, target_psf, strength=1.0, mask=None):
@@ -132,7 +132,8 @@ def check_strength(strength):
 
 def _correction(plane, observed, sigma, kernel, told):
     """The factor, less 1, on the input's grid."""
-    padded = np.pad(plane, _KERNEL_SIZE // 2, mode="edge")
+    # Double precision: the transform would spread a bright star's rounding over the sky.
+    padded = np.pad(plane.astype(np.float64), _KERNEL_SIZE // 2, mode="edge")
     blurred = signal.oaconvolve(padded, kernel, mode="valid")[::2, ::2]
     lacking = observed - blurred
     if told is not None:
