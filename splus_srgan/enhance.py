@@ -81,10 +81,10 @@ class SRGANEnhancer:
     Examples
     --------
     >>> from splus_srgan import SRGANEnhancer, simulate_field
-    >>> field = simulate_field(1, shape=(48, 64)).observed
+    >>> field = simulate_field(4, shape=(64, 64)).observed
     >>> sharp = SRGANEnhancer()(field)
     >>> sharp["r"].shape, sharp["r"].unit, round(sharp["r"].wcs.wcs.cd[1, 1] * 3600, 3)
-    ((96, 128), Unit("adu"), np.float64(0.275))
+    ((128, 128), Unit("adu"), np.float64(0.275))
     """
 
     def __init__(

@@ -163,7 +163,7 @@ def moffat_transfer(fy, fx, fwhm, beta, *, ellipticity=0.0, position_angle=0.0):
     --------
     >>> from splus_srgan.simulate import moffat_transfer
     >>> round(float(moffat_transfer(0.0, 0.5, 1.0, 3.0)), 4)
-    0.2655
+    0.2625
     """
     alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
     stretch = np.sqrt(1 - ellipticity)

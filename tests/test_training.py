@@ -193,7 +193,7 @@ def test_run_is_exported_with_its_card(run, tmp_path):
     output, steps = run
     card = export(output, tmp_path, name="tried", version="0.0")
     assert load_card(tmp_path / "tried.json") == card
-    assert card.training["steps"] == steps[-1][0]
+    assert [stage["steps"] for stage in card.training["stages"]] == [steps[-1][0]]
     assert card.target_psf["fwhm"] == 1.0
     generator = load_generator(card)
     state = torch.load(output / "checkpoint.pt", weights_only=True)["average"]
@@ -209,3 +209,16 @@ def test_command_line_renders(tmp_path, monkeypatch):
     )
     main(["render", str(tmp_path), "--number", "4", "--first", "10"])
     assert asked == {"folder": str(tmp_path), "number": 4, "first": 10}
+
+
+def test_fine_tuning_starts_from_the_average_and_tells_so(run, folder, tmp_path):
+    output, steps = run
+    options = OPTIONS | {"peak_rate": 0.0, "power": 2}
+    train([folder], tmp_path / "fine", minutes=0.005, start_from=output, **options)
+    fine = torch.load(tmp_path / "fine" / "checkpoint.pt", weights_only=True)
+    first = torch.load(output / "checkpoint.pt", weights_only=True)
+    for key, value in first["average"].items():
+        assert_allclose(fine["generator"][key].numpy(), value.numpy())
+    card = export(tmp_path / "fine", tmp_path, name="fine", version="0.0")
+    assert [stage["power"] for stage in card.training["stages"]] == [1, 2]
+    assert card.training["stages"][0]["steps"] == steps[-1][0]

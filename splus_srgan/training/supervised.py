@@ -1,12 +1,17 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""
+r"""
 Train the generator on simulated pairs, without a discriminator.
 
 This is how the shipped weights were made::
 
     python -m splus_srgan.training.supervised render pairs --number 2600
-    python -m splus_srgan.training.supervised train pairs -o run --minutes 75
-    python -m splus_srgan.training.supervised train pairs -o run1 --minutes 75 --single-band
+    python -m splus_srgan.training.supervised train pairs -o first --minutes 95
+    python -m splus_srgan.training.supervised train pairs -o second --minutes 18 \
+        --start-from first --power 2 --peak-rate 2e-4 --seed 10
+    python -m splus_srgan.training.supervised export second -o weights \
+        --name splus-grz --version 0.1
+
+and again with ``--single-band`` and seeds 1 and 11 for one band, each with one thread.
 
 Training checkpoints itself; the same command goes on where it stopped.
 """
@@ -85,9 +90,21 @@ def train(
     n_bands = 1 if single_band else pairs.clean[0].shape[1]
     generator = SRResNet(n_bands, n_features=n_features, n_blocks=n_blocks)
     generator = generator.to(device, memory_format=torch.channels_last)
+    recipe = {
+        "seed": seed,
+        "power": power,
+        "peak_rate": peak_rate,
+        "flux_weight": flux_weight,
+        "batch_size": batch_size,
+        "crop": crop,
+        "threads": torch.get_num_threads(),
+        "device": str(device),
+        "history": [],
+    }
     if start_from is not None:
         earlier = torch.load(Path(start_from) / "checkpoint.pt", weights_only=True)
         generator.load_state_dict(earlier["average"])
+        recipe["history"] = stages(earlier)
     optimizer = torch.optim.Adam(generator.parameters(), lr=peak_rate, betas=(0.9, 0.99))
     average, step, spent = copy.deepcopy(generator), 0, 0.0
     checkpoint = output / "checkpoint.pt"
@@ -96,7 +113,7 @@ def train(
         generator.load_state_dict(state["generator"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["spent"]
+        step, spent, recipe = state["step"], state["spent"], state["recipe"]
         rng.bit_generator.state = json.loads(state["rng"])
     log, sums, start = (output / "log.csv").open("a"), np.zeros(3), time.monotonic() - spent
     while (spent := time.monotonic() - start) < 60 * minutes:
@@ -128,12 +145,12 @@ def train(
             )
             sums[:] = 0
         if step % 500 == 0:
-            _save(checkpoint, generator, average, optimizer, step, spent, rng, seed)
-    _save(checkpoint, generator, average, optimizer, step, spent, rng, seed)
+            _save(checkpoint, generator, average, optimizer, step, spent, rng, recipe)
+    _save(checkpoint, generator, average, optimizer, step, spent, rng, recipe)
     log.close()
 
 
-def _save(checkpoint, generator, average, optimizer, step, spent, rng, seed):
+def _save(checkpoint, generator, average, optimizer, step, spent, rng, recipe):
     beside = checkpoint.with_suffix(".part")
     torch.save(
         {
@@ -143,14 +160,19 @@ def _save(checkpoint, generator, average, optimizer, step, spent, rng, seed):
             "optimizer": optimizer.state_dict(),
             "step": step,
             "spent": spent,
-            "seed": seed,
-            "threads": torch.get_num_threads(),
-            "device": str(next(generator.parameters()).device),
+            "recipe": recipe,
             "rng": json.dumps(rng.bit_generator.state),
         },
         beside,
     )
     beside.replace(checkpoint)
+
+
+def stages(state):
+    """What a checkpoint went through: one entry per run, the first one first."""
+    own = {key: value for key, value in state["recipe"].items() if key != "history"}
+    own |= {"steps": state["step"], "minutes": round(state["spent"] / 60, 1)}
+    return [*state["recipe"]["history"], own]
 
 
 def export(run, folder, *, name, version, flux_anchor=1.0, scores=None):
@@ -189,12 +211,8 @@ def export(run, folder, *, name, version, flux_anchor=1.0, scores=None):
         training={
             "script": "python -m splus_srgan.training.supervised",
             "data": f"simulated fields, seeds ({SEEDS['train']}, k)",
-            "loss": "L1 of the stretched images, and errors of the flux in boxes",
-            "seed": state["seed"],
-            "steps": state["step"],
-            "minutes": round(state["spent"] / 60, 1),
-            "threads": state["threads"],
-            "device": state["device"],
+            "loss": "stretched images, absolute (power 1) or squared (2), and flux in boxes",
+            "stages": stages(state),
         },
         license="BSD-3-Clause",
         acknowledgements=(
@@ -215,7 +233,7 @@ def main(arguments=None):
     run = commands.add_parser("train", help="train on rendered pairs")
     run.add_argument("folders", nargs="+")
     run.add_argument("-o", "--output", required=True)
-    run.add_argument("--minutes", type=float, default=75)
+    run.add_argument("--minutes", type=float, default=95)
     run.add_argument("--single-band", action="store_true")
     run.add_argument("--n-features", type=int, default=48)
     run.add_argument("--n-blocks", type=int, default=8)
