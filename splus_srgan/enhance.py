@@ -292,12 +292,14 @@ class _Runner:
     """A generator with its engine and its receptive field."""
 
     def __init__(self, card, device, precision, engine):
-        from splus_srgan.models.engines import make_engine
+        from splus_srgan.models.engines import TurnedEngine, make_engine
         from splus_srgan.models.weights import load_generator
 
         generator = load_generator(card)
         self.radius = generator.receptive_field_radius
         self.engine = make_engine(generator, device=device, precision=precision, engine=engine)
+        if card.turned:
+            self.engine = TurnedEngine(self.engine)
 
     def generate(self, y, *, block_size, bar):
         """Generate in blocks, in smaller ones if memory runs out."""

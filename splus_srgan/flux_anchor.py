@@ -21,7 +21,7 @@ _SMOOTHING = 2.5  # input pixels, about two PSFs: what is narrower, only noise a
 _TRUNCATE = 2.0  # of the smoothing, in its own sigma
 _SIGNIFICANCE = 8.0  # smoothed flux, in sigma, of which half of the correction is applied
 _LIMITS = (-0.5, 1.0)  # of one correction
-_ITERATIONS = 1
+_ITERATIONS = 2
 
 REACH = _ITERATIONS * (_KERNEL_SIZE // 4 + 1 + 2 * int(_TRUNCATE * _SMOOTHING + 0.5) + 1)
 """How far (input pixels, along each axis) the correction of a pixel looks."""
@@ -72,7 +72,7 @@ def anchor_flux(image, observed, sky, sigma, *, psfs, target_psf, strength=1.0, 
 
     .. math:: r = G\left[ \frac{(O - B)\, g}{g^2 + (8 n)^2} \right], \qquad g = G[\max(B, 0)]
 
-    Where there is no significant flux, :math:`r` vanishes, so blank sky stays
+    twice.  Where there is no significant flux, :math:`r` vanishes, so blank sky stays
     as it is.
 
     Parameters

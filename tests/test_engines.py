@@ -13,6 +13,7 @@ from splus_srgan.models import engines
 from splus_srgan.models.engines import (
     OpenVINOEngine,
     TorchEngine,
+    TurnedEngine,
     is_out_of_memory,
     make_engine,
     resolve_device,
@@ -243,3 +244,22 @@ def test_other_errors_are_not_retried():
     with pytest.raises(RuntimeError, match="shapes do not match"):
         runner_of(engine).generate(np.zeros((1, 256, 64), np.float32), block_size=256, bar=None)
     assert len(calls) == 1
+
+
+def test_turned_engine_cancels_a_shift():
+    """An engine that moves everything up and right leaves the centroid where it was."""
+
+    class Shifting:
+        name, device, precision = "shifting", "cpu", "float32"
+
+        def __call__(self, y):
+            return np.roll(y.repeat(2, 1).repeat(2, 2), (1, 3), (1, 2))
+
+    image = np.zeros((1, 11, 15), np.float32)
+    image[0, 5, 7] = 4.0
+    engine = TurnedEngine(Shifting())
+    fine = engine(image)[0]
+    rows, columns = np.indices(fine.shape)
+    assert engine.name == "shifting"
+    assert_allclose(fine.sum(), 16)
+    assert_allclose([(fine * rows).sum() / 16, (fine * columns).sum() / 16], [10.5, 14.5])

@@ -70,6 +70,8 @@ class WeightsCard:
         Ranges seen in training, such as ``{"fwhm": [0.95, 2.4]}`` (arcsec).
     flux_anchor : float
         Default strength of the flux anchor, 0 for none.
+    turned : bool
+        Whether to take the mean of the image and of the image turned by 180 degrees.
     training, scores : dict
         How it was trained, and what was measured.
     license, acknowledgements : str
@@ -89,6 +91,7 @@ class WeightsCard:
     target_psf: dict
     domain: dict = field(default_factory=dict)
     flux_anchor: float = 0.0
+    turned: bool = False
     training: dict = field(default_factory=dict)
     scores: dict = field(default_factory=dict)
     license: str = ""

@@ -206,6 +206,7 @@ def export(run, folder, *, name, version, flux_anchor=1.0, scores=None):
         stretch={"softening": SOFTENING, "range": RANGE},
         target_psf={"profile": "Moffat", "fwhm": TARGET_PSF[0], "beta": TARGET_PSF[1]},
         flux_anchor=flux_anchor,
+        turned=True,
         scores={} if scores is None else json.loads(Path(scores).read_text()),
         domain={"fwhm": [0.95, 2.4], "signal": 3e4},
         training={
