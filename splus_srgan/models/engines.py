@@ -150,7 +150,7 @@ class TurnedEngine:
 
     def __call__(self, y):
         """Generate from one stretched image."""
-        turned = self.engine(np.ascontiguousarray(y[:, ::-1, ::-1]))
+        turned = self.engine(y[:, ::-1, ::-1].copy())
         return np.float32(0.5) * (self.engine(y) + turned[:, ::-1, ::-1])
 
 
