@@ -21,9 +21,8 @@ _SMOOTHING = 2.5  # input pixels, about two PSFs: what is narrower, only noise a
 _TRUNCATE = 2.0  # of the smoothing, in its own sigma
 _SIGNIFICANCE = 8.0  # smoothed flux, in sigma, of which half of the correction is applied
 _LIMITS = (-0.5, 1.0)  # of one correction
-_ITERATIONS = 2
 
-REACH = _ITERATIONS * (_KERNEL_SIZE // 4 + 1 + 2 * int(_TRUNCATE * _SMOOTHING + 0.5) + 1)
+REACH = _KERNEL_SIZE // 4 + 1 + 2 * int(_TRUNCATE * _SMOOTHING + 0.5) + 1
 """How far (input pixels, along each axis) the correction of a pixel looks."""
 
 
@@ -72,7 +71,7 @@ def anchor_flux(image, observed, sky, sigma, *, psfs, target_psf, strength=1.0, 
 
     .. math:: r = G\left[ \frac{(O - B)\, g}{g^2 + (8 n)^2} \right], \qquad g = G[\max(B, 0)]
 
-    twice.  Where there is no significant flux, :math:`r` vanishes, so blank sky stays
+    Where there is no significant flux, :math:`r` vanishes, so blank sky stays
     as it is.
 
     Parameters
@@ -114,10 +113,9 @@ def anchor_flux(image, observed, sky, sigma, *, psfs, target_psf, strength=1.0, 
         fine_sky = np.float32(np.median(sky[k]))
         plane = anchored[k] - fine_sky
         told = None if mask is None else ~mask[k]
-        for _ in range(_ITERATIONS):
-            ratio = _correction(plane, observed[k] - sky[k], sigma[k], kernel, told)
-            ratio = ndimage.zoom(strength * ratio, 2, order=1, mode="nearest", grid_mode=True)
-            plane += np.maximum(plane, 0) * ratio
+        ratio = _correction(plane, observed[k] - sky[k], sigma[k], kernel, told)
+        ratio = ndimage.zoom(strength * ratio, 2, order=1, mode="nearest", grid_mode=True)
+        plane += np.maximum(plane, 0) * ratio
         anchored[k] = plane + fine_sky
     return anchored
 

@@ -123,13 +123,12 @@ def test_flux_of_a_star_is_mended(factor):
     assert abs(after / aperture(truth, (40.3, 38.6)) - 1) < 0.2 * abs(before)
 
 
-def test_half_the_strength_does_about_half_of_each_step():
+def test_half_the_strength_does_half():
     observed, truth = star(5e4)
     image = 0.95 * truth
     whole, half = (anchored(image, observed, strength=s) - image for s in (1, 0.5))
-    # Two steps of half the size leave a quarter of what is lacking.
     assert whole.max() > 1
-    assert 0.6 * whole.sum() < half.sum() < 0.9 * whole.sum()
+    assert_allclose(half, 0.5 * whole, atol=1e-4 * whole.max())
 
 
 # What it leaves alone
@@ -222,7 +221,7 @@ def test_unit_does_not_matter():
         assert_allclose(other, factor * one, rtol=rtol, atol=rtol * 1e-2 * factor * image.max())
 
 
-def test_reach_is_enough_and_more_than_one_step_needs():
+def test_reach_is_enough_and_not_much_too_much():
     """What changes when a pixel of the input changes, and with it the image made of it."""
     shape, center = (120, 120), (61, 58)
     flat = np.full(shape, 200.0)
@@ -239,7 +238,7 @@ def test_reach_is_enough_and_more_than_one_step_needs():
     # A convolution by FFT rounds everywhere.
     rounding = 1e-8 * spoilt.max()
     assert np.all(abs(change[far > REACH + 0.5]) < rounding)
-    assert np.any(abs(change[far > REACH / 2 - 6]) > 2 * rounding)
+    assert np.any(abs(change[far > REACH - 6]) > 2 * rounding)
 
 
 # Errors
