@@ -163,8 +163,7 @@ class SRGANEnhancer:
         sky, sigma = self._sky_and_sigma(stack, sky, sigma)
         runner = self._runner(card)
         # The sky is what a pixel far from any valid one most likely holds.
-        default = np.median(np.broadcast_to(sky, (len(stack.bands), *sky.shape[1:])), axis=(1, 2))
-        filled = fill_missing(stack.data, stack.mask, default=default)
+        filled = fill_missing(stack.data, stack.mask, default=np.median(sky, axis=(1, 2)))
         saturated = _saturated(stack, filled)
         quality = self._quality(stack, card, filled, saturated, sky, sigma, runner.radius)
         fine = self._generate(runner, card, stack, filled, sky, sigma)
