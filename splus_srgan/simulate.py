@@ -43,6 +43,7 @@ TARGET_PSF = (1.0, 3.0)
 
 _KIND_SHARES = (0.52, 0.12, 0.14, 0.12, 0.10)
 _FINE = 4  # fine pixels per S-PLUS pixel and axis
+_OFFSET = 0.06  # arcsec, largest standard deviation of a band's astrometric error
 _MARGIN = 24  # S-PLUS pixels around the frame, for light that the PSF brings in
 
 
@@ -70,6 +71,9 @@ class BandConditions:
     dithers : tuple of tuple of float
         Fractional offsets ``(dy, dx)`` of the exposures that were resampled and
         averaged.  They set the correlation of the noise.
+    offset : tuple of float
+        Astrometric error ``(dy, dx)`` of the band, arcsec: its images, the target
+        included, are moved by it.  Bands of real tiles lie up to 0.1 arcsec apart.
     """
 
     fwhm: float
@@ -82,6 +86,7 @@ class BandConditions:
     zero_point: float
     saturation: float
     dithers: tuple[tuple[float, float], ...]
+    offset: tuple[float, float] = (0.0, 0.0)
 
     @property
     def adu_per_nmgy(self):
@@ -245,6 +250,9 @@ def draw_conditions(rng, band):
     mode = rng.integers(2)
     sigma = np.clip(facts.noise[0] * rng.lognormal(0.05, 0.22), facts.noise[0] * 0.6, None)
     n_dither = rng.choice([3, 3, 3, 4, 6])
+    # Its own stream, so that it moves the scene of a seed and changes nothing else.
+    astrometry = rng.spawn(1)[0]
+    offset = astrometry.normal(0, astrometry.uniform(0, _OFFSET), 2)
     return BandConditions(
         fwhm=float(np.clip(facts.fwhm[0] * rng.lognormal(0, 0.17), 0.95, 2.4)),
         beta=float(np.clip(facts.beta[0] * rng.lognormal(0, 0.16), 2.1, 4.6)),
@@ -256,14 +264,17 @@ def draw_conditions(rng, band):
         zero_point=float(facts.zero_points[mode] + rng.normal(0, 0.05)),
         saturation=float(facts.saturation),
         dithers=tuple((float(dy), float(dx)) for dy, dx in rng.uniform(-0.5, 0.5, (n_dither, 2))),
+        offset=(float(offset[0]), float(offset[1])),
     )
 
 
 def _seen_through(spectrum, frequencies, shift, psf):
-    """The scene convolved with a PSF, with the sample points moved by ``shift`` fine pixels."""
-    fy, fx, fine_scale = frequencies
-    move = np.float32(2 * np.pi * shift * fine_scale)
-    transfer = moffat_transfer(fy, fx, **psf) * (np.exp(1j * move * fy) * np.exp(1j * move * fx))
+    """The scene convolved with a PSF, with the sample points moved by ``shift`` arcsec (y, x)."""
+    fy, fx = frequencies
+    move_y, move_x = (
+        np.exp(np.complex64(2j * np.pi * s) * f) for s, f in zip(shift, (fy, fx), strict=True)
+    )
+    transfer = moffat_transfer(fy, fx, **psf) * (move_y * move_x)
     return fft.irfft2(spectrum * transfer.astype(np.complex64), overwrite_x=True)
 
 
@@ -283,7 +294,8 @@ def _observe(plane, conditions, shape, fine_scale):
     target = {"fwhm": TARGET_PSF[0], "beta": TARGET_PSF[1]}
     for step, psf in ((_FINE, seeing), (_FINE // 2, target)):
         # The centre of a pixel of `step` fine pixels lies between two of them.
-        image = _seen_through(spectrum, (fy, fx, fine_scale), (step - 1) / 2, psf)[::step, ::step]
+        shift = [(step - 1) / 2 * fine_scale - error for error in conditions.offset]
+        image = _seen_through(spectrum, (fy, fx), shift, psf)[::step, ::step]
         size = np.array(shape) * (_FINE // step)
         # The same place on both grids, also where the margins are not even.
         first = (np.array(grid) // _FINE - shape) // 2 * (_FINE // step)

@@ -263,3 +263,16 @@ def test_turned_engine_cancels_a_shift():
     assert engine.name == "shifting"
     assert_allclose(fine.sum(), 16)
     assert_allclose([(fine * rows).sum() / 16, (fine * columns).sum() / 16], [10.5, 14.5])
+
+
+@pytest.mark.parametrize("shape", [(16, 24), (13, 29), (3, 5)])
+def test_float32_layers_are_the_same_ones_computed_otherwise(shape):
+    """Of few channels and of pixels far apart: what the engine replaces, it must not change."""
+    torch.manual_seed(0)
+    generator = SRResNet(2, n_features=8, n_blocks=1, dilations=(2, 3))
+    torch.nn.init.normal_(generator.last.weight, std=0.1)
+    engine = TorchEngine(generator, device="cpu", precision="float32")
+    image = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+    with torch.inference_mode():
+        wanted = generator(torch.from_numpy(image)[None])[0].numpy()
+    assert_allclose(engine(image), wanted, atol=2e-6)

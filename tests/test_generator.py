@@ -23,6 +23,7 @@ ARCHITECTURES = {
     "wide kernels": {"n_blocks": 1, "first_kernel": 7, "last_kernel": 9},
     "point kernels": {"n_blocks": 1, "first_kernel": 1, "last_kernel": 1},
     "batch": {"n_blocks": 2, "norm": "batch", "last_kernel": 5},
+    "dilations": {"n_blocks": 1, "dilations": (2, 3)},
     "tanh": {"n_blocks": 2, "output": "tanh", "first_kernel": 9, "last_kernel": 9},
 }
 

@@ -190,11 +190,15 @@ def test_table_has_positions_and_fluxes_on_both_grids(shape):
     }
     target = {"fwhm": TARGET_PSF[0], "beta": TARGET_PSF[1]}
     images = field.noiseless["r"], field.target["r"].data
+    # The band's astrometric error moves both images alike.
+    error_y, error_x = conditions.offset
+    assert max(abs(error_y), abs(error_x)) > 1e-3
+    moved = x + error_x / 0.55, y + error_y / 0.55
     # Galaxies behind the star are not in the prediction.
     for image, step, psf, tolerance in zip(
         images, (1, 2), (seeing, target), (0.06, 0.03), strict=True
     ):
-        positions = step * x + (step - 1) / 2, step * y + (step - 1) / 2
+        positions = [step * axis + (step - 1) / 2 for axis in moved]
         predicted = conditions.adu_per_nmgy * sum(
             f * moffat_star(image.shape, i, j, 0.55 / step, **psf)
             for f, i, j in zip(flux, *positions, strict=True)

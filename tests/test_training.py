@@ -8,12 +8,21 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
+from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.weights import load_card, load_generator
 from splus_srgan.simulate import simulate_field
 from splus_srgan.stretch import NoiseAsinhStretch
 from splus_srgan.training.dataset import SEEDS, PairSet, _grow, render_pairs
 from splus_srgan.training.losses import flux_loss, pixel_loss, stretch, unstretch
-from splus_srgan.training.supervised import export, learning_rate, losses, main, train
+from splus_srgan.training.supervised import (
+    BodyMuon,
+    export,
+    grow,
+    learning_rate,
+    losses,
+    main,
+    train,
+)
 
 OPTIONS = {
     "single_band": False,
@@ -222,3 +231,47 @@ def test_fine_tuning_starts_from_the_average_and_tells_so(run, folder, tmp_path)
     card = export(tmp_path / "fine", tmp_path, name="fine", version="0.0")
     assert [stage["power"] for stage in card.training["stages"]] == [1, 2]
     assert card.training["stages"][0]["steps"] == steps[-1][0]
+
+
+def test_a_larger_generator_starts_as_the_smaller_one():
+    torch.manual_seed(3)
+    small = SRResNet(1, n_features=4, n_blocks=1)
+    torch.nn.init.normal_(small.last.weight)
+    large = SRResNet(1, n_features=4, n_blocks=1, dilations=(2, 4))
+    torch.nn.init.normal_(large.last.weight)
+    image = torch.randn(1, 1, 12, 12)
+    grow(large, small.state_dict())
+    assert torch.equal(large(image), small(image))
+
+
+def test_another_kind_of_generator_is_refused():
+    large = SRResNet(1, n_features=4, n_blocks=2)
+    with pytest.raises(ValueError, match=r"another kind of generator: .*blocks.1"):
+        grow(SRResNet(1, n_features=4, n_blocks=1), large.state_dict())
+
+
+def test_muon_steps_are_orthogonal_and_of_the_size_of_adams():
+    """0.2 sqrt(larger side) times a matrix with singular values near 1, as published."""
+    torch.manual_seed(5)
+    generator = SRResNet(1, n_features=8, n_blocks=1).to(memory_format=torch.channels_last)
+    torch.nn.init.normal_(generator.last.weight)
+    optimizer = BodyMuon(generator, 1e-2)
+    kernel = generator.blocks[0].body[0].weight
+    before = kernel.detach().clone()
+    generator(torch.randn(2, 1, 12, 12)).square().mean().backward()
+    optimizer.step()
+    step = (before - kernel.detach()).permute(0, 2, 3, 1).flatten(1)
+    singular = torch.linalg.svdvals(step) / (1e-2 * 0.2 * np.sqrt(72))
+    assert singular.min() > 0.5
+    assert singular.max() < 1.3
+    assert not torch.equal(generator.first[0].weight.grad, torch.zeros(1))
+    optimizer.zero_grad()
+    assert all(p.grad is None for p in generator.parameters())
+
+
+def test_muon_goes_on_where_it_stopped(folder, tmp_path):
+    for minutes in (0.005, 0.01):
+        train([folder], tmp_path / "muon", minutes=minutes, optimizer="muon", **OPTIONS)
+    state = torch.load(tmp_path / "muon" / "checkpoint.pt", weights_only=True)
+    assert state["recipe"]["optimizer"] == "muon"
+    assert len(state["optimizer"]["parts"]) == 2

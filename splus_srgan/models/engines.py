@@ -13,6 +13,7 @@ from functools import cache
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from splus_srgan._optional import has
 from splus_srgan._validate import check_one_of
@@ -49,7 +50,7 @@ class TorchEngine:
         self._format = torch.channels_last if fast else torch.contiguous_format
         generator = copy.deepcopy(generator).eval()
         if not fast:
-            generator.first = _ChannelsLast(generator.first)
+            _keep_rounding(generator)
         self._generator = generator.to(self.device, memory_format=self._format)
         # Half of a GPU's float32 digits would be lost without a word.
         if self.device.type == "cuda" and precision == "float32":
@@ -67,20 +68,56 @@ class TorchEngine:
             return self._generator(tensor)[0].contiguous().cpu().numpy()
 
 
-class _ChannelsLast(torch.nn.Module):
+def _keep_rounding(generator):
     """
-    Run a layer in channels-last format, the rest of the network not.
+    Make blocks agree with the whole image to the last bit, in float32 on the CPU.
 
-    With few input channels oneDNN rounds differently for different image widths, unless
-    the format is channels last; blocks would then differ from the whole image in the last bit.
+    oneDNN sums in an order that depends on the width of the image where a layer has few
+    input channels or reads pixels far apart, and not elsewhere; so such layers are computed
+    as layers of many channels and of adjacent pixels, with the same result.
     """
+    generator.first[0] = _ManyChannels(generator.first[0])
+    for block in generator.blocks:
+        for name, layer in block.body.named_children():
+            if max(getattr(layer, "dilation", (1,))) > 1:
+                setattr(block.body, name, _Phases(layer))
+
+
+class _ManyChannels(torch.nn.Module):
+    """A convolution with as many input channels as it has output channels; the added are 0."""
 
     def __init__(self, layer):
         super().__init__()
         self.layer = layer
+        self.added = max(0, layer.out_channels - layer.in_channels)
+        pad = (0, 0, 0, 0, 0, self.added)
+        layer.weight = torch.nn.Parameter(functional.pad(layer.weight.detach(), pad))
 
     def forward(self, x):
-        return self.layer(x.contiguous(memory_format=torch.channels_last)).contiguous()
+        return self.layer(functional.pad(x, (0, 0, 0, 0, 0, self.added)))
+
+
+class _Phases(torch.nn.Module):
+    """A convolution of pixels ``d`` apart: every d-th pixel in each axis is an image by itself."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer, self.step = layer, layer.dilation[0]
+        self.padding = tuple(n // self.step for n in layer.padding)
+
+    def forward(self, x):
+        n, channels, ny, nx = x.shape
+        d, rows, columns = self.step, -(-ny // self.step), -(-nx // self.step)
+        x = functional.pad(x, (0, columns * d - nx, 0, rows * d - ny))
+        x = x.reshape(n, channels, rows, d, columns, d).permute(0, 3, 5, 1, 2, 4)
+        x = functional.conv2d(
+            x.reshape(n * d * d, channels, rows, columns),
+            self.layer.weight,
+            self.layer.bias,
+            padding=self.padding,
+        )
+        x = x.reshape(n, d, d, -1, rows, columns).permute(0, 3, 4, 1, 5, 2)
+        return x.reshape(n, -1, rows * d, columns * d)[..., :ny, :nx].contiguous()
 
 
 class OpenVINOEngine:

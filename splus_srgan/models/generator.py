@@ -37,6 +37,9 @@ class SRResNet(nn.Module):
         Kernel sizes (odd) of the first and of the last convolution.
     n_tail_features : int, optional
         Channels between the upsampling and the last convolution.
+    dilations : sequence of int, optional
+        One more residual block for each, whose first convolution reads pixels this far
+        apart: a wide view of faint, extended light at the cost of a narrow one.
     output : {"residual", "tanh"}, optional
         ``"tanh"`` has no skip from the input and ends in a hyperbolic tangent.
 
@@ -70,6 +73,7 @@ class SRResNet(nn.Module):
         last_kernel=3,
         n_tail_features=32,
         output="residual",
+        dilations=(),
     ):
         super().__init__()
         self.options = {
@@ -81,11 +85,13 @@ class SRResNet(nn.Module):
             "last_kernel": last_kernel,
             "n_tail_features": n_tail_features,
             "output": output,
+            "dilations": list(dilations),
         }
         _check_options(self.options)
         self.output = output
         self.first = nn.Sequential(_conv(n_bands, n_features, first_kernel), nn.ReLU(inplace=True))
-        self.blocks = nn.Sequential(*(_Block(n_features, norm) for _ in range(n_blocks)))
+        steps = [1] * n_blocks + list(dilations)
+        self.blocks = nn.Sequential(*(_Block(n_features, norm, step) for step in steps))
         self.join = nn.Sequential(*_conv_norm(n_features, norm))
         self.tail = nn.Sequential(_conv(n_features, n_tail_features, 3), nn.ReLU(inplace=True))
         self.last = _conv(n_tail_features, n_bands, last_kernel)
@@ -177,10 +183,10 @@ class SRResNet(nn.Module):
 class _Block(nn.Module):
     """Convolution, ReLU, convolution, and the input added."""
 
-    def __init__(self, n_features, norm):
+    def __init__(self, n_features, norm, dilation=1):
         super().__init__()
         # The paper's order: the rectifier comes before the first normalisation.
-        conv, *normalise = _conv_norm(n_features, norm)
+        conv, *normalise = _conv_norm(n_features, norm, dilation)
         self.body = nn.Sequential(
             conv, nn.ReLU(inplace=True), *normalise, *_conv_norm(n_features, norm)
         )
@@ -189,12 +195,13 @@ class _Block(nn.Module):
         return x + self.body(x)
 
 
-def _conv(n_in, n_out, kernel):
-    return nn.Conv2d(n_in, n_out, kernel, padding=kernel // 2)
+def _conv(n_in, n_out, kernel, dilation=1):
+    padding = dilation * (kernel // 2)
+    return nn.Conv2d(n_in, n_out, kernel, padding=padding, dilation=dilation)
 
 
-def _conv_norm(n_features, norm):
-    layers = [_conv(n_features, n_features, 3)]
+def _conv_norm(n_features, norm, dilation=1):
+    layers = [_conv(n_features, n_features, 3, dilation)]
     if norm == "batch":
         # Keras' momentum 0.8 keeps 0.8 of the running value; torch's is the other part.
         layers.append(nn.BatchNorm2d(n_features, momentum=0.2, eps=1e-3))
@@ -212,6 +219,9 @@ def _check_options(options):
         value = options[name]
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
+    for step in options["dilations"]:
+        if not isinstance(step, int) or step < 1:
+            raise ValueError(f"dilations must be integers of at least 1; got {step!r}")
     for name in ("first_kernel", "last_kernel"):
         value = options[name]
         if not isinstance(value, int) or value < 1 or value % 2 == 0:

@@ -45,6 +45,79 @@ def learning_rate(progress, step, peak):
     return peak * min(1.0, (step + 1) / _WARM_UP) * (0.01 + 0.99 * cosine)
 
 
+class BodyMuon:
+    """
+    Muon for the kernels of the body, Adam for everything else, as one optimizer.
+
+    Muon (Jordan et al. 2024) makes the momentum of a matrix orthogonal before it steps.  A
+    kernel ``(out, in, ny, nx)`` is the matrix ``(out, in ny nx)``; its steps are scaled to
+    the size of Adam's, so that one learning rate serves both.
+
+    Parameters
+    ----------
+    generator : `~splus_srgan.models.generator.SRResNet`
+        Generator in channels-last format.
+    rate : float
+        Learning rate.
+    """
+
+    def __init__(self, generator, rate):
+        kernels = [
+            parameter
+            for part in (generator.blocks, generator.join, generator.tail)
+            for parameter in part.parameters()
+            if parameter.ndim == 4
+        ]
+        known = {id(parameter) for parameter in kernels}
+        others = [p for p in generator.parameters() if id(p) not in known]
+        # The same memory, seen as matrices: torch's Muon takes nothing else.
+        self._views = [(kernel, torch.nn.Parameter(_as_matrix(kernel))) for kernel in kernels]
+        matrices = [matrix for _, matrix in self._views]
+        options = {"weight_decay": 0.0, "adjust_lr_fn": "match_rms_adamw"}
+        self._parts = (
+            torch.optim.Adam(others, lr=rate, betas=(0.9, 0.99)),
+            torch.optim.Muon(matrices, lr=rate, **options),
+        )
+
+    @property
+    def param_groups(self):
+        """Groups of both."""
+        return [group for part in self._parts for group in part.param_groups]
+
+    def zero_grad(self, set_to_none=True):
+        """Forget the gradients."""
+        self._parts[0].zero_grad(set_to_none=set_to_none)
+        for kernel, matrix in self._views:
+            kernel.grad = matrix.grad = None
+
+    def step(self):
+        """Take one step."""
+        for kernel, matrix in self._views:
+            matrix.grad = _as_matrix(kernel.grad).contiguous()
+        for part in self._parts:
+            part.step()
+
+    def state_dict(self):
+        """State of both."""
+        return {"parts": [part.state_dict() for part in self._parts]}
+
+    def load_state_dict(self, state):
+        """Restore both."""
+        for part, saved in zip(self._parts, state["parts"], strict=True):
+            part.load_state_dict(saved)
+
+
+def _as_matrix(kernel):
+    return kernel.detach().permute(0, 2, 3, 1).flatten(1)
+
+
+def make_optimizer(generator, name, rate):
+    """Adam for all, or `BodyMuon`."""
+    if name == "muon":
+        return BodyMuon(generator, rate)
+    return torch.optim.Adam(generator.parameters(), lr=rate, betas=(0.9, 0.99))
+
+
 def batch(pairs, rng, size):
     """Draw a batch of crops as tensors."""
     parts = zip(*(pairs.draw(rng) for _ in range(size)), strict=True)
@@ -80,6 +153,8 @@ def train(
     device,
     power=1,
     start_from=None,
+    dilations=(),
+    optimizer="adam",
 ):
     """Train for a time, or go on with a run that was stopped."""
     output = Path(output)
@@ -88,11 +163,14 @@ def train(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     n_bands = 1 if single_band else pairs.clean[0].shape[1]
-    generator = SRResNet(n_bands, n_features=n_features, n_blocks=n_blocks)
+    generator = SRResNet(
+        n_bands, n_features=n_features, n_blocks=n_blocks, dilations=tuple(dilations)
+    )
     generator = generator.to(device, memory_format=torch.channels_last)
     recipe = {
         "seed": seed,
         "power": power,
+        "optimizer": optimizer,
         "peak_rate": peak_rate,
         "flux_weight": flux_weight,
         "batch_size": batch_size,
@@ -103,9 +181,9 @@ def train(
     }
     if start_from is not None:
         earlier = torch.load(Path(start_from) / "checkpoint.pt", weights_only=True)
-        generator.load_state_dict(earlier["average"])
+        grow(generator, earlier["average"])
         recipe["history"] = stages(earlier)
-    optimizer = torch.optim.Adam(generator.parameters(), lr=peak_rate, betas=(0.9, 0.99))
+    optimizer = make_optimizer(generator, optimizer, peak_rate)
     average, step, spent = copy.deepcopy(generator), 0, 0.0
     checkpoint = output / "checkpoint.pt"
     if checkpoint.exists():
@@ -148,6 +226,34 @@ def train(
             _save(checkpoint, generator, average, optimizer, step, spent, rng, recipe)
     _save(checkpoint, generator, average, optimizer, step, spent, rng, recipe)
     log.close()
+
+
+def grow(generator, weights):
+    """
+    Load the weights of a generator with as many residual blocks, or fewer.
+
+    The last convolutions of the blocks that it lacks are set to zero, so that the
+    larger generator starts as the smaller one.
+
+    Parameters
+    ----------
+    generator : `~splus_srgan.models.generator.SRResNet`
+        Generator to fill, in place.
+    weights : dict of str to `~torch.Tensor`
+        State of the smaller one.
+    """
+    missing = generator.load_state_dict(weights, strict=False)
+    strange = [name for name in missing.missing_keys if not name.startswith("blocks.")]
+    if strange or missing.unexpected_keys:
+        raise ValueError(
+            "the run to start from has another kind of generator: "
+            f"missing {strange}, unexpected {missing.unexpected_keys}"
+        )
+    new = {int(name.split(".")[1]) for name in missing.missing_keys}
+    for index in new:
+        last = [part for part in generator.blocks[index].body if hasattr(part, "kernel_size")][-1]
+        torch.nn.init.zeros_(last.weight)
+        torch.nn.init.zeros_(last.bias)
 
 
 def _save(checkpoint, generator, average, optimizer, step, spent, rng, recipe):
@@ -238,12 +344,16 @@ def main(arguments=None):
     run.add_argument("--single-band", action="store_true")
     run.add_argument("--n-features", type=int, default=48)
     run.add_argument("--n-blocks", type=int, default=8)
+    run.add_argument(
+        "--dilations", type=int, nargs="*", default=(), help="one more residual block for each"
+    )
     run.add_argument("--batch-size", type=int, default=8)
     run.add_argument("--crop", type=int, default=48)
     run.add_argument("--flux-weight", type=float, default=0.03)
     run.add_argument("--peak-rate", type=float, default=6e-4)
     run.add_argument("--power", type=int, choices=(1, 2), default=1, help="of the pixel loss")
     run.add_argument("--start-from", metavar="RUN", help="fine-tune the weights of this run")
+    run.add_argument("--optimizer", choices=("adam", "muon"), default="adam")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
     run.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,2 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""What an astronomer needs before trusting an enhanced image."""

@@ -1,0 +1,115 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+A measured value beside the limit that it has to keep: what every verdict is made of.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+
+from astropy.table import Table
+
+from splus_srgan._validate import check_one_of
+
+__all__ = ["TOPICS", "Check", "check_table"]
+
+TOPICS = ("photometry", "astrometry", "morphology", "honesty", "artefacts", "uncertainty")
+"""What a check speaks for; a topic is safe where all its checks pass."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """
+    One measured value and its limit.
+
+    Parameters
+    ----------
+    topic : str
+        One of `TOPICS`.
+    name : str
+        What was measured, in a few words, such as ``"median flux offset"``.
+    band : str
+        Band, or ``""`` for all together.
+    value : float
+        What was measured; NaN where it could not be.
+    limit : float or tuple of float
+        Largest absolute value that passes, or the range ``(low, high)`` of those that do.
+    unit : str, optional
+        Unit of value, error and limit; ``""`` for a pure number.
+    error : float, optional
+        Standard error of the value; NaN where unknown.
+    count : int, optional
+        Number of sources, pixels or fields behind the value.
+    note : str, optional
+        Why it could not be measured, or what a reader must know.
+
+    Examples
+    --------
+    >>> from splus_srgan.evaluation.checks import Check
+    >>> check = Check("photometry", "median flux offset", "r", 0.012, 0.01, unit="mag")
+    >>> check.measured, check.passed
+    (True, False)
+    """
+
+    topic: str
+    name: str
+    band: str
+    value: float
+    limit: float | tuple[float, float]
+    unit: str = ""
+    error: float = math.nan
+    count: int = 0
+    note: str = ""
+
+    def __post_init__(self):
+        check_one_of("topic", self.topic, TOPICS)
+
+    @property
+    def measured(self):
+        """Whether there is a value at all."""
+        return math.isfinite(self.value)
+
+    @property
+    def range(self):
+        """The values that pass, ``(low, high)``."""
+        if isinstance(self.limit, tuple):
+            return self.limit
+        return -abs(self.limit), abs(self.limit)
+
+    @property
+    def passed(self):
+        """Whether the value keeps its limit; `None` where nothing was measured."""
+        if not self.measured:
+            return None
+        low, high = self.range
+        return bool(low <= self.value <= high)
+
+
+def check_table(checks):
+    """
+    Turn checks into a table.
+
+    Parameters
+    ----------
+    checks : iterable of `Check`
+        Checks, in any order.
+
+    Returns
+    -------
+    table : `~astropy.table.Table`
+        A row for each: ``topic, name, band, value, error, low, high, unit, count,
+        verdict, note``, where the verdict is ``"pass"``, ``"fail"`` or ``"not measured"``.
+    """
+    names = {True: "pass", False: "fail", None: "not measured"}
+    rows = []
+    for check in checks:
+        row = asdict(check)
+        del row["limit"]
+        row["low"], row["high"] = check.range
+        rows.append(row | {"verdict": names[check.passed]})
+    order = ("topic", "name", "band", "value", "error", "low", "high")
+    order += ("unit", "count", "verdict", "note")
+    types = ("U16", "U80", "U16", float, float, float, float, "U24", int, "U12", "U400")
+    table = Table(names=order, dtype=types)
+    for row in rows:
+        table.add_row([row[name] for name in order])
+    return table

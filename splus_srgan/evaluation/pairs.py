@@ -1,0 +1,120 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""What is evaluated: an image, what it is enhanced to, and what it should be."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from astropy.table import Table
+
+from splus_srgan._nddata import unpack
+from splus_srgan.exceptions import GridMismatchError
+
+__all__ = ["EvaluationPair"]
+
+
+@dataclass
+class EvaluationPair:
+    """
+    An image, and where there is one, the truth or a reference on the finer grid.
+
+    Parameters
+    ----------
+    name : str
+        Of the field.
+    observed : dict of str to `~astropy.nddata.CCDData`
+        Band to image ``(ny, nx)``: what an enhancer is given.
+    target : dict of str to `~astropy.nddata.CCDData`, optional
+        Band to image ``(2 ny, 2 nx)`` in the same unit: what it should give, without
+        left-over sky.  `None`: the image is judged by itself.
+    noise_free : bool, optional
+        Whether the target is a truth without noise; otherwise it is another survey's image.
+    sources : `~astropy.table.Table`, optional
+        Known sources: columns ``kind`` (``"star"`` or other), ``x``, ``y`` (0-based input
+        pixels) and ``flux_<band>`` in nanomaggies.
+    sky, sigma : dict of str to float, optional
+        True left-over sky and noise per input pixel, in the unit of the image.
+    kind : str, optional
+        Kind of field.
+    zero_points : dict of str to float, optional
+        AB magnitude of one unit of the image per band, where it is known.
+
+    Raises
+    ------
+    ValueError
+        If the bands of both sides differ.
+    GridMismatchError
+        If the target is not on the grid that is twice as fine.
+
+    Examples
+    --------
+    >>> from splus_srgan import simulate_field
+    >>> from splus_srgan.evaluation.pairs import EvaluationPair
+    >>> pair = EvaluationPair.from_simulation(simulate_field(1, shape=(32, 32)), name="one")
+    >>> pair.bands, pair.shape
+    (('g', 'r', 'z'), (32, 32))
+    """
+
+    name: str
+    observed: dict
+    target: dict | None = None
+    noise_free: bool = True
+    sources: Table | None = None
+    sky: dict = field(default_factory=dict)
+    sigma: dict = field(default_factory=dict)
+    kind: str = ""
+    zero_points: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        stack = unpack(self.observed)
+        if self.target is None:
+            return
+        if set(self.target) != set(self.observed):
+            raise ValueError(
+                f"target must have the bands of the image, {sorted(self.observed)}; "
+                f"got {sorted(self.target)}"
+            )
+        wanted = tuple(2 * n for n in stack.data.shape[1:])
+        for band, image in self.target.items():
+            if image.shape != wanted:
+                raise GridMismatchError(
+                    f"target of {self.name!r} must be on the grid that is twice as fine, {wanted}; "
+                    f"band {band!r} has {image.shape}. Bring it there with splus_srgan.match"
+                )
+
+    @property
+    def bands(self):
+        """Names of the bands, in order."""
+        return tuple(self.observed)
+
+    @property
+    def shape(self):
+        """``(ny, nx)`` of the input."""
+        return np.shape(next(iter(self.observed.values())).data)
+
+    @classmethod
+    def from_simulation(cls, simulated, *, name):
+        """
+        Take a simulated field.
+
+        Parameters
+        ----------
+        simulated : `~splus_srgan.simulate.SimulatedField`
+            Field.
+        name : str
+            What to call it.
+
+        Returns
+        -------
+        pair : `EvaluationPair`
+            The field with its truth.
+        """
+        return cls(
+            name,
+            simulated.observed,
+            simulated.target,
+            sources=simulated.sources,
+            sky=simulated.sky,
+            sigma=simulated.sigma,
+            kind=simulated.kind,
+            zero_points={band: c.zero_point for band, c in simulated.conditions.items()},
+        )
