@@ -4,12 +4,14 @@
 import numpy as np
 from scipy import ndimage
 
-__all__ = ["REACH", "blank_border", "fill_missing"]
+__all__ = ["REACH", "blank_border", "fill_missing", "without_exposure"]
 
 _SCALES = (1, 2, 4, 8)
 _TRUNCATE = 3
 _MIN_BLANK = 8
 _BLOCK = 128
+_MESH = 8
+_QUIET = 0.25  # of the usual noise; one exposure instead of six has 2.4 times the noise
 
 REACH = _TRUNCATE * _SCALES[-1]
 """How far (pixels, along each axis) a filled pixel looks for valid ones."""
@@ -56,6 +58,77 @@ def blank_border(data):
     selected = np.zeros(count + 1, dtype=bool)
     selected[wanted] = True
     return selected[labels]
+
+
+def without_exposure(data):
+    """
+    Find the pixels at the border of an image that no exposure reached.
+
+    They are exact zeros (`blank_border`) or, where zeros went through resampling and
+    lossy compression, next to noise-free: meshes of 8 x 8 pixels with less than a
+    quarter of the noise of the median mesh, at least 1 % of the image, connected to the
+    border or to the zeros.
+    No number of exposures makes sky that quiet.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray`, shape (ny, nx)
+        Floating-point image.
+
+    Returns
+    -------
+    missing : `~numpy.ndarray` of bool, shape (ny, nx)
+        `True` where there is no image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan._fill import without_exposure
+    >>> data = np.random.default_rng(1).normal(size=(64, 64))
+    >>> data[:16] *= 0.07
+    >>> without_exposure(data)[:, 5].sum()
+    np.int64(16)
+    """
+    blank = blank_border(data)
+    rows, columns = (n // _MESH for n in data.shape)
+    if min(rows, columns) < 3:
+        return blank
+    noise = _mesh_noise(data, blank, rows, columns)
+    if np.isnan(noise).all():
+        return blank
+    with np.errstate(invalid="ignore"):
+        quiet = noise < _QUIET * np.nanmedian(noise)
+    # A few quiet meshes are chance, where the pixels are finer than the image, or a saturated star.
+    fewest = max(3, 0.01 * rows * columns)
+    labels, count = ndimage.label(quiet | np.isnan(noise))
+    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    sizes = np.bincount(labels[quiet], minlength=count + 1)
+    wanted = np.zeros(count + 1, dtype=bool)
+    wanted[[label for label in np.unique(edge) if label and sizes[label] >= fewest]] = True
+    quiet = (wanted[labels] & quiet).repeat(_MESH, 0).repeat(_MESH, 1)
+    pad = [(0, n - m) for n, m in zip(data.shape, quiet.shape, strict=True)]
+    return blank | np.pad(quiet, pad, mode="edge")
+
+
+def _mesh_noise(data, blank, rows, columns):
+    """Noise of each mesh, from second differences along x: no slope counts; NaN where all blank."""
+    here = np.s_[: rows * _MESH, : columns * _MESH]
+    cut = np.where(np.isfinite(data[here]), data[here], 0).astype(np.float32)
+    blank = _meshes(blank[here], rows, columns)
+    cut = _meshes(cut, rows, columns)
+    curve = np.abs(cut[..., 1:-1] - (cut[..., :-2] + cut[..., 2:]) / 2).reshape(rows, columns, -1)
+    blank = (blank[..., 1:-1] | blank[..., :-2] | blank[..., 2:]).reshape(rows, columns, -1)
+    noise = np.median(curve, axis=-1)
+    # Few meshes are partly blank; the median without NaN is much faster.
+    partly = blank.any(axis=-1) & ~blank.all(axis=-1)
+    noise[partly] = np.nanmedian(np.where(blank[partly], np.nan, curve[partly]), axis=-1)
+    noise[blank.all(axis=-1)] = np.nan
+    return noise
+
+
+def _meshes(plane, rows, columns):
+    """View ``(rows, columns, 8, 8)`` of a plane cut into meshes."""
+    return plane.reshape(rows, _MESH, columns, _MESH).transpose(0, 2, 1, 3)
 
 
 def fill_missing(data, mask, *, default=None):

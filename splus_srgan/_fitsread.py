@@ -10,7 +10,7 @@ from astropy import units as u
 from astropy.nddata import CCDData
 
 from splus_srgan._bands import meta_band, split_bands
-from splus_srgan._fill import blank_border
+from splus_srgan._fill import without_exposure
 from splus_srgan._fitsfile import load_images
 from splus_srgan._grid import header_wcs, strip_wcs_cards
 from splus_srgan._units import parse_unit
@@ -123,7 +123,7 @@ def _ours(images):
 
 def _legacy(images, path):
     """Recognise Legacy Surveys cutouts, whose HDUs say IMAGETYP image, invvar or maskbits."""
-    kinds = [str(image.header.get("IMAGETYP", "")).strip() for image in images]
+    kinds = [str(image.header.get("IMAGETYP", "")).strip().lower() for image in images]
     if not {"image"} <= set(kinds) <= {"image", "invvar", "maskbits"}:
         return []
     candidates = [
@@ -207,7 +207,9 @@ def _mask(array, candidate, i):
         return candidate.parts["MASK"].data.astype(bool)
     if candidate.ours:
         return None
-    mask = blank_border(array) if candidate.hdu.floating else np.zeros(array.shape, dtype=bool)
+    mask = np.zeros(array.shape, dtype=bool)
+    if candidate.hdu.floating:
+        mask = without_exposure(array)
     if candidate.missing is not None:
         mask |= candidate.missing.reshape(-1, *array.shape)[i]
     return mask if mask.any() else None

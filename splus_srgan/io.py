@@ -70,8 +70,9 @@ def read_bands(paths, *, bands=None, hdu=None, unit=None):
         Images of shape ``(ny, nx)``, float32 in native byte order. ``meta`` is
         the FITS header without the cards of the WCS, which is ``wcs`` (`None`
         where the file has none). Masked are blocks of exact zeros at the
-        border, where surveys have no image, and pixels without weight in
-        Legacy Surveys cutouts.
+        border, where surveys have no image; what lies at the border with less
+        than a quarter of the noise, which no exposure reached; and pixels without
+        weight in Legacy Surveys cutouts.
 
     Raises
     ------

@@ -769,7 +769,8 @@ def test_every_real_tile(real_data, tmp_path):
         assert set(field) >= {"g", "r"}
         assert stack.unit == u.adu
         assert all(1 < psf_from_header(image.meta)[0] < 2.5 for image in field.values())
-        blank = {"g": 20000, "r": 20000, "z": 18500} if tile.name == "SPLUS-s23s18" else {}
+        # 37 to 40 rows of zeros, and what lies next to them without an exposure.
+        blank = {"g": 50496, "r": 50496, "z": 48256} if tile.name == "SPLUS-s23s18" else {}
         masked = dict(zip(stack.bands, stack.mask.sum(axis=(1, 2)), strict=True))
         assert all(masked[band] == blank.get(band, 0) for band in field)
 

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from splus_srgan._fill import REACH, blank_border, fill_missing
+from splus_srgan._fill import REACH, blank_border, fill_missing, without_exposure
 from splus_srgan._nddata import repack, unpack
 from splus_srgan.exceptions import GridMismatchError, UncertaintyDroppedWarning
+from splus_srgan.simulate import simulate_field
 
 
 def make_wcs(*, shift=0.0, scale=0.55, frame="ICRS"):
@@ -581,3 +582,48 @@ def test_zeros_of_coarse_data_are_values():
 def test_all_zero_image_is_all_blank():
     assert blank_border(np.zeros((9, 9))).all()
     assert not blank_border(np.zeros((1, 1))).any()
+
+
+@pytest.mark.parametrize("zeros", [0, 5])
+def test_quiet_border_is_missing(zeros):
+    """Zeros that were compressed with dithering, below or without exact ones."""
+    data = np.random.default_rng(3).normal(size=(80, 100))
+    data[:, :24] *= 0.08
+    data[:, :zeros] = 0
+    missing = without_exposure(data)
+    assert missing[:, :24].all()
+    assert not missing[:, 24:].any()
+
+
+def test_quiet_rest_of_a_mesh_is_missing_too():
+    data = np.random.default_rng(4).normal(size=(83, 64))
+    data[64:] *= 0.05
+    assert_array_equal(without_exposure(data)[:, 7], np.arange(83) >= 64)
+
+
+@pytest.mark.parametrize("kind", ["galaxy", "fill", "cluster", "stars", "blank"])
+def test_whole_exposures_have_no_quiet_border(kind):
+    """Not where photon noise, structure or saturation make most of the frame louder either."""
+    for seed in range(6):
+        field = simulate_field((3, seed), kind=kind, shape=(96, 96), bands=("g", "z"))
+        for image in field.observed.values():
+            assert not without_exposure(image.data).any()
+
+
+def test_noise_beside_zeros_is_no_missing_image():
+    data = np.random.default_rng(6).normal(size=(64, 240))
+    data[:3, :200] = 0
+    assert_array_equal(without_exposure(data), data == 0)
+
+
+def test_deeper_part_is_no_missing_one():
+    """Six exposures beside one: 2.4 times less noise."""
+    data = np.random.default_rng(5).normal(size=(64, 64))
+    data[:, 40:] /= 2.45
+    assert not without_exposure(data).any()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 40), (23, 23), (24, 25)])
+def test_constant_images_are_no_missing_ones(shape):
+    assert not without_exposure(np.ones(shape)).any()
+    assert without_exposure(np.zeros(shape)).all() == (np.prod(shape) >= 8)
