@@ -6,12 +6,17 @@ Every warning descends from `SplusSrganWarning`, so one filter silences them
 all; errors descend from the builtin a caller would expect.
 """
 
+import re
+from urllib.parse import urlsplit, urlunsplit
+
 from astropy.utils.exceptions import AstropyUserWarning
 
 __all__ = [
     "DomainWarning",
     "GridMismatchError",
     "NoSkyWarning",
+    "RegistrationError",
+    "ServiceError",
     "SplusSrganWarning",
     "UncertaintyDroppedWarning",
     "WeightsError",
@@ -47,5 +52,57 @@ class GridMismatchError(ValueError):
     """Bands that must share one pixel grid do not."""
 
 
+class RegistrationError(ValueError):
+    """Two images do not show the same sky where their WCS say so, or not at all."""
+
+
 class WeightsError(ValueError):
     """Weights are damaged, unknown, or do not suit the data."""
+
+
+# Query parameters that may hold what only their owner should know.
+_SECRET = re.compile(
+    r"(?i)(?<=[?&;])([^=&;]*(?:token|passw|pwd|secret|key|auth|credential|sig)[^=&;]*)=[^&;]*"
+)
+
+
+class ServiceError(OSError):
+    """
+    A service on the network did not give what was asked for.
+
+    Parameters
+    ----------
+    url : str
+        What was asked; user names, passwords and tokens in it are left out.
+    reason : str
+        What went wrong, and what to do about it.
+    status : int, optional
+        HTTP status of the answer, if there was one.
+
+    Attributes
+    ----------
+    url, reason, status
+        As given, ``url`` without credentials.
+
+    Examples
+    --------
+    >>> from splus_srgan.exceptions import ServiceError
+    >>> print(ServiceError("https://me:secret@example.org/image?ra=1", "no such layer"))
+    no such layer; asked https://example.org/image?ra=1
+    """
+
+    def __init__(self, url, reason, status=None):
+        self.url = _without_credentials(url)
+        self.reason = reason
+        self.status = status
+        super().__init__(f"{reason}; asked {self.url}")
+
+    def __reduce__(self):
+        # The way of OSError would pass the message alone, and fail in another process.
+        return type(self), (self.url, self.reason, self.status)
+
+
+def _without_credentials(url):
+    parts = urlsplit(str(url))
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    return _SECRET.sub(r"\1=...", urlunsplit(bare))

@@ -7,6 +7,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 from pytest_astropy_header.display import PYTEST_HEADER_MODULES, TESTED_VERSIONS
+from replay import _server, legacy_service, replay_server  # noqa: F401 - fixtures for all tests
+from replay_splus import splus_service  # noqa: F401 - one more
 
 import splus_srgan
 
