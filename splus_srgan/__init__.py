@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from splus_srgan.background import measure_background
     from splus_srgan.enhance import SRGANEnhancer
     from splus_srgan.io import read_bands, write_bands
+    from splus_srgan.match import match_pair, match_to_grid
     from splus_srgan.quality import Quality
     from splus_srgan.simulate import simulate_field
     from splus_srgan.stretch import AsinhStretch, MinMaxStretch, NoiseAsinhStretch
@@ -27,6 +28,8 @@ __all__ = [
     "MinMaxStretch",
     "NoiseAsinhStretch",
     "upsample_wcs",
+    "match_pair",
+    "match_to_grid",
     "measure_background",
     "simulate_field",
     "Quality",
@@ -44,6 +47,8 @@ _HOMES = {
     "MinMaxStretch": "stretch",
     "NoiseAsinhStretch": "stretch",
     "upsample_wcs": "wcs",
+    "match_pair": "match",
+    "match_to_grid": "match",
     "measure_background": "background",
     "simulate_field": "simulate",
     "Quality": "quality",

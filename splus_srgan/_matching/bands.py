@@ -1,0 +1,296 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""The steps of `splus_srgan.match.match_pair`, band by band."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import NDData, NDDataArray, StdDevUncertainty
+from astropy.wcs import WCS
+
+from splus_srgan._grid import image_wcs
+from splus_srgan._matching.align import align, centered_map
+from splus_srgan._matching.cross_correlation import make_picture
+from splus_srgan._matching.diagnosis import check_described
+from splus_srgan._matching.image import image_plane, resample_image, variance_of
+from splus_srgan._matching.pixel_map import PixelMap
+from splus_srgan._matching.psf_matching import image_psf, matching_kernel, moffat_image
+from splus_srgan._matching.reprojection import Resampling, resample
+from splus_srgan._matching.resampled_noise import noise_correlation
+from splus_srgan.background import measure_background
+from splus_srgan.registration import Registration, from_alignment, wcs_scale
+
+__all__ = [
+    "Setup",
+    "brightest_band",
+    "choose_corrections",
+    "match_band",
+    "measure_bands",
+    "prepare",
+    "with_wcs",
+]
+
+_FINE_AREA = 4  # fine pixels per pixel of the input
+_PRECISE = 0.3  # fine pixels: a shift that is known worse is taken from the other bands
+_NEAR_SATURATION = 0.9
+_PSF_REACH = 5.0  # FWHM of the target PSF, to each side
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """What all bands share: the fine grid and the options of `match_pair`."""
+
+    wcs: WCS
+    shape: tuple
+    method: str
+    order: str
+    max_shift: float
+    target_psf: tuple | None
+    subtract_sky: bool
+
+
+def brightest_band(side):
+    """Band with the highest signal to noise in its brightest percent."""
+
+    def strength(band):
+        picture = make_picture(side[band].data, _missing(side[band]))
+        return np.quantile(picture.data[~picture.mask], 0.99) / picture.sigma
+
+    return max(side, key=strength)
+
+
+def with_wcs(image, wcs):
+    """A copy of an image, without its data, that has a WCS."""
+    return _rebuilt(image, wcs=wcs)
+
+
+def _rebuilt(image, **changes):
+    """An image with some parts replaced; astropy's own ways lose the PSF."""
+    names = ["unit", "wcs", "mask", "meta", "uncertainty"]
+    if isinstance(image, NDDataArray):
+        names += ["flags", "psf"]
+    parts = {name: getattr(image, name) for name in names} | changes
+    return type(image)(parts.pop("data", image.data), **parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One band of ``hr``: its image, sky, and the kernel to the target PSF and what that leaves."""
+
+    image: NDData
+    sky: float
+    kernel: np.ndarray | None
+    psf_error: float
+
+
+def prepare(lr, hr, band, setup, notes):
+    """Bring a band of ``hr`` to the unit of ``lr``; measure its sky, and make its kernel."""
+    image = _same_unit(hr, lr, band, notes)
+    sky = _sky(image, band, notes) if setup.subtract_sky else 0.0
+    return Prepared(image, sky, *_kernel(image, setup, band, notes))
+
+
+def _missing(image):
+    """Masked, or so bright that the detector may have bent."""
+    data = np.asarray(image.data)
+    mask = ~np.isfinite(data)
+    if image.mask is not None:
+        mask = mask | np.asarray(image.mask, bool)
+    level = image.meta.get("SATURATE")
+    if isinstance(level, int | float) and level > 0:
+        with np.errstate(invalid="ignore"):
+            mask = mask | (data >= _NEAR_SATURATION * level)
+    return mask
+
+
+def _valid_share(mask):
+    return float(1 - mask.mean())
+
+
+def measure_bands(lr, prepared, setup, notes):
+    """
+    Compare both sides where their WCS say that they show the same sky.
+
+    Returns
+    -------
+    measured : dict of str to `~splus_srgan._matching.align.Alignment` or None
+        Of the images on the fine grid.
+
+    Raises
+    ------
+    RegistrationError
+        If the WCS do not describe the images.
+    """
+    measured, covered = {}, {}
+    for band, one in prepared.items():
+        plane, _ = image_plane(one.image, one.sky, one.kernel)
+        plane = replace(plane, mask=plane.mask | _missing(one.image), variance=None)
+        data, _, mask = resample(plane, setup.wcs, setup.shape, Resampling())
+        covered[band] = _valid_share(mask)
+        measured[band] = _align_pair(data, mask, lr[band], setup)
+    hr = {band: one.image for band, one in prepared.items()}
+    check_described(lr, hr, measured, covered, setup.max_shift, _missing)
+    lost = [band for band, found in measured.items() if found is None]
+    if lost:
+        notes.append(
+            f"nothing in common was found in {', '.join(lost)}, so the registration there rests on "
+            "the WCS" + ("" if len(lost) == len(measured) else " and on the other bands")
+        )
+    return measured
+
+
+def _align_pair(data, mask, lr, setup):
+    """Alignment of an image on the fine grid with one on the coarse grid."""
+    if (~mask).sum() < 256:
+        return None
+    missing = _missing(lr)
+    if (~missing).sum() < 64:
+        return None
+    image, reference = make_picture(data, mask), make_picture(lr.data, missing)
+    prior = centered_map(lr.shape, setup.shape, 2 * np.eye(2))
+    return align(image, reference, prior, reach=setup.max_shift / wcs_scale(image_wcs(lr.wcs)))
+
+
+def choose_corrections(measured, notes):
+    """Map of pixels to correct each band by; a band that is lost follows the others."""
+    good = {
+        band: found
+        for band, found in measured.items()
+        if found is not None and max(found.errors[:2]) <= _PRECISE
+    }
+    if not good:
+        notes.append("no shift was measured well enough to be corrected")
+        return {}
+    weights = np.array([found.errors[:2] ** -2 for found in good.values()])
+    shifts = np.array([found.values[:2] for found in good.values()])
+    mean = np.sum(weights * shifts, 0) / weights.sum(0)
+    moves = {}
+    for band in measured:
+        moves[band] = good[band].change if band in good else PixelMap(image=mean)
+        if band not in good:
+            notes.append(f"{band} was moved like the other bands, its own shift being uncertain")
+    return moves
+
+
+def match_band(pair, band, prepared, setup, found, move, band_terms):
+    """Resample one band, look at the result, and add it to the pair."""
+    lr, notes, hr, sky = pair.lr[band], pair.notes, prepared.image, prepared.sky
+    center = (np.array(setup.shape) - 1) / 2
+    before = from_alignment(found, area=_FINE_AREA) if found else Registration.none(center)
+    term = _band_term(band, band_terms, before, notes)
+    correlation = None
+    if hr.uncertainty is not None:
+        correlation = noise_correlation(np.asarray(hr.data, float) - sky, _missing(hr))
+    image = resample_image(
+        hr,
+        setup.wcs,
+        setup.shape,
+        method=setup.method,
+        order=setup.order,
+        move=move,
+        kernel=prepared.kernel,
+        correlation=correlation,
+        factor=term,
+        sky=sky,
+        cards=_cards(before, move, term, sky, setup),
+    )
+    after = _align_pair(image.data, np.asarray(image.mask), lr, setup)
+    residual = from_alignment(after, area=_FINE_AREA) if after else Registration.none(center)
+    pair.hr[band] = image
+    pair.registrations[band] = before
+    pair.residuals[band] = residual
+    pair.flux_ratios[band] = (residual.flux_ratio, residual.flux_ratio_error)
+    ratio = wcs_scale(setup.wcs) / wcs_scale(image_wcs(hr.wcs))
+    pair.sky[band] = float(sky * ratio**2 * term)
+    pair.coverage[band] = _valid_share(np.asarray(image.mask))
+    pair.psf_errors[band] = prepared.psf_error
+
+
+def _same_unit(hr, lr, band, notes):
+    if hr.unit == lr.unit or hr.unit is None or lr.unit is None:
+        return hr
+    try:
+        factor = hr.unit.to(lr.unit)
+    except (u.UnitConversionError, AttributeError):
+        notes.append(
+            f"{band}: lr is in {lr.unit} and hr in {hr.unit}, so the flux ratio holds the "
+            "calibration too"
+        )
+        return hr
+    variance, meta = variance_of(hr), hr.meta.copy()
+    if isinstance(meta.get("SATURATE"), int | float):
+        meta["SATURATE"] = meta["SATURATE"] * factor
+    return _rebuilt(
+        hr,
+        data=np.asarray(hr.data, float) * factor,
+        unit=lr.unit,
+        meta=meta,
+        uncertainty=None if variance is None else StdDevUncertainty(np.sqrt(variance) * factor),
+    )
+
+
+def _sky(hr, band, notes):
+    data = np.asarray(hr.data, float)
+    try:
+        background = measure_background(data, mask=_missing(hr))
+    except ValueError as error:
+        notes.append(f"{band}: the sky of hr was not measured: {error}")
+        return 0.0
+    if not background.has_sky[0]:
+        notes.append(f"{band}: no blank sky in the frame of hr, whose sky is left as it is")
+        return 0.0
+    return float(background.sky[0])
+
+
+def _kernel(hr, setup, band, notes):
+    """Kernel that brings an image to the target PSF, and what it leaves over."""
+    if setup.target_psf is None:
+        return None, float("nan")
+    scale = wcs_scale(image_wcs(hr.wcs))
+    psf = image_psf(hr, scale)
+    if psf is None:
+        notes.append(
+            f"{band}: the PSF of hr is not known (set its psf, or the seeing in its header), and "
+            "was left as it is"
+        )
+        return None, float("nan")
+    fwhm, beta = setup.target_psf
+    reach = int(np.ceil(_PSF_REACH * fwhm / scale))
+    size = 2 * max(reach, psf.shape[0] // 2) + 1
+    source = np.pad(psf, (size - psf.shape[0]) // 2)
+    kernel, error = matching_kernel(source, moffat_image(fwhm / scale, beta, size))
+    if error > 0.05:
+        notes.append(
+            f"{band}: the PSF of hr is {100 * error:.0f} % of the peak off the target PSF, which "
+            "could not be reached without noise"
+        )
+    cut = size // 2 - reach
+    kernel = kernel[cut : size - cut, cut : size - cut]
+    return kernel / kernel.sum(), error
+
+
+def _band_term(band, terms, before, notes):
+    if terms is None:
+        return 1.0
+    if not isinstance(terms, str):
+        return float(terms.get(band, 1.0))
+    if not before.measured or not before.flux_ratio > 0:
+        notes.append(f"{band}: the band-pass term was not measured, and is 1")
+        return 1.0
+    return 1 / before.flux_ratio
+
+
+def _cards(before, move, term, sky, setup):
+    """What was done, for the header."""
+    cards = [
+        ("MTGRID", f"{setup.method} {setup.order}", "resampled by"),
+        ("MTTERM", term, "band-pass term, multiplied"),
+        ("MTSKY", sky, "sky subtracted, per original pixel"),
+        ("MTCORR", move is not None, "shift corrected"),
+    ]
+    if move is not None:
+        cards += [
+            ("MTDY", float(move(before.center)[0] - before.center[0]), "[pix] shift corrected"),
+            ("MTDX", float(move(before.center)[1] - before.center[1]), "[pix] shift corrected"),
+        ]
+    return cards

@@ -1,0 +1,126 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Find out whether, and how, a WCS fails to describe its image."""
+
+import numpy as np
+from astropy.wcs.utils import pixel_to_pixel
+
+from splus_srgan._grid import image_wcs
+from splus_srgan._matching.cross_correlation import make_picture
+from splus_srgan._matching.pixel_map import nearest_orientation
+from splus_srgan.exceptions import RegistrationError
+from splus_srgan.registration import locate, wcs_scale
+
+__all__ = ["check_described"]
+
+_NO_OVERLAP = 0.02  # of the fine grid
+_ALIKE = 0.8  # correlation coefficient above which nobody doubts
+_BETTER = 0.1  # in the correlation coefficient, for another orientation to be believed
+
+
+def check_described(lr, hr, measured, covered, max_shift, missing):
+    """
+    Raise `RegistrationError` unless the images show the same sky where the WCS say so.
+
+    Parameters
+    ----------
+    lr, hr : dict of str to `~astropy.nddata.CCDData`
+        Both sides.
+    measured : dict of str to `~splus_srgan._matching.align.Alignment` or None
+        Registration by the WCS.
+    covered : dict of str to float
+        Share of the field that both have.
+    max_shift : float
+        Arcsec.
+    missing : callable
+        Gives the mask of an image.
+    """
+    found = {band: one for band, one in measured.items() if one is not None}
+    best = max(found, key=lambda band: found[band].fit.significance, default=None)
+    overlap = max(covered.values()) > _NO_OVERLAP
+    scale = wcs_scale(image_wcs(next(iter(lr.values())).wcs))
+    if best is not None:
+        shift = float(np.hypot(*found[best].values[:2])) * scale / 2
+        if found[best].fit.correlation > _ALIKE and shift < max_shift:
+            return
+    band = best or _most_structured(lr, missing)
+    image, reference = (make_picture(side[band].data, missing(side[band])) for side in (lr, hr))
+    ratio = wcs_scale(image_wcs(hr[band].wcs)) / scale
+    by_image, _ = locate(image, reference, ratio)
+    if by_image is None:
+        if not overlap:
+            raise RegistrationError(
+                "lr and hr must show the same sky; by their WCS they do not overlap, and the "
+                f"images have nothing in common either ({band})"
+            )
+        if best is not None and shift >= max_shift:
+            raise RegistrationError(_far(band, shift, max_shift))
+        return
+    story = _Story(lr[band], hr[band], by_image)
+    known = found[best].fit.correlation if best else 0.0
+    turned = story.turned != "as it is" and by_image.fit.correlation > known + _BETTER
+    if turned or story.offset > max_shift:
+        raise RegistrationError(story.tell(band, overlap, max_shift))
+
+
+def _most_structured(side, missing):
+    def strength(band):
+        picture = make_picture(side[band].data, missing(side[band]))
+        return np.quantile(picture.data[~picture.mask], 0.99) / picture.sigma
+
+    return max(side, key=strength)
+
+
+def _far(band, shift, max_shift):
+    return (
+        f"lr and hr must lie within max_shift={max_shift:g} arcsec of each other; {band} is "
+        f"{shift:.1f} arcsec off: raise max_shift if that is to be expected"
+    )
+
+
+class _Story:
+    """What the images say, and what the WCS say."""
+
+    def __init__(self, lr, hr, by_image):
+        self.lr, self.by_image = lr, by_image
+        self.wcs = image_wcs(lr.wcs)
+        other = image_wcs(hr.wcs)
+        middle = (np.array(hr.shape) - 1) / 2
+        # Three pixels of hr give the linear map that the WCS imply, (y, x).
+        y, x = middle[0] + np.array([0, 1, 0]), middle[1] + np.array([0, 0, 1])
+        xs, ys = pixel_to_pixel(other, self.wcs, x, y)
+        by_wcs = np.array([[ys[1] - ys[0], ys[2] - ys[0]], [xs[1] - xs[0], xs[2] - xs[0]]])
+        self.lies = nearest_orientation(by_image.map.matrix)
+        self.turned = nearest_orientation(by_image.map.matrix @ np.linalg.inv(by_wcs))
+        self.off = by_image.map(middle) - (ys[0], xs[0])
+        self.offset = float(np.hypot(*self.off)) * wcs_scale(self.wcs)
+
+    def tell(self, band, overlap, max_shift):
+        """Say what is wrong, and what to do."""
+        dy, dx = self.off
+        crpix = self.wcs.wcs.crpix + np.array([dx, dy])
+        parts = []
+        if self.turned != "as it is":
+            parts.append(
+                f"the array of lr is {self.turned} with respect to its WCS, so undo that first"
+            )
+        elif self.lies != "as it is":
+            parts.append(f"the array of lr is {self.lies} with respect to that of hr")
+        if self.offset > max_shift:
+            where = "" if overlap else ", where they do not overlap"
+            parts.append(
+                f"its position is off by {self.offset:.1f} arcsec{where}"
+                + (
+                    f": CRPIX should be ({crpix[0]:.2f}, {crpix[1]:.2f}) instead of "
+                    f"({self.wcs.wcs.crpix[0]:.2f}, {self.wcs.wcs.crpix[1]:.2f})"
+                    if self.turned == "as it is"
+                    else ""
+                )
+            )
+        return (
+            "the WCS of lr or hr must describe its image; it does not. By the images themselves "
+            f"({band}, all eight orientations tried, correlation coefficient "
+            f"{self.by_image.fit.correlation:.2f}), both show the same field, but "
+            f"{'; and '.join(parts)}. Repair the WCS of the wrong side, say lr, with "
+            "splus_srgan.registration.register_images(lr[band], hr[band]), which finds it for the "
+            "array as it is"
+        )

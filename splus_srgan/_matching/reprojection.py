@@ -1,0 +1,309 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Resample an image with its mask and its variance onto another grid, whole or in blocks."""
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from astropy.wcs.utils import pixel_to_pixel
+from scipy import ndimage
+from scipy.interpolate import RectBivariateSpline
+
+from splus_srgan._fill import fill_missing
+from splus_srgan._matching.resampled_noise import variance_factors, variance_map
+
+__all__ = ["Plane", "Resampling", "resample", "resample_blocks"]
+
+_NODE = 16  # output pixels between the nodes at which the map of pixels is computed
+_MARGIN = 16  # input pixels around a block: a cubic spline has forgotten all but 1e-9 by then
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """
+    What is resampled together.
+
+    Attributes
+    ----------
+    data : array-like, shape (ny, nx)
+        Image.
+    mask : array-like of bool, shape (ny, nx)
+        `True` is missing.
+    variance : array-like, shape (ny, nx), or None
+        Variance of the pixels.
+    wcs : object
+        WCS of either interface of astropy.
+    """
+
+    data: Any
+    mask: Any
+    variance: Any
+    wcs: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Resampling:
+    """
+    How it is done.
+
+    Attributes
+    ----------
+    method : {"interp", "adaptive", "exact"}
+        Function of reproject.
+    order : str
+        Order of ``"interp"``.
+    conserve : bool
+        Whether values are flux per pixel, which scales with the area of a pixel.
+    kernel, correlation : `~numpy.ndarray` or None
+        As for `~splus_srgan._matching.resampled_noise.variance_factors`: what the image was
+        convolved with, and the correlation of its noise before that.
+    """
+
+    method: str = "interp"
+    order: str = "bicubic"
+    conserve: bool = True
+    kernel: Any = None
+    correlation: Any = None
+
+
+def resample(plane, wcs, shape, options, *, factors=None):
+    """
+    Resample a whole image.
+
+    Parameters
+    ----------
+    plane : `Plane`
+        Input.
+    wcs : object
+        WCS of the output.
+    shape : tuple of int
+        ``(ny, nx)`` of the output.
+    options : `Resampling`
+        How.
+    factors : `~numpy.ndarray`, optional
+        Of `~splus_srgan._matching.resampled_noise.variance_factors`, where known already.
+
+    Returns
+    -------
+    data, variance : `~numpy.ndarray`
+        float32 of the shape; variance is `None` where the input has none. Missing pixels are 0.
+    mask : `~numpy.ndarray` of bool
+        `True` is missing.
+    """
+    coordinates, area = pixel_positions(plane.wcs, wcs, shape)
+    return _resample_part(plane, wcs, shape, options, coordinates, area, factors)
+
+
+def _resample_part(plane, wcs, shape, options, coordinates, area, factors):
+    data, missing = _filled(plane)
+    if data is None:
+        return _nothing(shape, plane.variance is not None)
+    values = _reproject(data, plane.wcs, wcs, shape, options)
+    mask = ~np.isfinite(values) | _outside(coordinates, data.shape)
+    if missing.any():
+        mask |= _touched(missing, coordinates, options, area)
+    scale = area if options.conserve else np.ones_like(area)
+    values = np.where(mask, 0, values * scale).astype(np.float32)
+    if plane.variance is None:
+        return values, None, mask
+    if factors is None:
+        factors = block_factors(area, options)
+    variance = np.where(missing, 0, np.asarray(plane.variance, float))
+    if missing.any():
+        variance = fill_missing(variance, missing)
+    spread = variance_map(variance, coordinates, factors) * scale**2
+    return values, np.where(mask, 0, spread).astype(np.float32), mask
+
+
+def block_factors(area, options):
+    """Table of variance factors for the typical size of an output pixel."""
+    side = float(np.sqrt(np.median(area)))
+    return variance_factors(
+        options.method,
+        options.order,
+        (side, side),
+        kernel=options.kernel,
+        correlation=options.correlation,
+    )
+
+
+def _nothing(shape, with_variance):
+    blank = np.zeros(shape, np.float32)
+    return blank, blank.copy() if with_variance else None, np.ones(shape, bool)
+
+
+def _filled(plane):
+    """Data without holes, and where these were."""
+    data = np.asarray(plane.data, dtype=float)
+    missing = np.array(plane.mask, dtype=bool) | ~np.isfinite(data)
+    if missing.all():
+        return None, missing
+    if missing.any():
+        data = fill_missing(np.where(missing, 0, data), missing)
+    return data, missing
+
+
+def _reproject(data, wcs_in, wcs_out, shape, options):
+    import reproject
+
+    if options.method == "interp":
+        return reproject.reproject_interp(
+            (data, wcs_in),
+            wcs_out,
+            shape_out=shape,
+            order=options.order,
+            return_footprint=False,
+            roundtrip_coords=False,
+        )
+    if options.method == "adaptive":
+        return reproject.reproject_adaptive(
+            (data, wcs_in),
+            wcs_out,
+            shape_out=shape,
+            return_footprint=False,
+            kernel="gaussian",
+            boundary_mode="ignore",
+            bad_value_mode="ignore",
+            roundtrip_coords=False,
+        )
+    return reproject.reproject_exact(
+        (data, wcs_in), wcs_out, shape_out=shape, return_footprint=False
+    )
+
+
+def _outside(coordinates, shape):
+    """Output pixels whose center is not within the input."""
+    y, x = coordinates
+    return ~((y >= -0.5) & (y <= shape[0] - 0.5) & (x >= -0.5) & (x <= shape[1] - 0.5))
+
+
+def _touched(missing, coordinates, options, area):
+    """Output pixels to which a missing one contributes directly, not by the tail of a spline."""
+    if options.method == "interp" and options.order == "nearest-neighbor":
+        return ndimage.map_coordinates(missing.astype(float), coordinates, order=0) > 0.5
+    wide = missing
+    if options.method != "interp":
+        # Kernels as wide as an output pixel: half of it, where that exceeds an input pixel.
+        reach = int(np.ceil(max(0.0, np.sqrt(np.median(area)) / 2 - 0.5)))
+        if reach:
+            wide = ndimage.binary_dilation(missing, np.ones((2 * reach + 1,) * 2))
+    share = ndimage.map_coordinates(wide.astype(float), coordinates, order=1, mode="nearest")
+    return share > 1e-3
+
+
+def pixel_positions(wcs_in, wcs_out, shape, *, start=(0, 0)):
+    """
+    Input position and size of each output pixel.
+
+    Parameters
+    ----------
+    wcs_in, wcs_out : object
+        WCS of either interface of astropy.
+    shape : tuple of int
+        ``(ny, nx)`` of the output.
+    start : tuple of int, optional
+        First pixel of the output that is wanted.
+
+    Returns
+    -------
+    coordinates : `~numpy.ndarray`, shape (2, ny, nx)
+        ``(y, x)``.
+    area : `~numpy.ndarray`, shape (ny, nx)
+        Input pixels per output pixel: the determinant of the map's derivatives.
+
+    Notes
+    -----
+    The map is smooth: it is computed at every 16th pixel and interpolated by a cubic
+    spline, which agrees with every pixel's own to some 1e-6 pixels.
+    """
+    nodes = [_nodes(first, n) for first, n in zip(start, shape, strict=True)]
+    y, x = np.meshgrid(*nodes, indexing="ij")
+    places = pixel_to_pixel(wcs_out, wcs_in, x, y)[::-1]
+    rows, columns = (first + np.arange(n) for first, n in zip(start, shape, strict=True))
+    if not all(np.isfinite(part).all() for part in places):
+        return np.full((2, *shape), np.nan), np.ones(shape)
+    splines = [RectBivariateSpline(*nodes, part) for part in places]
+    coordinates = np.stack([spline(rows, columns) for spline in splines])
+    (yy, yx), (xy, xx) = (
+        (spline(rows, columns, dx=1), spline(rows, columns, dy=1)) for spline in splines
+    )
+    return coordinates, np.abs(yy * xx - yx * xy)
+
+
+def _nodes(start, length):
+    count = max(4, -(-length // _NODE) + 1)
+    return np.linspace(start - 0.5, start + length - 0.5, count)
+
+
+def resample_blocks(plane, wcs, shape, options, *, block_size, progress_bar=None):
+    """
+    Resample an image block by block on dask; arguments and results are those of `resample`.
+
+    Only the part of the input that a block needs is read, so ``plane`` may hold memory maps.
+    A block differs from the same part of the whole image by the last digits of float32.
+    """
+    import dask
+
+    out = _nothing(shape, plane.variance is not None)
+    starts = list(product(*(range(0, n, block_size) for n in shape)))
+    middle = [max(0, n // 2 - 2) for n in shape]
+    _, area = pixel_positions(plane.wcs, wcs, (4, 4), start=middle)
+    factors = None if plane.variance is None else block_factors(area, options)
+    workers = 2 * (dask.config.get("num_workers", None) or 2)
+    chunks = [starts[k : k + workers] for k in range(0, len(starts), workers)]
+    for chunk in chunks if progress_bar is None else progress_bar(chunks):
+        blocks = [
+            _one_block(plane, wcs, shape, start, block_size, options, factors) for start in chunk
+        ]
+        for (y, x), block in zip(chunk, dask.compute(*blocks, scheduler="threads"), strict=True):
+            here = np.s_[y : y + block_size, x : x + block_size]
+            for whole, part in zip(out, block, strict=True):
+                if whole is not None:
+                    whole[here] = part
+    return out
+
+
+def _one_block(plane, wcs, shape, start, block_size, options, factors):
+    import dask
+
+    @dask.delayed(pure=False, traverse=False)
+    def compute():
+        size = tuple(min(block_size, n - k) for n, k in zip(shape, start, strict=True))
+        coordinates, area = pixel_positions(plane.wcs, wcs, size, start=start)
+        window = _window(coordinates, np.shape(plane.data))
+        if window is None:
+            return _nothing(size, plane.variance is not None)
+        part = _cut(plane, window)
+        corner = np.array([cut.start for cut in window], float).reshape(2, 1, 1)
+        shifted = _shifted_wcs(wcs, start)
+        return _resample_part(part, shifted, size, options, coordinates - corner, area, factors)
+
+    return compute()
+
+
+def _window(coordinates, shape):
+    """Part of the input that a block needs."""
+    if not np.isfinite(coordinates).all():
+        return None
+    window = []
+    for places, n in zip(coordinates, shape, strict=True):
+        first = max(0, int(np.floor(places.min())) - _MARGIN)
+        last = min(n, int(np.ceil(places.max())) + _MARGIN + 1)
+        if last - first < 1:
+            return None
+        window.append(slice(first, last))
+    return tuple(window)
+
+
+def _cut(plane, window):
+    start = [part.start for part in window]
+    variance = None if plane.variance is None else np.asarray(plane.variance[window])
+    return Plane(plane.data[window], plane.mask[window], variance, _shifted_wcs(plane.wcs, start))
+
+
+def _shifted_wcs(wcs, start):
+    """The WCS of an image that begins ``start`` pixels (y, x) later."""
+    from splus_srgan._matching.pixel_map import PixelMap, mapped_wcs
+
+    return mapped_wcs(wcs, PixelMap(image=np.array(start, float)))
