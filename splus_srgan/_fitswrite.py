@@ -100,7 +100,8 @@ def write_atomically(path, hdus, *, overwrite=False):
     # A name of our own, since files of tempfile are readable by their owner alone.
     temporary = target.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}{suffix}")
     try:
-        hdus.writeto(temporary, checksum=True, output_verify="exception")
+        _add_checksums(hdus)
+        hdus.writeto(temporary, output_verify="exception")
         _to_disk(temporary)
         if target.exists():
             shutil.copymode(target, temporary)
@@ -117,6 +118,14 @@ def write_atomically(path, hdus, *, overwrite=False):
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def _add_checksums(hdus):
+    # Not by writeto, which puts the date into their comments: same bands, same bytes.
+    hdus.verify("exception")
+    hdus.update_extend()
+    for hdu in hdus:
+        hdu.add_checksum(when="of this HDU")
 
 
 def _to_disk(path):

@@ -1,0 +1,186 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""One band of a matched pair: from images with metadata to the numbers of its quality."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from astropy import units as u
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+from splus_srgan._pairs import measure as measure
+from splus_srgan.surveys import legacy, splus
+
+__all__ = ["measure_band"]
+
+_NEAR_SATURATION = 0.95  # of the level in the header, where the response bends already
+_SURE = 0.1  # relative error of a flux ratio that one unit on both sides is better than
+
+
+@dataclass
+class _Side:
+    """One image of a pair, as arrays."""
+
+    data: np.ndarray
+    mask: np.ndarray
+    sky: float
+    sigma: float
+    saturated: np.ndarray
+    pixel_scale: float
+    fwhm: float
+
+    @property
+    def flux(self):
+        """The image without sky, 0 where it is missing."""
+        return np.where(self.mask, 0, self.data - self.sky)
+
+
+def measure_band(lr, hr, band, *, residual=None, found=None, flux_ratio=(math.nan, math.nan)):
+    """
+    Measure one band of a pair.
+
+    Parameters
+    ----------
+    lr : `~astropy.nddata.CCDData`, shape (ny, nx)
+        Input.
+    hr : `~astropy.nddata.CCDData`, shape (2 ny, 2 nx)
+        Target on the grid of ``lr`` with pixels half as large.
+    band : str
+        Its name.
+    residual, found : `~splus_srgan.registration.Registration`, optional
+        Of the target against the input, as it is and before it was corrected.
+    flux_ratio : tuple of float, optional
+        Flux of the target over that of the input, and its error.
+
+    Returns
+    -------
+    numbers : dict of str to float
+        As the attributes of `~splus_srgan.pair_quality.BandQuality`.
+    """
+    scale = pixel_scale(lr)
+    first, second = _side(lr, scale, band), _side(hr, scale / 2, band)
+    numbers = {
+        "missing_input": float(first.mask.mean()),
+        "missing_target": float(second.mask.mean()),
+        "saturated_input": float(first.saturated.mean()),
+        "saturated_target": float(second.saturated.mean()),
+        "fwhm_input": first.fwhm,
+        "fwhm_target": second.fwhm,
+        "depth_input": _depth(first, lr.unit),
+        "depth_target": _depth(second, hr.unit),
+        "flux_ratio": float(flux_ratio[0]),
+        "flux_ratio_error": float(flux_ratio[1]),
+    }
+    numbers |= _registration_numbers(residual, found, second.pixel_scale)
+    return numbers | _differences(first, second, _gain(flux_ratio, lr.unit != hr.unit))
+
+
+def _gain(flux_ratio, units_differ):
+    """Flux of the target over that of the input to compare sources by; 1 where it is unsure."""
+    ratio, error = flux_ratio
+    sure = units_differ or error < _SURE * ratio
+    return float(ratio) if ratio > 0 and math.isfinite(ratio) and sure else 1.0
+
+
+def pixel_scale(image, default=splus.PIXEL_SCALE):
+    """Give the pixel scale (arcsec) by the WCS, or the default without one."""
+    if image.wcs is None:
+        return default
+    scales = proj_plane_pixel_scales(image.wcs.celestial)
+    return float(np.sqrt(np.prod(scales)) * 3600)
+
+
+def _side(image, scale, band):
+    data = np.asarray(image.data, dtype=float)
+    mask = ~np.isfinite(data)
+    if image.mask is not None:
+        mask |= image.mask
+    sky, sigma = measure.sky_noise(data, mask)
+    saturated = _saturated(image, data, band)
+    side = _Side(data, mask, sky, sigma, saturated, scale, math.nan)
+    side.fwhm = _seeing(image, side)
+    return side
+
+
+def _saturated(image, data, band):
+    """Pixels at the level in the header, or with the bit of the Legacy Surveys for it."""
+    with np.errstate(invalid="ignore"):
+        saturated = data >= _NEAR_SATURATION * saturation_level(image)
+    flags = getattr(image, "flags", None)
+    if "LSAREA" in image.meta and np.shape(flags) == data.shape:
+        bit = getattr(legacy.MaskBits, f"SATUR_{band.upper()}", 0)
+        saturated |= (np.asarray(flags) & int(bit)) != 0
+    return saturated
+
+
+def saturation_level(image):
+    """Give the level of saturation in the unit of the image; infinite where unknown."""
+    level = image.meta.get("SATURATE")
+    if not isinstance(level, int | float) or not level > 0:
+        return math.inf
+    # The card is in the unit of the camera, unless the image was calibrated with its header.
+    own = image.unit in (u.adu, u.ct, u.DN, u.electron) or "SRZP" in image.meta
+    return float(level) if own else math.inf
+
+
+def _seeing(image, side):
+    """FWHM (arcsec) by the PSF of the image, its header or its stars, the first that is there."""
+    psf = getattr(image, "psf", None)
+    if psf is not None:
+        return measure.half_maximum_width(psf) * side.pixel_scale
+    header = splus.psf_from_header(image.meta)
+    if header is not None:
+        return header[0]
+    guess = 1.3 / side.pixel_scale
+    hidden = side.mask | side.saturated
+    return measure.star_width(side.flux, hidden, side.sigma, guess=guess) * side.pixel_scale
+
+
+def _depth(side, unit):
+    """Magnitude (AB) of the faintest flux that stands out, NaN without a flux unit."""
+    radius = measure.APERTURE / 2 / side.pixel_scale
+    flux = measure.limiting_flux(side.flux, side.mask, side.sigma, radius=radius)
+    if unit is None or not flux > 0:
+        return math.nan
+    try:
+        return float((flux * unit).to_value(u.ABmag, u.zero_point_flux(1 * u.AB)))
+    except u.UnitConversionError:
+        return math.nan
+
+
+def _registration_numbers(residual, found, scale):
+    numbers = {}
+    if residual is not None and residual.measured:
+        numbers["shift_y"], numbers["shift_x"] = (float(s) * scale for s in residual.shift)
+        numbers["shift_error"] = float(max(residual.shift_error)) * scale
+        numbers["rotation"] = float(residual.rotation)
+        numbers["rotation_error"] = float(residual.rotation_error)
+        numbers["scale"] = float(residual.scale) - 1
+        numbers["scale_error"] = float(residual.scale_error)
+    if found is not None and found.measured:
+        numbers["found_y"], numbers["found_x"] = (float(s) * scale for s in found.shift)
+        numbers["found_scale"] = float(found.scale) - 1
+    return numbers
+
+
+def _differences(first, second, gain):
+    """Sources and trails that one side alone has, on the grid of the input."""
+    binned = _bin(second.flux / gain)
+    mask = first.mask | first.saturated | (_bin(second.mask | second.saturated) > 0)
+    sigmas = (first.sigma, 2 * second.sigma / gain)
+    widths = [side.fwhm / first.pixel_scale for side in (first, second)]
+    sources = measure.compare_sources(first.flux, binned, mask, sigmas, fwhms=widths)
+    one, other, _ = measure.blur_sharper(first.flux, binned, widths)
+    noise = math.hypot(*np.nan_to_num(sigmas))
+    trail = measure.longest_trail(one - other, np.minimum(one, other), mask, noise)
+    return {
+        "sources": len(sources.first),
+        "different": int(sources.different.sum()),
+        "trail": trail,
+    }
+
+
+def _bin(image):
+    """Sum blocks of 2 x 2 pixels."""
+    ny, nx = image.shape
+    return image.reshape(ny // 2, 2, nx // 2, 2).sum(axis=(1, 3))

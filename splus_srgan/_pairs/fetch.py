@@ -1,0 +1,260 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Pairs from a list of galaxies and two sources of images, or from files."""
+
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from astropy.io import fits
+
+from splus_srgan._pairs import staging as staging
+from splus_srgan._pairs.staging import list_positions
+from splus_srgan._pairs.store import PairFolder
+from splus_srgan.exceptions import ServiceError
+from splus_srgan.io import read_bands
+from splus_srgan.pair_quality import PairLimits, assess_pair
+
+__all__ = ["fetch_pairs", "match_files"]
+
+_INDEX_EVERY = 10.0  # seconds; it can be made anew from the records at any time
+_GIVE_UP_AFTER = 10  # pairs in a row that the services failed to give
+
+
+def fetch_pairs(
+    table,
+    folder,
+    *,
+    input_source,
+    target_source,
+    match=None,
+    limits=None,
+    retry_failed=False,
+    settings=None,
+    progress_bar=None,
+):
+    """
+    Fetch, match and judge the pairs of a list, and go on where an earlier call stopped.
+
+    What a call that was killed had fetched is not fetched again, and pairs that are in
+    the folder, rejected and failed ones included, are left alone; the index is the same
+    as that of a call that was not interrupted.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        Columns ``name`` (optional), ``ra`` and ``dec`` (deg).
+    folder : path-like
+        Folder of the pairs; made if needed.
+    input_source, target_source : callable
+        ``source(position)`` gives the bands that cover a
+        `~astropy.coordinates.SkyCoord`: a dict of band to `~astropy.nddata.CCDData`.  An
+        attribute ``release`` (str), if there is one, is kept in the index.
+    match : callable, optional
+        ``match(input, target)`` gives a `~splus_srgan.match.MatchedPair`;
+        `~splus_srgan.match.match_pair` by default.
+    limits : `~splus_srgan.pair_quality.PairLimits`, optional
+        What a pair must keep to be accepted.
+    retry_failed : bool, optional
+        Whether to try those again that failed.
+    settings : dict, optional
+        Plain values that say how the sources are set up. They are kept in the folder, as
+        are the limits, and a later call with others is refused.
+    progress_bar : callable, optional
+        Wraps the list of what is left to do, such as ``tqdm.tqdm``; `None` is silent.
+
+    Returns
+    -------
+    pairs : `PairFolder`
+        The folder.
+
+    Raises
+    ------
+    ValueError
+        If the table lacks a column or names a galaxy twice; if a pair of the same name is
+        at another position; if the folder was made with other settings.
+    ServiceError
+        If ten pairs in a row could not be fetched: the service seems to be down. They are
+        in the index as failed.
+
+    Notes
+    -----
+    A pair that cannot be fetched or matched is in the index with the verdict ``failed``
+    and the reason.  Errors that would stop every pair (a missing package, a full disk)
+    are raised.
+
+    Examples
+    --------
+    See :doc:`/user_guide/pairs`.
+    """
+    limits = PairLimits() if limits is None else limits
+    positions = list_positions(table)
+    pairs = PairFolder(folder, create=True)
+    pairs.check_settings({"limits": asdict(limits)} | (settings or {}))
+    todo = [
+        (name, position)
+        for name, position in positions.items()
+        if not pairs.holds(name, position, failed=not retry_failed)
+    ]
+    sources = {"input": input_source, "target": target_source}
+    written, refused = time.monotonic(), 0
+    try:
+        for name, position in todo if progress_bar is None else progress_bar(todo):
+            error = _make_pair(pairs, name, position, sources, match or _match_pair(), limits)
+            refused = refused + 1 if isinstance(error, ServiceError) else 0
+            if refused >= _GIVE_UP_AFTER:
+                raise ServiceError(
+                    error.url,
+                    f"{refused} pairs in a row could not be fetched, the last one because: "
+                    f"{error.reason}; try the failed ones again later",
+                )
+            if time.monotonic() - written > _INDEX_EVERY:
+                pairs.write_index()
+                written = time.monotonic()
+    finally:
+        pairs.write_index()
+    staging.unstage(pairs.path)
+    return pairs
+
+
+def _match_pair():
+    from splus_srgan.match import match_pair
+
+    return match_pair
+
+
+def _make_pair(pairs, name, position, sources, match, limits):
+    """Fetch, match, judge and add one pair; give the error if that failed."""
+    try:
+        sides = [
+            staging.stage(pairs.path, name, side, source, position)
+            for side, source in sources.items()
+        ]
+        matched = match(*sides)
+        report = assess_pair(matched, limits=limits)
+    except Exception as error:  # whatever a source raises: the other pairs are not to blame
+        reason = staging.reason_of(error)
+        pairs.add_failure(name, reason, position=position, overwrite=True)
+        return error
+    releases = {side: getattr(source, "release", "") for side, source in sources.items()}
+    pairs.add(name, matched, report, position=position, releases=releases, overwrite=True)
+    return None
+
+
+def match_files(
+    input_files,
+    reference_files,
+    folder,
+    *,
+    name,
+    bands=None,
+    unit=None,
+    zero_points=None,
+    match=None,
+    limits=None,
+    overwrite=False,
+):
+    """
+    Match files of one field and add the pair to a folder.
+
+    Parameters
+    ----------
+    input_files : path-like or sequence of path-like
+        Images of the coarser survey, as `~splus_srgan.io.read_bands` takes them.
+    reference_files : path-like or sequence of path-like
+        Images of the sharper survey; files of the Legacy Surveys are read by
+        `splus_srgan.surveys.legacy.read_cutout`, which knows what their pixels hold.
+    folder : path-like
+        Folder of the pairs; made if needed.
+    name : str
+        Name of the pair: letters, digits and ``_.+-``.
+    bands : sequence of str, optional
+        Bands to take; by default all that both sides have.
+    unit : str or `~astropy.units.UnitBase`, optional
+        Unit of the pixels of the input files, where they state none.
+    zero_points : dict of str to float, optional
+        AB magnitude of 1 ADU per band, to bring the input to nanomaggies.
+    match : callable, optional
+        As in `fetch_pairs`.
+    limits : `~splus_srgan.pair_quality.PairLimits`, optional
+        What a pair must keep to be accepted.
+    overwrite : bool, optional
+        Whether a pair of that name may be replaced.
+
+    Returns
+    -------
+    report : `~splus_srgan.pair_quality.PairReport`
+        What was measured of the pair, with its verdict.
+
+    Raises
+    ------
+    FileExistsError
+        If there is such a pair and ``overwrite`` is not set.
+    OSError
+        If a file cannot be read.
+    ValueError
+        If files hold no bands in common, or cannot be matched.
+    """
+    input_files, reference_files = _listed(input_files), _listed(reference_files)
+    staging.check_name(name)
+    pairs = PairFolder(folder, create=True)
+    if name in pairs.names and not overwrite:
+        raise FileExistsError(f"{pairs.path} has a pair {name!r}; overwrite=True replaces it")
+    first = read_bands(input_files, unit=unit)
+    second = _read_reference(reference_files)
+    shared = [band for band in first if band in second]
+    shared = shared if bands is None else list(bands)
+    for side, field in (("input", first), ("reference", second)):
+        missing = [band for band in shared if band not in field]
+        if missing or not shared:
+            raise ValueError(
+                f"the {side} files must have the bands {', '.join(missing or second)}; they have "
+                f"{', '.join(field)}"
+            )
+    first, second = ({band: side[band] for band in shared} for side in (first, second))
+    first = _calibrated(first, zero_points)
+    matched = (match or _match_pair())(first, second)
+    report = assess_pair(matched, limits=limits)
+    pairs.add(name, matched, report, position=_center(first), overwrite=overwrite)
+    pairs.write_index()
+    return report
+
+
+def _listed(paths):
+    return [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(p) for p in paths]
+
+
+def _calibrated(field, zero_points):
+    if not zero_points:
+        return field
+    from splus_srgan.surveys.zero_points import calibrate
+
+    missing = [band for band in field if band not in zero_points]
+    if missing:
+        raise ValueError(
+            f"zero_points must have every band of the pair; got none for {', '.join(missing)}"
+        )
+    return {band: calibrate(image, zero_points[band]) for band, image in field.items()}
+
+
+def _center(field):
+    """Position of the middle of an image, `None` without a WCS."""
+    image = next(iter(field.values()))
+    if image.wcs is None:
+        return None
+    ny, nx = image.shape
+    return image.wcs.pixel_to_world((nx - 1) / 2, (ny - 1) / 2).icrs
+
+
+def _read_reference(paths):
+    """Read the sharper survey's files, those of the Legacy Surveys in their own way."""
+    if len(paths) == 1 and _is_legacy(paths[0]):
+        from splus_srgan.surveys.legacy import read_cutout
+
+        return read_cutout(paths[0])
+    return read_bands(paths)
+
+
+def _is_legacy(path):
+    with fits.open(path, memmap=False) as hdus:
+        return any("IMAGETYP" in hdu.header or "BANDS" in hdu.header for hdu in hdus)

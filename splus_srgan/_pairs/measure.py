@@ -1,0 +1,327 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Plain measurements on the two sides of a pair: seeing, depth, sources that differ, trails.
+
+Everything takes arrays on one grid; what is missing is `True` in a mask.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from splus_srgan.background import measure_background
+
+__all__ = [
+    "APERTURE",
+    "blur_sharper",
+    "SourceComparison",
+    "compare_sources",
+    "half_maximum_width",
+    "limiting_flux",
+    "longest_trail",
+    "sky_noise",
+    "star_width",
+]
+
+APERTURE = 3.0  # arcsec, diameter of the aperture of the depth
+
+_TO_FWHM = 2 * math.sqrt(2 * math.log(2))
+_LEAST_APERTURES = 12
+_TRAIL_CONTRAST = 10  # pixels to either side of a line where a trail is over
+
+
+def sky_noise(data, mask):
+    """
+    Measure sky level and noise per pixel.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray`, shape (ny, nx)
+        Image.
+    mask : `~numpy.ndarray` of bool, shape (ny, nx)
+        `True` is missing.
+
+    Returns
+    -------
+    sky, sigma : float
+        In the unit of the image; sigma is NaN where it cannot be measured.
+    """
+    try:
+        measured = measure_background(data, mask=mask)
+    except ValueError:  # too few pixels, or an image without noise
+        return 0.0, math.nan
+    return float(measured.sky[0]), float(measured.sigma[0])
+
+
+def half_maximum_width(stamp):
+    """
+    Measure the FWHM of a PSF from the area above half its peak.
+
+    Parameters
+    ----------
+    stamp : array_like, shape (ny, nx)
+        One source without sky, at or near its brightest pixel alone.
+
+    Returns
+    -------
+    fwhm : float
+        Diameter (pixels) of the circle of the same area; NaN where the area touches
+        the border or there is no peak.
+    """
+    factor = 8
+    stamp = np.asarray(stamp, dtype=float)
+    if not np.all(np.isfinite(stamp)) or stamp.max() <= 0:
+        return math.nan
+    fine = ndimage.zoom(stamp, factor, order=3, mode="nearest", grid_mode=True)
+    regions, _ = ndimage.label(fine > fine.max() / 2)
+    peak = regions == regions[np.unravel_index(fine.argmax(), fine.shape)]
+    if peak[0].any() or peak[-1].any() or peak[:, 0].any() or peak[:, -1].any():
+        return math.nan
+    return float(2 * np.sqrt(peak.sum() / np.pi) / factor)
+
+
+def star_width(data, mask, sigma, *, guess, least_snr=40, n_star=15):
+    """
+    Estimate the seeing from the most compact bright sources.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray`, shape (ny, nx)
+        Image without sky.
+    mask : `~numpy.ndarray` of bool, shape (ny, nx)
+        `True` is missing or saturated.
+    sigma : float
+        Sky noise per pixel.
+    guess : float
+        Rough FWHM, pixels.
+    least_snr : float, optional
+        Peak over sigma that a source needs.
+    n_star : int, optional
+        How many of the brightest sources to look at.
+
+    Returns
+    -------
+    fwhm : float
+        Median of the more compact half (pixels); NaN with fewer than two sources.
+    """
+    radius = math.ceil(2 * guess)
+    if not sigma > 0:
+        return math.nan
+    filled = np.where(mask, 0, data)
+    widths = []
+    for y, x in _peaks(filled, least_snr * sigma, radius)[:n_star]:
+        cut = slice(y - radius, y + radius + 1), slice(x - radius, x + radius + 1)
+        if not mask[cut].any():
+            widths.append(half_maximum_width(data[cut]))
+    # What is narrower than a PSF can be sampled is a cosmic ray or a hot pixel.
+    widths = sorted(w for w in widths if w > 1.2)
+    return float(np.median(widths[: (len(widths) + 1) // 2])) if len(widths) > 1 else math.nan
+
+
+def _peaks(image, threshold, distance):
+    """``(y, x)`` of local maxima, the brightest first, none within ``distance`` of the border."""
+    from skimage.feature import peak_local_max
+
+    if min(image.shape) <= 2 * distance:
+        return np.empty((0, 2), dtype=int)
+    return peak_local_max(
+        image, min_distance=max(1, distance), threshold_abs=threshold, exclude_border=distance
+    )
+
+
+def limiting_flux(data, mask, sigma, *, radius, n_sigma=5):
+    """
+    Measure the flux that stands out by ``n_sigma`` in an aperture, from empty apertures.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray`, shape (ny, nx)
+        Image without sky.
+    mask : `~numpy.ndarray` of bool, shape (ny, nx)
+        `True` is missing.
+    sigma : float
+        Sky noise per pixel, to know what is empty.
+    radius : float
+        Of the aperture, pixels.
+    n_sigma : float, optional
+        Significance.
+
+    Returns
+    -------
+    flux : float
+        ``n_sigma`` times the scatter of the sums of apertures without source, correlated
+        noise included; where fewer than 12 are empty, ``n_sigma sigma sqrt(area)``. NaN
+        where the noise is unknown.
+    """
+    from photutils.aperture import CircularAperture
+
+    if not sigma > 0:
+        return math.nan
+    filled = np.where(mask, 0, data)
+    smooth = ndimage.gaussian_filter(filled, radius / 2)
+    # Below the sky there is nothing but noise, correlated as it may be.
+    noise = sigma / (math.sqrt(math.pi) * radius)
+    noise = max(noise, math.sqrt(np.mean(smooth[smooth < 0] ** 2)) if np.any(smooth < 0) else 0)
+    lit = smooth > 3 * noise
+    used = ndimage.binary_dilation(mask | lit, iterations=max(1, round(radius / 2)))
+    step = 2 * radius + 1
+    ys, xs = (np.arange(step / 2, n - step / 2 + 1e-9, step) - 0.5 for n in data.shape)
+    if min(len(ys), len(xs)) == 0:
+        return n_sigma * sigma * math.sqrt(math.pi) * radius
+    apertures = CircularAperture(np.array([(x, y) for y in ys for x in xs]), radius)
+    empty = apertures.do_photometry(used.astype(float))[0] < 1e-6
+    if empty.sum() < _LEAST_APERTURES:
+        return n_sigma * sigma * math.sqrt(math.pi) * radius
+    sums = apertures.do_photometry(filled)[0][empty]
+    return float(n_sigma * 1.4826 * np.median(np.abs(sums - np.median(sums))))
+
+
+@dataclass(frozen=True)
+class SourceComparison:
+    """
+    Fluxes of the same sources on both sides.
+
+    Attributes
+    ----------
+    y, x : `~numpy.ndarray`
+        Positions, pixels.
+    first, second : `~numpy.ndarray`
+        Fluxes.
+    error : `~numpy.ndarray`
+        Standard error of their difference.
+    different : `~numpy.ndarray` of bool
+        Where both contradict each other.
+    """
+
+    y: np.ndarray
+    x: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    error: np.ndarray
+    different: np.ndarray
+
+
+def compare_sources(first, second, mask, sigmas, *, fwhms, n_sigma=8, fraction=0.5):
+    """
+    Find sources that only one side has, or whose flux differs strongly.
+
+    Parameters
+    ----------
+    first, second : `~numpy.ndarray`, shape (ny, nx)
+        Images without sky, in one unit, on one grid.
+    mask : `~numpy.ndarray` of bool, shape (ny, nx)
+        `True` is missing or saturated in one of them.
+    sigmas : tuple of float
+        Sky noise per pixel of both.
+    fwhms : tuple of float
+        FWHM (pixels) of both; the sharper one is blurred to the other.
+    n_sigma : float, optional
+        Significance of a source, and of a difference.
+    fraction : float, optional
+        Share of the larger flux by which fluxes must differ to count, since PSFs match
+        roughly alone.
+
+    Returns
+    -------
+    comparison : `SourceComparison`
+        One entry per source on either side.
+    """
+    from photutils.aperture import CircularAperture
+
+    first, second = (np.where(mask, 0, image) for image in (first, second))
+    first, second, fwhm = blur_sharper(first, second, fwhms)
+    radius = 0.8 * fwhm
+    # A blurred image has less noise per pixel, but an aperture about the same.
+    noise = 1.2 * math.hypot(*np.nan_to_num(sigmas)) * math.sqrt(math.pi) * radius
+    width = fwhm / _TO_FWHM
+    brightest = np.maximum(
+        ndimage.gaussian_filter(first, width), ndimage.gaussian_filter(second, width)
+    )
+    border = math.ceil(radius) + 1
+    # A point source of that flux, smoothed once more by its own width; half of it to be safe.
+    peaks = _peaks(brightest, 0.5 * n_sigma * noise / (4 * math.pi * width**2), border)
+    near_missing = ndimage.binary_dilation(mask, iterations=border)
+    peaks = peaks[~near_missing[peaks[:, 0], peaks[:, 1]]] if len(peaks) else peaks
+    if not len(peaks):
+        empty = np.empty(0)
+        return SourceComparison(empty, empty, empty, empty, empty, empty.astype(bool))
+    apertures = CircularAperture(peaks[:, ::-1], radius)
+    fluxes = [apertures.do_photometry(image)[0] for image in (first, second)]
+    keep = np.maximum(*fluxes) > n_sigma * noise
+    fluxes = [flux[keep] for flux in fluxes]
+    gap = np.abs(fluxes[0] - fluxes[1])
+    different = (gap > n_sigma * noise) & (gap > fraction * np.maximum(*fluxes))
+    error = np.full(len(gap), noise)
+    return SourceComparison(*peaks[keep].T, *fluxes, error, different)
+
+
+def blur_sharper(first, second, fwhms):
+    """Bring both images to about the broader PSF; give its FWHM too."""
+    known = [f for f in fwhms if np.isfinite(f)]
+    broad = max(known, default=3.0)
+    images = []
+    for image, fwhm in zip((first, second), fwhms, strict=True):
+        width = math.sqrt(max(broad**2 - fwhm**2, 0)) / _TO_FWHM if np.isfinite(fwhm) else 0
+        images.append(ndimage.gaussian_filter(image, width) if width > 0.1 else image)
+    return *images, broad
+
+
+def longest_trail(difference, model, mask, sigma, *, n_sigma=2.5, tolerance=0.3):
+    """
+    Look for a long, straight, thin track in the difference of two images.
+
+    Parameters
+    ----------
+    difference : `~numpy.ndarray`, shape (ny, nx)
+        One image minus the other.
+    model : `~numpy.ndarray`, shape (ny, nx)
+        Flux of the sources, around which a difference is no news.
+    mask : `~numpy.ndarray` of bool, shape (ny, nx)
+        `True` is missing.
+    sigma : float
+        Noise per pixel of the difference.
+    n_sigma : float, optional
+        Significance from which a pixel of the smoothed difference counts.
+    tolerance : float, optional
+        Error that is granted, as a share of the flux of the sources.
+
+    Returns
+    -------
+    share : float
+        Of the line across the frame (at least half as long as its side) that is lit
+        best: the share of its pixels that stand out, less that of the lines beside it.
+        0 to 1; a trail across the whole frame has nearly 1, noise and galaxies
+        below 0.3.
+
+    Notes
+    -----
+    A line is a bin of the Hough transform (`skimage.transform.hough_line`), divided by
+    that of a frame that is lit everywhere.
+    """
+    from skimage.transform import hough_line
+
+    if not sigma > 0:
+        return 0.0
+    width = 1.0
+    # White noise smoothed by a Gaussian of this width; neighbours are correlated a little.
+    noise = 1.2 * sigma / (2 * math.sqrt(math.pi) * width)
+    smooth = ndimage.gaussian_filter(np.where(mask, 0, difference), width)
+    granted = tolerance * ndimage.maximum_filter(np.abs(model), 5)
+    threshold = n_sigma * np.hypot(noise, granted)
+    angles = np.linspace(-np.pi / 2, np.pi / 2, 180, endpoint=False)
+    length = hough_line(~mask, angles)[0].astype(float)
+    long_enough = length >= min(mask.shape) / 2
+    best = 0.0
+    for lit in (smooth > threshold, smooth < -threshold):
+        share = hough_line(lit & ~mask, angles)[0] / np.maximum(length, 1)
+        share[~long_enough] = 0
+        beside = np.maximum(_shifted(share, _TRAIL_CONTRAST), _shifted(share, -_TRAIL_CONTRAST))
+        best = max(best, float((share - beside).max()))
+    return best
+
+
+def _shifted(share, step):
+    """Share of the parallel lines at a distance, 0 outside of the frame."""
+    return ndimage.shift(share, (step, 0), order=0, cval=0.0)

@@ -1,0 +1,220 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Records of pairs, and the index made of them.
+
+A record is a small JSON file beside the images of its pair, and comes to its place
+together with them.  The index is nothing but all records in the order of their names:
+however often a run was interrupted, the same pairs give the same bytes.
+"""
+
+import hashlib
+import json
+import math
+import os
+import uuid
+from dataclasses import asdict, fields
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+
+from splus_srgan.pair_quality import BandQuality
+from splus_srgan.surveys import splus
+
+__all__ = [
+    "SIDES",
+    "failure_record",
+    "file_hash",
+    "index_table",
+    "pair_record",
+    "read_json",
+    "write_json",
+    "write_text",
+]
+
+SIDES = ("input", "target")
+"""The two images of a pair, and the stems of their files."""
+
+_FORMAT = 1
+_DIGITS = 6  # significant ones: more than is known of any number
+_ORDER = ("u", "J0378", "J0395", "J0410", "J0430", "g", "J0515", "r", "J0660", "i", "J0861", "z")
+
+
+def pair_record(name, position, report, *, shape, hashes, releases):
+    """
+    Put what is known of a pair into a record.
+
+    Parameters
+    ----------
+    name : str
+        Of the pair.
+    position : `~astropy.coordinates.SkyCoord` or None
+        Its center.
+    report : `~splus_srgan.pair_quality.PairReport`
+        What was measured.
+    shape : tuple of int
+        ``(ny, nx)`` of the input.
+    hashes, releases : dict of str to str
+        Of ``"input"`` and ``"target"``: sha256 of the file, and data release.
+
+    Returns
+    -------
+    record : dict
+        Of plain values.
+    """
+    return _record(name, position, report.verdict, report.reasons) | {
+        "notes": list(report.notes),
+        "shape": [int(n) for n in shape],
+        "sha256": dict(hashes),
+        "releases": {side: str(releases.get(side) or "") for side in SIDES},
+        "bands": {
+            band: {key: _plain(value) for key, value in asdict(quality).items()}
+            for band, quality in report.bands.items()
+        },
+    }
+
+
+def failure_record(name, position, reason):
+    """Give the record of a pair that could not be made."""
+    return _record(name, position, "failed", [reason])
+
+
+def _record(name, position, verdict, reasons):
+    ra, dec = (math.nan, math.nan) if position is None else (position.ra.deg, position.dec.deg)
+    return {
+        "format": _FORMAT,
+        "name": name,
+        "ra": _plain(float(ra), 12),
+        "dec": _plain(float(dec), 12),
+        "verdict": verdict,
+        "reasons": [" ".join(str(reason).split()) for reason in reasons],
+    }
+
+
+def _plain(value, digits=_DIGITS):
+    """Round to what JSON can hold and what is worth keeping."""
+    if isinstance(value, int | np.integer):
+        return int(value)
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+
+
+def index_table(records, *, meta=None):
+    """
+    Make the index of records.
+
+    Parameters
+    ----------
+    records : iterable of dict
+        Records, in any order.
+    meta : dict, optional
+        Kept in the table's header.
+
+    Returns
+    -------
+    index : `~astropy.table.QTable`
+        One row per record in the order of their names.
+    """
+    records = sorted(records, key=lambda record: record["name"])
+    columns = {"name": [record["name"] for record in records]}
+    for axis in ("ra", "dec"):
+        columns[axis] = _numbers(record[axis] for record in records) * u.deg
+    columns["verdict"] = [record["verdict"] for record in records]
+    for key in ("reasons", "notes"):
+        columns[key] = ["; ".join(record.get(key, ())) for record in records]
+    columns["bands"] = [",".join(record.get("bands", ())) for record in records]
+    for axis, key in enumerate(("ny", "nx")):
+        columns[key] = [record.get("shape", (0, 0))[axis] for record in records]
+    for side in SIDES:
+        columns[f"{side}_file"] = [
+            f"{record['name']}/{side}.fits" if side in record.get("sha256", ()) else ""
+            for record in records
+        ]
+        columns[f"{side}_sha256"] = [record.get("sha256", {}).get(side, "") for record in records]
+        columns[f"{side}_release"] = [
+            record.get("releases", {}).get(side, "") for record in records
+        ]
+    for band in _all_bands(records):
+        columns |= _band_columns(records, band)
+    index = QTable({key: _column(value) for key, value in columns.items()})
+    index.meta |= {"format": _FORMAT} | (meta or {})
+    return index
+
+
+def _column(value):
+    if isinstance(value, u.Quantity) or (value and not isinstance(value[0], str)):
+        return value
+    return np.array(value, dtype=str) if value else np.empty(0, dtype="U1")
+
+
+def _numbers(values):
+    return np.array([math.nan if value is None else value for value in values], dtype=float)
+
+
+def _all_bands(records):
+    """All bands of the records, the bluest first, unknown ones last."""
+    bands = {band for record in records for band in record.get("bands", ())}
+
+    def place(band):
+        try:
+            return _ORDER.index(splus.canonical_band(band)), band
+        except ValueError:
+            return len(_ORDER), band
+
+    return sorted(bands, key=place)
+
+
+def _band_columns(records, band):
+    columns, units = {}, BandQuality.units()
+    for one in fields(BandQuality):
+        values = [record.get("bands", {}).get(band, {}).get(one.name) for record in records]
+        if one.type is int:
+            columns[f"{one.name}_{band}"] = [value or 0 for value in values]
+            continue
+        numbers = _numbers(values)
+        columns[f"{one.name}_{band}"] = (
+            numbers * units[one.name] if one.name in units else list(numbers)
+        )
+    return columns
+
+
+def ecsv_text(table):
+    """Give a table as the text of an ECSV file."""
+    text = StringIO()
+    table.write(text, format="ascii.ecsv")
+    return text.getvalue()
+
+
+def file_hash(path):
+    """Give the sha256 of a file, 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path):
+    """Read a JSON file; `None` where there is none, or none that is whole."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def write_json(path, content):
+    """Write a JSON file beside its place, then rename it there."""
+    write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def write_text(path, text):
+    """Write a text file beside its place, then rename it there."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

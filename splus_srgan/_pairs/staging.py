@@ -1,0 +1,183 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""From a list of galaxies to what is fetched for each, without fetching anything twice."""
+
+import errno
+import re
+import shutil
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+
+from splus_srgan._pairs.records import SIDES
+from splus_srgan.exceptions import ServiceError
+from splus_srgan.io import read_bands, write_bands
+
+__all__ = [
+    "STAGING",
+    "check_name",
+    "list_positions",
+    "list_sides",
+    "reason_of",
+    "safe_name",
+    "stage",
+    "unstage",
+]
+
+STAGING = ".unfinished"
+"""Folder, within that of the pairs, of what is fetched but not finished."""
+
+_NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_.+-]*")
+# What would fail with every pair alike is not the fault of one.
+_EVERYBODYS = (ImportError, MemoryError)
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def list_positions(table):
+    """
+    Read names and positions off a table of galaxies.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        Columns ``ra`` and ``dec`` (deg, or with a unit) and, optionally, ``name``, in any
+        capitals.
+
+    Returns
+    -------
+    positions : dict of str to `~astropy.coordinates.SkyCoord`
+        By name, in the order of the table.  A name keeps letters, digits and ``_.+-``,
+        everything else becomes ``_``; without the column it is made of the position.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, a position is none, or a name appears twice.
+    """
+    columns = {name.lower(): name for name in table.colnames}
+    missing = [name for name in ("ra", "dec") if name not in columns]
+    if missing:
+        raise ValueError(
+            f"table must have the columns ra and dec (deg); it lacks {', '.join(missing)} "
+            f"and has {', '.join(table.colnames)}"
+        )
+    angles = [_degrees(table[columns[axis]], axis) for axis in ("ra", "dec")]
+    sky = SkyCoord(*angles, unit="deg", frame="icrs")
+    if "name" in columns:
+        names = [safe_name(name) for name in table[columns["name"]]]
+    else:
+        names = [_name_of(position) for position in sky]
+    positions = dict(zip(names, sky, strict=True))
+    if len(positions) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"table must name each galaxy once; twice there: {', '.join(twice)}")
+    return positions
+
+
+def _degrees(column, axis):
+    unit = getattr(column, "unit", None)
+    values = np.ma.filled(np.ma.asarray(getattr(column, "value", column), dtype=float), np.nan)
+    angles = u.Quantity(values, unit or u.deg).to_value(u.deg)
+    good = np.isfinite(angles) & ((np.abs(angles) <= 90) if axis == "dec" else True)
+    if not good.all():
+        row = int(np.flatnonzero(~good)[0])
+        raise ValueError(f"{axis} must be degrees on the sky; got {angles[row]} in row {row}")
+    return angles
+
+
+def safe_name(name):
+    """Give a name that can be that of a folder, with `_` for what cannot."""
+    return check_name(re.sub(r"[^A-Za-z0-9_.+-]+", "_", str(name).strip()))
+
+
+def _name_of(position):
+    ra = position.ra.to_string(u.hour, sep="", precision=2, pad=True)
+    dec = position.dec.to_string(u.deg, sep="", precision=1, pad=True, alwayssign=True)
+    return f"J{ra}{dec}"
+
+
+def check_name(name):
+    """Return a name that can be that of a folder anywhere, or refuse it."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name.endswith("."):
+        raise ValueError(
+            f"name must begin with a letter, digit, '_' or '+' and have only these, '.' and "
+            f"'-' (not at its end: '.'); got {name!r}"
+        )
+    return name
+
+
+def stage(folder, name, side, source, position):
+    """
+    Give one side of a pair, from an earlier run where it had got as far as that.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`
+        Of the pairs.
+    name : str
+        Of the pair.
+    side : {"input", "target"}
+        Which side.
+    source : callable
+        ``position -> dict of str to CCDData``.
+    position : `~astropy.coordinates.SkyCoord`
+        What to ask it for.
+
+    Returns
+    -------
+    field : dict of str to `~astropy.nddata.CCDData`
+        As read from the file, so that a run that was interrupted sees the same.
+    """
+    path = folder / STAGING / name / f"{side}.fits"
+    # Files come to this place whole, so one that is there is complete.
+    if not path.exists():
+        field = source(position)
+        if not isinstance(field, dict) or not field:
+            raise ValueError(
+                f"{side}_source must give a dict of band to CCDData; got {type(field).__name__}"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bands(path, field)
+    return read_bands(path)
+
+
+def unstage(folder, name=None):
+    """Remove what was fetched for a pair, or for all."""
+    staging = folder / STAGING
+    shutil.rmtree(staging if name is None else staging / name, ignore_errors=True)
+    if staging.is_dir() and not any(staging.iterdir()):
+        staging.rmdir()
+
+
+def reason_of(error):
+    """
+    Put the error that stopped a pair into words, or pass on one that is not its own.
+
+    Parameters
+    ----------
+    error : Exception
+        What the source or the matching raised.
+
+    Returns
+    -------
+    reason : str
+        For the index.
+
+    Raises
+    ------
+    Exception
+        The same error, where it would stop every other pair too: a package that is not
+        installed, no memory, a full disk.
+    """
+    if isinstance(error, _EVERYBODYS):
+        raise error
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        raise error
+    if isinstance(error, ServiceError | ValueError) or type(error) is OSError:
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def list_sides(folder, name):
+    """Give the files of a pair by side."""
+    return {side: folder / name / f"{side}.fits" for side in SIDES}

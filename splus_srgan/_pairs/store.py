@@ -1,0 +1,336 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""The folder of pairs: reading it, and adding a pair as a whole or not at all."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from astropy.coordinates import SkyCoord
+
+from splus_srgan._pairs import records as records
+from splus_srgan._pairs import staging as staging
+from splus_srgan._pairs.contact_sheet import contact_sheet
+from splus_srgan._pairs.records import SIDES
+from splus_srgan.io import read_bands, write_bands
+
+__all__ = ["PairFolder"]
+
+_INDEX, _RECORD, _SETTINGS = "index.ecsv", "record.json", "settings.json"
+_SAME_PLACE = 0.01  # arcsec
+
+
+class PairFolder(Mapping):
+    """
+    The pairs of a folder, as a mapping of the names of the accepted ones.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder.
+    create : bool, optional
+        Whether to make it where it is missing.
+
+    Attributes
+    ----------
+    path : `~pathlib.Path`
+        The folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is missing or no pairs are in it, without ``create``.
+
+    Examples
+    --------
+    >>> from splus_srgan.pair_folder import PairFolder
+    >>> folder = PairFolder("pairs")  # doctest: +SKIP
+    >>> for name, (image, target) in folder.items():  # doctest: +SKIP
+    ...     print(name, image["r"].shape, target["r"].shape)
+    """
+
+    def __init__(self, path, *, create=False):
+        self.path = Path(path)
+        if create:
+            self.path.mkdir(parents=True, exist_ok=True)
+        if not self.path.is_dir():
+            raise FileNotFoundError(f"the folder {self.path} does not exist")
+        self._records = {
+            file.parent.name: record
+            for file in sorted(self.path.glob(f"[!.]*/{_RECORD}"))
+            if (record := records.read_json(file)) is not None
+        }
+        if not create and not self._records:
+            raise FileNotFoundError(
+                f"{self.path} has no pairs; make some with splus-srgan fetch or match"
+            )
+
+    def __iter__(self):
+        return (name for name in sorted(self._records) if self._verdict(name) == "accept")
+
+    def __len__(self):
+        return sum(1 for _ in self)
+
+    def __contains__(self, name):
+        return name in self._records and self._verdict(name) == "accept"
+
+    def __getitem__(self, name):
+        if name not in self:
+            raise KeyError(name)
+        return self.load(name)
+
+    def __repr__(self):
+        return f"<PairFolder {str(self.path)!r}: {len(self)} of {len(self._records)} accepted>"
+
+    def _verdict(self, name):
+        return self._records[name]["verdict"]
+
+    @property
+    def names(self):
+        """Names of all pairs, rejected and failed ones included, in order."""
+        return tuple(sorted(self._records))
+
+    @property
+    def index(self):
+        """All records as a `~astropy.table.QTable`, a row per pair; the content of index.ecsv."""
+        return records.index_table(self._records.values())
+
+    def load(self, name, *, verify=True):
+        """
+        Read a pair, whatever its verdict.
+
+        Parameters
+        ----------
+        name : str
+            Of the pair.
+        verify : bool, optional
+            Whether to compare the files with their hashes.
+
+        Returns
+        -------
+        input, target : dict of str to `~astropy.nddata.CCDData`
+            Band to image, of shape ``(ny, nx)`` and ``(2 ny, 2 nx)``.
+
+        Raises
+        ------
+        KeyError
+            If there is no such pair, or it failed and has no images.
+        OSError
+            If a file is missing or not what it was.
+        """
+        record = self._records.get(name)
+        if record is None or record["verdict"] == "failed":
+            why = "it failed: " + "; ".join(record["reasons"]) if record else "see .names"
+            raise KeyError(f"{self.path} has no images of {name!r} ({why})")
+        if verify and (problems := self._problems(name)):
+            raise OSError(f"{'; '.join(problems)}; remove {self.path / name} and fetch it again")
+        paths = staging.list_sides(self.path, name)
+        return tuple(read_bands(paths[side]) for side in SIDES)
+
+    def verify(self):
+        """
+        Compare all files with their hashes.
+
+        Raises
+        ------
+        OSError
+            If files are missing or changed; the message names them all.
+        """
+        problems = [problem for name in self.names for problem in self._problems(name)]
+        if problems:
+            raise OSError("; ".join(problems))
+
+    def holds(self, name, position, *, failed=True):
+        """
+        Tell whether a pair is there, whole, so that it need not be made again.
+
+        Parameters
+        ----------
+        name : str
+            Of the pair.
+        position : `~astropy.coordinates.SkyCoord` or None
+            Where it should be.
+        failed : bool, optional
+            Whether one that failed counts as there.
+
+        Returns
+        -------
+        there : bool
+            `False` also where a file is missing or changed.
+
+        Raises
+        ------
+        ValueError
+            If a pair of that name is there, but of another position.
+        """
+        record = self._records.get(name)
+        if record is None or (record["verdict"] == "failed" and not failed):
+            return False
+        if position is not None and record["ra"] is not None:
+            there = SkyCoord(record["ra"], record["dec"], unit="deg")
+            if there.separation(position).arcsec > _SAME_PLACE:
+                raise ValueError(
+                    f"the pair {name!r} of {self.path} must be at the position in the list, "
+                    f"{position.to_string()}; it is at {there.to_string()}; choose another "
+                    f"folder, or remove {self.path / name}"
+                )
+        return not self._problems(name)
+
+    def check_settings(self, settings):
+        """
+        Keep how the pairs are made, or refuse to mix those made in two ways.
+
+        Parameters
+        ----------
+        settings : dict
+            Plain values.
+
+        Raises
+        ------
+        ValueError
+            If the pairs of this folder were made with others.
+        """
+        path = self.path / _SETTINGS
+        kept = records.read_json(path)
+        if kept is None:
+            records.write_json(path, settings)
+            return
+        # As they come back from the file: a tuple as a list.
+        settings = json.loads(json.dumps(settings))
+        differing = sorted(key for key in kept | settings if kept.get(key) != settings.get(key))
+        if differing:
+            key = differing[0]
+            raise ValueError(
+                f"{key} must be {kept.get(key)!r}, as for the pairs that are in {self.path} "
+                f"already; got {settings.get(key)!r}; choose another folder"
+            )
+
+    def _problems(self, name):
+        """Say what is wrong with the files of a pair."""
+        problems = []
+        for side, wanted in self._records[name].get("sha256", {}).items():
+            path = staging.list_sides(self.path, name)[side]
+            if not path.is_file():
+                problems.append(f"{path} is missing")
+            elif records.file_hash(path) != wanted:
+                problems.append(f"{path} has not the sha256 that its record states")
+        return problems
+
+    def add(self, name, matched, report, *, position=None, releases=None, overwrite=False):
+        """
+        Add a pair; it is there as a whole or not at all.
+
+        Parameters
+        ----------
+        name : str
+            Letters, digits and ``_.+-``.
+        matched : `~splus_srgan.match.MatchedPair`
+            The pair.
+        report : `~splus_srgan.pair_quality.PairReport`
+            What was measured of it.
+        position : `~astropy.coordinates.SkyCoord`, optional
+            Of its center.
+        releases : dict of str to str, optional
+            Data releases of ``"input"`` and ``"target"``.
+        overwrite : bool, optional
+            Whether a pair of that name may be replaced.
+
+        Raises
+        ------
+        FileExistsError
+            If there is one, and ``overwrite`` is not set.
+        """
+        building = self._building(name, overwrite)
+        sides = ({band: matched.lr[band] for band in matched.bands}, matched.hr)
+        hashes = {}
+        for side, field in zip(SIDES, sides, strict=True):
+            path = write_bands(building / f"{side}.fits", field)
+            hashes[side] = records.file_hash(path)
+        record = records.pair_record(
+            name,
+            position,
+            report,
+            shape=next(iter(sides[0].values())).shape,
+            hashes=hashes,
+            releases=releases or {},
+        )
+        self._finish(name, building, record)
+
+    def add_failure(self, name, reason, *, position=None, overwrite=False):
+        """
+        Add a pair that could not be made, with the reason.
+
+        Parameters
+        ----------
+        name : str
+            Of the pair.
+        reason : str
+            Why.
+        position : `~astropy.coordinates.SkyCoord`, optional
+            Of its center.
+        overwrite : bool, optional
+            Whether a pair of that name may be replaced.
+        """
+        building = self._building(name, overwrite)
+        self._finish(name, building, records.failure_record(name, position, reason))
+
+    def _building(self, name, overwrite):
+        """Make an empty folder for a pair, beside what was fetched for it."""
+        staging.check_name(name)
+        if name in self._records and not overwrite:
+            raise FileExistsError(f"{self.path} has a pair {name!r}; pass overwrite=True")
+        building = self.path / staging.STAGING / name / "pair"
+        shutil.rmtree(building, ignore_errors=True)  # of a run that was killed
+        building.mkdir(parents=True)
+        return building
+
+    def _finish(self, name, building, record):
+        records.write_json(building / _RECORD, record)
+        self._drop(name)
+        building.rename(self.path / name)
+        self._records[name] = record
+        staging.unstage(self.path, name)
+
+    def _drop(self, name):
+        """Forget a pair; what had no whole record does not count as one and goes too."""
+        self._records.pop(name, None)
+        shutil.rmtree(self.path / name, ignore_errors=True)
+
+    def write_index(self):
+        """
+        Write ``index.ecsv``, the same bytes for the same pairs.
+
+        Returns
+        -------
+        path : `~pathlib.Path`
+            The file.
+        """
+        path = self.path / _INDEX
+        records.write_text(path, records.ecsv_text(self.index))
+        return path
+
+    def contact_sheet(self, path=None, *, overwrite=True, **options):
+        """
+        Draw all pairs with their verdicts.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            PNG file; ``contact_sheet.png`` in the folder by default.
+        overwrite : bool, optional
+            Whether the file may exist.
+        **options
+            Others of `~splus_srgan.pair_quality.contact_sheet`.
+
+        Returns
+        -------
+        path : `~pathlib.Path`
+            The file.
+        """
+        path = self.path / "contact_sheet.png" if path is None else path
+        reports = {name: (r["verdict"], r["reasons"]) for name, r in self._records.items()}
+        images = ((name, *self._images(name)) for name in self.names)
+        return contact_sheet(images, reports, path, overwrite=overwrite, **options)
+
+    def _images(self, name):
+        return (None, None) if self._verdict(name) == "failed" else self.load(name, verify=False)

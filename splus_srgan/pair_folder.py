@@ -1,0 +1,13 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+A folder of matched pairs, that training reads and that a killed run goes on with.
+
+``<folder>/<name>/input.fits`` and ``target.fits`` hold a pair as
+`~splus_srgan.io.write_bands` writes it, ``record.json`` beside them what is known of it,
+and ``<folder>/index.ecsv`` is the table of all records, rejected and failed ones included.
+"""
+
+from splus_srgan._pairs.fetch import fetch_pairs, match_files
+from splus_srgan._pairs.store import PairFolder
+
+__all__ = ["PairFolder", "fetch_pairs", "match_files"]
