@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import numpy as np
 from astropy.table import QTable
 from astropy.utils.exceptions import AstropyWarning
 
@@ -176,38 +175,3 @@ def print_table(title, names, rows):
         first, *others = zip(row, widths, strict=True)
         print("  " + first[0].ljust(first[1]) + "".join("  " + c.rjust(w) for c, w in others))
     sys.stdout.flush()
-
-
-def robust_std(values):
-    """1.4826 times the median absolute deviation."""
-    values = np.asarray(values, float)
-    return 1.4826 * np.median(np.abs(values - np.median(values))) if values.size else np.nan
-
-
-def median_error(values):
-    """Standard error of a median."""
-    values = np.asarray(values, float)
-    return 1.2533 * robust_std(values) / np.sqrt(values.size) if values.size > 1 else np.nan
-
-
-def excess_scatter(values, errors):
-    r"""
-    Scatter beyond the noise: the ``s`` for which deviations have the size of their errors.
-
-    Robust standard deviation of :math:`(v - \tilde v) / \sqrt{e^2 + s^2}` is 1; 0
-    where the scatter is no larger than the errors.
-    """
-    values, errors = np.asarray(values, float), np.asarray(errors, float)
-    if values.size < 3:
-        return np.nan
-    values = values - np.median(values)
-    low, high = 0.0, 10 * robust_std(values) + 1e-9
-    if robust_std(values / errors) <= 1:
-        return 0.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        if robust_std(values / np.sqrt(errors**2 + middle**2)) > 1:
-            low = middle
-        else:
-            high = middle
-    return high

@@ -4,7 +4,8 @@ Flux, position and width of sources: enhanced images against the truth and the i
 
 truth    simulated fields: r = 3" apertures on the output against the truth.
 matched  output convolved to the PSF of the input (header) against the input, r = 6".
-stars    centroids and FWHM of isolated stars.
+stars    centroids and FWHM of isolated stars; a star's place is that of the same fit to the
+         truth in its band, or to the input, whose own error then stands beside the shift.
 grid     seams between blocks, WCS round trip, FITS verification.
 
 Offsets are 2.5 log10(made / reference), so positive is too bright.  "noise" is the
@@ -25,24 +26,26 @@ import os
 import tempfile
 from pathlib import Path
 
-import _measure as measure
 import numpy as np
 from _common import (
     BANDS,
     enhance,
-    excess_scatter,
     fields,
     make_enhancers,
     make_parser,
-    median_error,
     parse,
     print_table,
-    quiet,
-    robust_std,
     write_table,
 )
+from astropy.table import Table
 
 from splus_srgan import SRGANEnhancer, measure_background, read_bands, simulate_field, write_bands
+from splus_srgan.evaluation.astrometry import compare_stars, summarize_shifts
+from splus_srgan.evaluation.bands import ComparedBand
+from splus_srgan.evaluation.catalog import list_sources
+from splus_srgan.evaluation.photometry import SNR_BINS, compare_fluxes
+from splus_srgan.evaluation.sources import detect
+from splus_srgan.evaluation.statistics import excess_scatter, median_error, robust_std
 from splus_srgan.surveys.splus import psf_from_header
 
 TILES = (
@@ -56,123 +59,61 @@ TILES = (
     "SPLUS-s24s32",
     "blank-0.1+0.1",
 )
-SNR_BINS = ((20, 50), (50, 100), (100, 300), (300, np.inf))
-SETTINGS = {
-    "truth": {"radius": 3.0, "annulus": (5.0, 8.0), "apart": 8.0},
-    "matched": {"radius": 6.0, "annulus": (8.0, 12.0), "apart": 10.0},
-}
-SHARE = 0.03
-LEAST_SNR, LEAST_STAR_SNR = 20, 30
 REFERENCE = "(truth)"
-MAG = 2.5 / np.log(10)
 
 
-class Band:
-    """One band of a field: the image, and what is known of it."""
-
-    def __init__(self, name, image, mask, sky, sigma):
-        self.name = name
-        self.image = np.where(np.isfinite(image.data), image.data, 0).astype(float) - sky
-        self.sigma, self.mask = float(sigma), mask
-        gain = image.meta.get("GAIN")
-        self.electrons = float(gain) if gain and gain > 0 else 0.0
-        level = image.meta.get("SATURATE")
-        full = image.data >= 0.9 * level if level else np.zeros(image.shape, bool)
-        self.bad = full | ~np.isfinite(image.data)
-        if image.mask is not None:
-            self.bad |= image.mask
-        self.psf = psf_from_header(image.meta)
-
-
-def usable(band, sources, what):
-    """Sources that are isolated, unsaturated and away from the border."""
-    settings = SETTINGS[what]
-    x, y, flux = sources["x"], sources["y"], sources[f"flux_{band.name}"]
-    good = measure.inside(x, y, band.image.shape, settings["annulus"][1] + 0.6)
-    good &= flux > 0
-    good &= measure.isolated(
-        x, y, flux, x_all=x, y_all=y, flux_all=flux, distance=settings["apart"], share=SHARE
+def compared_band(name, image, output, mask, sky, sigma, *, truth=None):
+    """One band of a field: the image, what was made of it, and what is known of both."""
+    data = np.where(np.isfinite(image.data), image.data, 0).astype(float)
+    level, gain = image.meta.get("SATURATE"), image.meta.get("GAIN")
+    bad = image.data >= 0.9 * level if level else np.zeros(image.shape, bool)
+    bad |= ~np.isfinite(image.data)
+    if image.mask is not None:
+        bad |= image.mask
+    return ComparedBand(
+        name,
+        data - sky,
+        output,
+        float(sigma),
+        truth=truth,
+        electrons=float(gain) if gain and gain > 0 else 0.0,
+        bad=bad,
+        mask=mask,
+        psf=psf_from_header(image.meta),
     )
-    good &= ~measure.any_within(band.bad, x, y, settings["annulus"][1])
-    good &= sources["size"] < 2 * settings["radius"]
-    return good
 
 
-def compare_fluxes(what, band, sources, made, reference, *, made_factor=2, reference_factor=2):
-    """Rows of offsets (mag) of the usable sources, with their S/N and error."""
-    settings = SETTINGS[what]
-    good = usable(band, sources, what)
-    # What could be bright enough, by the catalogue; the aperture decides.
-    area = np.pi * (settings["radius"] / measure.SCALE) ** 2
-    good &= sources[f"flux_{band.name}"] > 5 * band.sigma * measure.area_noise(area)
-    x, y = sources["x"][good], sources["y"][good]
-    if not len(x):
-        return []
-    place = {"radius": settings["radius"], "annulus": settings["annulus"], "mask": band.mask}
-    expected, free = measure.fluxes(reference, x, y, factor=reference_factor, **place)
-    found, _ = measure.fluxes(made, x, y, factor=made_factor, **place)
-    noise = measure.flux_noise(
-        expected, free, radius=settings["radius"], sigma=band.sigma, electrons=band.electrons
-    )
-    keep = (expected > LEAST_SNR * noise) & (free > 0.25 * area)
-    rows = zip(sources["kind"][good][keep], found[keep], expected[keep], noise[keep], strict=True)
-    return [
-        {
-            "what": what,
-            "kind": str(kind),
-            "snr": float(e / n),
-            "error": float(MAG * n / e),
-            "offset": float(MAG * np.log(f / e)) if f > 0 else -9.0,
-        }
-        for kind, f, e, n in rows
-    ]
-
-
-def compare_stars(band, sources, made, *, reference=None):
-    """Rows of centroids and widths of isolated stars in (``reference``) truth, input and output."""
-    good = usable(band, sources, "truth") & (sources["kind"] == "star")
-    area = np.pi * (3.0 / measure.SCALE) ** 2
-    flux = sources[f"flux_{band.name}"]
-    noise = np.sqrt(
-        (band.sigma * measure.area_noise(area)) ** 2
-        + (flux.clip(0) / band.electrons if band.electrons else 0)
-    )
-    good &= flux > LEAST_STAR_SNR * noise
-    x, y = sources["x"][good], sources["y"][good]
-    if not len(x) or band.psf is None:
-        return []
-    with quiet():
-        seen = measure.centroids(band.image, x, y)
-        fine = measure.centroids(made, x, y, factor=2)
-        columns = {
-            "x_in": 2 * (seen[0] - x),
-            "y_in": 2 * (seen[1] - y),
-            "x_out": 2 * (fine[0] - x),
-            "y_out": 2 * (fine[1] - y),
-            "limit": 2 * measure.centroid_limit(flux[good], *band.psf, band.sigma, band.electrons),
-            "fwhm_in": measure.widths(band.image, x, y),
-            "fwhm_out": measure.widths(made, x, y, factor=2),
-            "snr": (flux / noise)[good],
-        }
-        if reference is not None:
-            columns["fwhm_truth"] = measure.widths(reference, x, y, factor=2)
-    return [
-        {"what": "stars", "kind": "star"} | {name: float(c[k]) for name, c in columns.items()}
-        for k in range(len(x))
-    ]
+def measured_rows(band, sources, label):
+    """Fluxes against truth and input, and stars, as plain rows."""
+    rows = []
+    for against, what in (("truth", "truth"), ("input", "matched")):
+        for row in compare_fluxes(band, sources, against=against):
+            offset = float(row["offset"])
+            rows.append(
+                {
+                    "what": what,
+                    "kind": str(row["kind"]),
+                    "snr": float(row["snr"]),
+                    "error": float(row["error"]),
+                    "offset": offset if np.isfinite(offset) else -9.0,
+                }
+            )
+    for row in compare_stars(band, sources):
+        rows.append(
+            {"what": "stars", "kind": "star"}
+            | {name: float(row[name]) for name in row.colnames[2:]}
+        )
+    return [label | {"band": band.name} | row for row in rows]
 
 
 def simulated_sources(field):
-    """The catalogue of a simulated field in ADU, as plain arrays."""
-    table = field.sources
-    sources = {
-        "x": table["x"].value,
-        "y": table["y"].value,
-        "kind": np.asarray(table["kind"]),
-        "size": table["half_light_radius"].value,
-    }
-    for band in BANDS:
-        sources[f"flux_{band}"] = table[f"flux_{band}"].value * field.conditions[band].adu_per_nmgy
+    """The catalogue of a simulated field, in ADU."""
+    sources = Table({name: field.sources[name].value for name in ("x", "y")})
+    sources["kind"] = np.asarray(field.sources["kind"])
+    sources["size"] = field.sources["half_light_radius"].value
+    for b in BANDS:
+        flux = field.sources[f"flux_{b}"].value
+        sources[f"flux_{b}"] = flux * field.conditions[b].adu_per_nmgy
     return sources
 
 
@@ -186,19 +127,15 @@ def measure_simulated(options, enhancers):
             observed, truth = field.observed[b], np.asarray(field.target[b].data, float)
             # Brighter than 2.5 sigma a pixel without its noise: what annuli leave out.
             mask = field.noiseless[b] > 2.5 * field.sigma[b]
-            band = Band(b, observed, mask, field.sky[b], field.sigma[b])
             images = {
                 name: np.asarray(result[b].data, float) - result[b].meta["SRSKY"] / 4
                 for name, result in made.items()
             }
             for name, fine in ({REFERENCE: truth} | images).items():
-                new = compare_fluxes("truth", band, sources, fine, truth)
-                blurred = measure.blurred_to(fine, *band.psf)
-                new += compare_fluxes(
-                    "matched", band, sources, blurred, band.image, reference_factor=1
+                band = compared_band(
+                    b, observed, fine, mask, field.sky[b], field.sigma[b], truth=truth
                 )
-                new += compare_stars(band, sources, fine, reference=truth)
-                rows += [{"field": f"sim-{k}", "band": b, "method": name} | row for row in new]
+                rows += measured_rows(band, sources, {"field": f"sim-{k}", "method": name})
     return rows
 
 
@@ -210,30 +147,13 @@ def real_files(folder, tile):
 
 def real_sources(images, background):
     """Detect in r; give the list with aperture fluxes in each band, and the mask of sources."""
-    k = BANDS.index("r")
-    valid = np.where(np.isfinite(images["r"].data), images["r"].data, 0)
-    with quiet():
-        found, mask = measure.detect(valid - background.sky[k], background.sigma[k])
-        fwhm = measure.widths(valid - background.sky[k], found["x"], found["y"])
-    seeing = psf_from_header(images["r"].meta)[0]
-    # The Gaussian fitted to a Moffat star is a little wider than its FWHM.
-    pointlike = (abs(fwhm / seeing - 1.05) < 0.2) & (found["elongation"] < 1.3)
-    sources = {
-        "x": found["x"],
-        "y": found["y"],
-        "size": np.zeros(len(fwhm)),
-        "kind": np.where(pointlike, "star", "galaxy"),
-    }
-    for j, b in enumerate(BANDS):
-        image = np.where(np.isfinite(images[b].data), images[b].data, 0) - background.sky[j]
-        sources[f"flux_{b}"] = (
-            measure.fluxes(
-                image, found["x"], found["y"], radius=3.0, annulus=(5.0, 8.0), mask=mask
-            )[0]
-            if len(fwhm)
-            else np.empty(0)
-        )
-    return sources, mask
+    nothing = {b: np.zeros([2 * n for n in images[b].shape]) for b in BANDS}
+    levels = zip(BANDS, background.sky, background.sigma, strict=True)
+    seen = {b: (b, images[b], nothing[b], None, sky, sigma) for b, sky, sigma in levels}
+    r = compared_band(*seen["r"])
+    mask = detect(r.image, r.sigma)[1]
+    bands = {b: compared_band(*(*seen[b][:3], mask, *seen[b][4:])) for b in BANDS}
+    return list_sources(bands, detection_band="r"), mask
 
 
 def measure_real(options, enhancers):
@@ -258,14 +178,11 @@ def measure_real(options, enhancers):
             made = enhance(enhancer, images)
             check_file(made, f"{tile} {name}")
             for j, b in enumerate(BANDS):
-                band = Band(b, images[b], mask, background.sky[j], background.sigma[j])
                 fine = np.where(made[b].mask, 0, made[b].data) - background.sky[j] / 4
-                blurred = measure.blurred_to(fine, *band.psf)
-                new = compare_fluxes(
-                    "matched", band, sources, blurred, band.image, reference_factor=1
+                band = compared_band(
+                    b, images[b], fine, mask, background.sky[j], background.sigma[j]
                 )
-                new += compare_stars(band, sources, fine)
-                rows += [{"field": tile, "band": b, "method": name} | row for row in new]
+                rows += measured_rows(band, sources, {"field": tile, "method": name})
     return rows
 
 
@@ -338,61 +255,45 @@ def report_stars(rows, *, simulated):
     lines = []
     for method in dict.fromkeys(row["method"] for row in rows):
         for b in BANDS:
+            mine = [r for r in rows if r["method"] == method and r["band"] == b]
             for low, high in ((30, 100), (100, 300), (300, np.inf)):
-                chosen = [
-                    r
-                    for r in rows
-                    if r["method"] == method and r["band"] == b and low <= r["snr"] < high
-                ]
-                lines.append(
-                    (
-                        f"{method} {b}",
-                        f"{low}-{high:g}",
-                        len(chosen),
-                        *_star_cells(chosen, simulated),
-                    )
-                )
+                chosen = [r for r in mine if low <= r["snr"] < high]
+                cells = _star_cells(chosen, simulated)
+                lines.append((f"{method} {b}", f"{low}-{high:g}", len(chosen), *cells))
     against = "truth" if simulated else "input"
-    own = ("input's",) if simulated else ()
     print_table(
         f"Isolated stars: shift of the output against the {against} (output pixels, median "
-        "in x and y, scatter per axis; the bound is what the input's noise allows at best), "
-        "median FWHM (arcsec, Gaussian fit)",
-        (
-            "method, band",
-            "S/N",
-            "n",
-            "dx",
-            "dy",
-            "scatter",
-            *own,
-            "bound",
-            "FWHM in",
-            "FWHM out",
-            *(("FWHM truth",) if simulated else ()),
-        ),
+        "in x and y, scatter per axis; error: of the input's centroid; pull: scatter of shifts "
+        "over the input's errors; beyond: scatter beyond them; bound: what the input's noise "
+        "allows at best), median FWHM (arcsec, Gaussian fit)",
+        ("method, band", "S/N", "n", *_star_names(simulated)),
         lines,
     )
 
 
+def _star_names(simulated):
+    own = ("input's",) if simulated else ()
+    truth = ("FWHM truth",) if simulated else ()
+    names = ("dx", "dy", "+-", "scatter", *own, "error", "pull", "beyond", "bound")
+    return (*names, "FWHM in", "FWHM out", *truth)
+
+
 def _star_cells(chosen, simulated):
     if not chosen:
-        return (8 if simulated else 6) * ("",)
-    get = {
-        name: np.array([row[name] for row in chosen])
-        for name in chosen[0]
-        if name not in ("field", "band", "method", "what", "kind")
-    }
-    shift = [get[f"{a}_out"] - (0 if simulated else get[f"{a}_in"]) for a in "xy"]
-    shift = [s[np.isfinite(s)] for s in shift]
-    own = [get[f"{a}_in"][np.isfinite(get[f"{a}_in"])] for a in "xy"]
-    cells = [f"{np.median(s):+.3f}" if s.size else "" for s in shift]
-    cells.append(f"{robust_std(np.concatenate(shift)):.3f}")
+        return len(_star_names(simulated)) * ("",)
+    stars = Table(rows=chosen)
+    shifts = summarize_shifts(stars)[0]
+    cells = [f"{shifts[name]:+.3f}" for name in ("shift_x", "shift_y")]
+    cells += [f"{shifts[name]:.3f}" for name in ("shift_error", "scatter")]
     if simulated:
-        cells.append(f"{robust_std(np.concatenate(own)):.3f}")
-    cells.append(f"{np.median(get['limit']):.3f}")
-    names = ("fwhm_in", "fwhm_out") + (("fwhm_truth",) if simulated else ())
-    return (*cells, *(f"{np.nanmedian(get[name]):.3f}" for name in names))
+        own = [np.asarray(stars[f"input_shift_{axis}"]) for axis in "xy"]
+        own = [s[np.isfinite(s)] for s in own]
+        own = np.concatenate([s - np.median(s) if s.size else s for s in own])
+        cells.append(f"{robust_std(own):.3f}")
+    cells += [f"{shifts['input_error']:.3f}", f"{shifts['pull']:.2f}", f"{shifts['beyond']:.3f}"]
+    cells.append(f"{np.median(stars['limit']):.3f}")
+    names = ("fwhm_in", "fwhm_out") + (("fwhm_expected",) if simulated else ())
+    return (*cells, *(f"{np.nanmedian(stars[name]):.3f}" for name in names))
 
 
 def report_grid(options):
@@ -493,10 +394,11 @@ def write_rows(path, rows):
     """Write all rows with the same columns."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     rows = [{name: row.get(name, np.nan) for name in names} for row in rows]
+    shifts = ("shift_x", "shift_y", "input_shift_x", "input_shift_y", "input_error", "limit")
     units = (
         {"offset": "mag", "error": "mag"}
-        | dict.fromkeys(("fwhm_in", "fwhm_out", "fwhm_truth"), "arcsec")
-        | dict.fromkeys(("x_in", "y_in", "x_out", "y_out", "limit"), "pix")
+        | dict.fromkeys(("fwhm_in", "fwhm_out", "fwhm_expected"), "arcsec")
+        | dict.fromkeys(("x", "y", *shifts), "pix")
     )
     write_table(path, rows, units=units)
 

@@ -10,7 +10,6 @@ warm-up.
 
 import time
 
-import _measure as measure
 import numpy as np
 from _common import (
     BANDS,
@@ -25,6 +24,8 @@ from _common import (
 
 from splus_srgan import SRGANEnhancer
 from splus_srgan._optional import has
+from splus_srgan.evaluation.apertures import aperture_flux, aperture_noise
+from splus_srgan.evaluation.sources import any_within, inside
 from splus_srgan.models.engines import make_engine
 from splus_srgan.models.weights import load_card, load_generator
 
@@ -47,13 +48,13 @@ def bright_sources(field, band):
     x, y = field.sources["x"].value, field.sources["y"].value
     conditions, image = field.conditions[band], field.observed[band].data
     full = image >= 0.9 * conditions.saturation
-    good = measure.inside(x, y, image.shape, RADIUS) & ~measure.any_within(full, x, y, RADIUS)
+    good = inside(x, y, image.shape, RADIUS) & ~any_within(full, x, y, RADIUS)
     x, y = x[good], y[good]
     if not len(x):
         return x, y, x
     place = {"radius": RADIUS, "annulus": (5.0, 8.0), "factor": 2}
-    flux, free = measure.fluxes(field.target[band].data, x, y, **place)
-    noise = measure.flux_noise(
+    flux, free = aperture_flux(field.target[band].data, x, y, **place)
+    noise = aperture_noise(
         flux,
         free,
         radius=RADIUS,
@@ -66,11 +67,7 @@ def bright_sources(field, band):
 
 def plain_sums(image, x, y):
     """Sums in apertures on the fine grid."""
-    from photutils.aperture import CircularAperture
-
-    places = np.transpose([2 * x + 0.5, 2 * y + 0.5])
-    aperture = CircularAperture(places, RADIUS / (measure.SCALE / 2))
-    return aperture.do_photometry(np.asarray(image, float))[0]
+    return aperture_flux(image, x, y, radius=RADIUS, factor=2)[0]
 
 
 def compare(options):

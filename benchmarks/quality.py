@@ -13,8 +13,8 @@ as rms in units of the input's sigma per pixel instead.
 """
 
 import time
+from itertools import product
 
-import baselines
 import numpy as np
 from _common import (
     BANDS,
@@ -28,68 +28,104 @@ from _common import (
     print_table,
     write_table,
 )
-from skimage.metrics import structural_similarity
 
+from splus_srgan.evaluation.baselines import (
+    BM3D,
+    Bicubic,
+    Gaussian,
+    NLMeans,
+    RichardsonLucy,
+    Wavelet,
+    Wiener,
+    default_baselines,
+)
+from splus_srgan.evaluation.metrics import nrmse, psnr, ssim, to_space
 from splus_srgan.models.weights import load_card
 
 
-def stretched(image, scale):
-    """The space of the scores."""
-    return np.arcsinh(100 * np.asarray(image, float) / scale / 3)
+def _grid(cls, **values):
+    """A method with every combination of parameters."""
+    return [cls(**dict(zip(values, row, strict=True))) for row in product(*values.values())]
+
+
+GRIDS = {
+    "bicubic": [Bicubic()],
+    "Gaussian": _grid(
+        Gaussian, width=(0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.5), space=("linear", "noise")
+    ),
+    "wavelet": _grid(
+        Wavelet,
+        rule=("BayesShrink", "VisuShrink"),
+        strength=(0.5, 0.75, 1.0, 1.3),
+        basis=("db2", "sym4"),
+    ),
+    "NL-means": _grid(NLMeans, strength=(0.5, 0.65, 0.8, 1.0), patch=(3, 5)),
+    "NL-means, joint": _grid(NLMeans, strength=(0.5, 0.65, 0.8, 1.0), patch=(3, 5), joint=(True,)),
+    "BM3D": _grid(BM3D, strength=(1.0, 1.2, 1.4, 1.7)),
+    "BM3D, joint": _grid(BM3D, strength=(1.0, 1.2, 1.4, 1.7), joint=(True,)),
+    "Wiener": _grid(Wiener, strength=(1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)),
+    "Richardson-Lucy": _grid(RichardsonLucy, iterations=(1, 2, 3, 5, 10, 20)),
+}
+"""What ``--tune N`` tries on validation fields; the methods' defaults were chosen so."""
+
+METHODS = default_baselines()
+JOINT = ("NL-means, joint", "BM3D, joint")
+"""Methods that look at all bands at once, as a three-band card does."""
 
 
 def score(field, fine):
     """PSNR (dB), SSIM, and rms error in input sigmas, per band; NaN where the truth is empty."""
     rows = []
     for band, image in zip(BANDS, fine, strict=True):
-        scale = field.conditions[band].adu_per_nmgy
-        truth, made = stretched(field.target[band].data, scale), stretched(image, scale)
-        extent = float(np.ptp(truth))
-        error = 4 * (image - field.target[band].data) / field.sigma[band]
-        row = {
-            "band": band,
-            "psnr": np.nan,
-            "ssim": np.nan,
-            "rms": float(np.sqrt(np.mean(error**2))),
-        }
-        if extent > 0:
-            row["psnr"] = float(10 * np.log10(extent**2 / np.mean((made - truth) ** 2)))
-            row["ssim"] = float(structural_similarity(truth, made, data_range=extent))
-        rows.append(row)
+        zero_point, target = field.conditions[band].zero_point, field.target[band].data
+        images = [np.asarray(one, float) for one in (target, image)]
+        truth, made = (to_space(one, "asinh", zero_point=zero_point) for one in images)
+        # An empty truth has a range of 0, and no PSNR.
+        options = {"data_range": float(np.ptp(truth))}
+        rows.append(
+            {
+                "band": band,
+                "psnr": psnr(truth, made, **options),
+                "ssim": ssim(truth, made, **options),
+                "rms": nrmse(*images, data_range=field.sigma[band] / 4),
+            }
+        )
     return rows
 
 
-def classical(field, method, parameters):
+def without_sky(made):
+    """An output without the sky that its header states."""
+    return [np.asarray(made[band].data, float) - made[band].meta["SRSKY"] / 4 for band in BANDS]
+
+
+def classical(field, method):
     """A classical method on a field, with its true sky and sigma."""
-    images = [field.observed[band].data for band in BANDS]
-    sky, sigma = ([values[band] for band in BANDS] for values in (field.sky, field.sigma))
-    return baselines.run(method, images, sky, sigma, **parameters)
+    return without_sky(method(field.observed, sky=field.sky, sigma=field.sigma))
 
 
 def ours(field, enhancer):
     """An enhancer on a field, without the sky that it measured."""
-    made = enhance(enhancer, field.observed)
-    return [np.asarray(made[band].data, float) - made[band].meta["SRSKY"] / 4 for band in BANDS]
+    return without_sky(enhance(enhancer, field.observed))
 
 
 def tune(number, methods):
     """Try the grids on validation fields, and print the best parameters."""
-    total = {m: np.zeros(len(baselines.GRIDS[m])) for m in methods}
+    total = {m: np.zeros(len(GRIDS[m])) for m in methods}
     count = 0
     for _, field in fields(number, seed=VALIDATION_SEED):
         if field.kind == "blank":
             continue
         count += 1
         for method in methods:
-            for i, parameters in enumerate(baselines.GRIDS[method]):
-                rows = score(field, classical(field, method, parameters))
+            for i, candidate in enumerate(GRIDS[method]):
+                rows = score(field, classical(field, candidate))
                 total[method][i] += np.nanmean([row["psnr"] for row in rows])
     for method in methods:
         order = np.argsort(-total[method])
         print_table(
             f"{method}: mean PSNR (dB) on {count} validation fields, best five",
             ("parameters", "PSNR"),
-            [(baselines.GRIDS[method][i], f"{total[method][i] / count:.2f}") for i in order[:5]],
+            [(GRIDS[method][i], f"{total[method][i] / count:.2f}") for i in order[:5]],
         )
 
 
@@ -97,8 +133,7 @@ def compare(options):
     """Score all methods; a row per field, band and method."""
     enhancers = make_enhancers(options)
     makers = {
-        method: (lambda field, m=method: classical(field, m, baselines.TUNED[m]))
-        for method in options.methods
+        method: (lambda field, m=METHODS[method]: classical(field, m)) for method in options.methods
     }
     makers |= {
         f"ours: {name}": (lambda field, e=enhancer: ours(field, e))
@@ -193,7 +228,7 @@ def report_margins(scored, mine, others, options):
             else False
         )
         groups = [("every method", others)]
-        alone = [other for other in others if other not in baselines.JOINT]
+        alone = [other for other in others if other not in JOINT]
         if one_band and alone != others:
             groups.insert(0, ("methods of one band", alone))
         for text, group in groups:
@@ -217,9 +252,9 @@ def main():
     parser.add_argument(
         "--methods",
         nargs="+",
-        default=list(baselines.TUNED),
+        default=list(METHODS),
         metavar="METHOD",
-        choices=list(baselines.TUNED),
+        choices=list(METHODS),
         help="classical methods; default: all",
     )
     parser.add_argument(
@@ -239,7 +274,7 @@ def main():
         options.output,
         rows,
         units={"psnr": "dB", "seconds": "s"},
-        meta={"parameters": baselines.TUNED},
+        meta={"parameters": {name: repr(METHODS[name]) for name in options.methods}},
     )
 
 

@@ -201,7 +201,8 @@ class SRGANEnhancer:
             self._runners[card.sha256] = _Runner(card, self.device, self.precision, self.engine)
         return self._runners[card.sha256]
 
-    def _sky_and_sigma(self, stack, sky, sigma):
+    @staticmethod
+    def _sky_and_sigma(stack, sky, sigma):
         """Sky and sigma as arrays that broadcast against the data, measured where not given."""
         sky = _broadcastable("sky", sky, stack)
         sigma = _broadcastable("sigma", sigma, stack)

@@ -1,7 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""
-A measured value beside the limit that it has to keep: what every verdict is made of.
-"""
+"""A measured value beside the limit that it has to keep: what every verdict is made of."""
 
 import math
 from dataclasses import asdict, dataclass

@@ -1,0 +1,130 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""What the classical methods share: their call, and noise units."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import ClassVar
+
+import numpy as np
+from scipy import ndimage
+
+from splus_srgan import __version__
+from splus_srgan._nddata import fill_missing, repack, unpack
+from splus_srgan._units import flux_per_pixel_factor
+from splus_srgan.enhance import (
+    SRGANEnhancer,
+    _band_record,
+    _fine_meta,
+    _saturated,
+    _upsample,
+)
+from splus_srgan.quality import quality_plane
+from splus_srgan.wcs import upsample_wcs
+
+__all__ = ["FACTOR", "NOISE", "SOFTENING", "_Baseline", "_InNoiseUnits", "interpolate"]
+
+FACTOR = 2
+SOFTENING = 3.0
+NOISE = 1 / SOFTENING  # standard deviation of the sky in noise units
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Baseline:
+    """
+    What all baselines share: the call.  Options are given to the classes derived from it.
+
+    Attributes
+    ----------
+    name : str
+        What tables call the method.
+    """
+
+    name: ClassVar[str] = ""
+    _reach: ClassVar[int] = 8  # input pixels over which a missing one is felt
+
+    def __call__(self, data, *, bands=None, mask=None, unit=None, wcs=None, sky=None, sigma=None):
+        """
+        Bring an image, a stack of bands, or a mapping of bands onto the 2x grid.
+
+        Parameters
+        ----------
+        data : mapping of str to NDData, or `~astropy.nddata.NDData`
+            Band to image ``(ny, nx)``, one image, or a stack ``(n_band, ny, nx)``; not modified.
+        bands, mask, unit, wcs : optional
+            As for `~splus_srgan.enhance.SRGANEnhancer`.
+        sky, sigma : float, sequence, array, mapping or Quantity, optional
+            Sky and its noise per pixel, in the unit of the data; measured where not given.
+
+        Returns
+        -------
+        fine : same class and form as ``data``
+            Images ``(2 ny, 2 nx)`` with mask, WCS, quality flags and provenance (the cards
+            ``SRMODEL``, ``SRSKY``, ``SRSIGMA``); the sky is left in, as by the enhancer.
+
+        Raises
+        ------
+        ValueError
+            If data and keywords do not fit each other, or the noise cannot be measured.
+        GridMismatchError
+            If the bands are not on one grid.
+        """
+        stack = unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs)
+        flux_factor = flux_per_pixel_factor(stack.unit, FACTOR)
+        sky, sigma = SRGANEnhancer._sky_and_sigma(stack, sky, sigma)
+        filled = fill_missing(stack.data, stack.mask, default=np.median(sky, axis=(1, 2)))
+        fine = self._enhance(filled.astype(float) - sky, sigma, self._psfs(stack))
+        fine = (flux_factor * (fine + _upsample(sky))).astype(np.float32)
+        record = self._record(stack.bands, flux_factor)
+        metas = [
+            _fine_meta(meta, record | _band_record(band, k, sky, sigma), flux_factor)
+            for k, (band, meta) in enumerate(zip(stack.bands, stack.metas, strict=True))
+        ]
+        return repack(
+            stack,
+            fine,
+            mask=stack.mask.repeat(FACTOR, 1).repeat(FACTOR, 2),
+            quality=quality_plane(stack.mask, _saturated(stack, filled), radius=self._reach),
+            wcs=None if stack.wcs is None else upsample_wcs(stack.wcs, factor=FACTOR),
+            metas=metas,
+            psfs=[self._output_psf(stack)] * len(stack.bands),
+        )
+
+    def _enhance(self, flux, sigma, psfs):
+        """Sky-free flux per input pixel, on the fine grid."""
+        raise NotImplementedError
+
+    def _psfs(self, stack):
+        """PSFs of the input, for the methods that need them."""
+        return None
+
+    def _output_psf(self, stack):
+        """PSF image of the output, where it is known."""
+        return None
+
+    def _record(self, bands, flux_factor):
+        return {
+            "version": __version__,
+            "model": self.name,
+            "bands": ",".join(bands),
+            "factor": FACTOR,
+            "flux_per_pixel": flux_factor != 1,
+            "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+        }
+
+
+def interpolate(images):
+    """Cubic splines: output ``2 i + 0.5`` is at the centre of input pixel ``i``."""
+    zoom = (1, FACTOR, FACTOR)
+    return ndimage.zoom(images, zoom, order=3, mode="nearest", grid_mode=True)
+
+
+class _InNoiseUnits(_Baseline):
+    """A method that denoises in noise units, on the grid of the input."""
+
+    def _enhance(self, flux, sigma, psfs):
+        clean = self._clean(np.arcsinh(flux / (SOFTENING * sigma)))
+        # Interpolated in noise units, splines do not ring around stars.
+        return SOFTENING * _upsample(sigma) * np.sinh(interpolate(clean))
+
+    def _clean(self, image):
+        raise NotImplementedError

@@ -1,0 +1,247 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Fluxes measured alike on coarse and fine images, their noise, and matched PSFs.
+
+Everything is linear in the pixels (sums in apertures, plain means in annuli, one mask
+for both images), so that noise in one and none in the other leaves no offset.  Positions
+are in pixels of the input grid, 0-based; ``factor`` is how many times finer an image is.
+"""
+
+import numpy as np
+from scipy import fft
+
+from splus_srgan.simulate import TARGET_PSF, moffat_transfer
+from splus_srgan.surveys.splus import PIXEL_SCALE
+
+__all__ = ["aperture_flux", "aperture_noise", "area_noise", "blur_to_psf", "to_input_grid"]
+
+# Noise in an area of A pixels: sigma sqrt(A) (a + b sqrt(A)); facts of the S-PLUS headers.
+_AREA_LAW = (1.07, 0.006)
+_MARGIN = 40  # fine pixels: the wings of the kernel beyond the border
+
+
+def fine_places(x, y, factor):
+    """Positions on the fine grid, shape (n, 2), from those in input pixels."""
+    offset = (factor - 1) / 2
+    return np.transpose(
+        [factor * np.asarray(x, float) + offset, factor * np.asarray(y, float) + offset]
+    )
+
+
+def area_noise(area):
+    r"""
+    Noise of the sum over an area of S-PLUS pixels, in units of the noise of one.
+
+    .. math:: \sigma(A) / \sigma = \sqrt{A} \, (1.07 + 0.006 \sqrt{A})
+
+    The law of the survey's headers: neighbours are correlated, since coadds are resampled.
+
+    Parameters
+    ----------
+    area : float or array_like
+        Input pixels.
+
+    Returns
+    -------
+    noise : float or `~numpy.ndarray`
+        A pure number.
+
+    Examples
+    --------
+    >>> from splus_srgan.evaluation.apertures import area_noise
+    >>> round(float(area_noise(100.0)), 2)
+    11.3
+    """
+    a, b = _AREA_LAW
+    return np.sqrt(area) * (a + b * np.sqrt(area))
+
+
+def aperture_flux(
+    image, x, y, *, radius, annulus=None, factor=1, mask=None, pixel_scale=PIXEL_SCALE
+):
+    """
+    Measure the flux in apertures, less the mean of the unmasked part of annuli.
+
+    Parameters
+    ----------
+    image : `~numpy.ndarray`, shape (factor ny, factor nx)
+        Flux per pixel.
+    x, y : array_like, shape (n,)
+        Positions in input pixels.
+    radius : float
+        Of the aperture, arcsec.
+    annulus : tuple of float, optional
+        Radii of the annulus, arcsec.  `None`: nothing is subtracted.
+    factor : int, optional
+        Pixels of the image per input pixel and axis.
+    mask : `~numpy.ndarray` of bool, shape (ny, nx), optional
+        What annuli leave out.
+    pixel_scale : float, optional
+        Arcsec per input pixel.
+
+    Returns
+    -------
+    flux, free_area : `~numpy.ndarray`, shape (n,)
+        Flux (NaN where no pixel of the annulus is free), and the unmasked area of the
+        annulus in input pixels (infinite without annulus).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.evaluation.apertures import aperture_flux
+    >>> flux, _ = aperture_flux(np.ones((21, 21)), [10], [10], radius=1.1)
+    >>> bool(np.isclose(flux[0], np.pi * (1.1 / 0.55) ** 2))
+    True
+    """
+    from photutils.aperture import CircularAnnulus, CircularAperture
+
+    places = fine_places(x, y, factor)
+    if not len(places):
+        return np.empty(0), np.empty(0)
+    scale = pixel_scale / factor
+    image = np.asarray(image, float)
+    disc = CircularAperture(places, radius / scale)
+    total, _ = disc.do_photometry(image)
+    if annulus is None:
+        return total, np.full(len(places), np.inf)
+    ring = CircularAnnulus(places, annulus[0] / scale, annulus[1] / scale)
+    free = np.ones(image.shape)
+    if mask is not None:
+        free[mask.repeat(factor, 0).repeat(factor, 1)] = 0
+    around, _ = ring.do_photometry(image * free)
+    area, _ = ring.do_photometry(free)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        flux = total - around / area * disc.area
+    return flux, area / factor**2
+
+
+def aperture_noise(flux, free_area, *, radius, sigma, electrons=0.0, pixel_scale=PIXEL_SCALE):
+    r"""
+    Give the noise that an input image brings to `aperture_flux`.
+
+    .. math:: n^2 = \sigma(A)^2 + \left(\frac{A}{A_f} \sigma(A_f)\right)^2 + \frac{F}{g}
+
+    with the area :math:`A` of the aperture, :math:`A_f` of the annulus, `area_noise`, and
+    :math:`g` electrons per unit of flux.
+
+    Parameters
+    ----------
+    flux : array_like, shape (n,)
+        Flux in the aperture.
+    free_area : array_like, shape (n,)
+        Unmasked area of the annulus in input pixels.
+    radius : float
+        Of the aperture, arcsec.
+    sigma : float
+        Sky noise per input pixel.
+    electrons : float, optional
+        Electrons per unit of the flux; 0: photon noise is left out.
+    pixel_scale : float, optional
+        Arcsec per input pixel.
+
+    Returns
+    -------
+    noise : `~numpy.ndarray`, shape (n,)
+        Standard deviation, in the unit of the flux.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.evaluation.apertures import aperture_noise
+    >>> noise = aperture_noise([100.0], [np.inf], radius=3.0, sigma=1.0, electrons=1.0)
+    >>> round(float(noise[0]), 2)
+    14.8
+    """
+    area = np.pi * (radius / pixel_scale) ** 2
+    free_area = np.asarray(free_area, float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sky = np.where(np.isinf(free_area), 0, area / free_area * area_noise(free_area))
+    photon = np.maximum(flux, 0) / electrons if electrons else 0
+    return np.sqrt((sigma * area_noise(area)) ** 2 + (sigma * sky) ** 2 + photon)
+
+
+def blur_to_psf(image, wanted, *, psf=TARGET_PSF, pixel_scale=PIXEL_SCALE / 2, phase=0.0):
+    """
+    Bring an image from one Moffat PSF to another, broader one.
+
+    The kernel is the ratio of the transfer functions, at most 1: what the sharper PSF
+    has lost is not made up.  The border is reflected.
+
+    Parameters
+    ----------
+    image : array_like, shape (ny, nx)
+        Image.
+    wanted : tuple of float
+        FWHM (arcsec) and beta to reach.
+    psf : tuple of float, optional
+        FWHM (arcsec) and beta of the image.
+    pixel_scale : float, optional
+        Arcsec per pixel of the image.
+    phase : float, optional
+        Shift of the result in pixels along both axes.
+
+    Returns
+    -------
+    blurred : `~numpy.ndarray`, shape (ny, nx)
+        float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.evaluation.apertures import blur_to_psf
+    >>> point = np.zeros((65, 65))
+    >>> point[32, 32] = 1.0
+    >>> blurred = blur_to_psf(point, (1.4, 3.0))
+    >>> round(float(blurred.sum()), 2), bool(blurred.max() < 0.2)
+    (1.0, True)
+    """
+    padded = np.pad(np.asarray(image, float), _MARGIN, mode="reflect")
+    fy = fft.fftfreq(padded.shape[0], pixel_scale)[:, None]
+    fx = fft.rfftfreq(padded.shape[1], pixel_scale)[None, :]
+    want = moffat_transfer(fy, fx, *wanted)
+    have = moffat_transfer(fy, fx, *psf)
+    ratio = np.minimum(want / np.maximum(have, 1e-6), 1)
+    if phase:
+        ratio = ratio * np.exp(-2j * np.pi * phase * pixel_scale * (fy + fx))
+    result = fft.irfft2(fft.rfft2(padded) * ratio, s=padded.shape)
+    return result[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+
+
+def to_input_grid(image, wanted, *, psf=TARGET_PSF, pixel_scale=PIXEL_SCALE / 2):
+    """
+    Show a fine image as the input's telescope would: its PSF, its pixels.
+
+    A PSF holds the pixel's own response, so an input pixel is the blurred image at its
+    centre, times the ratio of the areas.
+
+    Parameters
+    ----------
+    image : array_like, shape (2 ny, 2 nx)
+        Flux per fine pixel.
+    wanted : tuple of float or None
+        FWHM (arcsec) and beta of the input.  `None`, where it is not known: 2 x 2 pixels
+        are summed, and the PSF is left as it is.
+    psf : tuple of float, optional
+        FWHM (arcsec) and beta of the image.
+    pixel_scale : float, optional
+        Arcsec per fine pixel.
+
+    Returns
+    -------
+    coarse : `~numpy.ndarray`, shape (ny, nx)
+        Flux per input pixel, float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.evaluation.apertures import to_input_grid
+    >>> coarse = to_input_grid(np.ones((100, 80)), (1.4, 3.0))
+    >>> coarse.shape, bool(np.allclose(coarse, 4))
+    ((50, 40), True)
+    """
+    if wanted is None:
+        image = np.asarray(image, float)
+        return image.reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2).sum(axis=(1, 3))
+    # An input pixel is centred between fine pixels 2 i and 2 i + 1.
+    blurred = blur_to_psf(image, wanted, psf=psf, pixel_scale=pixel_scale, phase=-0.5)
+    return 4 * blurred[::2, ::2]

@@ -1,0 +1,277 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Detection, matching and choice of sources; bands made ready for comparison."""
+
+import numpy as np
+import pytest
+from _scenes import PSF, broken, scene, star_list, verdicts
+from astropy import units as u
+from astropy.nddata import CCDData
+from astropy.table import Table, vstack
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import ndimage
+
+from splus_srgan import simulate_field
+from splus_srgan.enhance import target_psf
+from splus_srgan.evaluation.bands import ComparedBand, compared_bands, fit_moffat
+from splus_srgan.evaluation.catalog import list_sources, usable
+from splus_srgan.evaluation.completeness import checks_completeness, find_and_match, rates
+from splus_srgan.evaluation.pairs import EvaluationPair
+from splus_srgan.evaluation.sources import (
+    any_within,
+    detect,
+    inside,
+    isolated,
+    match_positions,
+    smoothed_noise,
+)
+from splus_srgan.exceptions import GridMismatchError
+from splus_srgan.models.weights import load_card
+from splus_srgan.simulate import correlated_noise
+
+PLACE = {"radius": 3.0, "annulus": (5.0, 8.0), "apart": 8.0}
+
+
+@pytest.fixture(scope="module")
+def stars():
+    return star_list()
+
+
+@pytest.fixture(scope="module")
+def clean(stars):
+    return scene(stars)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    field = simulate_field(5, shape=(96, 96), kind="stars", bands=("g", "r"))
+    for image in field.target.values():
+        image.meta["SRSKY"] = 0.0
+    return EvaluationPair.from_simulation(field, name="stars")
+
+
+def test_detect_finds_what_is_there(clean, stars):
+    for image, factor in ((clean.image, 1), (clean.truth, 2)):
+        found, mask = detect(image, clean.sigma, factor=factor, threshold=5.0)
+        index = match_positions(stars["x"], stars["y"], found["x"], found["y"], radius=0.3)
+        assert len(found) == len(stars)
+        assert (index >= 0).all()
+        assert mask.shape == clean.image.shape
+        assert mask[np.rint(stars["y"]).astype(int), np.rint(stars["x"]).astype(int)].all()
+
+
+def test_detect_finds_nothing_in_noise_or_in_nothing():
+    noise = np.random.default_rng(1).normal(0, 1, (128, 128))
+    for image in (noise, np.zeros((64, 64))):
+        found, mask = detect(image, 1.0, threshold=5.0)
+        assert len(found) == 0
+        assert set(found.colnames) == {"x", "y", "flux", "peak", "elongation"}
+        assert not mask.any()
+
+
+def test_peak_is_in_units_of_the_noise_of_a_smoothed_pixel():
+    """Real coadds are correlated: the factor for it, against noise made as coadds are."""
+    rng = np.random.default_rng(3)
+    noise = correlated_noise(rng, (400, 400), [(0.3, -0.2), (-0.4, 0.1), (0.1, 0.4)])
+    assert_allclose(ndimage.gaussian_filter(noise, 1.0).std(), smoothed_noise(1.0), rtol=0.15)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=6, unique=True),
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=6, unique=True),
+)
+def test_match_is_one_to_one_and_near(first, other):
+    (x, y), (xo, yo) = (np.array(a, float).reshape(-1, 2).T for a in (first, other))
+    index = match_positions(x, y, xo, yo, radius=1.5 * 0.55)
+    taken = index[index >= 0]
+    assert len(set(taken)) == len(taken)
+    assert (np.hypot(x[index >= 0] - xo[taken], y[index >= 0] - yo[taken]) <= 1.5).all()
+    free = np.setdiff1d(np.arange(len(xo)), taken)
+    # What is left on both sides is far apart.
+    apart = np.hypot(x[index < 0][:, None] - xo[free], y[index < 0][:, None] - yo[free])
+    assert (apart > 1.5 - 1e-9).all()
+
+
+def test_nearest_pair_goes_first():
+    assert_array_equal(match_positions([0.0, 1.0], [0.0, 0.0], [0.9], [0.0]), [-1, 0])
+
+
+def test_isolated_agrees_with_all_pairs():
+    rng = np.random.default_rng(4)
+    x, y, flux = rng.uniform(0, 100, 80), rng.uniform(0, 100, 80), rng.lognormal(0, 2, 80)
+    apart = np.hypot(x[:, None] - x, y[:, None] - y) * 0.55
+    near = (apart < 8) & (apart > 1e-6) & (flux > 0.03 * flux[:, None])
+    assert_array_equal(isolated(x, y, flux, distance=8, share=0.03), ~near.any(axis=1))
+    assert isolated([], [], [], distance=8, share=0.03).size == 0
+
+
+def test_inside_and_any_within():
+    assert_array_equal(inside([5, 1, 50], [5, 5, 5], (20, 60), 1.65), [True, False, True])
+    flags = np.zeros((20, 60), bool)
+    flags[5, 8] = True
+    assert_array_equal(any_within(flags, [5.0, 50.0], [5.0, 5.0], 2.0), [True, False])
+    assert not any_within(np.zeros((4, 4), bool), [1.0], [1.0], 9.0).any()
+
+
+def test_usable_leaves_out_border_neighbors_and_saturation(clean, stars):
+    sources = vstack([stars, stars[:1], stars[:1]])
+    sources["x"][-2] = 2.0  # at the border
+    sources["x"][-1] += 6.0  # 3.3 arcsec from the first star
+    assert_array_equal(usable(clean, sources, **PLACE), [False, *8 * [True], False, False])
+    clean = scene(stars)
+    clean.bad[round(stars["y"][3]), round(stars["x"][3])] = True
+    assert_array_equal(np.flatnonzero(~usable(clean, stars, **PLACE)), [3])
+
+
+def test_sources_are_found_and_stars_told_from_galaxies():
+    both = vstack([star_list()[:5], star_list(kind="galaxy", flux=4000.0)[5:]])
+    for truth in (True, False):
+        band = scene(both)
+        if not truth:
+            band.truth = None
+        found = list_sources({"r": band})
+        index = match_positions(both["x"], both["y"], found["x"], found["y"])
+        assert len(found) == len(both)
+        assert_array_equal(found["kind"][index], both["kind"])
+        assert_allclose(found["flux_r"][index][:5], both["flux_r"][:5], rtol=0.08)
+
+
+def test_known_sources_come_in_the_unit_of_the_image(pair):
+    bands = compared_bands(pair, pair.target, output_psf=(1.0, 3.0))
+    sources = list_sources(bands, known=pair.sources)
+    for band in bands.values():
+        band.zero_point = np.nan
+    guessed = list_sources(bands, known=pair.sources)
+    for name in pair.bands:
+        factor = sources[f"flux_{name}"] / pair.sources[f"flux_{name}"].value
+        assert_allclose(factor, 10 ** (0.4 * (pair.zero_points[name] - 22.5)))
+        # Without a zero point: from apertures, which miss a little and hold neighbors.
+        assert_allclose(guessed[f"flux_{name}"], sources[f"flux_{name}"], rtol=0.25)
+
+
+def test_magnitudes_come_from_the_zero_point(clean, stars):
+    clean.zero_point = 25.0
+    rows = find_and_match(clean)
+    rows = rows[rows["list"] == "truth"]
+    brightest = stars["flux_r"].max()
+    # An aperture of 1.65 arcsec has nine tenths of the light.
+    assert_allclose(rows["mag"].min(), 25 - 2.5 * np.log10(0.92 * brightest), atol=0.05)
+    table = rates(rows, by="mag", edges=(10, 16, 20))
+    assert table["n_truth"].sum() == 9
+
+
+def test_no_sources_is_an_empty_list():
+    empty = ComparedBand("r", np.zeros((48, 48)), np.zeros((96, 96)), 1.0, psf=PSF)
+    sources = list_sources({"r": empty})
+    assert len(sources) == 0
+    assert {"x", "y", "kind", "size", "flux_r"} <= set(sources.colnames)
+    assert usable(empty, sources, **PLACE).size == 0
+
+
+def test_compared_bands_remove_sky_and_keep_what_is_known(pair):
+    bands = compared_bands(pair, pair.target, output_psf=(1.0, 3.0))
+    assert list(bands) == ["g", "r"]
+    for name, band in bands.items():
+        assert_allclose(band.output, pair.target[name].data)
+        assert_allclose(band.image, pair.observed[name].data - pair.sky[name], atol=1e-4)
+        assert band.sigma == pair.sigma[name]
+        assert band.electrons == pair.observed[name].meta["GAIN"]
+        assert_allclose(band.pixel_scale, 0.55, rtol=1e-6)
+        # The truth seen by the input's telescope is the input without its noise.
+        pull = ((band.image - band.seen_truth) / band.sigma)[~band.bad & ~band.mask]
+        assert abs(pull.mean()) < 0.05
+        assert abs(pull.std() - 1) < 0.1
+
+
+def test_output_psf_is_that_of_its_image(pair):
+    output = {name: image.copy() for name, image in pair.target.items()}
+    for image in output.values():
+        image.psf = target_psf(load_card("splus-grz"))
+    band = compared_bands(pair, output)["r"]
+    assert_allclose(band.output_psf, (1.0, 3.0), rtol=1e-3)
+    bare = compared_bands(pair, pair.target)["r"]
+    assert bare.output_psf == bare.psf
+
+
+def test_surface_brightness_is_compared_as_flux(pair):
+    """The same field per arcsec2 gives the same numbers."""
+    area = 0.55**2
+    unit = u.adu / u.arcsec**2
+    bright = EvaluationPair(
+        "sb",
+        {
+            n: CCDData(i.data / area, unit=unit, wcs=i.wcs, meta=i.meta)
+            for n, i in pair.observed.items()
+        },
+        {
+            n: CCDData(i.data * 4 / area, unit=unit, wcs=i.wcs, meta=i.meta)
+            for n, i in pair.target.items()
+        },
+        sky={n: v / area for n, v in pair.sky.items()},
+        sigma={n: v / area for n, v in pair.sigma.items()},
+    )
+    plain = compared_bands(pair, pair.target, output_psf=(1.0, 3.0))["r"]
+    other = compared_bands(bright, bright.target, output_psf=(1.0, 3.0))["r"]
+    for name in ("image", "output", "truth"):
+        expected = getattr(plain, name)
+        assert_allclose(getattr(other, name) * area, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_band_without_psf_or_truth_or_valid_output_is_defined(pair):
+    observed = {n: CCDData(i.data, unit="adu") for n, i in pair.observed.items()}
+    bare = EvaluationPair("bare", observed, sky=pair.sky, sigma=pair.sigma)
+    output = {
+        n: CCDData(i.data, unit="adu", mask=np.ones(i.shape, bool)) for n, i in pair.target.items()
+    }
+    band = compared_bands(bare, output)["r"]
+    assert band.psf is None
+    assert band.truth is None
+    assert band.notes == ["the PSF of the input is not known: no PSF was matched"]
+    assert not band.output.any()
+    assert band.blurred_output is band.output
+    assert band.seen_output.shape == (96, 96)
+
+
+def test_errors_say_what_is_wrong(pair):
+    with pytest.raises(ValueError, match=r"output must have every band of the pair.*\['g'\]"):
+        compared_bands(pair, {"r": pair.target["r"]})
+    with pytest.raises(GridMismatchError, match=r"output of band 'r' must have shape \(8, 8\)"):
+        ComparedBand("r", np.zeros((4, 4)), np.zeros((4, 4)), 1.0)
+
+
+def test_fit_moffat_recovers_a_profile():
+    image = target_psf(load_card("splus-grz"))
+    assert_allclose(fit_moffat(image, pixel_scale=0.275), (1.0, 3.0), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("how", "failing"),
+    [
+        ("clean", set()),
+        ("removed", {"completeness at S/N > 10"}),
+        ("invented", {"purity at S/N > 10"}),
+    ],
+)
+def test_completeness_and_purity_fail_when_they_should(clean, how, failing):
+    rows = find_and_match(broken(clean, how))
+    checks = checks_completeness(rows, bands=["r"])
+    assert {name for name, passed in verdicts(checks).items() if passed is False} == failing
+
+
+def test_rates_count_by_bin(clean):
+    table = rates(find_and_match(broken(clean, "removed")))
+    found = np.nansum(table["n_truth"] * np.nan_to_num(table["completeness"]))
+    assert table["n_truth"].sum() == 9
+    assert round(found) == 8  # one of nine was removed
+    assert_allclose(np.nansum(table["n_input"] * np.nan_to_num(table["purity_input"])), 9)
+
+
+def test_completeness_without_sources_or_truth_is_not_measured(clean):
+    empty = ComparedBand("r", np.zeros((48, 48)), np.zeros((96, 96)), 1.0, truth=np.zeros((96, 96)))
+    alone = ComparedBand("r", clean.image, clean.output, 1.0)
+    for band in (empty, alone):
+        rows = find_and_match(band)
+        checks = checks_completeness(rows, bands=["r"])
+        assert [check.passed for check in checks] == [None, None]
+        assert isinstance(rates(rows), Table)

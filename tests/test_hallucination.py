@@ -1,0 +1,295 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""What was invented, what was lost, and whether the output agrees with the data."""
+
+import numpy as np
+import pytest
+from _scenes import PSF, broken, replaced, scene, star, star_list, upsampled, verdicts
+from astropy.nddata import CCDData
+from numpy.testing import assert_allclose
+from scipy import ndimage
+
+from splus_srgan import measure_background, simulate_field
+from splus_srgan.evaluation.bands import ComparedBand
+from splus_srgan.evaluation.consistency import (
+    checks_consistency,
+    data_consistency,
+    residual_trend,
+)
+from splus_srgan.evaluation.hallucination import (
+    checks_hallucination,
+    detail_scores,
+    noise_field,
+    noise_only_detections,
+    swap_test,
+    unmatched_sources,
+)
+from splus_srgan.evaluation.pairs import EvaluationPair
+
+
+@pytest.fixture(scope="module")
+def stars():
+    return star_list()
+
+
+@pytest.fixture(scope="module")
+def clean(stars):
+    return scene(stars)
+
+
+@pytest.fixture
+def noise():
+    """A band of noise alone, whose output is empty."""
+    image = np.random.default_rng(1).normal(0, 1, (96, 96))
+    return ComparedBand("r", image, np.zeros((192, 192)), 1.0, psf=PSF)
+
+
+def failing(checks):
+    return {name for name, passed in verdicts(checks).items() if passed is False}
+
+
+# Noise alone
+
+
+def test_noise_field_is_noise_alone():
+    images = noise_field(3, shape=(128, 128), bands=("g", "r"))
+    assert set(images) == {"g", "r"}
+    for image in images.values():
+        sigma = measure_background(image.data).sigma[0]
+        assert abs(image.data).max() < 6 * sigma
+        assert image.meta["TELESCOP"] == "T80"
+
+
+def test_quiet_output_passes_and_a_source_out_of_noise_is_caught(noise):
+    name = "detections in noise alone, 5 sigma of the input's noise, per field"
+    found = noise_only_detections(noise)
+    checks = checks_hallucination(bands=["r"], noise_only=found, n_noise_fields=1)
+    assert len(found) == 0
+    assert all(check.passed for check in checks)
+    noise.output = star(noise.output.shape, 80, 90, 60.0)
+    found = noise_only_detections(noise)
+    checks = checks_hallucination(bands=["r"], noise_only=found, n_noise_fields=1)
+    assert verdicts(checks)[name] is False
+    assert_allclose(found[found["noise"] == "input"]["x"], [39.75], atol=0.1)
+
+
+def test_output_is_also_judged_by_its_own_noise(noise):
+    """A quiet output with faint blobs deceives whoever takes its own noise for the truth."""
+    rng = np.random.default_rng(2)
+    noise.output = 0.002 * rng.standard_normal(noise.output.shape)
+    noise.output += star(noise.output.shape, 80, 90, 3.0)
+    found = noise_only_detections(noise)
+    assert list(found["noise"]) == ["own"]
+    checks = checks_hallucination(bands=["r"], noise_only=found, n_noise_fields=1)
+    assert [check.passed for check in checks] == [True, False]
+
+
+def test_no_noise_field_is_not_measured(noise):
+    found = noise_only_detections(noise)
+    checks = checks_hallucination(bands=["r"], noise_only=found)
+    assert [check.passed for check in checks] == [None, None]
+
+
+# Sources without counterpart
+
+
+@pytest.mark.parametrize("with_truth", [True, False])
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("clean", set()),
+        ("flux", set()),
+        ("shift", set()),
+        ("blurred", set()),
+        ("invented", {"invented sources"}),
+        ("removed", {"removed sources"}),
+    ],
+)
+def test_only_invented_and_removed_sources_count(clean, how, expected, with_truth):
+    band = broken(clean, how)
+    if not with_truth:
+        band.truth = None
+    rows = unmatched_sources(band)
+    assert failing(checks_hallucination(bands=["r"], unmatched=rows)) == expected
+    assert rows["unmatched"].sum() == len(expected)
+
+
+def test_empty_fields_have_no_unmatched_sources():
+    band = ComparedBand("r", np.zeros((48, 48)), np.zeros((96, 96)), 1.0, truth=np.zeros((96, 96)))
+    rows = unmatched_sources(band)
+    checks = checks_hallucination(bands=["r"], unmatched=rows)
+    assert len(rows) == 0
+    assert [check.passed for check in checks] == [None, None]
+
+
+def test_masked_fields_have_no_unmatched_sources(stars):
+    band = scene(stars, bad=np.ones((138, 138), bool))
+    assert len(unmatched_sources(band)) == 0
+    assert np.isnan(data_consistency(band)["chi2"])
+    assert np.isnan(detail_scores(band)["hallucination"])
+
+
+# Detail
+
+
+def test_details_of_a_perfect_and_of_a_lazy_output(clean):
+    perfect = detail_scores(clean)
+    assert_allclose(
+        [perfect[n] for n in ("improvement", "omission", "hallucination")], [1, 0, 0], atol=1e-9
+    )
+    lazy = replaced(clean, clean.blurred_output)
+    scores = detail_scores(lazy)
+    assert_allclose(
+        [scores[n] for n in ("improvement", "omission", "hallucination")], [0, 1, 0], atol=1e-6
+    )
+    assert failing(checks_hallucination(bands=["r"], details=[perfect])) == set()
+    assert failing(checks_hallucination(bands=["r"], details=[scores])) == {
+        "improvement, as a share of the detail that the input lacks"
+    }
+
+
+def test_details_are_those_of_opensr_test(clean):
+    """Hallucination is what both distances have beyond the triangle of truth and input."""
+    output = clean.truth + 0.5 * np.random.default_rng(9).standard_normal(clean.truth.shape)
+    band = replaced(clean, output)
+    truth, low, made = 4 * clean.truth, 4 * replaced(clean, clean.truth).blurred_output, 4 * output
+    d_ref, d_im, d_om = abs(truth - low), abs(made - truth), abs(made - low)
+    counts = np.maximum(d_ref, d_om) > 1
+    expected = np.sum((d_im + d_om - d_ref)[counts] / 2) / d_ref[counts].sum()
+    scores = detail_scores(band)
+    assert_allclose(scores["hallucination"], expected, rtol=1e-6)
+    assert_allclose(scores["improvement"] + scores["omission"], 1)
+
+
+@pytest.mark.parametrize(("how", "passes"), [("clean", True), ("invented", False)])
+def test_invented_detail_is_caught(clean, how, passes):
+    output = clean.truth.copy()
+    if how == "invented":  # structure at the size of the PSF, a tenth as bright as the stars
+        wave = np.sin(np.arange(output.shape[1]) * 2 * np.pi / 5)
+        output += 0.3 * output * wave
+    checks = checks_hallucination(bands=["r"], details=[detail_scores(replaced(clean, output))])
+    title = "hallucination, as a share of the detail that the input lacks"
+    assert verdicts(checks)[title] is passes
+
+
+def test_details_without_truth_are_not_measured(clean):
+    alone = ComparedBand("r", clean.image, clean.output, 1.0, psf=PSF)
+    checks = checks_hallucination(bands=["r"], details=[detail_scores(alone)])
+    assert [check.passed for check in checks] == [None, None]
+
+
+# Swap of the noise
+
+
+def sharpened(images, *, amount):
+    """An enhancer that sharpens what it is given: its noise too, if that is not removed."""
+    result = {}
+    for band, image in images.items():
+        fine = upsampled(image.data)
+        fine += amount * (fine - ndimage.gaussian_filter(fine, 2.0))
+        result[band] = CCDData(fine, unit=image.unit)
+        result[band].psf = _psf_image()
+    return result
+
+
+def _psf_image():
+    y, x = np.mgrid[-20:21, -20:21]
+    alpha = 1.0 / 0.275 / (2 * np.sqrt(2 ** (1 / 3) - 1))
+    return (1 + (x**2 + y**2) / alpha**2) ** -3.0
+
+
+def swap_pair(name, seed, *, flux):
+    """A star field without truth problems: one band, simulated."""
+    field = simulate_field(seed, shape=(96, 96), kind="galaxy" if flux else "blank", bands=("r",))
+    return EvaluationPair.from_simulation(field, name=name)
+
+
+def noisy_structure(images):
+    """An enhancer that makes structure out of the noise, whatever is there."""
+    result = sharpened(images, amount=0.0)
+    for band, image in images.items():
+        data = np.asarray(image.data, float)
+        signs = np.sign(data - ndimage.median_filter(data, 5)).repeat(2, 0).repeat(2, 1)
+        result[band].data = 30 * measure_background(data).sigma[0] * signs
+    return result
+
+
+def test_swap_test_tells_structure_of_the_object_from_that_of_the_noise():
+    bright, blank = swap_pair("object", 3, flux=True), swap_pair("sky", 4, flux=False)
+    honest = swap_test(lambda images: sharpened(images, amount=0.5), bright, blank)
+    wild = swap_test(noisy_structure, bright, blank)
+    assert honest[0]["correlation"] > 0.9
+    assert wild[0]["correlation"] < 0.7
+    assert wild[0]["follows_noise"] > honest[0]["follows_noise"]
+    assert failing(checks_hallucination(bands=["r"], swaps=honest)) == set()
+    assert failing(checks_hallucination(bands=["r"], swaps=wild)) == {
+        "correlation of details under a swap of the noise"
+    }
+
+
+def test_swap_needs_an_object_and_equal_fields():
+    blank = swap_pair("sky", 4, flux=False)
+    results = swap_test(lambda images: sharpened(images, amount=0.5), blank, blank)
+    checks = checks_hallucination(bands=["r"], swaps=results)
+    assert [check.passed for check in checks] == [None]
+    other = EvaluationPair("odd", {"r": CCDData(np.ones((8, 8)), unit="adu")})
+    with pytest.raises(ValueError, match=r"other must have the shape and bands.*got \(8, 8\)"):
+        swap_test(sharpened, blank, other)
+
+
+# Consistency with the data
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("clean", set()),
+        ("flux", {"trend of input less blurred output with flux"}),
+        ("invented", {"largest smoothed residual of the input"}),
+        ("removed", {"largest smoothed residual of the input"}),
+    ],
+)
+def test_consistency_fails_when_it_should(clean, how, expected):
+    checks = checks_consistency([data_consistency(broken(clean, how))])
+    assert failing(checks) >= expected
+    assert expected or all(check.passed for check in checks)
+
+
+def test_consistency_sees_blurred_bright_sources():
+    """A shift of 0.2 pixels is for the centroids of stars: a PSF is not known that well."""
+    band = scene(star_list(flux=10000.0))
+    good = checks_consistency([data_consistency(band)])
+    bad = checks_consistency([data_consistency(broken(band, "blurred"))])
+    assert all(check.passed for check in good)
+    assert failing(bad) & {
+        "mean square of input less blurred output",
+        "largest smoothed residual of the input",
+    }
+
+
+def test_chi2_is_that_of_the_noise(clean):
+    """1 for the truth, less for an output that kept the noise, by closed form."""
+    assert_allclose(data_consistency(clean)["chi2"], 1, atol=0.05)
+    doubled = replaced(clean, clean.truth)
+    doubled.sigma = 2.0
+    assert_allclose(data_consistency(doubled)["chi2"], 0.25, atol=0.03)
+
+
+def test_slope_is_the_flux_that_lacks(clean):
+    summary = data_consistency(replaced(clean, clean.truth / 1.05))
+    assert_allclose(summary["slope"], 0.05, atol=4 * summary["slope_error"])
+    assert summary["slope_error"] < 0.01
+
+
+def test_residual_trend_counts_every_pixel(clean):
+    trend = residual_trend(clean)
+    assert trend["n"].sum() == data_consistency(clean)["n"]
+    assert (abs(trend["mean"]) < 5 * trend["error"]).all()
+
+
+def test_consistency_of_nothing_is_not_measured():
+    band = ComparedBand(
+        "r", np.zeros((16, 16)), np.zeros((32, 32)), 1.0, bad=np.ones((16, 16), bool)
+    )
+    checks = checks_consistency([data_consistency(band)])
+    assert [check.passed for check in checks] == [None] * 4
+    assert all(check.note for check in checks)
