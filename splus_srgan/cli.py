@@ -17,7 +17,7 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser
 
-from splus_srgan import __version__
+from splus_srgan import __version__, _cli_evaluate, _cli_pairs
 
 __all__ = ["build_parser", "main", "output_stem", "progress"]
 
@@ -226,7 +226,20 @@ def _weights(options):
             print(f"{name}: bands {', '.join(card['bands'])}")
 
 
+def _fetch(options):
+    _cli_pairs.run_fetch(options, progress)
+
+
+def _match(options):
+    _cli_pairs.run_match(options, progress)
+
+
+def _evaluate(options):
+    _cli_evaluate.run(options, progress_bar=progress)
+
+
 _COMMANDS = {"enhance": _enhance, "simulate": _simulate, "demo": _demo, "weights": _weights}
+_COMMANDS |= {"fetch": _fetch, "match": _match, "evaluate": _evaluate}
 
 
 def _check_free(paths, overwrite):
@@ -255,7 +268,8 @@ def build_parser():
         exit_on_error=False,
     )
     commands = parser.add_subcommands(dest="command", title="commands")
-    for build in (_enhance_parser, _simulate_parser, _demo_parser, _weights_parser):
+    builders = (_enhance_parser, _simulate_parser, _demo_parser, _weights_parser)
+    for build in (*builders, _fetch_parser, _match_parser, _evaluate_parser):
         name, description, subparser = build()
         subparser.add_argument("--debug", action="store_true", help="show where an error arose")
         commands.add_subcommand(name, subparser, help=description)
@@ -329,3 +343,23 @@ def _weights_parser():
     parser.add_argument("action", nargs="?", choices=actions, default="list", help="what to do")
     parser.add_argument("name", nargs="?", help="registered name; all by default")
     return "weights", description, parser
+
+
+def _fetch_parser():
+    parser = _subparser(_cli_pairs.FETCH)
+    _cli_pairs.add_fetch_options(parser)
+    return "fetch", _cli_pairs.FETCH, parser
+
+
+def _match_parser():
+    parser = _subparser(_cli_pairs.MATCH)
+    _cli_pairs.add_match_options(parser)
+    return "match", _cli_pairs.MATCH, parser
+
+
+def _evaluate_parser():
+    parser = _subparser(_cli_evaluate.DESCRIPTION)
+    _add_output(parser)
+    _add_engine(parser)
+    _cli_evaluate.add_arguments(parser)
+    return "evaluate", _cli_evaluate.DESCRIPTION, parser

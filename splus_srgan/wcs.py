@@ -279,13 +279,14 @@ def _scale_table(table, factor):
 
 def _scale_shape(wcs, fine, axes, factor):
     if wcs.pixel_shape is not None:
-        shape = list(wcs.pixel_shape)
+        # astropy keeps the size of a third axis that the WCS does not have.
+        shape = list(wcs.pixel_shape)[: wcs.naxis]
         for axis in axes:
             shape[axis] = None if shape[axis] is None else factor * shape[axis]
         fine.pixel_shape = shape
     if wcs.pixel_bounds is not None:
         # 0-based here: the image begins at -0.5.
-        bounds = list(wcs.pixel_bounds)
+        bounds = list(wcs.pixel_bounds)[: wcs.naxis]
         for axis in axes:
             if bounds[axis] is not None:
                 bounds[axis] = tuple(factor * (edge + 0.5) - 0.5 for edge in bounds[axis])

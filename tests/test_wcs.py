@@ -726,3 +726,15 @@ def test_real_positions_round_trip(real_data):
         pixels = random_pixels(fine)
         back = fine.all_world2pix(fine.all_pix2world(pixels, 0), 0)
         assert np.max(np.abs(back - pixels)) < 1e-6, path
+
+
+def test_celestial_wcs_of_the_header_of_a_cube():
+    """astropy keeps its three sizes, though the WCS has two axes."""
+    header = fits.Header(
+        {"NAXIS": 3, "NAXIS1": 30, "NAXIS2": 20, "NAXIS3": 4}
+        | {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRPIX1": 10.5, "CRPIX2": 7.0}
+        | {"CRVAL1": 10.0, "CRVAL2": -30.0, "CDELT1": -1e-4, "CDELT2": 1e-4}
+    )
+    fine = upsample_wcs(WCS(header, naxis=2))
+    assert tuple(fine.pixel_shape) == (60, 40)
+    assert_allclose(fine.wcs.crpix, [20.5, 13.5])

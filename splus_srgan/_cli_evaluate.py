@@ -1,0 +1,228 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""The command ``splus-srgan evaluate``: what an enhanced image is safe for."""
+
+from pathlib import Path
+
+__all__ = ["add_arguments", "run"]
+
+DESCRIPTION = "judge what an enhanced image is safe for, and write a report"
+
+_BASELINES = ("bicubic", "quick", "all", "none")
+_SEED = 3  # of the simulated test fields
+_QUICK = ("bicubic", "Gaussian", "NL-means")
+
+
+def add_arguments(parser):
+    """
+    Add the arguments of the command.
+
+    Parameters
+    ----------
+    parser : `jsonargparse.ArgumentParser`
+        Parser of the command; it has ``output``, ``overwrite``, ``weights`` and ``device``.
+    """
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE",
+        help="FITS files of one field: an input, or an image that was enhanced before",
+    )  # fmt: skip
+    parser.add_argument("--simulate", type=int, metavar="N", help="N simulated test fields")
+    parser.add_argument("--pairs", metavar="DIR", help="a dataset folder with inputs and targets")
+    parser.add_argument(
+        "--input", nargs="+", metavar="FILE", help="what an enhanced image was made from"
+    )
+    parser.add_argument("--target", nargs="+", metavar="FILE", help="the truth, or a deeper image")
+    parser.add_argument(
+        "--baselines", choices=_BASELINES, default="quick",
+        help="simpler methods to compare with; all of them take minutes",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=_SEED, help="of the simulated fields")
+    parser.add_argument(
+        "--shape", type=int, nargs=2, metavar=("NY", "NX"), default=[128, 128],
+        help="input pixels of a simulated field",
+    )  # fmt: skip
+    parser.add_argument("--bands", nargs="+", metavar="BAND", help="bands to judge")
+    parser.add_argument("--unit", help="unit of the pixels where a file states none")
+    parser.add_argument(
+        "--size", type=int, default=1024,
+        help="of larger images the central part of so many input pixels is judged",
+    )  # fmt: skip
+    parser.add_argument(
+        "--trials", type=int, default=3,
+        help="fields on which the enhancer is tried with changed images; 0 for none",
+    )  # fmt: skip
+
+
+def run(options, *, progress_bar=None):
+    """
+    Judge, write the report and print a summary.
+
+    Parameters
+    ----------
+    options : namespace
+        Of the command.
+    progress_bar : callable, optional
+        Wraps the list of fields.
+    """
+    _check_options(options)
+    from splus_srgan.evaluation.report import check_folder
+
+    check_folder(options.output, overwrite=options.overwrite)
+    evaluation = _evaluate(options, progress_bar)
+    paths = evaluation.write(options.output, overwrite=options.overwrite)
+    print(evaluation.summary())
+    print("\n" + "\n".join(str(path) for path in paths.values()))
+
+
+def _check_options(options):
+    given = {"FILE": options.files, "--simulate": options.simulate, "--pairs": options.pairs}
+    named = [name for name, value in given.items() if value not in (None, [])]
+    if len(named) != 1:
+        raise ValueError(
+            "evaluate needs one of FILE, --simulate N and --pairs DIR; got "
+            + (" and ".join(named) or "none of them")
+        )
+    for name in ("input", "target"):
+        if getattr(options, name) and not options.files:
+            raise ValueError(f"--{name} goes with FILE only; got it with {named[0]}")
+    if options.simulate is not None and options.simulate < 1:
+        raise ValueError(f"--simulate must be at least 1; got {options.simulate}")
+    if options.size < 32:
+        raise ValueError(f"--size must be at least 32; got {options.size}")
+
+
+def _evaluate(options, progress_bar):
+    from splus_srgan.evaluation.evaluate import evaluate, evaluate_images
+
+    if options.files:
+        images = _read(options.files, options)
+        name = Path(options.files[0]).name
+        if _is_enhanced(images):
+            return evaluate_images(**_with_pair(images, name, options))
+        pairs = [_pair_of_files(images, name, options)]
+    elif options.pairs:
+        pairs = _folder_pairs(options)
+    else:
+        pairs = _simulated_pairs(options)
+
+    from splus_srgan.enhance import SRGANEnhancer
+
+    return evaluate(
+        SRGANEnhancer(options.weights, device=options.device),
+        pairs,
+        baselines=_baselines(options.baselines, pairs),
+        trials=options.trials,
+        progress_bar=progress_bar,
+    )
+
+
+def _read(paths, options):
+    """Bands of one or several files."""
+    from splus_srgan.io import read_bands
+
+    return read_bands(paths, bands=options.bands, unit=options.unit)
+
+
+def _is_enhanced(images):
+    return all("SRMODEL" in image.meta for image in images.values())
+
+
+def _with_pair(images, name, options):
+    """An enhanced image, cut, and its pair where the input was named: arguments of the call."""
+    from splus_srgan.evaluation._parts import central_part
+    from splus_srgan.evaluation.pairs import EvaluationPair
+
+    if not options.input:
+        if options.target:
+            raise ValueError("--target of an enhanced image needs --input as well")
+        return {"output": central_part(images, options.size, factor=2), "name": name}
+    observed = _ordered(_read(options.input, options), images, "--input")
+    target = _target(images, options)
+    pair = EvaluationPair(
+        name,
+        central_part(observed, options.size),
+        target and central_part(target, options.size, factor=2),
+        noise_free=False,
+    )
+    return {"output": central_part(images, options.size, factor=2), "pair": pair}
+
+
+def _pair_of_files(images, name, options):
+    """An input, with its target where that was named."""
+    from splus_srgan.evaluation._parts import central_part
+    from splus_srgan.evaluation.pairs import EvaluationPair
+
+    if options.input:
+        raise ValueError(
+            f"--input goes with an enhanced image, but {name} has no card SRMODEL of one"
+        )
+    target = _target(images, options)
+    return EvaluationPair(
+        name,
+        central_part(images, options.size),
+        target and central_part(target, options.size, factor=2),
+        noise_free=False,
+    )
+
+
+def _target(images, options):
+    return _ordered(_read(options.target, options), images, "--target") if options.target else None
+
+
+def _ordered(found, images, what):
+    """The bands of the image, by its own names."""
+    from splus_srgan._bands import same_band
+
+    ordered = {}
+    for band in images:
+        match = [name for name in found if same_band(name, band)]
+        if not match:
+            raise ValueError(f"{what} must have every band of the image; {band!r} is missing")
+        ordered[band] = found[match[0]]
+    return ordered
+
+
+def _simulated_pairs(options):
+    from splus_srgan.evaluation.pairs import EvaluationPair
+    from splus_srgan.simulate import simulate_field
+
+    chosen = {"shape": tuple(options.shape), "bands": tuple(options.bands or ("g", "r", "z"))}
+    return [
+        EvaluationPair.from_simulation(
+            simulate_field((options.seed, k), **chosen), name=f"simulated {k + 1}"
+        )
+        for k in range(options.simulate)
+    ]
+
+
+def _folder_pairs(options):
+    """The accepted pairs of a dataset folder."""
+    from splus_srgan.evaluation.pairs import EvaluationPair
+    from splus_srgan.pair_folder import PairFolder
+
+    folder = PairFolder(options.pairs)
+    if not len(folder):
+        raise ValueError(f"--pairs needs a folder with accepted pairs; {options.pairs} has none")
+    pairs = []
+    for name in folder:
+        observed, target = folder.load(name)
+        bands = options.bands or list(observed)
+        lacking = [band for band in bands if band not in observed]
+        if lacking:
+            raise ValueError(f"--bands must be among {list(observed)} of {name!r}; got {lacking}")
+        sides = [{band: side[band] for band in bands} for side in (observed, target)]
+        pairs.append(EvaluationPair(name, *sides, noise_free=False))
+    return pairs
+
+
+def _baselines(choice, pairs):
+    """Methods by name: those asked for that can run on the pairs."""
+    from splus_srgan.evaluation.baselines import default_baselines
+    from splus_srgan.surveys.splus import psf_from_header
+
+    if choice == "none":
+        return {}
+    images = [image for pair in pairs for image in pair.observed.values()]
+    known = all(psf_from_header(image.meta) is not None for image in images)
+    found = default_baselines(len(pairs[0].bands), psf_known=known)
+    wanted = {"bicubic": ("bicubic",), "quick": _QUICK, "all": tuple(found)}[choice]
+    return {name: one for name, one in found.items() if name in wanted}

@@ -1,0 +1,295 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""The probe of channels, on networks whose answers are known."""
+
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+from astropy.nddata import CCDData
+from numpy.testing import assert_allclose, assert_array_equal
+
+from splus_srgan import simulate_field
+from splus_srgan.evaluation._networks import answering_layers, load_vgg19
+from splus_srgan.evaluation.feature_probe import FeatureProbe, strongest_channels
+from splus_srgan.exceptions import WeightsError
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+
+def fixed_filters():
+    """Four channels: what is bright over 7 x 7 pixels, what differs from neighbor to neighbor,
+    the image itself, and nothing.
+    """
+    conv = nn.Conv2d(1, 4, 7, padding=3, bias=True)
+    with torch.no_grad():
+        conv.weight.zero_()
+        conv.bias.zero_()
+        conv.weight[0] = 1 / 49
+        conv.weight[1, 0, 3, 3], conv.weight[1, 0, 3, 4] = 1.0, -1.0
+        conv.weight[2, 0, 3, 3] = 1.0
+    return nn.Sequential(conv)
+
+
+def galaxies(number=4, n_band=1):
+    """Smooth blobs in units of sigma, without noise."""
+    y, x = np.mgrid[:48, :48]
+    rng = np.random.default_rng(2)
+    blobs = [
+        30 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 60)
+        for cx, cy in rng.uniform(15, 33, (number, 2))
+    ]
+    return [np.stack([blob] * n_band) for blob in blobs]
+
+
+def test_channels_of_known_filters_are_ranked():
+    """A mean over 49 pixels answers to galaxies, a difference to noise, the image to both."""
+    table = FeatureProbe(fixed_filters(), bands="r")(galaxies())
+    assert table["channel"].tolist() == [0, 2, 1, 3]
+    assert table["answers_to"].tolist() == ["galaxies", "both", "noise", "nothing"]
+    assert table["rank"].tolist() == [1, 2, 3, 4]
+    assert_allclose(table["preference"][1], 0, atol=1e-6)
+    assert np.isnan(table["preference"][3])
+    assert (table["error"][[0, 2]] < 0.2).all()
+
+
+def test_gains_are_those_of_the_closed_form():
+    """For white noise: 1/7 of a mean over 49 pixels, sqrt(2) of a difference of two."""
+    noise = [np.random.default_rng(k).normal(0, 0.01, (1, 96, 96)) for k in range(6)]
+    table = FeatureProbe(fixed_filters(), bands="r")(galaxies(), noise=noise)
+    gain = dict(zip(table["channel"].tolist(), table["noise"], strict=True))
+    assert_allclose([gain[0], gain[1], gain[2]], [1 / 7, np.sqrt(2), 1], rtol=0.1)
+
+
+def test_answer_to_an_empty_sky_does_not_count():
+    """A bias is no answer."""
+    network = fixed_filters()
+    plain = FeatureProbe(network, bands="r")(galaxies(), n_noise=2)
+    with torch.no_grad():
+        network[0].bias += 5
+    biased = FeatureProbe(network, bands="r")(galaxies(), n_noise=2)
+    assert_allclose(biased["galaxy"], plain["galaxy"], atol=1e-5)
+
+
+def test_probe_leaves_the_network_alone():
+    network = fixed_filters()
+    FeatureProbe(network, bands="r")(galaxies(), n_noise=1)
+    assert not network[0]._forward_hooks
+
+
+def test_maps_are_what_the_channels_show():
+    probe = FeatureProbe(fixed_filters(), bands="r")
+    field = galaxies(1)[0]
+    itself, difference = probe.maps(field, [("0", 2), ("0", 1)])
+    stretched = probe.stretch(field[0])
+    assert_allclose(itself, stretched, atol=1e-6)
+    assert_allclose(difference[:, :-1], stretched[:, :-1] - stretched[:, 1:], atol=1e-5)
+
+
+def test_generator_is_probed_without_a_download():
+    """The shipped generator has channels for galaxies and channels for noise."""
+    fields = [simulate_field(seed, shape=(48, 48), kind="fill").observed for seed in (1, 2, 3)]
+    probe = FeatureProbe("generator")
+    seen = []
+    table = probe(fields, n_noise=3, progress_bar=lambda images: seen.append(len(images)) or images)
+    assert seen == [6]
+    assert next(iter(probe.layers)) == "first.1"
+    assert len(table) == 48 + 8 * 48 + 32
+    assert {"galaxies", "noise"} <= set(table["answers_to"])
+    assert_array_equal(np.sort(table["rank"]), np.arange(len(table)) + 1)
+    finite = np.asarray(table["preference"])[np.isfinite(table["preference"])]
+    assert (np.diff(finite) <= 1e-12).all()
+
+
+def test_generator_of_one_band_takes_one_band():
+    probe = FeatureProbe("generator", weights="splus-any", bands="r", layers=["tail.1"])
+    assert len(probe(galaxies(2), n_noise=1)) > 8
+
+
+def test_answer_does_not_depend_on_the_unit_of_the_field():
+    """Fields are brought to units of their noise: counts and nanomaggies are alike."""
+    field = simulate_field(3, shape=(48, 48), bands=("r",)).observed
+    scaled = {"r": CCDData(field["r"].data * 40, unit="adu")}
+    probe = FeatureProbe(fixed_filters(), bands="r")
+    one, other = (probe([f], n_noise=1)["galaxy"] for f in (field, scaled))
+    assert_allclose(one, other, rtol=0.02)
+
+
+def test_strongest_channels_are_chosen_by_their_answer():
+    table = FeatureProbe(fixed_filters(), bands="r")(galaxies(), n_noise=2)
+    assert strongest_channels(table, "galaxies") == [("0", 0)]
+    assert strongest_channels(table, "noise", number=3) == [("0", 1)]
+    with pytest.raises(ValueError, match="answers_to must be one of 'galaxies', 'noise'; got 'a'"):
+        strongest_channels(table, "a")
+
+
+def test_what_cannot_be_probed_is_refused():
+    probe = FeatureProbe(fixed_filters(), bands="r")
+    with pytest.raises(ValueError, match="galaxies must hold at least one field; got none"):
+        probe([])
+    with pytest.raises(ValueError, match="noise must hold at least one field; got none"):
+        probe(galaxies(1), noise=[])
+    with pytest.raises(ValueError, match="galaxies and noise must not be blank"):
+        probe([np.zeros((1, 8, 8))])
+    with pytest.raises(ValueError, match=r"with the 1 band\(s\) r; got shape \(3, 48, 48\)"):
+        probe(galaxies(1, n_band=3))
+    with pytest.raises(ValueError, match="network must be 'generator', 'vgg19' or a torch module"):
+        FeatureProbe("resnet")
+    with pytest.raises(ValueError, match=r"layers must be among 0; got \['relu9_9'\]"):
+        FeatureProbe(fixed_filters(), bands="r", layers=["relu9_9"])
+    with pytest.raises(ValueError, match="network must have rectifiers or convolutions"):
+        FeatureProbe(nn.Sequential(nn.Flatten()))
+
+
+# VGG19.
+
+
+@pytest.fixture(scope="module")
+def random_vgg():
+    return load_vgg19("random")
+
+
+def test_vgg19_has_its_layers(random_vgg):
+    """16 convolutions, named as in the papers that use them; 5504 channels."""
+    layers = answering_layers(random_vgg)
+    expected = [
+        f"relu{b}_{k}"
+        for b, n in zip(range(1, 6), (2, 2, 4, 4, 4), strict=True)
+        for k in range(1, n + 1)
+    ]
+    assert list(layers) == expected
+    assert sum(p.numel() for p in random_vgg.parameters()) == 20_024_384  # that of torchvision's
+
+
+def test_untrained_vgg19_is_the_same_every_time(random_vgg):
+    state = torch.random.get_rng_state()
+    assert torch.equal(load_vgg19("random")[0].weight, random_vgg[0].weight)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", ["vgg.pth", "vgg.safetensors"])
+def test_vgg19_from_a_file_needs_no_torchvision(name, tmp_path, random_vgg, monkeypatch):
+    """With or without the classifier's tensors, which are not used."""
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    state = {f"features.{key}": 2 * value for key, value in random_vgg.state_dict().items()}
+    state["classifier.0.weight"] = torch.zeros(2, 2)
+    if name.endswith("pth"):
+        torch.save(state, tmp_path / name)
+    else:
+        from safetensors.torch import save_file
+
+        save_file(state, tmp_path / name)
+    loaded = load_vgg19(tmp_path / name)
+    assert torch.equal(loaded[0].weight, 2 * random_vgg[0].weight)
+    assert not loaded.training
+
+
+def test_wrong_file_is_refused(tmp_path):
+    torch.save({"features.0.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match=r"weights must be a file of VGG19 .*; other.pth has 1"):
+        load_vgg19(tmp_path / "other.pth")
+    (tmp_path / "text.pth").write_text("no tensors")
+    with pytest.raises(WeightsError, match=r"weights must be a .pth or .safetensors file"):
+        load_vgg19(tmp_path / "text.pth")
+    with pytest.raises(FileNotFoundError, match="weights must be an existing file, or 'random'"):
+        load_vgg19(tmp_path / "nowhere.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(WeightsError, match=r"must hold named tensors; list.pth holds a list"):
+        load_vgg19(tmp_path / "list.pth")
+
+
+def test_file_that_would_run_code_is_refused(tmp_path):
+    """A pickle is not trusted."""
+    torch.save({"features.0.weight": SimpleNamespace()}, tmp_path / "code.pth")
+    with pytest.raises(WeightsError, match=r"code.pth cannot be read"):
+        load_vgg19(tmp_path / "code.pth")
+
+
+def fake_torchvision(monkeypatch, vgg19):
+    """A torchvision with what its documentation promises: an entry of weights, and a builder."""
+    models = ModuleType("torchvision.models")
+    models.VGG19_Weights = SimpleNamespace(
+        IMAGENET1K_V1=SimpleNamespace(url="https://example.org/vgg19.pth")
+    )
+    models.vgg19 = vgg19
+    package = ModuleType("torchvision")
+    package.models = models
+    monkeypatch.setitem(sys.modules, "torchvision", package)
+    monkeypatch.setitem(sys.modules, "torchvision.models", models)
+    return models
+
+
+def test_vgg19_of_torchvision_is_asked_for_its_imagenet_weights(monkeypatch, random_vgg):
+    asked = []
+
+    def vgg19(*, weights):
+        asked.append(weights)
+        return SimpleNamespace(features=random_vgg)
+
+    models = fake_torchvision(monkeypatch, vgg19)
+    probe = FeatureProbe("vgg19", layers=["relu1_1", "relu2_2"])
+    assert asked == [models.VGG19_Weights.IMAGENET1K_V1]
+    table = probe(galaxies(2, n_band=3), n_noise=2)
+    assert len(table) == 64 + 128
+
+
+def test_vgg19_sees_red_green_blue(monkeypatch, random_vgg):
+    """The reddest band is red, and the sky is black as ImageNet has it."""
+    probe = FeatureProbe("vgg19", weights="random", layers=["relu1_1"])
+    y = np.stack([np.full((8, 8), value, np.float32) for value in (0.1, 0.2, 0.3)])
+    shown = probe._as_input(y)[0, :, 0, 0].numpy()
+    mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    assert_allclose(shown, (np.array([0.3, 0.2, 0.1]) - mean) / deviation, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModuleNotFoundError("No module named 'torchvision'"),
+        RuntimeError("operator torchvision::nms does not exist\nand more"),
+    ],
+)
+def test_missing_or_broken_torchvision_is_one_sentence(error, monkeypatch):
+    """What is needed, why it is not there, and two ways around."""
+
+    class Broken(ModuleType):
+        def __getattr__(self, name):
+            raise error
+
+    package = ModuleType("torchvision")
+    monkeypatch.setitem(sys.modules, "torchvision", package)
+    monkeypatch.setitem(sys.modules, "torchvision.models", Broken("torchvision.models"))
+    with pytest.raises(ImportError) as caught:
+        FeatureProbe("vgg19")
+    text = str(caught.value)
+    assert text.startswith("VGG19 with its own weights comes from torchvision, which cannot be")
+    assert str(error).split("\n")[0] in text
+    assert f"that belongs to torch {torch.__version__}" in text
+    assert "give weights= the path of a VGG19 file" in text
+    assert "network='generator'" in text
+    assert "\n" not in text
+
+
+def test_failed_download_says_from_where(monkeypatch):
+    from urllib.error import URLError
+
+    def vgg19(*, weights):
+        raise URLError("no route to host")
+
+    fake_torchvision(monkeypatch, vgg19)
+    told = r"could not be fetched from https://example.org/vgg19.pth \(URLError: .*no route to host"
+    with pytest.raises(OSError, match=told):
+        FeatureProbe("vgg19")
+
+
+def test_real_torchvision_agrees(random_vgg):
+    """Where it is installed, its layers are ours."""
+    try:
+        from torchvision.models import vgg19
+    except Exception as error:
+        pytest.skip(f"torchvision cannot be imported: {error}")
+    with torch.device("meta"):
+        theirs = vgg19(weights=None).features
+    shapes = {name: value.shape for name, value in theirs.state_dict().items()}
+    assert shapes == {name: value.shape for name, value in random_vgg.state_dict().items()}
