@@ -36,7 +36,10 @@ if os.environ.get("READTHEDOCS") == "True":
         "photutils": ("https://photutils.readthedocs.io/en/stable/", None),
         "torch": ("https://docs.pytorch.org/docs/stable/", None),
     }
-_OTHERS = "astropy|numpy|scipy|torch|dask|photutils|pathlib|jsonargparse|matplotlib|enum|fits|u|np"
+_OTHERS = (
+    "astropy|numpy|scipy|torch|dask|photutils|pathlib|jsonargparse|matplotlib|enum|fits|u|np|"
+    "threading|collections"
+)
 _BUILTINS = (
     "None|True|False|bool|int|float|str|list|tuple|dict|object|"
     "[A-Za-z]+(Error|Warning)|KeyboardInterrupt"

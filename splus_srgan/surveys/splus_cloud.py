@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-S-PLUS images from the cloud of the survey, through its client `splusdata`.
+S-PLUS images from the cloud of the survey, through its client ``splusdata``.
 
 All data releases, with weight maps and, from release 6 on, zero points that vary over
 a field. Credentials come from the caller, the environment or the keyring of the system.
@@ -129,7 +129,8 @@ class SplusCloud:
             Whether to fetch the weight maps, for the uncertainty and the mask.
         gain : float or mapping of str to float, optional
             Electrons per ADU, for all bands or each, instead of the GAIN card. The card
-            is wrong by two in some images: see `gain_from_zero_point`.
+            is wrong by two in some images: see
+            `~splus_srgan.surveys.calibration.gain_from_zero_point`.
         field : str, optional
             Name of the field to take the images from, where fields overlap.
 
@@ -138,8 +139,8 @@ class SplusCloud:
         images : dict of str to `~astropy.nddata.CCDData`
             Band to image of shape ``(size, size)`` in ADU, target in the middle to half a
             pixel, all on one grid; with `~astropy.nddata.StdDevUncertainty` by
-            `weight_to_uncertainty`. Masked are pixels of weight zero or below, and NaN
-            ones beyond the edge of the field.
+            `~splus_srgan.surveys.calibration.weight_to_uncertainty`. Masked are pixels of
+            weight zero or below, and NaN ones beyond the edge of the field.
 
         Raises
         ------

@@ -4,14 +4,20 @@ Train the generator on simulated pairs, without a discriminator.
 
 This is how the shipped weights were made::
 
-    python -m splus_srgan.training.supervised render pairs --number 2600
-    python -m splus_srgan.training.supervised train pairs -o first --minutes 95
-    python -m splus_srgan.training.supervised train pairs -o second --minutes 18 \
+    python -m splus_srgan.training.supervised render one --number 2600
+    python -m splus_srgan.training.supervised render two --number 3900 --first 2600
+    python -m splus_srgan.training.supervised train one -o first --minutes 95
+    python -m splus_srgan.training.supervised train one -o second --minutes 18 \
         --start-from first --power 2 --peak-rate 2e-4 --seed 10
-    python -m splus_srgan.training.supervised export second -o weights \
-        --name splus-grz --version 0.1
+    python -m splus_srgan.training.supervised train one two -o third --minutes 80 \
+        --start-from second --dilations 2 4 8 4 2 --optimizer muon --peak-rate 4e-4 \
+        --crop 72 --batch-size 4 --seed 20
+    python -m splus_srgan.training.supervised export third -o weights \
+        --name splus-grz --version 0.2
 
-and again with ``--single-band`` and seeds 1 and 11 for one band, each with one thread.
+with one thread, and in a like manner with ``--single-band`` for one band; the card of the weights
+lists the stages with all options and steps.  (The first 2600 fields were rendered before the
+simulation knew of astrometric errors between the bands.)
 
 Training checkpoints itself; the same command goes on where it stopped.
 """
