@@ -33,7 +33,7 @@ _FACTOR = 2
 _PSF_RADIUS = 20  # output pixels: 99.9 % of the light of the target PSF
 _NEAR_SATURATION = 0.95  # of the level in the header: coadds saturate a little below it
 _SCALE_TOLERANCE = 0.03  # pixel scales this close to the card's are inside its domain
-# Blocks with a halo of 20: 384 costs 22 % more than one piece, and 0.5 GB.
+# Side of the blocks: with a halo of 45, 384 costs 1.5 times the work of one piece.
 _BLOCK_SIZE = {"cpu": 384, "cuda": 1024}
 _MIN_BLOCK = 16
 

@@ -89,7 +89,7 @@ def test_a_clean_output_passes(field):
         (0.01 * np.cos(2 * np.pi * (X / 5 + Y / 7)), "pattern at any period"),
         (0.1 * (X >= 128), "seam"),
         (0.1 * ((X // 128 + Y // 128) % 2), "seam"),
-        (0.2 * np.sin(2 * np.pi * X / 128), "large-scale residual"),
+        (0.4 * np.sin(2 * np.pi * X / 128), "large-scale residual"),
         (1.2 * ndimage.gaussian_filter(gaussian_noise(1.0), 3), "clouds in the sky"),
     ],
     ids=[
@@ -224,6 +224,36 @@ def test_seam_is_found_and_measured(step):
     first = seams(image, free=np.ones(X.shape, bool))[0]
     assert (int(first["axis"]), int(first["position"])) == (0, 170)
     assert_allclose(first["step"], step, rtol=0.1)
+
+
+def test_a_faint_source_at_a_border_is_no_seam():
+    """A straight edge in two pieces of eight, as the wings of stars leave in a quiet sky."""
+    image = gaussian_noise(0.002)
+    image[170:180, 30:90] += 0.1
+    first = seams(image, free=np.ones(X.shape, bool))[0]
+    assert first["step"] < 0.01
+    assert 0 < first["error"] < 0.001
+
+
+@pytest.mark.parametrize(("error", "passed"), [(0.003, False), (0.01, None), (0.2, None)])
+def test_large_scale_residual_fails_only_clearly_beyond_its_limit(field, error, passed):
+    table = artefact_table(field[1], pair=field[0])
+    table["low_frequency"], table["low_frequency_error"] = 0.118, error
+    found = {check.name: check for check in checks_artefacts(table, bands=["r"])}
+    check = found["large-scale residual"]
+    assert check.passed is passed
+    assert ("0.118 +- " in check.note) is (passed is None)
+
+
+def test_one_bad_field_of_many_shows(field):
+    one = artefact_table(field[1], pair=field[0])
+    table = vstack([one] * 8)
+    table["low_frequency"], table["low_frequency_error"] = 0.03, 0.03
+    table["low_frequency"][-2] = 0.11  # by chance
+    check = checks_artefacts(table, bands=["r"])[4]
+    assert (check.name, check.passed) == ("large-scale residual", True)
+    table["low_frequency"][-1] = 0.3
+    assert checks_artefacts(table, bands=[table["band"][-1]])[4].passed is False
 
 
 def test_seam_is_looked_for_at_the_borders_of_blocks_alone():

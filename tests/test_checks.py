@@ -37,9 +37,13 @@ def test_table_has_a_verdict_for_each():
         Check("photometry", "offset", "r", 0.02, 0.01, unit="mag", error=0.001, count=4),
         Check("honesty", "invented", "", math.nan, 0, note="no blank sky"),
         Check("morphology", "FWHM", "g", 0.7, (0.5, 0.8)),
+        Check("honesty", "by its own noise", "g", 3.0, None, note="decides nothing"),
+        Check("honesty", "by its own noise", "r", math.nan, None),
     ]
     table = check_table(checks)
-    assert list(table["verdict"]) == ["fail", "not measured", "pass"]
+    told = ["fail", "not measured", "pass", "information", "not measured"]
+    assert list(table["verdict"]) == told
+    assert (table["low"][3], table["high"][3]) == (-math.inf, math.inf)
     assert (table["low"][0], table["high"][0]) == (-0.01, 0.01)
     assert (table["low"][2], table["high"][2]) == (0.5, 0.8)
     assert table["note"][1] == "no blank sky"

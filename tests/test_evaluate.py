@@ -5,9 +5,10 @@ import warnings
 
 import numpy as np
 import pytest
-from astropy.table import QTable
+from astropy.table import QTable, Table
+from pair_helpers import as_matched, copy_pair, simulated
 
-from splus_srgan import simulate_field
+from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.cli import main
 from splus_srgan.evaluation._measures import together
 from splus_srgan.evaluation._parts import central_part
@@ -17,7 +18,9 @@ from splus_srgan.evaluation.evaluate import Evaluation, evaluate, evaluate_image
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.verdict import headline, in_words, judge_topics, severity
 from splus_srgan.exceptions import DomainWarning
-from splus_srgan.io import write_bands
+from splus_srgan.io import read_bands, write_bands
+from splus_srgan.pair_folder import fetch_pairs
+from splus_srgan.simulate import KINDS
 
 pytestmark = pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.NoSkyWarning")
 
@@ -67,6 +70,40 @@ def test_a_wrong_flux_is_seen_and_the_truth_passes(stars, clean):
     assert "photometry" not in wrong.headline.split("Not")[0]
 
 
+def of_kind(seed, kind, shape, **options):
+    field = simulate_field((77, seed), shape=shape, kind=kind, **options)
+    return EvaluationPair.from_simulation(field, name=f"{kind} {seed}")
+
+
+def all_truth(pairs):
+    """An enhancer that knows the truth of many fields."""
+    known = {id(pair.observed): pair for pair in pairs}
+    return lambda images: truth_teller(known[id(images)])(images)
+
+
+def test_the_truth_fails_no_check_in_one_band():
+    """A field that a galaxy fills, and one where a star was taken for a seam."""
+    pairs = [of_kind(k, kind, (96, 96), bands=("r",)) for k, kind in ((3, "fill"), (7, "stars"))]
+    for pair in pairs:
+        evaluation = evaluate(all_truth(pairs), pair, trials=0)
+        assert failed_names(evaluation) == set(), pair.name
+
+
+@pytest.mark.slow
+def test_the_truth_fails_no_check():
+    """Whatever fails on the truth itself is a false alarm: single fields, and all together."""
+    pairs = [
+        of_kind(k, KINDS[k // 2 % len(KINDS)], (96, 96) if k % 2 else (128, 128)) for k in range(10)
+    ]
+    for chosen in [*([pair] for pair in pairs), pairs]:
+        evaluation = evaluate(all_truth(pairs), chosen, trials=0)
+        failed = [in_words(check) for check in evaluation.checks if check.passed is False]
+        assert not failed, chosen[0].name
+    assert {"seam", "large-scale structure of the mean output"} <= {
+        check.name for check in evaluation.checks if check.passed
+    }
+
+
 def test_table_has_every_field_band_and_method():
     field = simulate_field(2, shape=(48, 64), bands=("g", "r"))
     pair = EvaluationPair.from_simulation(field, name="two")
@@ -114,6 +151,27 @@ def test_an_enhanced_image_alone_is_judged_by_what_it_shows(stars):
 def test_an_image_without_cards_needs_its_input(stars):
     with pytest.raises(ValueError, match=r"'r' lacks SRSKY and SRSIGMA: give the image .* pair="):
         evaluate_images({"r": stars.target["r"].copy()})
+
+
+def test_an_image_without_cards_is_judged_with_its_input(stars):
+    """Sky and sigma come from the input; only the mean of many outputs needs the cards."""
+    bare = {"r": stars.target["r"].copy()}
+    for card in ("SRSKY", "SRSIGMA"):
+        bare["r"].meta.pop(card, None)
+    evaluation = evaluate_images(bare, pair=EvaluationPair("bare", stars.observed, stars.target))
+    assert evaluation.method == "image"
+    assert any(check.name == "seam" and check.passed for check in evaluation.checks)
+
+
+def test_the_mean_of_all_outputs_is_judged():
+    """A pattern that no single field shows, in the mean of them."""
+    pairs = [of_kind(k, "blank", (64, 64), bands=("r",)) for k in range(4)]
+    evaluation = evaluate(all_truth(pairs), pairs, trials=0)
+    mean = {c.name: c for c in evaluation.checks if "mean output" in c.name}
+    assert set(mean) == {"pattern in the mean output", "large-scale structure of the mean output"}
+    assert all(check.passed for check in mean.values())
+    few = evaluate(all_truth(pairs), pairs[:2], trials=0)
+    assert all("at least 4 fields" in c.note for c in few.checks if "mean output" in c.name)
 
 
 def test_trials_enhance_changed_images(monkeypatch):
@@ -299,6 +357,73 @@ def test_command_says_that_an_input_is_no_enhanced_image(files, tmp_path, capsys
     arguments = ["evaluate", files["input"], "--input", files["input"], "-o", str(tmp_path / "x")]
     assert main(arguments) == 2
     assert "has no card SRMODEL" in capsys.readouterr().err
+
+
+def judged_page(folder):
+    """The report of a folder, which must be whole."""
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert page.rstrip().endswith("</html>")
+    return page
+
+
+def test_command_judges_the_pairs_of_a_dataset_folder(tmp_path, capsys):
+    """A folder as `fetch_pairs` makes it: calibrated inputs, targets with noise and a PSF."""
+
+    def source(side):
+        def get(position):
+            return copy_pair(*simulated(round(position.ra.deg), bands=("g", "r")))[side]
+
+        return get
+
+    table = Table({"name": ["a", "b"], "ra": [11.0, 12.0], "dec": [0.5, 0.5]})
+    fetch_pairs(
+        table, tmp_path / "set", input_source=source(0), target_source=source(1), match=as_matched
+    )
+    out = tmp_path / "out"
+    arguments = ["evaluate", "--pairs", str(tmp_path / "set"), "--bands", "g", "r"]
+    arguments += ["--trials", "0", "--baselines", "bicubic"]
+    assert main([*arguments, "-o", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "splus-any, 2 field(s)" in printed
+    table = QTable.read(out / "table.ecsv")
+    assert set(table["field"]) == {"a", "b"}
+    assert set(table["band"]) == {"g", "r", "joint"}
+    assert np.isfinite(table["psnr_seed"]).all()
+    page = judged_page(out)
+    for text in ("before (bicubic) and after (splus-any)", "Scores before and after",
+                 "The target is the image of another survey"):  # fmt: skip
+        assert text in page
+    assert main([*arguments, "--bands", "z", "-o", str(tmp_path / "z")]) == 2
+    assert "--bands must be among ['g', 'r'] of 'a'; got ['z']" in capsys.readouterr().err
+
+
+@pytest.mark.realdata
+@pytest.mark.slow
+def test_command_judges_a_real_tile(real_data, tmp_path, capsys):
+    """Three bands, one alone, and the enhanced file: by itself, and with its input."""
+    tile = sorted(str(path) for path in (real_data / "splus" / "SPLUS-s26s19").glob("*.fits"))
+    common = ["--size", "96", "--baselines", "bicubic"]
+    assert main(["evaluate", *tile, *common, "--trials", "1", "-o", str(tmp_path / "grz")]) == 0
+    assert "splus-grz, 1 field(s)" in capsys.readouterr().out
+    assert main(["evaluate", tile[1], *common, "--trials", "0", "-o", str(tmp_path / "r")]) == 0
+    assert "splus-any, 1 field(s)" in capsys.readouterr().out
+    cut = read_bands(tile[1])
+    band = next(iter(cut))
+    inner = {band: central_part(cut, 128)[band]}
+    files = [
+        str(write_bands(tmp_path / "in.fits", inner)),
+        str(write_bands(tmp_path / "out.fits", SRGANEnhancer(device="cpu")(inner))),
+    ]
+    assert main(["evaluate", files[1], "-o", str(tmp_path / "alone")]) == 0
+    assert "Not judged" in capsys.readouterr().out
+    given = [files[1], "--input", files[0], "--size", "96"]
+    assert main(["evaluate", *given, "-o", str(tmp_path / "both")]) == 0
+    checks = QTable.read(tmp_path / "both" / "checks.ecsv")
+    chosen = checks[checks["name"] == "mean of input less blurred output"]
+    assert list(chosen["verdict"]) == ["pass"]
+    for name in ("grz", "r", "alone", "both"):
+        judged_page(tmp_path / name)
 
 
 @pytest.mark.slow

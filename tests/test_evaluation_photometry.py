@@ -396,8 +396,10 @@ def test_statistics_agree_with_numpy_on_normal_values():
     [
         (0.005, 0.001, 50, True),
         (0.02, 0.001, 50, False),
+        (0.011, 0.002, 50, None),  # beyond the limit, but not for sure
         (0.005, 0.02, 4, None),  # cannot pass on so few
         (0.2, 0.02, 4, False),  # but this is clear
+        (0.02, 0.001, 2, None),  # two values agree by chance
         (0.005, np.nan, 1, None),
         (np.nan, np.nan, 0, None),
     ],

@@ -59,11 +59,13 @@ def test_bad_pixels_do_not_spread(enhancer, value):
 def test_far_away_does_not_matter_for_what_is_filled(enhancer):
     """Filled pixels look no further than `REACH`."""
     data = noise((40, 150))
-    data[10:30, 5:9] = np.nan
+    data[10:30, 60:64] = np.nan
     other = data.copy()
-    other[:, 9 + REACH + 1 :] += 100
+    other[:, 64 + REACH + 1 :] += 100
     first, second = (enhancer(image_of(one), sky=0, sigma=1) for one in (data, other))
-    until = 2 * (9 + REACH + 1 - RADIUS)
+    until = 2 * (64 + REACH + 1 - RADIUS)
+    # What is compared sees the hole.
+    assert until > 2 * (63 - RADIUS) > 0
     assert_array_equal(first.data[:, :until], second.data[:, :until])
 
 
@@ -275,7 +277,8 @@ def test_tile_edge_with_blank_rows(enhancer, real_data, tmp_path):
     paths = sorted((real_data / "splus" / "SPLUS-s23s18").glob("*.fits"))
     field = read_bands(paths)
     blank = {band: image.mask.mean() for band, image in field.items()}
-    assert all(0.05 < share < 0.12 for share in blank.values())
+    # 8 % blank rows, and as many again without an exposure.
+    assert all(0.18 < share < 0.22 for share in blank.values())
     field, sharp = check_real(enhancer, paths, tmp_path)
     assert list(sharp) == ["g", "r", "z"]
 

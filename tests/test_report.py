@@ -182,6 +182,27 @@ def test_verdict_checks_and_scores_are_in_the_page(page):
     assert "within ±0.01" in page
 
 
+def test_what_decides_nothing_is_told(page):
+    """A value without a limit is shown and said, and no verdict depends on it."""
+    note = "a source finder will find these"
+    informing = Check("honesty", "detections", "r", 3.5, None, note=note)
+    evaluation = make_evaluation(make_field("one"), checks=[informing])
+    assert evaluation.verdict["honesty"].status == "not measured"
+    assert evaluation.verdict["honesty"].counts == (0, 0, 0)
+    text = render_report(evaluation)
+    assert f"For information: detections: 3.5 in r; {note}" in text
+    assert f"for information: detections in r: 3.5 ({note})" in evaluation.summary()
+    assert "For information" not in page
+
+
+def test_scores_before_and_after_are_in_the_page(page):
+    assert "PSNR before (bicubic) and after (test)" in page
+    assert "+0.00" in page
+    alone = make_evaluation(make_field("one"))
+    alone.table = alone.table[alone.table["method"] == "test"]
+    assert "before (" not in render_report(alone)
+
+
 def test_a_page_without_checks_scores_or_target():
     one = make_field("alone", bands=("r",), target=False)
     one.pair = None

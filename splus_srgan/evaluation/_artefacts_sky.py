@@ -25,6 +25,7 @@ __all__ = [
 _FACTOR = 2
 _LEAST_FREE = 0.2  # of the pixels: with less sky, nothing is said about the sky
 _FAINTEST = 0.25  # sky units: what is brighter after smoothing is a source
+_MOST = 0.49  # quantile of the pieces of a border: just below the median, the least of three
 _EDGE = 16  # output pixels: a network treats the border of the image in its own way
 _CLOUD = (2.0, 8.0)  # output pixels
 _NOISE_OF_AREA = 1.1  # noise of the sum over an area, of S-PLUS images, over that of white noise
@@ -310,16 +311,17 @@ def seams(image, *, free=None, block_size=None):
     -------
     borders : `~astropy.table.QTable`
         Sorted, the most significant first: ``axis`` (0: between rows), ``position`` (first
-        pixel behind the border), ``step`` (sky units), ``significance``.
+        pixel behind the border), ``step`` and its ``error`` (sky units), ``significance``.
 
     Notes
     -----
     At the border before pixel :math:`k` (none of the outermost 16) the step is
     :math:`D_k = (v_k - v_{k-1}) - (v_{k+1} - v_{k-2}) / 3`, which a smooth sky does
-    not have.  Its mean is taken over pieces of 32 pixels along the border, and the root mean
-    square of these is compared with that of all other rows or columns, so blocks that are
-    too bright and too dark in turn do not hide.  ``significance`` is in
-    standard deviations of the other borders.
+    not have.  Its mean is taken over pieces of 32 pixels along the border, and the root of the
+    lower median square of these is compared with that of all other rows or columns: blocks
+    that are too bright and too dark in turn do not hide, and a faint source, which is in one
+    piece alone, is no seam.  Rows and columns with less than half of sky are left out.
+    ``significance`` is in standard deviations of the other borders.
 
     Examples
     --------
@@ -346,15 +348,17 @@ def seams(image, *, free=None, block_size=None):
             if block_size is not None and position % block_size:
                 continue
             step = math.sqrt(max(rms[k] ** 2 - typical**2, 0.0))
-            rows.append((axis, position, step, (rms[k] - typical) / scatter))
-    names, types = ("axis", "position", "step", "significance"), (int, int, float, float)
+            error = scatter * rms[k] / step if step else scatter
+            rows.append((axis, position, step, error, (rms[k] - typical) / scatter))
+    names = ("axis", "position", "step", "error", "significance")
+    types = (int, int, float, float, float)
     table = QTable(rows=rows or None, names=names, dtype=types)
     table.sort("significance", reverse=True)
     return table
 
 
 def _border_steps(image, free, piece=32):
-    """Root mean square over pieces of the mean step before each row from the third on."""
+    """Root median square over pieces of the mean step before each row from the third on."""
     image = np.where(free, image, np.nan)
     step = (image[2:-1] - image[1:-2]) - (image[3:] - image[:-3]) / 3
     step *= 1.5  # a sharp step of 1 gives 2/3
@@ -370,8 +374,12 @@ def _border_steps(image, free, piece=32):
     enough = weights >= piece // 2
     count = enough.sum(axis=0)
     with np.errstate(invalid="ignore"):
-        rms = np.sqrt(np.where(enough, means**2, 0).sum(axis=0) / count)
-    return np.where(count > 0, rms, np.nan)
+        squares = np.where(enough, means**2, np.nan)
+    rms = np.full(count.shape, np.nan)
+    # What shows in half of the pieces, or where sources leave no more, may be one of them.
+    told = count >= len(pieces) / 2
+    rms[told] = np.sqrt(np.nanquantile(squares[:, told], _MOST, axis=0, method="lower"))
+    return rms
 
 
 def cloudiness(image, *, free=None, scales=_CLOUD):

@@ -163,7 +163,7 @@ def color_residual(bands, *, brightest=20.0, smooth=1.5):
 
 def symmetry_residual(enhancer, data, *, turns=tuple(_TURNS)):
     r"""
-    Compare what an enhancer makes of a turned field with the turned result, |f(Tx) - T f(x)|.
+    Compare what an enhancer makes of a turned field with the turned result.
 
     Parameters
     ----------
@@ -182,6 +182,11 @@ def symmetry_residual(enhancer, data, *, turns=tuple(_TURNS)):
         ``turn, band``; ``sky``, the root mean square of the difference in the sky, in sky
         units; ``sources``, that where the output is above 5 sky units, as a fraction of its
         own root mean square there.  NaN where there is no sky, or no source.
+
+    Notes
+    -----
+    The difference is :math:`f(Tx) - T f(x)` for the enhancer :math:`f`, the field :math:`x`
+    and a turn :math:`T`, turned back.
 
     Raises
     ------

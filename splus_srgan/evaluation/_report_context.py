@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from splus_srgan import __version__
+from splus_srgan.evaluation._plots_scores import score_summary
 from splus_srgan.evaluation.verdict import in_words, limit_in_words, severity
 
 __all__ = ["page_context", "remark"]
@@ -93,8 +94,21 @@ def _topic(verdict):
         "about": _ABOUT[verdict.topic],
         "bands": [(band, signs[word], word) for band, word in verdict.bands.items()],
         "reasons": [in_words(check) for check in verdict.failed[:2]],
+        "remarks": _remarks(verdict),
         "counts": _counts(good, bad, unknown),
     }
+
+
+def _remarks(verdict):
+    """What decides nothing but must be known: a sentence for each thing measured."""
+    found = {}
+    for check in verdict.remarks:
+        found.setdefault((check.name, check.note), []).append(check)
+    values = {
+        key: ", ".join(f"{_number(check.value)} in {check.band or 'all'}" for check in group)
+        for key, group in found.items()
+    }
+    return [f"{name}: {text}; {note}" for (name, note), text in values.items()]
 
 
 def _counts(good, bad, unknown):
@@ -140,7 +154,8 @@ def _group(verdict, bands):
 
 def _cell(check):
     place = 50.0
-    if check.measured:
+    informs = check.measured and not check.decides
+    if check.measured and not informs:
         low, high = check.range
         # The range that passes fills the middle half of the gauge.
         side = math.copysign(1, check.value - (low + high) / 2) if math.isfinite(low + high) else 1
@@ -150,7 +165,7 @@ def _cell(check):
     value, error = _with_error(check.value, check.error)
     return {
         "band": check.band or "all",
-        "style": _WORDS[check.passed],
+        "style": "info" if informs else _WORDS[check.passed],
         "value": value,
         "error": error,
         "place": f"{place:.1f}",
@@ -195,7 +210,42 @@ def _scores(evaluation):
         "better; the best of a column is underlined. A high score says that the image looks "
         "right, not that its fluxes are."
     )
+    summary = _before_after(evaluation)
+    tables = ([summary] if summary else []) + tables
     return {"about": about, "tables": tables} if tables else None
+
+
+def _before_after(evaluation):
+    """The seed paper's table: a score before and after, and the gain."""
+    table = evaluation.table
+    others = [m for m in dict.fromkeys(map(str, table["method"])) if m != evaluation.method]
+    columns = [c for c in ("psnr_seed", "psnr_asinh", "psnr_noise") if c in table.colnames]
+    columns = [c for c in columns if np.isfinite(_plain(table[c])).any()]
+    if not others or not columns or evaluation.method not in table["method"]:
+        return None
+    before = "bicubic" if "bicubic" in others else others[0]
+    options = {"score": columns[0], "baseline": before, "method": evaluation.method}
+    summary = score_summary(table, **options)
+    rows = []
+    for row in summary:
+        old, new, gain, error = (
+            float(_plain(row[name])) for name in ("before", "after", "gain", "gain_error")
+        )
+        spread = f" ± {error:.2f}" if math.isfinite(error) else ""
+        texts = [f"{old:.2f}", f"{new:.2f}", f"{gain:+.2f}{spread}", str(row["n_field"])]
+        cells = [{"text": _signed(text), "best": False} for text in texts]
+        name = {"all": "mean of the bands"}.get(str(row["band"]), str(row["band"]))
+        rows.append({"name": name, "ours": False, "cells": cells})
+    name, about, _ = _SCORE_TABLES[columns[0]]
+    return {
+        "caption": f"{name} before ({before}) and after ({evaluation.method}), {about}",
+        "columns": ["Band", "before", "after", "gain", "fields"],
+        "rows": rows,
+    }
+
+
+def _signed(text):
+    return "–" if "nan" in text else text.replace("-", "−")
 
 
 def _plain(column):

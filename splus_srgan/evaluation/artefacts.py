@@ -36,6 +36,7 @@ from splus_srgan.evaluation._artefacts_sources import (
 from splus_srgan.evaluation.bands import compared_bands
 from splus_srgan.evaluation.catalog import list_sources
 from splus_srgan.evaluation.checks import Check
+from splus_srgan.evaluation.statistics import judge
 
 __all__ = [
     "ArtefactLimits",
@@ -125,7 +126,7 @@ def artefact_table(output, *, pair=None, name="", periods=(2, 4), block_size=Non
     table : `~astropy.table.QTable`
         A row per band: ``field, band``; ``free`` (share of the pixels that is sky); ``line``
         and ``faintest`` (amplitude found at the periods, and the least that would have
-        been; ``any_line`` and ``any_faintest`` at others); ``seam``; ``cloudiness``;
+        been; ``any_line`` and ``any_faintest`` at others); ``seam`` and its error; ``cloudiness``;
         ``low_frequency`` and its error; ``ring`` (median of ``n_star`` stars); ``color``
         (mag, largest significant change in ``n_bright`` input pixels).  NaN is not
         measured.
@@ -175,10 +176,12 @@ def _sky_row(image, band, periods, block_size):
         row[key] = float(found.max()) if np.isfinite(mine["faintest"]).all() else math.nan
         row[key.replace("line", "faintest")] = float(np.max(mine["faintest"]))
     borders = seams(image, free=free, block_size=block_size)
-    row["seam"] = math.nan
+    row["seam"], row["seam_error"] = math.nan, math.nan
     if len(borders):
         real = borders["significance"][0] > _SEAM[block_size is not None]
-        row["seam"] = float(borders["step"][0]) if real else 0.0
+        row["seam"], row["seam_error"] = (
+            (float(borders["step"][0]), float(borders["error"][0])) if real else (0.0, math.nan)
+        )
     row["cloudiness"] = cloudiness(image, free=free)
     observed = None if band is None else np.where(band.bad, np.nan, band.image / band.sigma)
     rms = low_frequency_residual(image, observed, free=free)
@@ -256,9 +259,16 @@ def checks_artefacts(table, *, bands=None, limits=ArtefactLimits()):
         checks += [
             _line_check("pattern at given periods", band, rows, "line", limits.line),
             _line_check("pattern at any period", band, rows, "any_line", limits.line),
-            _worst_check("seam", band, rows, "seam", limits.seam),
+            _worst_check("seam", band, rows, "seam", limits.seam, errors="seam_error"),
             _worst_check("clouds in the sky", band, rows, "cloudiness", limits.cloudiness),
-            _worst_check("large-scale residual", band, rows, "low_frequency", limits.low_frequency),
+            _worst_check(
+                "large-scale residual",
+                band,
+                rows,
+                "low_frequency",
+                limits.low_frequency,
+                errors="low_frequency_error",
+            ),
             _ring_check(band, rows, limits.ring),
             _worst_check("change of color", band, rows, "color", limits.color, unit="mag"),
         ]
@@ -290,12 +300,32 @@ def _line_check(name, band, rows, key, limit):
     return Check("artefacts", name, band, value, limit, _UNIT, error, int(telling.sum()), note)
 
 
-def _worst_check(name, band, rows, key, limit, unit=_UNIT):
+def _worst_check(name, band, rows, key, limit, unit=_UNIT, errors=None):
+    """The worst field; where errors are known, the worst that is beyond its error."""
     values = _column(rows, key)
-    values = values[np.isfinite(values)]
+    good = np.isfinite(values)
+    values = values[good]
     if not len(values):
         return Check("artefacts", name, band, math.nan, limit, unit, note=_REASONS[key])
+    if errors is not None:
+        return _pooled_check(name, band, values, _column(rows, errors)[good], limit, unit)
     return Check("artefacts", name, band, float(values.max()), limit, unit, count=len(values))
+
+
+def _pooled_check(name, band, values, errors, limit, unit):
+    """The worst field if it is beyond the limit for sure, else the mean of all."""
+    known = np.nan_to_num(errors)
+    options = {"unit": unit, "count": len(values)}
+    worst = int(np.argmax(values - 3 * known))
+    if values[worst] - 3 * known[worst] > limit or len(values) == 1:
+        error, value = errors[worst], values[worst]
+    else:
+        # The largest of many noisy values is large by chance.
+        value, error = values.mean(), float(np.sqrt(np.sum(known**2))) / len(values)
+        options["note"] = "mean of all fields; none is beyond the limit by three errors"
+    return judge(
+        "artefacts", name, band, value, limit, error=np.nan_to_num(error), known=True, **options
+    )
 
 
 def _ring_check(band, rows, limit):
@@ -352,7 +382,8 @@ def _mean_checks(band, images, periods, limits):
     pattern = _line_check(names[0], band, rows, "line", limits.mean_line)
     rms, error = low_frequency_residual(mean - np.nanmedian(mean), free=free)
     limit, number = limits.mean_low_frequency, len(images)
-    wide = Check("artefacts", names[1], band, rms, limit, _UNIT, error, number)
+    options = {"unit": _UNIT, "error": error, "count": number, "known": True}
+    wide = judge("artefacts", names[1], band, rms, limit, **options)
     return [pattern, wide]
 
 

@@ -28,6 +28,7 @@ from splus_srgan.evaluation.statistics import excess_scatter, judge, median_erro
 __all__ = ["StarLimits", "checks_stars", "compare_stars", "summarize_shifts"]
 
 _LEAST_SNR = 30
+_ROOM = 1.25  # times the expected FWHM: of sharper inputs, nobody can tell what got sharper
 _COLUMNS = (
     "x",
     "y",
@@ -279,15 +280,19 @@ def _width_checks(stars, band, limits):
         np.asarray(stars[f"fwhm_{n}"], float) for n in ("out", "expected", "in")
     )
     checks = []
+    # Where the seeing was about as good as the output's PSF, stars cannot get sharper.
+    blurred = np.where(seen < _ROOM * expected, np.nan, seen)
     for name, reference, limit, offset in (
         ("FWHM of stars over the expected one, less 1", expected, limits.width, 1),
-        ("FWHM of stars over the input's", seen, (0.0, limits.sharpening), 0),
+        ("FWHM of stars over the input's", blurred, (0.0, limits.sharpening), 0),
     ):
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = made / reference - offset
         ratio = ratio[np.isfinite(ratio)]
         value = np.median(ratio) if ratio.size else np.nan
-        checks.append(
-            _check("morphology", name, band, value, limit, median_error(ratio), ratio.size, "")
-        )
+        note = ""
+        if not ratio.size and np.isfinite(seen).any():
+            note = "the input is nearly as sharp as the output should be"
+        options = {"error": median_error(ratio), "count": ratio.size, "note": note}
+        checks.append(judge("morphology", name, band, value, limit, **options))
     return checks

@@ -22,15 +22,16 @@ class Check:
     Parameters
     ----------
     topic : str
-        One of `TOPICS`.
+        One of ``TOPICS``.
     name : str
         What was measured, in a few words, such as ``"median flux offset"``.
     band : str
         Band, or ``""`` for all together.
     value : float
         What was measured; NaN where it could not be.
-    limit : float or tuple of float
-        Largest absolute value that passes, or the range ``(low, high)`` of those that do.
+    limit : float, tuple of float, or None
+        Largest absolute value that passes, or the range ``(low, high)`` of those that do;
+        `None`: the value informs a reader and decides nothing.
     unit : str, optional
         Unit of value, error and limit; ``""`` for a pure number.
     error : float, optional
@@ -52,7 +53,7 @@ class Check:
     name: str
     band: str
     value: float
-    limit: float | tuple[float, float]
+    limit: float | tuple[float, float] | None
     unit: str = ""
     error: float = math.nan
     count: int = 0
@@ -67,16 +68,23 @@ class Check:
         return math.isfinite(self.value)
 
     @property
+    def decides(self):
+        """Whether there is a limit to keep."""
+        return self.limit is not None
+
+    @property
     def range(self):
         """The values that pass, ``(low, high)``."""
+        if not self.decides:
+            return -math.inf, math.inf
         if isinstance(self.limit, tuple):
             return self.limit
         return -abs(self.limit), abs(self.limit)
 
     @property
     def passed(self):
-        """Whether the value keeps its limit; `None` where nothing was measured."""
-        if not self.measured:
+        """Whether the value keeps its limit; `None` without a value or a limit."""
+        if not (self.measured and self.decides):
             return None
         low, high = self.range
         return bool(low <= self.value <= high)
@@ -95,7 +103,8 @@ def check_table(checks):
     -------
     table : `~astropy.table.Table`
         A row for each: ``topic, name, band, value, error, low, high, unit, count,
-        verdict, note``, where the verdict is ``"pass"``, ``"fail"`` or ``"not measured"``.
+        verdict, note``, where the verdict is ``"pass"``, ``"fail"``, ``"not measured"`` or
+        ``"information"`` (a value without a limit).
     """
     names = {True: "pass", False: "fail", None: "not measured"}
     rows = []
@@ -103,7 +112,8 @@ def check_table(checks):
         row = asdict(check)
         del row["limit"]
         row["low"], row["high"] = check.range
-        rows.append(row | {"verdict": names[check.passed]})
+        informs = check.measured and not check.decides
+        rows.append(row | {"verdict": "information" if informs else names[check.passed]})
     order = ("topic", "name", "band", "value", "error", "low", "high")
     order += ("unit", "count", "verdict", "note")
     types = ("U16", "U80", "U16", float, float, float, float, "U24", int, "U12", "U400")

@@ -99,6 +99,7 @@ def data_consistency(band):
     -------
     summary : dict
         ``band``; ``n`` (pixels), ``chi2`` (mean square of :math:`(O - B) / n`),
+        ``chi2_least`` (the same of noise alone where the PSF is right),
         ``chi2_bright`` (where the model is above 5 sigma), ``mean`` (of the same) and
         ``mean_error``, ``slope`` (of sums of :math:`O - B` over blocks of 11 x 11 pixels
         against those of :math:`B`: the relative flux that the output lacks) and
@@ -125,15 +126,26 @@ def data_consistency(band):
     residual, noise, model = residuals(band)
     good = np.isfinite(residual)
     summary = {"band": band.name, "n": int(good.sum())}
-    names = ("chi2", "chi2_bright", "mean", "mean_error", "slope", "slope_error", "peak")
+    names = (
+        "chi2",
+        "chi2_least",
+        "chi2_bright",
+        "mean",
+        "mean_error",
+        "slope",
+        "slope_error",
+        "peak",
+    )
     if not good.any():
         return summary | dict.fromkeys(names, np.nan)
-    pull = (residual / np.hypot(noise, _PSF_ERROR * model))[good]
+    allowed = np.hypot(noise, _PSF_ERROR * model)
+    pull = (residual / allowed)[good]
     bright = model[good] > _FLUX_LEVEL * band.sigma
     slope, slope_error = _slope(residual, model, noise, band.sigma)
     # 1.1: the noise of a mean of correlated pixels.
     values = (
         np.mean(pull**2),
+        np.mean((noise / allowed)[good] ** 2),
         np.mean(pull[bright] ** 2) if bright.any() else np.nan,
         np.mean(pull),
         1.1 * np.std(pull) / np.sqrt(pull.size),
@@ -217,8 +229,9 @@ def checks_consistency(summaries, *, limits=ConsistencyLimits()):
     Returns
     -------
     checks : list of `~splus_srgan.evaluation.checks.Check`
-        For each band: mean square, mean, trend with flux (fields weighted by their
-        errors), and the largest residual of all.
+        For each band: mean square (over ``chi2_least`` where it is below that, 1 between
+        that and 1), mean, trend with flux (fields weighted by their errors), and the largest
+        residual of all.
     """
     checks = []
     summaries = list(summaries)
@@ -227,18 +240,20 @@ def checks_consistency(summaries, *, limits=ConsistencyLimits()):
         measured = [s for s in mine if np.isfinite(s["chi2"])]
         count = sum(s["n"] for s in mine)
         weights = [s["n"] for s in measured]
-        chi2 = np.average([s["chi2"] for s in measured], weights=weights) if measured else np.nan
+        chi2 = np.average([_relative(s) for s in measured], weights=weights) if measured else np.nan
+        error = 1.1 * np.sqrt(2 / count) if count else np.nan
         mean, mean_error = _weighted(measured, "mean")
         slope, slope_error = _weighted(measured, "slope")
         peak = max((s["peak"] for s in measured), key=abs, default=np.nan)
         text = "" if measured else "no pixel to compare"
         checks += [
-            Check(
+            judge(
                 "honesty",
                 "mean square of input less blurred output",
                 band,
-                float(chi2),
+                chi2,
                 limits.chi2,
+                error=error,
                 count=count,
                 note=text,
             ),
@@ -275,6 +290,12 @@ def checks_consistency(summaries, *, limits=ConsistencyLimits()):
             ),
         ]
     return checks
+
+
+def _relative(summary):
+    """Mean square over that of a right output: from the least, of a right PSF, up to 1."""
+    chi2, least = summary["chi2"], summary["chi2_least"]
+    return chi2 / least if chi2 < least else max(chi2, 1.0)
 
 
 def _weighted(summaries, name):

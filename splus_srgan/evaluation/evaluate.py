@@ -2,7 +2,7 @@
 """
 Run an enhancer and simpler methods on fields, and judge what comes out.
 
-The measurements are those of the other modules of `splus_srgan.evaluation`; here they
+The measurements are those of the other modules of ``splus_srgan.evaluation``; here they
 are run field by field, put together, and turned into a verdict and a report.
 """
 
@@ -145,6 +145,7 @@ class Evaluation:
                 f"{topic:12s} {verdict.status:13s} {good} pass, {bad} fail, {unknown} not measured"
             )
             lines += [f"    {in_words(check)}" for check in verdict.failed[:5]]
+            lines += [f"    for information: {in_words(check)}" for check in verdict.remarks]
         means = self.mean_scores()
         if len(means):
             lines += ["", *means.pformat(max_lines=-1, max_width=-1)]

@@ -32,6 +32,10 @@ _RADIUS = 1.1  # arcsec, of the aperture that confirms a source
 _EDGE = 3.0  # arcsec
 _LEAST_DETAIL = 1.0  # sigma of the input, of a fine pixel that counts
 _OBJECT = 2.5  # sigma per pixel, above which there is an object
+_OWN_NOISE = (
+    "decides nothing, but a source finder that measures the noise on the output itself will find "
+    "these false sources: give it the input's noise"
+)
 _SOURCE = 10.0  # sigma per pixel, above which a residual is no pure noise
 
 
@@ -350,7 +354,9 @@ def checks_hallucination(
     Returns
     -------
     checks : list of `~splus_srgan.evaluation.checks.Check`
-        For each band and each of the results given.
+        For each band and each of the results given.  Detections in noise alone by the
+        input's noise must be none; those by the output's own noise have no limit, and
+        tell what a source finder will find that is not given the input's.
     """
     checks = []
     for band in bands:
@@ -379,13 +385,17 @@ def checks_hallucination(
 
 
 def _noise_checks(rows, band, n_fields):
-    note = "" if n_fields else "no field of noise alone"
     checks = []
-    for name, text in (("input", "the input's"), ("own", "the output's own")):
+    # The output's own noise is what the network left of it: no measure of what is significant,
+    # but the one that a source finder takes by itself.
+    for name, text, limit in (("input", "the input's", 0.0), ("own", "the output's own", None)):
         count = int(np.sum(rows["noise"] == name))
         value = count / n_fields if n_fields else math.nan
+        note = "" if n_fields else "no field of noise alone"
+        if count and limit is None:
+            note = _OWN_NOISE
         title = f"detections in noise alone, 5 sigma of {text} noise, per field"
-        checks.append(Check("honesty", title, band, value, 0.0, count=n_fields, note=note))
+        checks.append(Check("honesty", title, band, value, limit, count=n_fields, note=note))
     return checks
 
 

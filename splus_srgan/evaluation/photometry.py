@@ -88,7 +88,7 @@ def compare_fluxes(band, sources, *, against="truth", least_snr=_LEAST_SNR, shar
     share : float, optional
         Flux that a neighbor may have, as a share of the source's.
     **aperture
-        ``radius``, ``annulus`` and ``apart`` (arcsec), where not those of `APERTURES`.
+        ``radius``, ``annulus`` and ``apart`` (arcsec), where not those of ``APERTURES``.
 
     Returns
     -------

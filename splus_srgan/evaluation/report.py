@@ -39,7 +39,7 @@ def check_folder(folder, *, overwrite=False):
     Returns
     -------
     paths : dict of str to `~pathlib.Path`
-        Files to be, by the keys of `FILES`.
+        Files to be, by the keys of ``FILES``.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def write_report(evaluation, folder, *, overwrite=False):
     Returns
     -------
     paths : dict of str to `~pathlib.Path`
-        The files, by the keys of `FILES`.
+        The files, by the keys of ``FILES``.
 
     Raises
     ------

@@ -4,10 +4,13 @@
 import math
 
 import numpy as np
+from scipy import special
 
 from splus_srgan.evaluation.checks import Check
 
 __all__ = ["excess_scatter", "judge", "median_error", "robust_std"]
+
+_AT_MOST = 50.0
 
 
 def robust_std(values):
@@ -103,18 +106,32 @@ def excess_scatter(values, errors):
     return high
 
 
-def judge(topic, name, band, value, limit, *, error=math.nan, count=0, unit="", note=""):
+def _clear(count, known):
+    """How many errors are as rare as three of a normal distribution."""
+    if known or not 2 <= count < 100:
+        return 3.0
+    # Two values agree to a fiftieth of their scatter once in a hundred times.
+    return min(float(special.stdtrit(count - 1, 0.99865)), _AT_MOST)
+
+
+def judge(
+    topic, name, band, value, limit, *, error=math.nan, count=0, unit="", note="", known=False
+):
     """
     Make a check whose value counts only where its error allows a verdict.
 
-    A value whose error is larger than the limit cannot pass; it fails only where it is
-    three errors beyond the limit.  Otherwise the check is "not measured", and its note
-    says what was found.
+    A value fails only where it is more than three errors beyond its limit, and passes only
+    within it, with an error that is no larger than the limit.  Otherwise the check is "not
+    measured", and its note says what was found.  A value of unknown error from three or more
+    sources counts as it is.  Errors from the scatter of few values are uncertain themselves:
+    three errors become the quantile of Student's distribution that is as rare, 6.6 for 5 values.
 
     Parameters
     ----------
     topic, name, band, value, limit, unit, error, count, note
         As in `~splus_srgan.evaluation.checks.Check`.
+    known : bool, optional
+        Whether the error is known, and not from the scatter of ``count`` values.
 
     Returns
     -------
@@ -136,9 +153,13 @@ def judge(topic, name, band, value, limit, *, error=math.nan, count=0, unit="", 
     beyond = max(value - high, low - value)
     # A single value has no error; it is as uncertain as it can be.
     unsure = (count < 3 and math.isnan(error)) or error > (high - low) / 2
-    if unsure and not (error > 0 and beyond > 3 * error):
+    near = 0 < beyond <= _clear(count, known) * error
+    if near or (unsure and not (error > 0 and beyond > 0)):
         spread = "" if math.isnan(error) else f" +- {error:.2g}"
-        text = f"{value:.3g}{spread}: too few sources ({int(count)}) for the limit"
+        why = f"too few sources ({int(count)}) for the limit"
+        if not unsure:
+            why = f"not clearly beyond the limit, {limit}"
+        text = f"{value:.3g}{spread}: {why}"
         note = f"{text}; {note}" if note else text
         value = math.nan
     return Check(topic, name, band, value, limit, unit, error, int(count), note)

@@ -23,7 +23,7 @@ class Verdict:
     Parameters
     ----------
     topic : str
-        One of `~splus_srgan.evaluation.checks.TOPICS`.
+        One of ``TOPICS`` of `splus_srgan.evaluation.checks`.
     checks : tuple of `~splus_srgan.evaluation.checks.Check`
         Its checks.
 
@@ -64,9 +64,14 @@ class Verdict:
         return sorted((c for c in self.checks if c.passed is False), key=severity, reverse=True)
 
     @property
+    def remarks(self):
+        """Values other than 0 that decide nothing, but that a reader must know."""
+        return [c for c in self.checks if c.measured and not c.decides and c.value]
+
+    @property
     def counts(self):
         """Number of checks that pass, fail, and could not be made."""
-        passed = [check.passed for check in self.checks]
+        passed = [check.passed for check in self.checks if check.decides]
         return passed.count(True), passed.count(False), passed.count(None)
 
 
@@ -124,7 +129,7 @@ def judge_topics(checks):
     Returns
     -------
     verdicts : dict of str to `Verdict`
-        All of `~splus_srgan.evaluation.checks.TOPICS`, in their order.
+        All of ``TOPICS`` of `splus_srgan.evaluation.checks`, in their order.
 
     Examples
     --------
@@ -197,11 +202,14 @@ def in_words(check):
         return f"{check.name}{where}: not measured" + (f" ({check.note})" if check.note else "")
     error = f" ± {check.error:.2g}" if math.isfinite(check.error) and check.error else ""
     unit = f" {check.unit}" if check.unit else ""
-    return f"{check.name}{where}: {check.value:.3g}{error}{unit} (passes {limit_in_words(check)})"
+    passes = f"passes {limit_in_words(check)}" if check.decides else check.note or "no limit"
+    return f"{check.name}{where}: {check.value:.3g}{error}{unit} ({passes})"
 
 
 def limit_in_words(check):
     """Put the range that passes into a phrase."""
+    if not check.decides:
+        return "no limit"
     low, high = check.range
     if low == high:
         return f"at {high:g} only"
