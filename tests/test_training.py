@@ -21,6 +21,7 @@ from splus_srgan.training.supervised import (
     learning_rate,
     losses,
     main,
+    make_optimizer,
     train,
 )
 
@@ -250,6 +251,18 @@ def test_another_kind_of_generator_is_refused():
         grow(SRResNet(1, n_features=4, n_blocks=1), large.state_dict())
 
 
+needs_muon = pytest.mark.skipif(
+    not hasattr(torch.optim, "Muon"), reason=f"torch {torch.__version__} has no Muon"
+)
+
+
+def test_muon_is_refused_where_torch_lacks_it(monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)
+    with pytest.raises(ValueError, match=r"optimizer='muon' needs torch 2.9 or newer"):
+        make_optimizer(SRResNet(1, n_features=4, n_blocks=1), "muon", 1e-3)
+
+
+@needs_muon
 def test_muon_steps_are_orthogonal_and_of_the_size_of_adams():
     """0.2 sqrt(larger side) times a matrix with singular values near 1, as published."""
     torch.manual_seed(5)
@@ -269,6 +282,7 @@ def test_muon_steps_are_orthogonal_and_of_the_size_of_adams():
     assert all(p.grad is None for p in generator.parameters())
 
 
+@needs_muon
 def test_muon_goes_on_where_it_stopped(folder, tmp_path):
     for minutes in (0.005, 0.01):
         train([folder], tmp_path / "muon", minutes=minutes, optimizer="muon", **OPTIONS)

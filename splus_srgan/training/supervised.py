@@ -120,6 +120,11 @@ def _as_matrix(kernel):
 def make_optimizer(generator, name, rate):
     """Adam for all, or `BodyMuon`."""
     if name == "muon":
+        if not hasattr(torch.optim, "Muon"):
+            raise ValueError(
+                f"optimizer='muon' needs torch 2.9 or newer; this is torch {torch.__version__}. "
+                "Take 'adam'"
+            )
         return BodyMuon(generator, rate)
     return torch.optim.Adam(generator.parameters(), lr=rate, betas=(0.9, 0.99))
 
