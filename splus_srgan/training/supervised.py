@@ -12,7 +12,10 @@ This is how the shipped weights were made::
     python -m splus_srgan.training.supervised train one two -o third --minutes 80 \
         --start-from second --dilations 2 4 8 4 2 --optimizer muon --peak-rate 4e-4 \
         --crop 72 --batch-size 4 --seed 20
-    python -m splus_srgan.training.supervised export third -o weights \
+    python -m splus_srgan.training.supervised train one two -o fourth --minutes 13 \
+        --start-from third --dilations 2 4 8 4 2 --optimizer muon --peak-rate 2e-4 \
+        --crop 72 --batch-size 4 --power 2 --seed 30
+    python -m splus_srgan.training.supervised export fourth -o weights \
         --name splus-grz --version 0.2
 
 with one thread, and in a like manner with ``--single-band`` for one band; the card of the weights
