@@ -371,7 +371,7 @@ def _border_steps(image, free, piece=32):
         with np.errstate(invalid="ignore"):
             means.append(np.where(good, part, 0).sum(axis=1) / weights[-1])
     means, weights = np.array(means), np.array(weights)
-    enough = weights >= piece // 2
+    enough = weights >= piece // 4
     count = enough.sum(axis=0)
     with np.errstate(invalid="ignore"):
         squares = np.where(enough, means**2, np.nan)

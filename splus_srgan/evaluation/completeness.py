@@ -208,7 +208,7 @@ def checks_completeness(rows, *, bands, least_snr=10.0, completeness=0.95, purit
                     share,
                     (limit, 1.0),
                     # The range is one-sided: a small share of a few is a finding, not noise.
-                    error=min(error, (1 - limit) / 2),
+                    error=min(error, (1 - limit) / 6),
                     known=True,
                     count=len(chosen),
                 )

@@ -1,0 +1,143 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Real tiles without a truth: ours and the classical methods, by what can be judged anyway.
+
+chi2    mean square of input less output, as the input's telescope would see it, in units of
+        the noise; 1 where the output agrees with the data.
+least   the same of noise alone; peak: largest smoothed residual over its noise.
+shift   of isolated stars (S/N > 30) against the input, output pixels: largest median of both
+        axes, and the scatter per axis; width: their FWHM over that in the input.
+line    strongest line of a periodic pattern in the sky's power spectrum; clouds, slow: scatter
+        of the sky from pixel to pixel, and of what is left on large scales (in sigma).
+found   sources that the output has and the input has not, per tile: at 5 sigma of the input.
+
+Median over tiles and bands (found: mean); the middle --size pixels of each tile.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from _common import enhance, make_enhancers, make_parser, parse, print_table, quiet, write_table
+from astropy.table import vstack
+
+from splus_srgan import read_bands
+from splus_srgan.evaluation.artefacts import artefact_table
+from splus_srgan.evaluation.astrometry import compare_stars
+from splus_srgan.evaluation.bands import compared_bands
+from splus_srgan.evaluation.baselines import default_baselines
+from splus_srgan.evaluation.catalog import list_sources
+from splus_srgan.evaluation.consistency import data_consistency
+from splus_srgan.evaluation.hallucination import unmatched_sources
+from splus_srgan.evaluation.pairs import EvaluationPair
+
+TILES = (
+    "MC0050",
+    "SPLUS-s23s18",
+    "SPLUS-s25s12",
+    "SPLUS-s25s14",
+    "SPLUS-s26s19",
+    "SPLUS-s28s28",
+    "STRIPE82-0019",
+    "SPLUS-s24s32",
+    "blank-0.1+0.1",
+)
+
+
+def read_tile(folder, size):
+    """The bands g, r, z of a tile, cut to its middle."""
+    paths = [path for b in "GRZ" for path in sorted(folder.glob(f"*_{b}.fits*"))]
+    field = read_bands(paths)
+    ny, nx = next(iter(field.values())).shape
+    y, x = max(0, (ny - size) // 2), max(0, (nx - size) // 2)
+    return {band: image[y : y + size, x : x + size] for band, image in field.items()}
+
+
+def measure(name, method, pair, output):
+    """A row for each band, and the stars."""
+    bands = compared_bands(pair, output)
+    sources = list_sources(bands)
+    artefacts = artefact_table(output, pair=pair, name=name)
+    rows, stars = [], []
+    for row in artefacts:
+        band = bands[row["band"]]
+        fit = data_consistency(band)
+        unmatched = unmatched_sources(band)
+        invented = unmatched["unmatched"] & (unmatched["list"] == "output")
+        rows.append(
+            {"tile": name, "method": method, "band": row["band"]}
+            | {key: fit[key] for key in ("chi2", "chi2_least", "peak")}
+            | {key: float(row[key]) for key in ("line", "cloudiness", "low_frequency")}
+            | {"found": int(np.sum(invented))}
+        )
+        stars.append(compare_stars(band, sources, least_snr=30))
+    return rows, vstack(stars, metadata_conflicts="silent")
+
+
+def report(rows, stars):
+    """Print a line for each method."""
+    lines = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        mine = [row for row in rows if row["method"] == method]
+        table = stars[method]
+
+        def middle(key, mine=mine):
+            return f"{np.nanmedian([abs(row[key]) for row in mine]):.4f}"
+
+        shifts = [np.asarray(table[key], float) for key in ("shift_x", "shift_y")]
+        width = np.asarray(table["fwhm_out"], float) / np.asarray(table["fwhm_in"], float)
+        scatter = [1.4826 * np.nanmedian(np.abs(s - np.nanmedian(s))) for s in shifts]
+        lines.append(
+            (
+                method,
+                *(middle(key) for key in ("chi2", "chi2_least", "peak")),
+                str(len(table)),
+                f"{max(abs(np.nanmedian(s)) for s in shifts):.3f}",
+                f"{np.mean(scatter):.3f}",
+                f"{np.nanmedian(width):.3f}",
+                *(middle(key) for key in ("line", "cloudiness", "low_frequency")),
+                f"{np.mean([row['found'] for row in mine]):.2f}",
+            )
+        )
+    names = ("method", "chi2", "least", "peak", "stars", "shift", "scatter", "width")
+    print_table(
+        f"Real tiles, {len({row['tile'] for row in rows})}, three bands",
+        (*names, "line", "clouds", "slow", "found"),
+        lines,
+    )
+
+
+def main():
+    """Run."""
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "--real",
+        type=Path,
+        default=os.environ.get("SPLUS_SRGAN_REAL_DATA"),
+        help="folder of real data; default: environment variable SPLUS_SRGAN_REAL_DATA",
+    )
+    parser.add_argument("--tiles", nargs="+", default=TILES)
+    parser.add_argument("--size", type=int, default=200, help="side of what is used, pixels")
+    parser.add_argument("--methods", nargs="*", help="classical methods; default: all")
+    options = parse(parser)
+    if options.real is None:
+        parser.error("--real is needed: the folder of real data")
+    methods = default_baselines(3)
+    if options.methods is not None:
+        methods = {name: methods[name] for name in options.methods}
+    methods |= {f"ours: {name}": e for name, e in make_enhancers(options).items()}
+    rows, stars = [], {}
+    for tile in options.tiles:
+        pair = EvaluationPair(tile, read_tile(Path(options.real) / "splus" / tile, options.size))
+        for name, method in methods.items():
+            with quiet():
+                new, found = measure(tile, name, pair, enhance(method, pair.observed))
+            rows += new
+            stars.setdefault(name, []).append(found)
+    with quiet():
+        report(rows, {k: vstack(v, metadata_conflicts="silent") for k, v in stars.items()})
+    write_table(options.output, rows)
+
+
+if __name__ == "__main__":
+    main()
