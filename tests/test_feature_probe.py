@@ -13,6 +13,7 @@ from splus_srgan import simulate_field
 from splus_srgan.evaluation._networks import answering_layers, load_vgg19
 from splus_srgan.evaluation.feature_probe import FeatureProbe, strongest_channels
 from splus_srgan.exceptions import WeightsError
+from splus_srgan.models.weights import load_generator
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
