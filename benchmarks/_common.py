@@ -19,6 +19,17 @@ from splus_srgan.models.weights import load_card
 TEST_SEED, VALIDATION_SEED = 3, 2
 CARDS = ["splus-grz", "splus-any"]
 BANDS = ("g", "r", "z")
+TILES = (
+    "MC0050",
+    "SPLUS-s23s18",
+    "SPLUS-s25s12",
+    "SPLUS-s25s14",
+    "SPLUS-s26s19",
+    "SPLUS-s28s28",
+    "STRIPE82-0019",
+    "SPLUS-s24s32",
+    "blank-0.1+0.1",
+)
 _PACKAGES = (
     "numpy",
     "scipy",

@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 from _common import (
     BANDS,
+    TILES,
     enhance,
     fields,
     make_enhancers,
@@ -48,17 +49,6 @@ from splus_srgan.evaluation.sources import detect
 from splus_srgan.evaluation.statistics import excess_scatter, median_error, robust_std
 from splus_srgan.surveys.splus import psf_from_header
 
-TILES = (
-    "MC0050",
-    "SPLUS-s23s18",
-    "SPLUS-s25s12",
-    "SPLUS-s25s14",
-    "SPLUS-s26s19",
-    "SPLUS-s28s28",
-    "STRIPE82-0019",
-    "SPLUS-s24s32",
-    "blank-0.1+0.1",
-)
 REFERENCE = "(truth)"
 
 

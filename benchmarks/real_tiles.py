@@ -18,7 +18,16 @@ import os
 from pathlib import Path
 
 import numpy as np
-from _common import enhance, make_enhancers, make_parser, parse, print_table, quiet, write_table
+from _common import (
+    TILES,
+    enhance,
+    make_enhancers,
+    make_parser,
+    parse,
+    print_table,
+    quiet,
+    write_table,
+)
 from astropy.table import vstack
 
 from splus_srgan import read_bands
@@ -30,18 +39,6 @@ from splus_srgan.evaluation.catalog import list_sources
 from splus_srgan.evaluation.consistency import data_consistency
 from splus_srgan.evaluation.hallucination import unmatched_sources
 from splus_srgan.evaluation.pairs import EvaluationPair
-
-TILES = (
-    "MC0050",
-    "SPLUS-s23s18",
-    "SPLUS-s25s12",
-    "SPLUS-s25s14",
-    "SPLUS-s26s19",
-    "SPLUS-s28s28",
-    "STRIPE82-0019",
-    "SPLUS-s24s32",
-    "blank-0.1+0.1",
-)
 
 
 def read_tile(folder, size):

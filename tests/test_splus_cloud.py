@@ -34,7 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::astropy.wcs.FITSFixedWarning")
 TARGET = SkyCoord(27.952, 0.2635, unit="deg")
 FAST = {"backoff": 0.01, "min_interval": 0.0, "timeout": 5.0}
 SECRET = "correct horse battery staple"
-TOKEN = "eyJhbGciOiJIUzI1NiJ9.session"
+TOKEN = "token-of-the-replayed-session"
 
 
 # A stand-in for the client
