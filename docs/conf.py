@@ -59,7 +59,8 @@ numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
 html_theme = "pydata_sphinx_theme"
-html_title = f"splus_srgan {release}"
+# Without the part that names the commit, which is wider than its place.
+html_title = f"splus_srgan {release.partition('+')[0]}"
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "show_prev_next": False,
