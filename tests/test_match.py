@@ -1,4 +1,7 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Matching of two surveys: flux, position, noise, mask, PSF, and what bad input is told."""
+
+import sys
 
 import numpy as np
 import pytest
@@ -263,6 +266,20 @@ def test_blocks_give_the_whole_image(block_size):
     assert (whole.mask == parts.mask).all()
     assert_allclose(parts.data, whole.data, atol=1e-5 * whole.data.max())
     assert_allclose(parts.uncertainty.array, whole.uncertainty.array, rtol=1e-3)
+
+
+def test_blocks_share_no_wcs_between_threads():
+    """A WCS keeps state while it computes; frequent switches between threads show it."""
+    lr, hr = survey_pair()
+    image, wcs = hr["r"], upsample_wcs(lr["r"].wcs)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        parts = [match_to_grid(image, wcs, (192, 192), block_size=40) for _ in range(4)]
+    finally:
+        sys.setswitchinterval(interval)
+    for part in parts[1:]:
+        assert_allclose(part.data, parts[0].data, rtol=0, atol=1e-6 * parts[0].data.max())
 
 
 def test_progress_bar_sees_the_blocks():

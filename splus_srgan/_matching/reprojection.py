@@ -1,8 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Resample an image with its mask and its variance onto another grid, whole or in blocks."""
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 from itertools import product
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from splus_srgan._matching.resampled_noise import variance_factors, variance_map
 __all__ = ["Plane", "Resampling", "resample", "resample_blocks"]
 
 _NODE = 16  # output pixels between the nodes at which the map of pixels is computed
+_COPYING = Lock()
 _MARGIN = 16  # input pixels around a block: a cubic spline has forgotten all but 1e-9 by then
 
 
@@ -270,13 +273,16 @@ def _one_block(plane, wcs, shape, start, block_size, options, factors):
     @dask.delayed(pure=False, traverse=False)
     def compute():
         size = tuple(min(block_size, n - k) for n, k in zip(shape, start, strict=True))
-        coordinates, area = pixel_positions(plane.wcs, wcs, size, start=start)
-        window = _window(coordinates, np.shape(plane.data))
+        # A WCS keeps state while it computes, so threads must not share one.
+        with _COPYING:
+            own, target = replace(plane, wcs=copy.deepcopy(plane.wcs)), copy.deepcopy(wcs)
+        coordinates, area = pixel_positions(own.wcs, target, size, start=start)
+        window = _window(coordinates, np.shape(own.data))
         if window is None:
-            return _nothing(size, plane.variance is not None)
-        part = _cut(plane, window)
+            return _nothing(size, own.variance is not None)
+        part = _cut(own, window)
         corner = np.array([cut.start for cut in window], float).reshape(2, 1, 1)
-        shifted = _shifted_wcs(wcs, start)
+        shifted = _shifted_wcs(target, start)
         return _resample_part(part, shifted, size, options, coordinates - corner, area, factors)
 
     return compute()
