@@ -1,3 +1,4 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Registration: against known shifts, turned arrays, and images without a WCS."""
 
 import numpy as np
