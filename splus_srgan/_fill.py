@@ -53,10 +53,14 @@ def blank_border(data):
     lone = sizes[1:][sizes[1:] < _MIN_BLANK].sum()
     if lone > 1e-3 * (data.size - zero.sum()):
         return np.zeros(data.shape, dtype=bool)
+    return _at_the_border(labels, sizes, _MIN_BLANK)
+
+
+def _at_the_border(labels, sizes, least):
+    """Where the labelled regions are that touch the border and are of at least this size."""
     touching = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    wanted = [label for label in touching if label and sizes[label] >= _MIN_BLANK]
-    selected = np.zeros(count + 1, dtype=bool)
-    selected[wanted] = True
+    selected = np.zeros(len(sizes), dtype=bool)
+    selected[[label for label in touching if label and sizes[label] >= least]] = True
     return selected[labels]
 
 
@@ -101,11 +105,8 @@ def without_exposure(data):
     # A few quiet meshes are chance, where the pixels are finer than the image, or a saturated star.
     fewest = max(3, 0.01 * rows * columns)
     labels, count = ndimage.label(quiet | np.isnan(noise))
-    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     sizes = np.bincount(labels[quiet], minlength=count + 1)
-    wanted = np.zeros(count + 1, dtype=bool)
-    wanted[[label for label in np.unique(edge) if label and sizes[label] >= fewest]] = True
-    quiet = (wanted[labels] & quiet).repeat(_MESH, 0).repeat(_MESH, 1)
+    quiet = (_at_the_border(labels, sizes, fewest) & quiet).repeat(_MESH, 0).repeat(_MESH, 1)
     pad = [(0, n - m) for n, m in zip(data.shape, quiet.shape, strict=True)]
     return blank | np.pad(quiet, pad, mode="edge")
 

@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What the classical methods share: their call, and noise units."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -29,7 +30,7 @@ NOISE = 1 / SOFTENING  # standard deviation of the sky in noise units
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Baseline:
+class _Baseline(ABC):
     """
     What all baselines share: the call.  Options are given to the classes derived from it.
 
@@ -89,9 +90,9 @@ class _Baseline:
             psfs=[self._output_psf(stack)] * len(stack.bands),
         )
 
+    @abstractmethod
     def _enhance(self, flux, sigma, psfs):
         """Sky-free flux per input pixel, on the fine grid."""
-        raise NotImplementedError
 
     def _psfs(self, stack):
         """PSFs of the input, for the methods that need them."""
@@ -126,5 +127,6 @@ class _InNoiseUnits(_Baseline):
         # Interpolated in noise units, splines do not ring around stars.
         return SOFTENING * _upsample(sigma) * np.sinh(interpolate(clean))
 
+    @abstractmethod
     def _clean(self, image):
-        raise NotImplementedError
+        """Denoised image, in noise units."""

@@ -101,7 +101,7 @@ def split_by_sky(table, *, n_test=25, seed, gap=0.5 * u.deg):
     """
     Split into galaxies to train with and galaxies to test with, by region of the sky.
 
-    The galaxies to test with are neighbours in right ascension, so nights, tiles and
+    The galaxies to test with are neighbors in right ascension, so nights, tiles and
     calibration are others than those trained with: a harder test than a random split.
 
     Parameters
