@@ -1,0 +1,74 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""A simulated field as the Legacy Surveys would show it: the truth, with their noise."""
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import CCDData, StdDevUncertainty
+from scipy import ndimage
+
+from splus_srgan._validate import check_one_of
+
+__all__ = ["REFERENCE_SIGMA", "reference_images"]
+
+REFERENCE_SIGMA = {"g": (0.0018, 0.0029), "r": (0.0023, 0.0066), "z": (0.0079, 0.016)}
+"""
+Sky noise of the Legacy Surveys per pixel of 0.262 arcsec, in nanomaggies: where they are
+deep (Data Release 9, 5-sigma depths 25.3, 25.1 and 23.7), and after two exposures.
+"""
+
+_SCALE_RATIO = 0.275 / 0.262
+# Three taps of a resampled image: neighbours correlate by 0.18, as was measured.
+_TAPS = np.array([0.0915, 1.0, 0.0915])
+
+
+def reference_images(field, *, seed):
+    """
+    Show the target of a simulated field with the noise of the Legacy Surveys.
+
+    The PSF stays the target's, which is near to theirs; the noise is that of their sky,
+    slightly correlated, without photon noise of the sources.
+
+    Parameters
+    ----------
+    field : `~splus_srgan.simulate.SimulatedField`
+        Field with bands of `REFERENCE_SIGMA`.
+    seed : int or sequence of int
+        The same seed gives the same noise.
+
+    Returns
+    -------
+    images : dict of str to `~astropy.nddata.CCDData`
+        Band to image ``(2 ny, 2 nx)``, in nanomaggies per pixel of 0.275 arcsec, with its
+        uncertainty.
+
+    Raises
+    ------
+    ValueError
+        If a band is none of theirs.
+
+    Examples
+    --------
+    >>> from splus_srgan.simulate import simulate_field
+    >>> from splus_srgan.simulate_reference import reference_images
+    >>> field = simulate_field(1, shape=(64, 48))
+    >>> image = reference_images(field, seed=1)["r"]
+    >>> image.shape, image.unit
+    ((128, 96), Unit("nmgy"))
+    """
+    rng = np.random.default_rng(seed)
+    return {band: _reference_image(field, band, rng) for band in field.target}
+
+
+def _reference_image(field, band, rng):
+    low, high = REFERENCE_SIGMA[check_one_of("band", band, tuple(REFERENCE_SIGMA))]
+    # What is known per pixel of another size scales with the side, as white noise does.
+    sigma = _SCALE_RATIO * np.exp(rng.uniform(np.log(low), np.log(high)))
+    target = field.target[band]
+    truth = target.data / field.conditions[band].adu_per_nmgy
+    taps = _TAPS / np.sqrt(np.sum(_TAPS**2))
+    noise = rng.standard_normal(truth.shape)
+    for axis in (0, 1):
+        noise = ndimage.correlate1d(noise, taps, axis=axis, mode="wrap")
+    image = (truth + sigma * noise).astype(np.float32)
+    uncertainty = StdDevUncertainty(np.full(truth.shape, sigma, np.float32))
+    return CCDData(image, unit=u.nmgy, wcs=target.wcs, uncertainty=uncertainty)
