@@ -300,6 +300,26 @@ def test_shift_stands_beside_the_input_s_own_error(clean, stars):
     assert line["beyond"] < line["input_error"]
 
 
+def test_scatter_is_about_the_mean_of_each_field():
+    """Two fields, each shifted as a whole, by drawn errors: only the errors are scatter."""
+    rng, n = np.random.default_rng(3), 400
+    fields = np.repeat(["a", "b"], [n // 4, 3 * n // 4])
+    common = np.where(fields == "a", 0.08, -0.05)
+    stars = Table({"band": np.full(n, "r"), "field": fields, "input_error": np.full(n, 0.02)})
+    for axis in "xy":
+        stars[f"shift_{axis}"] = common + rng.normal(0, 0.02, n)
+    line = summarize_shifts(stars)[0]
+    assert_allclose([line["scatter"], line["pull"]], [0.02, 1.0], rtol=0.1)
+    # Pairs have the scatter of their difference over the square root of two.
+    stars["field"] = np.arange(n) // 2
+    for axis in "xy":
+        stars[f"shift_{axis}"] = rng.normal(0, 0.02, n)
+    assert_allclose(summarize_shifts(stars)[0]["scatter"], 0.02, rtol=0.12)
+    del stars["field"]
+    stars["shift_x"] = common
+    assert summarize_shifts(stars)["scatter"][0] > 0.02
+
+
 def test_centroid_error_is_what_noise_does_to_the_fit():
     rng, star = np.random.default_rng(7), moffat_image(PSF)
     flux, electrons, shifts = 300.0, 3.0, []

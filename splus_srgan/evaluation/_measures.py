@@ -96,7 +96,9 @@ class Measurements:
         for band in bands.values():
             fluxes += [compare_fluxes(band, sources, against=what) for what in ("truth", "input")]
             self.keep("growth", curve_of_growth(band, sources))
-            self.keep("stars", compare_stars(band, sources))
+            stars = compare_stars(band, sources)
+            stars["field"] = np.full(len(stars), pair.name, "U64")
+            self.keep("stars", stars)
             self.keep("shapes", compare_shapes(band, sources))
             self.keep("detections", find_and_match(band))
             self.keep("unmatched", unmatched_sources(band))

@@ -176,7 +176,7 @@ def summarize_shifts(stars):
     Parameters
     ----------
     stars : `~astropy.table.Table`
-        As of `compare_stars`.
+        As of `compare_stars`; a column ``field`` tells the fields of several apart.
 
     Returns
     -------
@@ -185,6 +185,12 @@ def summarize_shifts(stars):
         per axis; ``input_error`` (median), ``pull`` (scatter of shift over the input's
         error: 1 where the output moves a star by as much as the input's noise does) and
         ``beyond`` (scatter beyond the input's errors).  Output pixels.
+
+    Notes
+    -----
+    Scatter is that of the stars of one band and field about their mean.  What all of them
+    share is no scatter: a real PSF is not symmetric, so that where a star "is" depends on how
+    wide one looks, in the input already, and by the same amount for all stars of an image.
     """
     names = ("band", "n", "shift_x", "shift_y", "shift_error", "scatter", "input_error", "pull")
     names += ("beyond",)
@@ -202,8 +208,10 @@ def _shift_line(stars):
     if not len(stars):
         return (0, *(7 * (np.nan,)))
     sx, sy, error = (np.asarray(stars[n], float) for n in ("shift_x", "shift_y", "input_error"))
-    # Each axis about its own median, so that a common shift is no scatter.
-    centred, both = np.concatenate([sx - np.median(sx), sy - np.median(sy)]), np.tile(error, 2)
+    fields = np.asarray(stars["field"] if "field" in stars.colnames else np.zeros(len(stars)))
+    centred = np.concatenate([_about_fields(shift, fields) for shift in (sx, sy)])
+    known = np.isfinite(centred)
+    centred, both = centred[known], np.tile(error, 2)[known]
     return (
         len(stars),
         np.median(sx),
@@ -214,6 +222,21 @@ def _shift_line(stars):
         robust_std(centred / both),
         excess_scatter(centred, both),
     )
+
+
+def _about_fields(values, fields):
+    """
+    Deviations from the mean of each field, as large as if that were known.
+
+    NaN where a field has one value only.
+    """
+    result = np.full(len(values), np.nan)
+    for name in dict.fromkeys(fields):
+        mine = fields == name
+        n = np.count_nonzero(mine)
+        if n > 1:
+            result[mine] = (values[mine] - values[mine].mean()) * np.sqrt(n / (n - 1))
+    return result
 
 
 def checks_stars(stars, *, bands, limits=StarLimits()):
