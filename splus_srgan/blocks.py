@@ -20,7 +20,7 @@ _FACTOR = 2
 _MINIMUM = 16
 
 
-def lazy_blocks(engine, image, *, radius, block_size):
+def lazy_blocks(engine, image, *, radius, block_size, n_planes=None):
     """
     Describe the generated image as a dask array; nothing is computed yet.
 
@@ -35,19 +35,23 @@ def lazy_blocks(engine, image, *, radius, block_size):
         Radius of the engine's receptive field in input pixels.
     block_size : int
         Side of a block in input pixels, without its halo.
+    n_planes : int, optional
+        Planes that the engine gives, where they are not ``n_band``: twice as many with
+        the scale of the errors.
 
     Returns
     -------
-    generated : `dask.array.Array`, shape (n_band, 2 ny, 2 nx)
+    generated : `dask.array.Array`, shape (n_planes, 2 ny, 2 nx)
         float32; its chunks are the blocks.
     """
     n_band, ny, nx = image.shape
+    n_planes = n_band if n_planes is None else n_planes
     rows, columns = (_edges(n, block_size) for n in (ny, nx))
     blocks = [[_block(engine, image, row, column, radius) for column in columns] for row in rows]
     return da.block(
         [
             [
-                da.from_delayed(block, _fine_shape(n_band, row, column), dtype=np.float32)
+                da.from_delayed(block, _fine_shape(n_planes, row, column), dtype=np.float32)
                 for block, column in zip(line, columns, strict=True)
             ]
             for line, row in zip(blocks, rows, strict=True)
@@ -55,22 +59,24 @@ def lazy_blocks(engine, image, *, radius, block_size):
     )
 
 
-def generate_blocks(engine, image, *, radius, block_size, progress_bar=None, out=None):
+def generate_blocks(
+    engine, image, *, radius, block_size, n_planes=None, progress_bar=None, out=None
+):
     """
     Generate an image block by block.
 
     Parameters
     ----------
-    engine, image, radius, block_size
+    engine, image, radius, block_size, n_planes
         As for `lazy_blocks`.
     progress_bar : callable, optional
         Wraps the iterable over the blocks, as ``tqdm.tqdm`` does.
     out : array-like, optional
-        Where the result goes, such as a memory map ``(n_band, 2 ny, 2 nx)``.
+        Where the result goes, such as a memory map ``(n_planes, 2 ny, 2 nx)``.
 
     Returns
     -------
-    generated : `~numpy.ndarray`, shape (n_band, 2 ny, 2 nx)
+    generated : `~numpy.ndarray`, shape (n_planes, 2 ny, 2 nx)
         float32; ``out`` where it was given.
 
     Raises
@@ -91,7 +97,7 @@ def generate_blocks(engine, image, *, radius, block_size, progress_bar=None, out
     """
     check_integer("block_size", block_size, minimum=_MINIMUM)
     check_integer("radius", radius, minimum=0)
-    lazy = lazy_blocks(engine, image, radius=radius, block_size=block_size)
+    lazy = lazy_blocks(engine, image, radius=radius, block_size=block_size, n_planes=n_planes)
     if out is None:
         out = np.empty(lazy.shape, np.float32)
     places = list(product(*(range(n) for n in lazy.numblocks[1:])))

@@ -17,14 +17,14 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser
 
-from splus_srgan import __version__, _cli_evaluate, _cli_pairs
+from splus_srgan import __version__, _cli_evaluate, _cli_pairs, _cli_train
 
 __all__ = ["build_parser", "main", "output_stem", "progress"]
 
 PROGRAM = "splus-srgan"
 
 # Raised for what the user gave: told in one line.  Anything else is a bug: told in full.
-_USER_ERRORS = (ValueError, TypeError, OSError, ImportError, MemoryError)
+_USER_ERRORS = (ValueError, TypeError, OSError, ImportError, MemoryError, FloatingPointError)
 
 
 def main(arguments=None):
@@ -54,8 +54,9 @@ def main(arguments=None):
         warnings.showwarning = _show_warning
         try:
             _COMMANDS[command](options)
-        except KeyboardInterrupt:
-            print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        except KeyboardInterrupt as error:
+            told = f": {error}" if str(error) else ""
+            print(f"{PROGRAM}: interrupted{told}", file=sys.stderr)
             return 130
         except _USER_ERRORS as error:
             if options.debug:
@@ -234,12 +235,16 @@ def _match(options):
     _cli_pairs.run_match(options, progress)
 
 
+def _train(options):
+    _cli_train.run(options)
+
+
 def _evaluate(options):
     _cli_evaluate.run(options, progress_bar=progress)
 
 
 _COMMANDS = {"enhance": _enhance, "simulate": _simulate, "demo": _demo, "weights": _weights}
-_COMMANDS |= {"fetch": _fetch, "match": _match, "evaluate": _evaluate}
+_COMMANDS |= {"fetch": _fetch, "match": _match, "train": _train, "evaluate": _evaluate}
 
 
 def _check_free(paths, overwrite):
@@ -269,7 +274,8 @@ def build_parser():
     )
     commands = parser.add_subcommands(dest="command", title="commands")
     builders = (_enhance_parser, _simulate_parser, _demo_parser, _weights_parser)
-    for build in (*builders, _fetch_parser, _match_parser, _evaluate_parser):
+    builders += (_fetch_parser, _match_parser, _train_parser, _evaluate_parser)
+    for build in builders:
         name, description, subparser = build()
         subparser.add_argument("--debug", action="store_true", help="show where an error arose")
         commands.add_subcommand(name, subparser, help=description)
@@ -355,6 +361,12 @@ def _match_parser():
     parser = _subparser(_cli_pairs.MATCH)
     _cli_pairs.add_match_options(parser)
     return "match", _cli_pairs.MATCH, parser
+
+
+def _train_parser():
+    parser = ArgumentParser(description=_cli_train.DESCRIPTION, exit_on_error=False)
+    _cli_train.add_arguments(parser)
+    return "train", _cli_train.DESCRIPTION, parser
 
 
 def _evaluate_parser():

@@ -15,6 +15,7 @@ from scipy import ndimage
 from splus_srgan import __version__
 from splus_srgan._bands import tidy_band
 from splus_srgan._nddata import fill_missing, repack, unpack
+from splus_srgan._uncertainty import MODES, calibrate_std, linear_std
 from splus_srgan._units import flux_per_pixel_factor
 from splus_srgan._validate import check_integer
 from splus_srgan.background import measure_background
@@ -63,8 +64,13 @@ class SRGANEnhancer:
         input's (`splus_srgan.flux_anchor`); `None` follows the card.  It needs the
         PSF of the input, from the cards FWHMMEAN and FWHMBETA and the WCS; a band
         without them goes without, and its card SRANCHOR says 0.
-    uncertainty : bool, optional
-        Whether to give the uncertainty of each pixel; needs weights that predict it.
+    uncertainty : {False, True, "ensemble"}, optional
+        Whether to give the standard deviation of each pixel
+        (`~astropy.nddata.StdDevUncertainty`): half the width of the interval that holds
+        68 % of the truths, in the unit of the data, infinite where the input is missing.
+        `True` needs weights that predict it; ``"ensemble"`` takes the spread of what the
+        eight symmetries of a square make of the image, with any weights, in four times
+        the time.  The image itself is the same either way.
     engine : {"auto", "torch", "openvino"}, optional
         What runs the generator.  ``"auto"`` takes OpenVINO for bfloat16 on the CPU,
         where it is installed.
@@ -108,7 +114,9 @@ class SRGANEnhancer:
         self.device, self.precision, self.engine = device, precision, engine
         self.block_size = block_size
         self.flux_anchor = None if flux_anchor is None else check_strength(flux_anchor)
-        self.uncertainty = bool(uncertainty)
+        self.uncertainty = _check_uncertainty(uncertainty)
+        if self.weights != "auto":
+            _check_head(self.weights, self.uncertainty)
         self.progress_bar = progress_bar
         self._runners = {}
         _check_runner_options(device, precision, engine)
@@ -156,17 +164,14 @@ class SRGANEnhancer:
         stack = unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs)
         flux_factor = flux_per_pixel_factor(stack.unit, _FACTOR)
         card = choose_card(self.weights, stack.bands)
-        if self.uncertainty:
-            raise ValueError(
-                f"uncertainty=True needs weights that predict it; {card.name!r} does not"
-            )
+        _check_head(card, self.uncertainty)
         sky, sigma = self._sky_and_sigma(stack, sky, sigma)
         runner = self._runner(card)
         # The sky is what a pixel far from any valid one most likely holds.
         filled = fill_missing(stack.data, stack.mask, default=np.median(sky, axis=(1, 2)))
         saturated = _saturated(stack, filled)
         quality = self._quality(stack, card, filled, saturated, sky, sigma, runner.radius)
-        fine = self._generate(runner, card, stack, filled, sky, sigma)
+        fine, std = self._generate(runner, card, stack, filled, sky, sigma)
         strength, psfs = self._anchor_strength(card), _input_psfs(stack)
         fine = anchor_flux(
             fine,
@@ -179,6 +184,11 @@ class SRGANEnhancer:
             mask=stack.mask | saturated,
         )
         del filled
+        missing = stack.mask.repeat(_FACTOR, 1).repeat(_FACTOR, 2)
+        if std is not None:
+            std = self._calibrate(std, fine, card, stack, sky, sigma)
+            std *= np.float32(flux_factor)
+            std[missing] = np.inf
         fine *= np.float32(flux_factor)
         record = self._record(runner, card, flux_factor, stack.bands)
         metas = []
@@ -188,8 +198,9 @@ class SRGANEnhancer:
         return repack(
             stack,
             fine,
-            mask=stack.mask.repeat(_FACTOR, 1).repeat(_FACTOR, 2),
+            mask=missing,
             quality=quality,
+            uncertainty=std,
             wcs=None if stack.wcs is None else upsample_wcs(stack.wcs, factor=_FACTOR),
             metas=metas,
             psfs=[target_psf(card)] * len(stack.bands),
@@ -198,7 +209,9 @@ class SRGANEnhancer:
     def _runner(self, card):
         """The engine of a card, built once."""
         if card.sha256 not in self._runners:
-            self._runners[card.sha256] = _Runner(card, self.device, self.precision, self.engine)
+            self._runners[card.sha256] = _Runner(
+                card, self.device, self.precision, self.engine, self.uncertainty
+            )
         return self._runners[card.sha256]
 
     @staticmethod
@@ -239,7 +252,11 @@ class SRGANEnhancer:
         )
 
     def _generate(self, runner, card, stack, filled, sky, sigma):
-        """Linear images on the fine grid, still per input pixel."""
+        """
+        Linear images on the fine grid, still per input pixel.
+
+        With them, if asked for, their standard deviations before calibration.
+        """
         stretch = NoiseAsinhStretch(sky, sigma, **card.stretch)
         order = list(range(len(stack.bands)))
         if not card.takes_any_band:
@@ -247,13 +264,30 @@ class SRGANEnhancer:
             order = [names.index(band) for band in card.bands]
         size = self._block_size(runner, filled.shape)
         y = stretch(filled)
-        fine = np.empty((len(order), *(_FACTOR * n for n in filled.shape[1:])), np.float32)
+        shape = (len(order), *(_FACTOR * n for n in filled.shape[1:]))
+        fine = np.empty(shape, np.float32)
+        log_scale = np.empty(shape, np.float32) if self.uncertainty else None
         groups = [[k] for k in order] if card.takes_any_band else [order]
         for group in groups:
-            fine[group] = runner.generate(y[group], block_size=size, bar=self.progress_bar)
+            planes = runner.generate(y[group], block_size=size, bar=self.progress_bar)
+            fine[group] = planes[: len(group)]
+            if self.uncertainty:
+                log_scale[group] = planes[len(group) :]
         del y
-        fine_stretch = NoiseAsinhStretch(_upsample(sky), _upsample(sigma), **card.stretch)
-        return fine_stretch.inverse(fine)
+        fine_sigma = _upsample(sigma)
+        std = None
+        if self.uncertainty:
+            kind = card.generator["scale"] if self.uncertainty is True else "ensemble"
+            std = linear_std(fine, log_scale, fine_sigma, kind=kind, **card.stretch)
+        return NoiseAsinhStretch(_upsample(sky), fine_sigma, **card.stretch).inverse(fine), std
+
+    def _calibrate(self, std, fine, card, stack, sky, sigma):
+        """Standard deviations that hold what they say of the final image."""
+        name = "calibration" if self.uncertainty is True else "ensemble"
+        table = card.uncertainty.get(name)
+        if not table:
+            return std
+        return calibrate_std(std, fine - _upsample(sky), _upsample(sigma), table)
 
     def _anchor_strength(self, card):
         return card.flux_anchor if self.flux_anchor is None else check_strength(self.flux_anchor)
@@ -291,14 +325,22 @@ class SRGANEnhancer:
 class _Runner:
     """A generator with its engine and its receptive field."""
 
-    def __init__(self, card, device, precision, engine):
-        from splus_srgan.models.engines import TurnedEngine, make_engine
+    def __init__(self, card, device, precision, engine, uncertainty):
+        from splus_srgan.models.engines import EnsembleEngine, TurnedEngine, make_engine
         from splus_srgan.models.weights import load_generator
 
         generator = load_generator(card)
         self.radius = generator.receptive_field_radius
-        self.engine = make_engine(generator, device=device, precision=precision, engine=engine)
-        if card.turned:
+        self.engine = make_engine(
+            generator,
+            device=device,
+            precision=precision,
+            engine=engine,
+            with_scale=uncertainty is True,
+        )
+        if uncertainty == "ensemble":
+            self.engine = EnsembleEngine(self.engine, turned=card.turned)
+        elif card.turned:
             self.engine = TurnedEngine(self.engine)
 
     def generate(self, y, *, block_size, bar):
@@ -309,12 +351,22 @@ class _Runner:
         while True:
             try:
                 return generate_blocks(
-                    self.engine, y, radius=self.radius, block_size=block_size, progress_bar=bar
+                    self.engine,
+                    y,
+                    radius=self.radius,
+                    block_size=block_size,
+                    n_planes=_n_planes(self.engine, y),
+                    progress_bar=bar,
                 )
             except (MemoryError, RuntimeError) as error:
                 if block_size < 64 or not is_out_of_memory(error):
                     raise
                 block_size //= 2
+
+
+def _n_planes(engine, y):
+    """Planes that an engine gives: with the scale of the errors, two for each band."""
+    return 2 * len(y) if getattr(engine, "with_scale", False) else len(y)
 
 
 def target_psf(card):
@@ -370,6 +422,23 @@ def check_domain(stack, card):
             reasons.append(f"seeing {psf[0]:.2f} arcsec in {band}, trained for {low} to {high}")
         result.append(reasons)
     return result
+
+
+def _check_uncertainty(value):
+    """Return what is asked for, if it is among `MODES`."""
+    if not any(value is mode or (mode and value == mode) for mode in MODES):
+        raise ValueError(f"uncertainty must be one of False, True, 'ensemble'; got {value!r}")
+    return value
+
+
+def _check_head(card, uncertainty):
+    """Raise `ValueError` if the generator of a card lacks the head that is asked for."""
+    if uncertainty is True and not card.generator.get("scale"):
+        raise ValueError(
+            f"uncertainty=True needs weights that predict it, and {card.name!r} do not: take "
+            "uncertainty='ensemble', or train a head for them with "
+            "splus_srgan.training.calibration"
+        )
 
 
 def _check_runner_options(device, precision, engine):

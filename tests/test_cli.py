@@ -19,7 +19,7 @@ from splus_srgan.models import weights
 # The frames are small, to be fast: a galaxy may well leave no sky in them.
 pytestmark = pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.NoSkyWarning")
 
-COMMANDS = ("enhance", "simulate", "demo", "weights", "fetch", "match", "evaluate")
+COMMANDS = ("enhance", "simulate", "demo", "weights", "fetch", "match", "train", "evaluate")
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,15 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The probe of channels, on networks whose answers are known."""
 
-import sys
-from types import ModuleType, SimpleNamespace
-
 import numpy as np
 import pytest
 from astropy.nddata import CCDData
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan import simulate_field
-from splus_srgan.evaluation._networks import answering_layers, load_vgg19
+from splus_srgan.evaluation._networks import answering_layers
 from splus_srgan.evaluation.feature_probe import FeatureProbe, strongest_channels
-from splus_srgan.exceptions import WeightsError
+from splus_srgan.models.features import load_vgg19
 from splus_srgan.models.weights import load_generator
 
 torch = pytest.importorskip("torch")
@@ -164,134 +161,16 @@ def test_vgg19_has_its_layers(random_vgg):
     assert sum(p.numel() for p in random_vgg.parameters()) == 20_024_384  # that of torchvision's
 
 
-def test_untrained_vgg19_is_the_same_every_time(random_vgg):
-    state = torch.random.get_rng_state()
-    assert torch.equal(load_vgg19("random")[0].weight, random_vgg[0].weight)
-    assert torch.equal(torch.random.get_rng_state(), state)
-
-
-@pytest.mark.parametrize("name", ["vgg.pth", "vgg.safetensors"])
-def test_vgg19_from_a_file_needs_no_torchvision(name, tmp_path, random_vgg, monkeypatch):
-    """With or without the classifier's tensors, which are not used."""
-    monkeypatch.setitem(sys.modules, "torchvision", None)
-    state = {f"features.{key}": 2 * value for key, value in random_vgg.state_dict().items()}
-    state["classifier.0.weight"] = torch.zeros(2, 2)
-    if name.endswith("pth"):
-        torch.save(state, tmp_path / name)
-    else:
-        from safetensors.torch import save_file
-
-        save_file(state, tmp_path / name)
-    loaded = load_vgg19(tmp_path / name)
-    assert torch.equal(loaded[0].weight, 2 * random_vgg[0].weight)
-    assert not loaded.training
-
-
-def test_wrong_file_is_refused(tmp_path):
-    torch.save({"features.0.weight": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(WeightsError, match=r"weights must be a file of VGG19 .*; other.pth has 1"):
-        load_vgg19(tmp_path / "other.pth")
-    (tmp_path / "text.pth").write_text("no tensors")
-    with pytest.raises(WeightsError, match=r"weights must be a .pth or .safetensors file"):
-        load_vgg19(tmp_path / "text.pth")
-    with pytest.raises(FileNotFoundError, match="weights must be an existing file, or 'random'"):
-        load_vgg19(tmp_path / "nowhere.pth")
-    torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(WeightsError, match=r"must hold named tensors; list.pth holds a list"):
-        load_vgg19(tmp_path / "list.pth")
-
-
-def test_file_that_would_run_code_is_refused(tmp_path):
-    """A pickle is not trusted."""
-    torch.save({"features.0.weight": SimpleNamespace()}, tmp_path / "code.pth")
-    with pytest.raises(WeightsError, match=r"code.pth cannot be read"):
-        load_vgg19(tmp_path / "code.pth")
-
-
-def fake_torchvision(monkeypatch, vgg19):
-    """A torchvision with what its documentation promises: an entry of weights, and a builder."""
-    models = ModuleType("torchvision.models")
-    models.VGG19_Weights = SimpleNamespace(
-        IMAGENET1K_V1=SimpleNamespace(url="https://example.org/vgg19.pth")
-    )
-    models.vgg19 = vgg19
-    package = ModuleType("torchvision")
-    package.models = models
-    monkeypatch.setitem(sys.modules, "torchvision", package)
-    monkeypatch.setitem(sys.modules, "torchvision.models", models)
-    return models
-
-
-def test_vgg19_of_torchvision_is_asked_for_its_imagenet_weights(monkeypatch, random_vgg):
-    asked = []
-
-    def vgg19(*, weights):
-        asked.append(weights)
-        return SimpleNamespace(features=random_vgg)
-
-    models = fake_torchvision(monkeypatch, vgg19)
-    probe = FeatureProbe("vgg19", layers=["relu1_1", "relu2_2"])
-    assert asked == [models.VGG19_Weights.IMAGENET1K_V1]
+def test_vgg19_is_probed_by_layer():
+    probe = FeatureProbe("vgg19", weights="random", layers=["relu1_1", "relu2_2"])
     table = probe(galaxies(2, n_band=3), n_noise=2)
     assert len(table) == 64 + 128
 
 
-def test_vgg19_sees_red_green_blue(monkeypatch, random_vgg):
+def test_vgg19_sees_red_green_blue():
     """The reddest band is red, and the sky is black as ImageNet has it."""
     probe = FeatureProbe("vgg19", weights="random", layers=["relu1_1"])
     y = np.stack([np.full((8, 8), value, np.float32) for value in (0.1, 0.2, 0.3)])
     shown = probe._as_input(y)[0, :, 0, 0].numpy()
     mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     assert_allclose(shown, (np.array([0.3, 0.2, 0.1]) - mean) / deviation, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        ModuleNotFoundError("No module named 'torchvision'"),
-        RuntimeError("operator torchvision::nms does not exist\nand more"),
-    ],
-)
-def test_missing_or_broken_torchvision_is_one_sentence(error, monkeypatch):
-    """What is needed, why it is not there, and two ways around."""
-
-    class Broken(ModuleType):
-        def __getattr__(self, name):
-            raise error
-
-    package = ModuleType("torchvision")
-    monkeypatch.setitem(sys.modules, "torchvision", package)
-    monkeypatch.setitem(sys.modules, "torchvision.models", Broken("torchvision.models"))
-    with pytest.raises(ImportError) as caught:
-        FeatureProbe("vgg19")
-    text = str(caught.value)
-    assert text.startswith("VGG19 with its own weights comes from torchvision, which cannot be")
-    assert str(error).split("\n")[0] in text
-    assert f"that belongs to torch {torch.__version__}" in text
-    assert "give weights= the path of a VGG19 file" in text
-    assert "network='generator'" in text
-    assert "\n" not in text
-
-
-def test_failed_download_says_from_where(monkeypatch):
-    from urllib.error import URLError
-
-    def vgg19(*, weights):
-        raise URLError("no route to host")
-
-    fake_torchvision(monkeypatch, vgg19)
-    told = r"could not be fetched from https://example.org/vgg19.pth \(URLError: .*no route to host"
-    with pytest.raises(OSError, match=told):
-        FeatureProbe("vgg19")
-
-
-def test_real_torchvision_agrees(random_vgg):
-    """Where it is installed, its layers are ours."""
-    try:
-        from torchvision.models import vgg19
-    except Exception as error:
-        pytest.skip(f"torchvision cannot be imported: {error}")
-    with torch.device("meta"):
-        theirs = vgg19(weights=None).features
-    shapes = {name: value.shape for name, value in theirs.state_dict().items()}
-    assert shapes == {name: value.shape for name, value in random_vgg.state_dict().items()}

@@ -116,11 +116,16 @@ def test_unknown_name_is_an_attribute_error():
         splus_srgan.Enhancer  # noqa: B018
 
 
-@modules(outside=["training/"])
+@modules(outside=["training/", "_cli_train.py"])
 def test_nothing_imports_training(path):
-    """Training uses everything else; nothing else uses training."""
+    """Training uses everything else; nothing else uses training, but for its command."""
     uses = [name for name in imports_of(path) if name.startswith("splus_srgan.training")]
     assert not uses
+
+
+def test_the_command_imports_training_only_when_it_runs():
+    uses = imports_of(PACKAGE / "_cli_train.py", top_level=True)
+    assert not [name for name in uses if name.startswith("splus_srgan.training")]
 
 
 @modules(outside=["models/", "training/"])

@@ -11,7 +11,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from splus_srgan._pairs import measure as measure
 from splus_srgan.surveys import legacy, splus
 
-__all__ = ["measure_band"]
+__all__ = ["measure_band", "saturated_pixels", "saturation_level"]
 
 _NEAR_SATURATION = 0.95  # of the level in the header, where the response bends already
 _SURE = 0.1  # relative error of a flux ratio that one unit on both sides is better than
@@ -96,13 +96,13 @@ def _side(image, scale, band):
     if image.mask is not None:
         mask |= image.mask
     sky, sigma = measure.sky_noise(data, mask)
-    saturated = _saturated(image, data, band)
+    saturated = saturated_pixels(image, data, band)
     side = _Side(data, mask, sky, sigma, saturated, scale, math.nan)
     side.fwhm = _seeing(image, side)
     return side
 
 
-def _saturated(image, data, band):
+def saturated_pixels(image, data, band):
     """Pixels at the level in the header, or with the bit of the Legacy Surveys for it."""
     with np.errstate(invalid="ignore"):
         saturated = data >= _NEAR_SATURATION * saturation_level(image)

@@ -16,7 +16,7 @@ from astropy.table import QTable
 from splus_srgan._nddata import fill_missing, unpack
 from splus_srgan._validate import check_integer, check_one_of
 from splus_srgan.background import measure_background
-from splus_srgan.evaluation._networks import answering_layers, load_vgg19
+from splus_srgan.evaluation._networks import answering_layers
 from splus_srgan.simulate import correlated_noise
 from splus_srgan.stretch import NoiseAsinhStretch
 
@@ -25,8 +25,6 @@ __all__ = ["FeatureProbe", "strongest_channels"]
 _CLEAR = 1 / 3  # preference of a channel that answers twice as much to one as to the other
 _DEAD = 1e-6  # of the strongest answer in its layer
 _DITHERS = ((0.1, -0.3), (-0.4, 0.2), (0.3, 0.4))
-# Of the images that VGG19 was trained with, after scaling to 0 ... 1: red, green, blue.
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class FeatureProbe:
@@ -89,6 +87,8 @@ class FeatureProbe:
         if isinstance(network, str) and network == "generator":
             self.network = self._generator(weights)
         elif isinstance(network, str) and network == "vgg19":
+            from splus_srgan.models.features import load_vgg19
+
             self.network, self._as_rgb = load_vgg19(weights), True
         elif hasattr(network, "named_modules"):
             self.network = network
@@ -215,9 +215,11 @@ class FeatureProbe:
         import torch
 
         if self._as_rgb:
+            from splus_srgan.models.features import IMAGENET
+
             # Red, green, blue are the last, the middle and the first band.
             order = np.rint(np.linspace(len(y) - 1, 0, 3)).astype(int)
-            mean, deviation = (np.array(v, np.float32)[:, None, None] for v in _IMAGENET)
+            mean, deviation = (np.array(v, np.float32)[:, None, None] for v in IMAGENET)
             y = (y[order] - mean) / deviation
         return torch.from_numpy(np.ascontiguousarray(y, np.float32))[None]
 

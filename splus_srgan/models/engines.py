@@ -5,6 +5,9 @@ What runs a generator: torch, or OpenVINO where it is installed.
 An engine is a callable from a stretched image ``(n_band, ny, nx)`` to the
 generated one ``(n_band, 2 ny, 2 nx)``, both float32 `~numpy.ndarray`.  Nothing
 else in the package touches a network.
+
+An engine made with ``with_scale=True`` gives ``(2 n_band, 2 ny, 2 nx)``: after the
+generated bands, for each the natural logarithm of the scale of its errors.
 """
 
 import copy
@@ -18,7 +21,14 @@ from torch.nn import functional
 from splus_srgan._optional import has
 from splus_srgan._validate import check_one_of
 
-__all__ = ["PRECISIONS", "OpenVINOEngine", "TorchEngine", "TurnedEngine", "make_engine"]
+__all__ = [
+    "PRECISIONS",
+    "EnsembleEngine",
+    "OpenVINOEngine",
+    "TorchEngine",
+    "TurnedEngine",
+    "make_engine",
+]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 """Precisions of the generator's body that can be asked for."""
@@ -38,11 +48,14 @@ class TorchEngine:
         Such as ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     precision : {"float32", "bfloat16"}
         Precision of the body; the last layer is always float32.
+    with_scale : bool, optional
+        Whether to give the scale of the errors too; the generator must have it.
     """
 
     name = "torch"
 
-    def __init__(self, generator, *, device, precision):
+    def __init__(self, generator, *, device, precision, with_scale=False):
+        self.with_scale = with_scale
         self.device = torch.device(device)
         self.precision = precision
         # float32 with channels last is three times slower on CPUs, bfloat16 twice faster.
@@ -65,7 +78,11 @@ class TorchEngine:
             torch.inference_mode(),
             torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bfloat16),
         ):
-            return self._generator(tensor)[0].contiguous().cpu().numpy()
+            if self.with_scale:
+                fine = torch.cat(self._generator.forward_with_scale(tensor), 1)
+            else:
+                fine = self._generator(tensor)
+            return fine[0].contiguous().cpu().numpy()
 
 
 def _keep_rounding(generator):
@@ -77,6 +94,9 @@ def _keep_rounding(generator):
     as layers of many channels and of adjacent pixels, with the same result.
     """
     generator.first[0] = _ManyChannels(generator.first[0])
+    if generator.scale is not None:
+        generator.scale.of_generated = _ManyChannels(generator.scale.of_generated)
+        generator.scale.wide = _Phases(generator.scale.wide)
     for block in generator.blocks:
         for name, layer in block.body.named_children():
             if max(getattr(layer, "dilation", (1,))) > 1:
@@ -132,11 +152,14 @@ class OpenVINOEngine:
         Generator with its weights.
     precision : {"float32", "bfloat16"}
         Precision of the body; the last layer runs in torch, in float32.
+    with_scale : bool, optional
+        Whether to give the scale of the errors too; the generator must have it.
     """
 
     name = "openvino"
 
-    def __init__(self, generator, *, precision):
+    def __init__(self, generator, *, precision, with_scale=False):
+        self.with_scale = with_scale
         self.device = torch.device("cpu")
         self.precision = precision
         self._generator = generator.eval()
@@ -166,14 +189,19 @@ class OpenVINOEngine:
         request = self._features(y.shape).create_infer_request()
         features = torch.from_numpy(np.asarray(request.infer([y])[0], dtype=np.float32))
         with torch.inference_mode():
-            return self._generator.finish(torch.from_numpy(y), features)[0].numpy()
+            fine = self._generator.finish(torch.from_numpy(y), features)
+            if self.with_scale:
+                fine = torch.cat((fine, self._generator.log_scale(features, fine)), 1)
+            return fine[0].numpy()
 
 
 class TurnedEngine:
-    """
+    r"""
     Mean of what an engine makes of an image and of the image turned by 180 degrees.
 
-    Whatever shift of sources training left in a generator cancels exactly.
+    Whatever shift of sources training left in a generator cancels exactly.  Scales
+    :math:`s_1, s_2` of the errors become that of an even mixture,
+    :math:`s^2 = (s_1^2 + s_2^2) / 2 + (y_1 - y_2)^2 / 4`.
 
     Parameters
     ----------
@@ -182,13 +210,67 @@ class TurnedEngine:
     """
 
     def __init__(self, engine):
-        self.engine = engine
+        self.engine, self.with_scale = engine, getattr(engine, "with_scale", False)
         self.name, self.device, self.precision = engine.name, engine.device, engine.precision
 
     def __call__(self, y):
         """Generate from one stretched image."""
-        turned = self.engine(y[:, ::-1, ::-1].copy())
-        return np.float32(0.5) * (self.engine(y) + turned[:, ::-1, ::-1])
+        straight = self.engine(y)
+        turned = self.engine(y[:, ::-1, ::-1].copy())[:, ::-1, ::-1]
+        n_band = len(y)
+        result = np.float32(0.5) * (straight + turned)
+        if self.with_scale:
+            half = np.float32(0.5) * (straight[:n_band] - turned[:n_band])
+            power = 0.5 * (np.exp(2 * straight[n_band:]) + np.exp(2 * turned[n_band:])) + half**2
+            result[n_band:] = 0.5 * np.log(power)
+        return result
+
+
+class EnsembleEngine:
+    """
+    What an engine makes of an image, and how that differs between the symmetries of a square.
+
+    A generator has no reason to treat an image and its mirror image alike: how much it
+    does not is a measure of its errors.
+
+    Parameters
+    ----------
+    engine : callable
+        `TorchEngine` or `OpenVINOEngine`, without the scale.
+    turned : bool
+        Whether the image is the mean of two, as in `TurnedEngine`; what is given does not
+        depend on the other six.
+    """
+
+    with_scale = True
+
+    def __init__(self, engine, *, turned):
+        self.engine, self.turned = engine, turned
+        self.name, self.device, self.precision = engine.name, engine.device, engine.precision
+
+    def __call__(self, y):
+        """Generate, and give the logarithm of the standard deviation of the eight results."""
+        # The first two of them are those of `TurnedEngine`.
+        results = [_undo(self.engine(_turn(y, *how)), *how) for how in _SYMMETRIES]
+        image = results[0]
+        if self.turned:
+            image = np.float32(0.5) * (results[0] + results[1])
+        spread = np.maximum(np.std(results, axis=0), _SMALLEST_SPREAD)
+        return np.concatenate((image, np.log(spread))).astype(np.float32)
+
+
+_SYMMETRIES = tuple((turns, flip) for flip in (False, True) for turns in (0, 2, 1, 3))
+_SMALLEST_SPREAD = np.float32(1e-6)  # rounding; a logarithm needs something
+
+
+def _turn(y, turns, flip):
+    y = np.rot90(y, turns, axes=(1, 2))
+    return np.ascontiguousarray(y[:, :, ::-1] if flip else y)
+
+
+def _undo(y, turns, flip):
+    y = y[:, :, ::-1] if flip else y
+    return np.rot90(y, -turns, axes=(1, 2))
 
 
 class _Features(torch.nn.Module):
@@ -232,7 +314,7 @@ def resolve_precision(precision, device):
     return "bfloat16" if _cpu_has_bfloat16() else "float32"
 
 
-def make_engine(generator, *, device="auto", precision="auto", engine="auto"):
+def make_engine(generator, *, device="auto", precision="auto", engine="auto", with_scale=False):
     """
     Choose what runs a generator.
 
@@ -246,6 +328,8 @@ def make_engine(generator, *, device="auto", precision="auto", engine="auto"):
         ``"auto"`` takes bfloat16 where the hardware has it.
     engine : {"auto", "torch", "openvino"}, optional
         ``"auto"`` takes OpenVINO for bfloat16 on the CPU, where it is installed.
+    with_scale : bool, optional
+        Whether to give the scale of the errors too; the generator must have it.
 
     Returns
     -------
@@ -270,8 +354,8 @@ def make_engine(generator, *, device="auto", precision="auto", engine="auto"):
     if engine == "openvino":
         if device != "cpu":
             raise ValueError(f"engine 'openvino' runs on the CPU only; got device={device!r}")
-        return OpenVINOEngine(generator, precision=precision)
-    return TorchEngine(generator, device=device, precision=precision)
+        return OpenVINOEngine(generator, precision=precision, with_scale=with_scale)
+    return TorchEngine(generator, device=device, precision=precision, with_scale=with_scale)
 
 
 def is_out_of_memory(error):

@@ -10,6 +10,14 @@ from torch.nn import functional
 __all__ = ["SRResNet"]
 
 _UPSCALING = 2
+_SCALE_FEATURES = 32
+_SCALE_DILATION = 4
+_SCALE_START = -3.0
+_CHOICES = {
+    "norm": ("batch", None),
+    "output": ("residual", "tanh"),
+    "scale": ("laplace", "gaussian", None),
+}
 
 
 class SRResNet(nn.Module):
@@ -42,6 +50,10 @@ class SRResNet(nn.Module):
         apart: a wide view of faint, extended light at the cost of a narrow one.
     output : {"residual", "tanh"}, optional
         ``"tanh"`` has no skip from the input and ends in a hyperbolic tangent.
+    scale : {"laplace", "gaussian"} or None, optional
+        One more head, `log_scale`, that predicts how far off each pixel may be: the scale
+        of a Laplace or of a Gaussian distribution.  What `forward` gives does not depend
+        on it.
 
     Notes
     -----
@@ -74,6 +86,7 @@ class SRResNet(nn.Module):
         n_tail_features=32,
         output="residual",
         dilations=(),
+        scale=None,
     ):
         super().__init__()
         self.options = {
@@ -86,6 +99,7 @@ class SRResNet(nn.Module):
             "n_tail_features": n_tail_features,
             "output": output,
             "dilations": list(dilations),
+            "scale": scale,
         }
         _check_options(self.options)
         self.output = output
@@ -99,6 +113,8 @@ class SRResNet(nn.Module):
             # Starts as the bicubic upsampling itself.
             nn.init.zeros_(self.last.weight)
             nn.init.zeros_(self.last.bias)
+        # After all others, so that a seed gives the trunk the same weights with and without it.
+        self.scale = None if scale is None else _ScaleHead(n_bands, n_tail_features)
 
     @property
     def receptive_field_radius(self):
@@ -109,12 +125,12 @@ class SRResNet(nn.Module):
         bilinear upsampling reads from ``ceil((r + 1/2) / 2)`` input pixels; the
         layers before it add their own radii.
         """
-        coarse = sum(
-            _radius(layer)
-            for part in (self.first, self.blocks, self.join)
-            for layer in part.modules()
-        )
-        fine = sum(_radius(layer) for part in (self.tail, self.last) for layer in part.modules())
+        coarse = sum(_reach(part) for part in (self.first, self.blocks, self.join))
+        fine = _reach(self.tail) + _reach(self.last)
+        if self.scale is not None:
+            # The scale reads the features, and the generated image that the last layer made.
+            read = max(_reach(self.last), _reach(self.scale.of_features))
+            fine = _reach(self.tail) + read + _reach(self.scale.wide) + _reach(self.scale.last)
         bicubic = 2 if self.output == "residual" else 0
         return max(coarse + math.ceil((fine + 0.5) / _UPSCALING), bicubic)
 
@@ -179,6 +195,78 @@ class SRResNet(nn.Module):
         )
         return upsampled + result
 
+    def forward_with_scale(self, y):
+        """
+        Generate, and say how far off each pixel may be.
+
+        Parameters
+        ----------
+        y : `~torch.Tensor`, shape (n, n_bands, ny, nx)
+            Stretched images.
+
+        Returns
+        -------
+        generated, log_scale : `~torch.Tensor`, shape (n, n_bands, 2 ny, 2 nx)
+            What `forward` gives, and the natural logarithm of the scale of its errors, in
+            stretched units; float32.
+
+        Raises
+        ------
+        ValueError
+            If the generator was made without ``scale``.
+        """
+        features = self.features(y)
+        with torch.autocast(y.device.type, enabled=False):
+            features = features.float()
+            generated = self.finish(y.float(), features)
+            return generated, self.log_scale(features, generated)
+
+    def log_scale(self, features, generated):
+        """
+        Logarithm of the scale of the errors, in float32.
+
+        Parameters
+        ----------
+        features : `~torch.Tensor`, shape (n, n_tail_features, 2 ny, 2 nx)
+            Result of `features`.
+        generated : `~torch.Tensor`, shape (n, n_bands, 2 ny, 2 nx)
+            Result of `finish`; how bright a pixel is says much of its error.
+
+        Returns
+        -------
+        log_scale : `~torch.Tensor`, shape (n, n_bands, 2 ny, 2 nx)
+            Natural logarithm, in stretched units.
+
+        Raises
+        ------
+        ValueError
+            If the generator was made without ``scale``.
+        """
+        if self.scale is None:
+            raise ValueError(
+                "this generator predicts no scale; make it with scale='laplace' or 'gaussian', or "
+                "train a head for it with splus_srgan.training.calibration"
+            )
+        return self.scale(features, generated)
+
+
+class _ScaleHead(nn.Module):
+    """Logarithm of a scale, from the features of the tail and what was generated of them."""
+
+    def __init__(self, n_bands, n_tail_features):
+        super().__init__()
+        self.of_features = _conv(n_tail_features, _SCALE_FEATURES, 3)
+        self.of_generated = _conv(n_bands, _SCALE_FEATURES, 1)
+        self.wide = _conv(_SCALE_FEATURES, _SCALE_FEATURES, 3, _SCALE_DILATION)
+        self.last = _conv(_SCALE_FEATURES, n_bands, 3)
+        # Starts as about the noise of the sky: ln(0.05) in stretched units.
+        nn.init.zeros_(self.last.weight)
+        nn.init.constant_(self.last.bias, _SCALE_START)
+
+    def forward(self, features, generated):
+        hidden = functional.relu(self.of_features(features) + self.of_generated(generated))
+        return self.last(functional.relu(hidden + self.wide(hidden)))
+
 
 class _Block(nn.Module):
     """Convolution, ReLU, convolution, and the input added."""
@@ -208,6 +296,11 @@ def _conv_norm(n_features, norm, dilation=1):
     return layers
 
 
+def _reach(part):
+    """Pixels that the convolutions of a part read to each side."""
+    return sum(_radius(layer) for layer in part.modules())
+
+
 def _radius(layer):
     if not isinstance(layer, nn.Conv2d):
         return 0
@@ -226,7 +319,7 @@ def _check_options(options):
         value = options[name]
         if not isinstance(value, int) or value < 1 or value % 2 == 0:
             raise ValueError(f"{name} must be an odd integer of at least 1; got {value!r}")
-    for name, allowed in (("norm", ("batch", None)), ("output", ("residual", "tanh"))):
+    for name, allowed in _CHOICES.items():
         if options[name] not in allowed:
             text = ", ".join(repr(option) for option in allowed)
             raise ValueError(f"{name} must be one of {text}; got {options[name]!r}")

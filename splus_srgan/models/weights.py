@@ -63,7 +63,8 @@ class WeightsCard:
     pixel_scale : float
         Arcsec per input pixel that it was trained for.
     stretch : dict
-        ``softening`` and ``range`` of `splus_srgan.NoiseAsinhStretch`.
+        ``softening`` and ``range`` of `splus_srgan.NoiseAsinhStretch`; or ``space`` is
+        ``"seed"``, the seed paper's, which keeps no flux and cannot be enhanced with.
     target_psf : dict
         ``fwhm`` (arcsec) and ``beta`` of the Moffat PSF of the output.
     domain : dict
@@ -72,6 +73,10 @@ class WeightsCard:
         Default strength of the flux anchor, 0 for none.
     turned : bool
         Whether to take the mean of the image and of the image turned by 180 degrees.
+    uncertainty : dict
+        Nothing, or how errors become standard deviations: ``kind`` of the scale that the
+        generator predicts, its ``calibration``, and that of the ``ensemble`` of eight
+        (`splus_srgan.training.calibration`).
     training, scores : dict
         How it was trained, and what was measured.
     license, acknowledgements : str
@@ -92,6 +97,7 @@ class WeightsCard:
     domain: dict = field(default_factory=dict)
     flux_anchor: float = 0.0
     turned: bool = False
+    uncertainty: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)
     scores: dict = field(default_factory=dict)
     license: str = ""
@@ -314,6 +320,7 @@ def choose_card(weights, bands):
             )
         return fitting[0]
     card = load_card(weights)
+    _check_flux_scale(card)
     if not card.takes_any_band:
         found = [_canonical_or_same(band) for band in bands]
         if sorted(found) != sorted(card.bands):
@@ -322,6 +329,15 @@ def choose_card(weights, bands):
                 f"{', '.join(bands)}. Give all of them, or use weights='auto', which takes any"
             )
     return card
+
+
+def _check_flux_scale(card):
+    if card.stretch.get("space") == "seed":
+        raise WeightsError(
+            f"weights {card.name!r} were trained in the seed paper's space, where each image lies "
+            "between its own minimum and maximum: what they generate has no flux scale. Use their "
+            "generator itself (load_generator), or weights trained with data.space='noise'"
+        )
 
 
 def _canonical_or_same(band):

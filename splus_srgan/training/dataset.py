@@ -1,174 +1,212 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-Simulated pairs for training: scenes rendered once, noise drawn anew for every crop.
+Pairs to train on: rendered, simulated as training goes, or matched ones from a folder.
 
-A set is a folder of two memory-mapped arrays (noise-free S-PLUS images and
-targets, in nanomaggies) and one table of observing conditions, so that several
-training runs can share it.
+All are map-style datasets of torch without an end: ``pairs[k]`` exists for every ``k``, and
+depends on ``k`` and the seed alone.  So neither the number of workers or devices nor an
+interruption changes what a run sees.
 """
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from splus_srgan.simulate import correlated_noise, noise_variance, simulate_field
+from splus_srgan._validate import check_one_of
+from splus_srgan.pair_folder import PairFolder
+from splus_srgan.training._crops import add_noise
+from splus_srgan.training._fields import CLEAN, CONDITIONS, SEEDS, render_pairs
+from splus_srgan.training._matched import check_pairs, hold_out, read_pair, read_sides
+from splus_srgan.training._samples import Pairs
+from splus_srgan.training._simulated import PairSet, RenderedPairs, SimulatedPairs
 
-__all__ = ["SEEDS", "PairSet", "render_pairs"]
+__all__ = [
+    "SEEDS",
+    "FolderPairs",
+    "PairSet",
+    "Pairs",
+    "RenderedPairs",
+    "SimulatedPairs",
+    "make_dataset",
+    "render_pairs",
+]
 
-SEEDS = {"train": 1, "validation": 2, "test": 3}
-"""First number of the seed pairs of `splus_srgan.simulate_field`, one per purpose."""
-
-_FILES = ("clean.npy", "sharp.npy", "conditions.json")
+_MEMORY = 2**29  # bytes of matched pairs that a process keeps
 
 
-def render_pairs(
-    folder, n_pairs, *, purpose="train", shape=(128, 128), bands=("g", "r", "z"), first=0
-):
+class FolderPairs(Pairs):
     """
-    Render noise-free pairs into a folder.
+    Matched pairs of real images.
+
+    Sky and its noise are measured on each input as a whole
+    (`~splus_srgan.background.measure_background`); the level of the target's own sky is
+    taken off.  Missing and saturated pixels have no weight (in ``"noise"``), and missing ones
+    are filled from their neighbors before a network sees them.
 
     Parameters
     ----------
-    folder : path-like
-        Where the set goes; created.
-    n_pairs : int
-        Fields to render; field ``k`` has the seed ``(SEEDS[purpose], first + k)``.
-    purpose : {"train", "validation", "test"}, optional
-        Picks the seeds.
-    shape : tuple of int, optional
-        ``(ny, nx)`` of the S-PLUS image.
+    folder : path-like or `~splus_srgan.pair_folder.PairFolder`
+        The folder; only accepted pairs are taken.  With ``augmentation="paper"`` it must
+        hold the moved copies as pairs of their own, named as
+        `~splus_srgan.surveys.catalog.offset_copies` names them: each pair counts fourfold.
     bands : sequence of str, optional
-        Bands.
-    first : int, optional
-        Number of the first field.
+        Bands, by default those of the first pair.
+    names : sequence of str, optional
+        Pairs to take; all accepted ones by default.
+    **options
+        Those of `Pairs`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or it is empty.
+    OSError
+        When a pair is asked for whose files are missing or have changed.
+    ValueError
+        If no pair was accepted; if a pair lacks a band, is smaller than the crop, or its
+        images do not fit each other.  The message names the pair and the file.
+
+    Notes
+    -----
+    A target in another unit than the input is converted; where there is no conversion (ADU
+    and nanomaggies) it is divided by the flux ratio that the matching has measured.  The
+    electrons come from the GAIN card, or from the usual 17 electrons of sky noise.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    ny, nx = shape
-    layout = {"mode": "w+", "dtype": np.float32}
-    clean = np.lib.format.open_memmap(
-        folder / _FILES[0], shape=(n_pairs, len(bands), ny, nx), **layout
-    )
-    sharp = np.lib.format.open_memmap(
-        folder / _FILES[1], shape=(n_pairs, len(bands), 2 * ny, 2 * nx), **layout
-    )
-    table = []
-    for k in range(n_pairs):
-        field = simulate_field((SEEDS[purpose], first + k), shape=shape, bands=bands)
-        for b, band in enumerate(bands):
-            scale = field.conditions[band].adu_per_nmgy
-            clean[k, b] = field.noiseless[band] / scale
-            sharp[k, b] = field.target[band].data / scale
-        table.append(
-            [
-                {
-                    "sigma": c.sigma,
-                    "electrons": c.electrons,
-                    "saturation": c.saturation / c.adu_per_nmgy,
-                    "dithers": c.dithers,
-                }
-                for c in (field.conditions[band] for band in bands)
-            ]
-        )
-    clean.flush()
-    sharp.flush()
-    (folder / _FILES[2]).write_text(json.dumps({"bands": list(bands), "conditions": table}))
+
+    def __init__(self, folder, *, bands=None, names=None, **options):
+        self.folder = folder if isinstance(folder, PairFolder) else PairFolder(folder)
+        self.names = tuple(self.folder if names is None else names)
+        unknown = [name for name in self.names if name not in self.folder]
+        if unknown:
+            raise ValueError(
+                f"names must be accepted pairs of {self.folder.path}; got {unknown[0]!r}"
+            )
+        if bands is None and self.names:
+            bands = self._first_bands()
+        super().__init__(bands or (), **options)
+        self._ratios = check_pairs(self.folder, self.names, self.bands, self.crop)
+        self._check_one_shape()
+        self.n_pairs = len(self.names)
+        self._known, self._room = {}, _MEMORY
+
+    def __getstate__(self):
+        return self.__dict__ | {"_known": {}, "_room": _MEMORY}
+
+    def verify(self):
+        """
+        Read all files once, so that a damaged one is found before the training.
+
+        Raises
+        ------
+        OSError, ValueError
+            As when the pair is asked for.
+        """
+        for name in self.names:
+            read_sides(self.folder, name, self.bands)
+
+    def _first_bands(self):
+        first = next(row for row in self.folder.index if row["name"] == self.names[0])
+        return str(first["bands"]).split(",")
+
+    def _check_one_shape(self):
+        if self.crop is not None or self.augmentation == "none":
+            return
+        index = self.folder.index
+        shapes = {str(r["name"]): (int(r["ny"]), int(r["nx"])) for r in index}
+        shapes = {name: shapes[name] for name in self.names}
+        first = next(iter(shapes.values()))
+        for name, shape in shapes.items():
+            self._check_square(shape, self.folder.path / name)
+            if shape != first:
+                raise ValueError(
+                    f"crop must be given where pairs have several shapes; {self.names[0]!r} of "
+                    f"{self.folder.path} has {first} and {name!r} has {shape}"
+                )
+
+    def _pair(self, pair):
+        """Read a pair, or take it from memory."""
+        if pair in self._known:
+            return self._known[pair]
+        name = self.names[pair]
+        read = read_pair(self.folder, name, self.bands, self._ratios[name])
+        if self.space == "seed" and not np.isfinite([read.counts, read.nanomaggies]).all():
+            raise ValueError(
+                f"space='seed' needs inputs in ADU, or calibrated from it (card SRZP), and "
+                f"targets in nanomaggies; {read.name} has not"
+            )
+        if read.n_bytes <= self._room:
+            self._known[pair] = read
+            self._room -= read.n_bytes
+        return read
+
+    def _linear(self, place, bands):
+        pair = self._pair(place.pair)
+        linear = pair.cut(*self._window(place, pair.image.shape[1:]), bands)
+        if not self.fresh or self.depth == 0 or self.space == "seed":
+            return linear
+        rng = self._rng("depth", place.k)
+        return add_noise(rng, linear, np.exp(self.depth * np.abs(rng.standard_normal(len(bands)))))
 
 
-@dataclass
-class PairSet:
+def make_dataset(config, purpose):
     """
-    Crops of simulated pairs with fresh noise, in units of the sky noise.
+    Make the pairs that a configuration describes.
 
     Parameters
     ----------
-    folders : sequence of path-like
-        Sets made by `render_pairs`.
-    crop : int
-        Side of the input crop in S-PLUS pixels.
-    sigma_error, sky_error : float
-        Spread of the error of the measured noise (relative) and of the measured
-        sky (in sigma) that the generator is trained to live with.
-    single_band : bool
-        Give one band, drawn at random, instead of all.
+    config : `~splus_srgan.training.config.TrainingConfig`
+        Its ``data`` and ``run.seed`` are used.
+    purpose : {"train", "validation"}
+        Pairs to train on, or pairs to validate with: whole images in order, without
+        augmentation.  Those are the held-out ones of a folder of matched pairs, else
+        fields simulated with the seeds ``(SEEDS["validation"], k)``.
+
+    Returns
+    -------
+    pairs : `Pairs` or None
+        `None` for a validation with no pairs.
+
+    Raises
+    ------
+    OSError, ValueError
+        As the kinds of pairs do.
     """
+    check_one_of("purpose", purpose, ("train", "validation"))
+    data = config.data
+    validation = purpose == "validation"
+    if validation and data.n_validation == 0:
+        return None
+    names = "single_band", "space", "softening", "range", "sigma_error", "sky_error"
+    options = {name: getattr(data, name) for name in names}
+    options |= {"bands": data.bands, "seed": config.run.seed}
+    if validation:
+        options |= {"crop": None, "augmentation": "none"}
+    else:
+        names = "crop", "augmentation", "depth", "zero_point"
+        options |= {name: getattr(data, name) for name in names}
+    kind = "simulation" if data.simulated else _kind_of(data.sources)
+    if kind == "folder":
+        held = {"how": data.validation, "seed": config.run.seed}
+        folder = PairFolder(data.sources[0])
+        chosen = hold_out(folder, data.n_validation, **held)[validation]
+        return FolderPairs(folder, names=chosen, **options)
+    if kind == "rendered" and not validation:
+        return RenderedPairs(data.sources, **options)
+    number = data.n_validation if validation else data.n_pairs
+    kept = {"shape": data.shape, "cache": data.cache}
+    return SimulatedPairs(number, purpose=purpose, **kept, **options)
 
-    folders: list
-    crop: int = 48
-    sigma_error: float = 0.03
-    sky_error: float = 0.05
-    single_band: bool = False
 
-    def __post_init__(self):
-        self.clean = [np.load(Path(f) / _FILES[0], mmap_mode="r") for f in self.folders]
-        self.sharp = [np.load(Path(f) / _FILES[1], mmap_mode="r") for f in self.folders]
-        tables = [json.loads((Path(f) / _FILES[2]).read_text()) for f in self.folders]
-        self.conditions = [table["conditions"] for table in tables]
-        self.index = [(s, k) for s, table in enumerate(self.conditions) for k in range(len(table))]
-
-    def draw(self, rng):
-        """
-        Draw one crop.
-
-        Returns
-        -------
-        noisy : `~numpy.ndarray`, shape (n_band, crop, crop)
-            Input in units of the measured sky noise, the measured sky subtracted.
-        truth : `~numpy.ndarray`, shape (n_band, 2 crop, 2 crop)
-            Target in the same units and per input pixel (that is, times four); it
-            holds the same error of the sky as the input.
-        electrons : `~numpy.ndarray`, shape (n_band,)
-            Electrons per unit of the input, for the photon noise.
-        weight : `~numpy.ndarray`, shape (n_band, 2 crop, 2 crop)
-            0 around saturated pixels, 1 elsewhere.
-        """
-        which, k = self.index[rng.integers(len(self.index))]
-        clean, sharp = self.clean[which][k], self.sharp[which][k]
-        y, x = rng.integers(0, np.array(clean.shape[1:]) - self.crop + 1)
-        bands = range(clean.shape[0])
-        if self.single_band:
-            bands = [rng.integers(clean.shape[0])]
-        rows = [
-            self._draw_band(
-                rng,
-                clean[b, y : y + self.crop, x : x + self.crop],
-                sharp[b, 2 * y : 2 * (y + self.crop), 2 * x : 2 * (x + self.crop)],
-                self.conditions[which][k][b],
-            )
-            for b in bands
-        ]
-        noisy, truth, electrons, weight = (np.stack(part) for part in zip(*rows, strict=True))
-        turns, flip = rng.integers(4), rng.random() < 0.5
-        images = [np.rot90(image, turns, (1, 2)) for image in (noisy, truth, weight)]
-        if flip:
-            images = [image[:, :, ::-1] for image in images]
-        noisy, truth, weight = (np.ascontiguousarray(image) for image in images)
-        return noisy, truth, electrons.astype(np.float32), weight
-
-    def _draw_band(self, rng, clean, sharp, conditions):
-        sigma = conditions["sigma"] * rng.lognormal(0, 0.2)
-        noise = correlated_noise(rng, clean.shape, conditions["dithers"])
-        noise *= np.sqrt(noise_variance(clean, sigma, conditions["electrons"]))
-        image = np.minimum(clean + noise, conditions["saturation"])
-        saturated = clean > 0.9 * conditions["saturation"]
-        measured = sigma * rng.lognormal(0, self.sigma_error)
-        sky = rng.normal(0, self.sky_error) * sigma
-        near = np.repeat(np.repeat(_grow(saturated, 3), 2, 0), 2, 1)
-        return (
-            ((image - sky) / measured).astype(np.float32),
-            ((4 * sharp - sky) / measured).astype(np.float32),
-            conditions["electrons"] * measured,
-            1 - near.astype(np.float32),
+def _kind_of(sources):
+    """Tell folders of `render_pairs` from a folder of matched pairs."""
+    for source in sources:
+        if not Path(source).is_dir():
+            raise FileNotFoundError(f"data.source: the folder {source} does not exist")
+    rendered = [any((Path(s) / f).exists() for f in (CLEAN, CONDITIONS)) for s in sources]
+    if all(rendered):
+        return "rendered"
+    if len(sources) > 1:
+        raise ValueError(
+            "data.source must be one folder of matched pairs, or folders that render_pairs made; "
+            f"got {len(sources)} folders, of which {sources[rendered.index(False)]} is another kind"
         )
-
-
-def _grow(mask, pixels):
-    """Grow a mask by a square of this many pixels on each side."""
-    if not mask.any():
-        return mask
-    grown = np.zeros_like(mask)
-    for y, x in zip(*np.nonzero(mask), strict=True):
-        grown[max(0, y - pixels) : y + pixels + 1, max(0, x - pixels) : x + pixels + 1] = True
-    return grown
+    return "folder"

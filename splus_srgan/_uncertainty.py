@@ -1,0 +1,116 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Standard deviations of an enhanced image, from what its generator says of its errors."""
+
+import numpy as np
+
+__all__ = ["MODES", "calibrate_std", "linear_std", "table_weights"]
+
+MODES = (False, True, "ensemble")
+"""What can be asked for: nothing, the generator's own scale, the spread of eight symmetries."""
+
+# Half the width of the central 68.27 %, in scales of each distribution.
+_HALF_WIDTH = {"laplace": 1.1478, "gaussian": 1.0, "ensemble": 1.0}
+_LARGEST = 5.0  # half-width in arcsinh units: the flux within a factor of 150, so unknown
+_ROWS = 256  # rows of a plane that are calibrated at a time
+
+
+def linear_std(generated, log_scale, sigma, *, softening, range, kind):
+    r"""
+    Standard deviations in linear flux, before calibration.
+
+    Half the distance of what the ends of the interval :math:`y \pm s` of stretched values
+    stand for,
+
+    .. math:: \frac{x(y + s) - x(y - s)}{2} =
+              a \, \sigma \cosh(r y) \, \sinh(r s)
+
+    with the softening :math:`a` and range :math:`r` of the stretch; for small :math:`s` it
+    is :math:`s \, dx / dy`.
+
+    Parameters
+    ----------
+    generated, log_scale : `~numpy.ndarray`, shape (n_band, ny, nx)
+        Generated image in stretched units, and the logarithm of the scale of its errors.
+    sigma : `~numpy.ndarray`
+        Sky noise of the input; it broadcasts against them.
+    softening, range : float
+        Of the stretch.
+    kind : {"laplace", "gaussian", "ensemble"}
+        What the scale is of.
+
+    Returns
+    -------
+    std : `~numpy.ndarray`, shape (n_band, ny, nx)
+        float32, in the unit of ``sigma``.
+    """
+    half = _HALF_WIDTH[kind] * np.exp(np.minimum(log_scale, 10))
+    half = np.sinh(np.minimum(range * half, _LARGEST))
+    half *= np.cosh(range * generated)
+    return (softening * sigma * half).astype(np.float32)
+
+
+def calibrate_std(std, signal, sigma, table):
+    r"""
+    Multiply standard deviations with a calibration, in place.
+
+    Its factor depends on the signal to noise of a pixel, image over ``std``, and on how its
+    ``std`` compares with the sky noise: :math:`\ln f` is bilinear between the knots in
+    :math:`{\rm arcsinh}({\rm S/N})` and :math:`\ln({\rm std} / {\rm sigma})`, and constant
+    beyond them.
+
+    Parameters
+    ----------
+    std : `~numpy.ndarray`, shape (n_band, ny, nx)
+        Standard deviations as `linear_std` gives them; changed.
+    signal : `~numpy.ndarray`, shape (n_band, ny, nx)
+        The image without its sky, in the same unit.
+    sigma : `~numpy.ndarray`
+        Sky noise of the input; it broadcasts against them.
+    table : dict
+        ``signal_to_noise`` and ``relative_noise``: rising knots; ``factor``: a list for
+        each knot of the first, with a factor for each of the second.
+
+    Returns
+    -------
+    std : `~numpy.ndarray`, shape (n_band, ny, nx)
+        The same array.
+    """
+    factors = np.log(np.asarray(table["factor"], float)).ravel()
+    sigma = np.broadcast_to(sigma, std.shape)
+    for plane, flux, noise in zip(std, signal, sigma, strict=True):
+        for start in range(0, len(plane), _ROWS):
+            rows = slice(start, start + _ROWS)
+            index, weight = table_weights(plane[rows], flux[rows], noise[rows], table)
+            plane[rows] *= np.exp(np.sum(weight * factors[index], axis=0))
+    return std
+
+
+def table_weights(std, signal, sigma, table):
+    """
+    Which entries of a calibration a pixel is between, and with which weights.
+
+    Parameters
+    ----------
+    std, signal, sigma, table
+        As for `calibrate_std`; arrays of any one shape.
+
+    Returns
+    -------
+    index, weight : `~numpy.ndarray`, shape (4, ...)
+        Places in the flattened ``factor``, and weights that sum to 1.
+    """
+    columns = len(table["relative_noise"])
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        i, u = _between(np.arcsinh(signal / std), np.arcsinh(table["signal_to_noise"]))
+        j, v = _between(np.log(std / sigma), np.log(table["relative_noise"]))
+    corner = i * columns + j
+    index = np.stack((corner, corner + 1, corner + columns, corner + columns + 1))
+    weight = np.stack(((1 - u) * (1 - v), (1 - u) * v, u * (1 - v), u * v))
+    return index, weight
+
+
+def _between(values, knots):
+    """Number of the knot below each value, and how far it is to the next one, 0 to 1."""
+    values = np.clip(np.nan_to_num(values), knots[0], knots[-1])
+    below = np.clip(np.searchsorted(knots, values, side="right") - 1, 0, len(knots) - 2)
+    return below, (values - knots[below]) / np.diff(knots)[below]

@@ -1,0 +1,265 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Features that perceptual losses compare: those of VGG19, and wavelets that need no weights.
+
+VGG19 is the network of Simonyan & Zisserman (2015), trained with photographs.  The starlet is
+the isotropic undecimated wavelet transform of Starck & Murtagh (2006).
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from splus_srgan._validate import check_integer
+from splus_srgan.models import _vgg19
+
+__all__ = ["IMAGENET", "VGGFeatures", "load_vgg19", "starlet", "starlet_noise"]
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""
+Mean and standard deviation of the images that VGG19 was trained with, scaled to 0 ... 1: red,
+green, blue.
+"""
+
+_SPLINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+
+
+class VGGFeatures(nn.Module):
+    """
+    What one layer of VGG19 shows of images.
+
+    Parameters
+    ----------
+    weights : str or path-like, optional
+        As for `load_vgg19`.
+    layer : str, optional
+        A convolution by block and number, ``"block3_conv3"`` or ``"relu3_3"``; its output after
+        the rectifier is taken.
+    normalize : bool, optional
+        Bring the images to the mean and deviation that VGG19 was trained with (`IMAGENET`).
+        The seed paper does not.
+
+    Raises
+    ------
+    ImportError
+        If torchvision is needed and cannot be imported.
+    OSError
+        If the weights cannot be downloaded, or the file cannot be read.
+    WeightsError
+        If the file holds no VGG19.
+    ValueError
+        If there is no such layer.
+
+    Notes
+    -----
+    Its parameters are frozen, and it stays in evaluation mode.  Gradients flow to the images.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from splus_srgan.models.features import VGGFeatures
+    >>> features = VGGFeatures(weights="random")
+    >>> features(torch.rand(1, 3, 32, 32)).shape
+    torch.Size([1, 256, 8, 8])
+    """
+
+    def __init__(self, *, weights=None, layer="block3_conv3", normalize=True):
+        super().__init__()
+        place = _place(layer)
+        self.layers = load_vgg19(weights)[: place + 1].requires_grad_(False)
+        self.layer, self.normalize = layer, normalize
+        for name, values in zip(("mean", "deviation"), IMAGENET, strict=True):
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+        self.eval()
+
+    def train(self, mode=True):
+        """Stay in evaluation mode, whatever the module around it does."""
+        return super().train(False)
+
+    def forward(self, images):
+        """
+        Compute the features.
+
+        Parameters
+        ----------
+        images : `~torch.Tensor`, shape (n, n_band, ny, nx)
+            Images from 0 to 1.  Three bands stand for red, green and blue in the order given;
+            one is shown thrice.
+
+        Returns
+        -------
+        features : `~torch.Tensor`, shape (n, n_channel, my, mx)
+            Activations; block b halves the sides b - 1 times.
+
+        Raises
+        ------
+        ValueError
+            If there are other numbers of bands, or images too small for the layer.
+        """
+        if images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise ValueError(
+                "images must have 1 or 3 bands, as VGG19 sees them, in the shape (n, n_band, ny, "
+                f"nx); got shape {tuple(images.shape)}. Give three of the bands, one at a time, "
+                "or take what sees any number: feature matching or the starlet loss"
+            )
+        smallest = 2 ** sum(isinstance(layer, nn.MaxPool2d) for layer in self.layers)
+        if min(images.shape[-2:]) < smallest:
+            raise ValueError(
+                f"images must have at least {smallest} pixels along each side for "
+                f"{self.layer}; got {tuple(images.shape[-2:])}"
+            )
+        images = images.expand(-1, 3, -1, -1)
+        if self.normalize:
+            images = (images - self.mean) / self.deviation
+        return self.layers(images)
+
+
+def _place(layer):
+    """Number of the rectifier among the layers."""
+    places, block, number = {}, 1, 0
+    index = 0
+    for channels in _vgg19.LAYERS:
+        if channels is None:
+            block, number, index = block + 1, 0, index + 1
+            continue
+        number, index = number + 1, index + 2
+        places[block, number] = index - 1
+    found = re.fullmatch(r"(?:block(\d)_conv|relu(\d)_)(\d)", str(layer))
+    key = found and (int(found[1] or found[2]), int(found[3]))
+    if key not in places:
+        raise ValueError(
+            "layer must be a convolution of VGG19, 'block1_conv1' to 'block5_conv4' or 'relu1_1' "
+            f"to 'relu5_4' (2 in blocks 1 and 2, 4 in the others); got {layer!r}"
+        )
+    return places[key]
+
+
+def load_vgg19(weights=None):
+    """
+    The convolutional part of VGG19.
+
+    Parameters
+    ----------
+    weights : str or path-like, optional
+        File with torchvision's names of the tensors (``.pth`` or ``.safetensors``), or
+        ``"random"``: untrained, as a control.  `None`: those of torchvision, ``IMAGENET1K_V1``.
+
+    Returns
+    -------
+    features : `~torch.nn.Sequential`
+        In evaluation mode, on the CPU.
+
+    Raises
+    ------
+    ImportError
+        If torchvision is needed and cannot be imported.
+    OSError
+        If the weights cannot be downloaded, or the file cannot be read.
+    WeightsError
+        If the file holds no VGG19.
+    """
+    if weights is None:
+        return _vgg19.from_torchvision().eval()
+    if str(weights) == "random":
+        return _vgg19.untrained().eval()
+    return _vgg19.from_file(Path(weights)).eval()
+
+
+def starlet(images, *, n_scales=4):
+    r"""
+    Starlet transform: planes of finer and coarser structure that add up to the image.
+
+    With :math:`c_0` the image and :math:`c_j` the image :math:`c_{j-1}` smoothed by the B3-spline
+    (1, 4, 6, 4, 1) / 16 along both axes, its elements :math:`2^{j-1}` pixels apart, the planes
+    are :math:`w_j = c_{j-1} - c_j` and, last, :math:`c_J`.  Borders are mirrored about the
+    outermost pixels.
+
+    Parameters
+    ----------
+    images : `~torch.Tensor`, shape (n, n_band, ny, nx)
+        Images, in any unit; computed in float32 or float64.
+    n_scales : int, optional
+        Number :math:`J` of wavelet planes, at least 1; sides must be above :math:`2^J`.
+
+    Returns
+    -------
+    planes : `~torch.Tensor`, shape (n_scales + 1, n, n_band, ny, nx)
+        The wavelets from fine to coarse and the smooth rest; their sum is the image.
+
+    Raises
+    ------
+    ValueError
+        If the images are too small for so many scales.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from splus_srgan.models.features import starlet
+    >>> image = torch.rand(1, 1, 32, 32)
+    >>> planes = starlet(image)
+    >>> planes.shape
+    torch.Size([5, 1, 1, 32, 32])
+    >>> torch.allclose(planes.sum(dim=0), image, atol=1e-6)
+    True
+    """
+    check_integer("n_scales", n_scales, minimum=1)
+    if min(images.shape[-2:]) <= 2**n_scales:
+        raise ValueError(
+            f"n_scales={n_scales} needs images of more than {2**n_scales} pixels along each side; "
+            f"got {tuple(images.shape[-2:])}"
+        )
+    smooth = images if images.dtype == torch.float64 else images.float()
+    planes = []
+    with torch.autocast(images.device.type, enabled=False):
+        for scale in range(n_scales):
+            coarser = _smoothed(smooth, 2**scale)
+            planes.append(smooth - coarser)
+            smooth = coarser
+    return torch.stack([*planes, smooth])
+
+
+def _smoothed(images, step):
+    """B3-spline along both axes, its elements a step apart."""
+    n, n_band, ny, nx = images.shape
+    kernel = images.new_tensor(_SPLINE)
+    flat = functional.pad(images.reshape(n * n_band, 1, ny, nx), [2 * step] * 4, mode="reflect")
+    flat = functional.conv2d(flat, kernel.reshape(1, 1, 5, 1), dilation=(step, 1))
+    flat = functional.conv2d(flat, kernel.reshape(1, 1, 1, 5), dilation=(1, step))
+    return flat.reshape(images.shape)
+
+
+def starlet_noise(n_scales=4):
+    """
+    Standard deviation of white noise of unit variance in each plane of `starlet`.
+
+    Parameters
+    ----------
+    n_scales : int, optional
+        Number of wavelet planes, at least 1.
+
+    Returns
+    -------
+    sigma : list of float
+        One for each of the ``n_scales + 1`` planes, away from the borders.
+
+    Examples
+    --------
+    >>> from splus_srgan.models.features import starlet_noise
+    >>> [round(sigma, 3) for sigma in starlet_noise(2)]
+    [0.891, 0.201, 0.123]
+    """
+    check_integer("n_scales", n_scales, minimum=1)
+    line, found = np.ones(1), []
+    for scale in range(n_scales):
+        kernel = np.zeros(4 * 2**scale + 1)
+        kernel[:: 2**scale] = _SPLINE
+        coarser = np.convolve(line, kernel)
+        wide = np.pad(line, 2 * 2**scale)
+        # Of the difference of two separable filters: (a a' - b b')^2 summed over both axes.
+        found.append((wide @ wide) ** 2 - 2 * (wide @ coarser) ** 2 + (coarser @ coarser) ** 2)
+        line = coarser
+    return [float(v) ** 0.5 for v in (*found, (line @ line) ** 2)]

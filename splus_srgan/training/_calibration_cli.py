@@ -1,0 +1,101 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Command line of the calibration: from a card or a checkpoint to a card with uncertainties."""
+
+import argparse
+
+from splus_srgan import SRGANEnhancer
+from splus_srgan.models.weights import load_card, load_generator, save_weights
+from splus_srgan.simulate import simulate_field
+from splus_srgan.training._fields import SEEDS
+from splus_srgan.training.calibration import calibrate, measure_coverage, train_head
+
+__all__ = ["main"]
+
+
+def main(arguments=None):
+    """Command line."""
+    options = _parser().parse_args(arguments)
+    card = _card_of(options.weights, options.output)
+    generator = load_generator(card)
+    if options.minutes > 0:
+        generator = train_head(
+            generator,
+            _rendered(card, options),
+            kind=options.kind,
+            steps=options.steps,
+            minutes=options.minutes,
+            precision=options.precision,
+        )
+    entries = card.to_dict() | {
+        "name": options.name or card.name,
+        "version": options.version or card.version,
+        "uncertainty": {},
+    }
+    for worked_out in ("file", "sha256", "generator"):
+        del entries[worked_out]
+    card = save_weights(generator, options.output, **entries)
+    modes = (True, "ensemble") if options.ensemble else (True,)
+    for mode in modes:
+        enhancer = SRGANEnhancer(card, uncertainty=mode)
+        uncertainty = calibrate(enhancer, _fields("validation", options.fields))
+        card = save_weights(generator, options.output, **entries | {"uncertainty": uncertainty})
+        if options.test:
+            fields = _fields("test", options.test)
+            print(f"uncertainty={mode!r}, fields of seeds ({SEEDS['test']}, k)")
+            print(
+                "\n".join(_format(measure_coverage(SRGANEnhancer(card, uncertainty=mode), fields)))
+            )
+    print(card.path.with_suffix(".json"))
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="python -m splus_srgan.training.calibration")
+    parser.add_argument("weights", help="name or card of weights, or checkpoint (.ckpt) of a run")
+    parser.add_argument("pairs", nargs="*", help="folders of render_pairs, to train the head on")
+    parser.add_argument("-o", "--output", required=True, help="folder of the new card")
+    parser.add_argument("--kind", choices=("laplace", "gaussian"), default="laplace")
+    parser.add_argument("--minutes", type=float, default=4, help="for the head; 0 keeps the one")
+    parser.add_argument("--steps", type=int, default=4000, help="for the head, at most")
+    parser.add_argument("--crop", type=int, default=64, help="side of the crops, input pixels")
+    parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--fields", type=int, default=150, help="fields to calibrate on")
+    parser.add_argument("--test", type=int, default=0, help="other fields to test on")
+    parser.add_argument("--ensemble", action="store_true", help="calibrate the ensemble too")
+    parser.add_argument("--name", help="name of the new card")
+    parser.add_argument("--version", help="version of the new card")
+    return parser
+
+
+def _card_of(weights, folder):
+    """The card of weights; that of a checkpoint is written first."""
+    if not str(weights).endswith(".ckpt"):
+        return load_card(weights)
+    from splus_srgan.training.export import export_weights
+
+    return export_weights(weights, folder)
+
+
+def _rendered(card, options):
+    from splus_srgan.training.dataset import RenderedPairs
+
+    if not options.pairs:
+        raise ValueError("pairs must name at least one folder to train the head on; got none")
+    return RenderedPairs(
+        options.pairs,
+        bands=None if card.takes_any_band else card.bands,
+        crop=options.crop,
+        single_band=card.takes_any_band,
+        **card.stretch,
+    )
+
+
+def _fields(purpose, number):
+    return (simulate_field((SEEDS[purpose], k)) for k in range(number))
+
+
+def _format(table):
+    for row in table:
+        yield (
+            f"{row['band']:>4} S/N {row['low']:5g} to {row['high']:5g}: {row['count']:9d} pixels, "
+            f"{row['coverage_68']:.3f} {row['coverage_95']:.3f}, mean pull {row['bias']:+.2f}"
+        )

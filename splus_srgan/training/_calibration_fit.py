@@ -1,0 +1,75 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""The table of factors with which standard deviations cover what they should."""
+
+import math
+
+import numpy as np
+import torch
+
+from splus_srgan._uncertainty import table_weights
+from splus_srgan.training._coverage import coverage_misfit
+
+__all__ = ["fit_table"]
+
+_SIGNAL_TO_NOISE = (-2.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 100.0)
+_NOISE_SHARES = (0.02, 0.2, 0.4, 0.6, 0.8, 0.98)  # knots of the other axis, as quantiles
+_STEPS, _PIXELS, _RATE = 300, 100_000, 0.05
+_SOFTNESS = (0.2, 0.04)  # at the start and at the end of the fit
+_SMOOTH = 0.3  # weight of the second differences of the logarithms of the factors
+
+
+def fit_table(image, std, truth, sigma, *, seed=0):
+    """
+    Find a table for `splus_srgan._uncertainty.calibrate_std`, by Adam.
+
+    Parameters
+    ----------
+    image, std, truth, sigma : `~numpy.ndarray`, shape (n,)
+        Images less sky, their standard deviations, truths and sky noises, in one unit.
+    seed : int, optional
+        Of the choice of pixels in each step.
+
+    Returns
+    -------
+    table : dict
+        Plain numbers and lists.
+    """
+    table = _empty_table(std, sigma)
+    shape = len(table["signal_to_noise"]), len(table["relative_noise"])
+    logs = torch.zeros(shape, requires_grad=True)
+    optimizer = torch.optim.Adam([logs], lr=_RATE)
+    rng = np.random.default_rng(seed)
+    for step in range(_STEPS):
+        share = step / _STEPS
+        optimizer.param_groups[0]["lr"] = _RATE * (0.01 + math.cos(0.5 * math.pi * share) ** 2)
+        some = rng.integers(len(std), size=min(_PIXELS, len(std)))
+        softness = _SOFTNESS[0] * (_SOFTNESS[1] / _SOFTNESS[0]) ** share
+        rows = [values[some] for values in (image, std, truth, sigma)]
+        loss = _misfit(logs, rows, table, softness)
+        loss = loss + _SMOOTH * (_roughness(logs) + _roughness(logs.T))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    factors = logs.detach().exp().tolist()
+    return {**table, "factor": [[float(f"{f:.4f}") for f in row] for row in factors]}
+
+
+def _empty_table(std, sigma):
+    """Knots; those of the noise follow what there is, apart from each other."""
+    logs = np.quantile(np.log(std / sigma), _NOISE_SHARES)
+    logs = np.maximum.accumulate(logs + 1e-3 * np.arange(len(logs)))
+    knots = [float(f"{knot:.6g}") for knot in np.exp(logs)]
+    return {"signal_to_noise": list(_SIGNAL_TO_NOISE), "relative_noise": knots}
+
+
+def _misfit(logs, rows, table, softness):
+    image, std, truth, sigma = rows
+    index, weight = table_weights(std, image, sigma, table)
+    log_factor = (torch.from_numpy(weight).float() * logs.flatten()[torch.from_numpy(index)]).sum(0)
+    image, std, truth = (torch.from_numpy(values) for values in (image, std, truth))
+    std = std * torch.exp(log_factor)
+    return coverage_misfit(image - truth, std, truth, torch.ones_like(std), softness=softness)
+
+
+def _roughness(logs):
+    return torch.diff(logs, n=2, dim=0).square().sum()

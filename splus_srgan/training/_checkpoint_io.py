@@ -1,0 +1,196 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Checkpoints as files: whole or not there, and never code."""
+
+import contextlib
+import io
+import os
+import pickle
+from pathlib import Path
+
+import torch
+
+from splus_srgan._optional import import_optional
+
+__all__ = ["CONTENT", "AtomicCheckpointIO", "find_checkpoint", "read_checkpoint", "settle_loops"]
+
+CONTENT = "splus_srgan"
+"""Key of what this package adds to a checkpoint: version, configuration, step."""
+
+_plugins = import_optional("lightning.pytorch.plugins", "train")
+
+
+class AtomicCheckpointIO(_plugins.TorchCheckpointIO):
+    """
+    Write checkpoints beside their place and rename them; read nothing but tensors.
+
+    A disk that fills up, or a process that is killed, leaves the file that was there.
+    """
+
+    def save_checkpoint(self, checkpoint, path, storage_options=None):
+        """
+        Write a checkpoint.
+
+        Parameters
+        ----------
+        checkpoint : dict
+            Its content.
+        path : path-like
+            Where it goes.
+        storage_options : object, optional
+            Not used.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; what was there before still is.
+        """
+        path = Path(path)
+        # Straight into a file, torch would tell a full disk by the text of a RuntimeError.
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        beside = path.with_name(f"{path.name}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with beside.open("wb") as file:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise OSError(
+                f"checkpoint {str(path)!r} could not be written: {error.strerror or error}. "
+                f"{_what_is_left(path)}"
+            ) from error
+
+    def load_checkpoint(self, path, map_location=None, weights_only=True):
+        """
+        Read a checkpoint.
+
+        Parameters
+        ----------
+        path : path-like
+            Where it is.
+        map_location : object, optional
+            As for `torch.load`; the processor by default.
+        weights_only : bool, optional
+            Not used: nothing but tensors and plain values is ever read.
+
+        Returns
+        -------
+        checkpoint : dict
+            Its content.
+        """
+        return read_checkpoint(path, map_location=map_location)
+
+
+def _what_is_left(path):
+    if path.is_file():
+        return "The one before it is whole: make room, and go on with --resume"
+    return "Make room, and start again"
+
+
+def read_checkpoint(path, *, map_location=None):
+    """
+    Read a checkpoint of this package.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    map_location : object, optional
+        As for `torch.load`; the processor by default.
+
+    Returns
+    -------
+    checkpoint : dict
+        Its content.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is damaged, or not of this package.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint {str(path)!r} does not exist")
+    place = "cpu" if map_location is None else map_location
+    try:
+        checkpoint = torch.load(path, map_location=place, weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise ValueError(f"checkpoint {str(path)!r} is damaged or none at all: {reason}") from error
+    if not isinstance(checkpoint, dict) or CONTENT not in checkpoint:
+        raise ValueError(f"checkpoint {str(path)!r} was not written by splus_srgan")
+    return checkpoint
+
+
+def find_checkpoint(place):
+    """
+    Find the checkpoint to go on from.
+
+    Parameters
+    ----------
+    place : path-like
+        A checkpoint, or the folder of a run, whose last one is taken.
+
+    Returns
+    -------
+    path : `~pathlib.Path`
+        The file.
+    """
+    path = Path(place)
+    if not path.is_dir():
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"resume must name a checkpoint or the folder of a run; {str(path)!r} does not "
+                "exist"
+            )
+        return path
+    last = path / "checkpoints" / "last.ckpt"
+    if not last.is_file():
+        raise FileNotFoundError(
+            f"resume: {str(path)!r} holds no checkpoint (checkpoints/last.ckpt); start without "
+            "--resume"
+        )
+    return last
+
+
+def settle_loops(checkpoint, *, step, steps_per_epoch):
+    """
+    Let Lightning go on at a step without its own count within an epoch.
+
+    Lightning counts batches in many places, and restores counts that were taken within an
+    epoch, or in the middle of a validation, differently from release to release.  Here the step
+    alone says where a run stands: between two steps, with nothing begun.
+
+    Parameters
+    ----------
+    checkpoint : dict
+        Content of a checkpoint of Lightning, changed in place.
+    step : int
+        Steps taken.
+    steps_per_epoch : int
+        Steps of an epoch.
+    """
+    epoch, within = divmod(step, steps_per_epoch)
+    loops = checkpoint["loops"]["fit_loop"]
+    for counts in loops["epoch_progress"].values():
+        begun = epoch + (within > 0)
+        counts.update(ready=begun, started=begun, processed=epoch, completed=epoch)
+    batches = loops["epoch_loop.batch_progress"]
+    _set_all(batches["total"], step)
+    _set_all(batches["current"], within)
+    batches["is_last_batch"] = False
+    validated = loops["epoch_loop.val_loop.batch_progress"]
+    for counts in (validated["total"], validated["current"]):
+        _set_all(counts, 0)
+    loops["epoch_loop.state_dict"]["_batches_that_stepped"] = step
+    checkpoint["epoch"] = epoch
+
+
+def _set_all(counts, value):
+    counts.update(dict.fromkeys(counts, value))

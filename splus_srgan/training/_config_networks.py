@@ -1,0 +1,303 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Sections of a configuration: networks, losses, optimizers."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from splus_srgan._validate import check_integer, check_one_of
+from splus_srgan.training._config_checks import Section, options_of
+
+__all__ = [
+    "DISCRIMINATOR_TERMS",
+    "LOSS_TERMS",
+    "DiscriminatorConfig",
+    "GeneratorConfig",
+    "LossConfig",
+    "OptimizerConfig",
+]
+
+LOSS_TERMS = (
+    "pixel",
+    "feature",
+    "adversarial",
+    "flux",
+    "aperture",
+    "binned_flux",
+    "spectrum",
+    "starlet",
+    "feature_matching",
+    "nll",
+)
+"""Terms of the generator loss; each is the name of a weight in `LossConfig`."""
+
+DISCRIMINATOR_TERMS = ("adversarial", "feature_matching")
+"""Those that the discriminator judges."""
+
+Norm = Literal["batch"]
+Output = Literal["residual", "tanh"]
+Scale = Literal["laplace", "gaussian"]
+Initialization = Literal["torch", "glorot"]
+DiscriminatorKind = Literal["patch", "unet"]
+PixelKind = Literal["l1", "l2", "charbonnier", "noise"]
+FeatureKind = Literal["mse", "l1"]
+GeneratorAdversarial = Literal["bce", "least_squares", "relativistic"]
+DiscriminatorAdversarial = Literal["bce", "least_squares", "relativistic", "mse"]
+OptimizerName = Literal["adam", "muon"]
+Schedule = Literal["cosine", "constant"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig(Section):
+    """
+    The generator: options of `splus_srgan.models.generator.SRResNet`.
+
+    Parameters
+    ----------
+    n_features : int, optional
+        Channels of the body, at least 1.
+    n_blocks : int, optional
+        Residual blocks, at least 1.
+    norm : {"batch", None}, optional
+        Normalisation in the body.
+    first_kernel, last_kernel : int, optional
+        Sides of the first and of the last kernel in pixels, odd, at least 1.
+    n_tail_features : int, optional
+        Channels between the upsampling and the last convolution, at least 1.
+    output : {"residual", "tanh"}, optional
+        A correction to the bicubic upsampling, or the image itself.
+    dilations : list of int, optional
+        One more residual block for each, whose first convolution reads pixels this far
+        apart; each at least 1.
+    scale : {None, "laplace", "gaussian"}, optional
+        Distribution whose scale is predicted per pixel; needs ``losses.nll`` above 0.
+    initialization : {"torch", "glorot"}, optional
+        Start of the kernels: torch's own, or Glorot's uniform with biases of 0, as Keras has.
+    """
+
+    n_features: int = 48
+    n_blocks: int = 8
+    norm: Norm | None = None
+    first_kernel: int = 3
+    last_kernel: int = 3
+    n_tail_features: int = 32
+    output: Output = "residual"
+    dilations: tuple[int, ...] = (2, 4, 8, 4, 2)
+    scale: Scale | None = None
+    initialization: Initialization = "torch"
+
+    _prefix = "generator."
+
+    def __post_init__(self):
+        self._integers(1, "n_features", "n_blocks", "n_tail_features")
+        for name in ("first_kernel", "last_kernel"):
+            if check_integer(self._key(name), getattr(self, name), minimum=1) % 2 == 0:
+                raise ValueError(f"{self._key(name)} must be odd; got {getattr(self, name)!r}")
+        check_one_of(self._key("norm"), self.norm, (*options_of(Norm), None))
+        check_one_of(self._key("scale"), self.scale, (*options_of(Scale), None))
+        self._one_of(output=Output, initialization=Initialization)
+        self._tuple("dilations", filled=False)
+
+    def options(self, n_bands):
+        """
+        Keyword arguments of `~splus_srgan.models.generator.SRResNet`.
+
+        Parameters
+        ----------
+        n_bands : int
+            Bands of the images.
+
+        Returns
+        -------
+        options : dict
+            To be given as ``SRResNet(**options)``.
+        """
+        options = dataclasses.asdict(self) | {"n_bands": n_bands}
+        del options["initialization"]
+        return options
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorConfig(Section):
+    """
+    The discriminator; it is made only where a loss needs it.
+
+    Parameters
+    ----------
+    kind : {"patch", "unet"}, optional
+        The seed paper's, which judges patches, or a U-Net with spectral norm, which
+        judges every pixel.
+    n_features : int, optional
+        Channels of the first layer, at least 1.
+    n_dense : int, optional
+        Channels of the last hidden layer of ``"patch"``, at least 1.
+    """
+
+    kind: DiscriminatorKind = "unet"
+    n_features: int = 32
+    n_dense: int = 1024
+
+    _prefix = "discriminator."
+
+    def __post_init__(self):
+        self._one_of(kind=DiscriminatorKind)
+        self._integers(1, "n_features", "n_dense")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig(Section):
+    """
+    Weights of the terms of the generator loss (0: not computed), and what they are.
+
+    Parameters
+    ----------
+    pixel : float, optional
+        Weight, at least 0, of the difference of stretched images, see ``pixel_kind``.
+    feature : float, optional
+        Weight, at least 0, of the difference of VGG19 features (bands: one or three).
+    adversarial : float, optional
+        Weight, at least 0, of what the discriminator says; above 0 it is trained.
+    flux : float, optional
+        Weight, at least 0, of the flux in boxes against the truth.
+    aperture : float, optional
+        Weight, at least 0, of the flux in round apertures against the truth.
+    binned_flux : float, optional
+        Weight, at least 0, of the flux in boxes against the noisy input.
+    spectrum : float, optional
+        Weight, at least 0, of the difference of log power spectra.
+    starlet : float, optional
+        Weight, at least 0, of the difference of starlet planes.
+    feature_matching : float, optional
+        Weight, at least 0, of the difference of the discriminator's activations; above 0
+        the discriminator is trained.
+    nll : float, optional
+        Weight, at least 0, of the negative log-likelihood; needs ``generator.scale``.
+    pixel_kind : {"l1", "l2", "charbonnier", "noise"}, optional
+        Absolute, squared, smoothed absolute difference of stretched images, or squared
+        difference of linear images over the variance of the input.
+    charbonnier_epsilon : float, optional
+        Smoothing of ``"charbonnier"``, in stretched units, above 0.
+    feature_kind : {"mse", "l1"}, optional
+        Difference of VGG19 features.
+    adversarial_kind : {"bce", "least_squares", "relativistic"}, optional
+        What the generator minimises.
+    discriminator_kind : {"bce", "least_squares", "relativistic", "mse"}, optional
+        What the discriminator minimises; ``"mse"`` is the seed paper's.
+    flux_growth : float, optional
+        The weight of the flux grows from 1 to (1 + ``flux_growth``) times itself during the
+        run; at least 0.
+    flux_sizes : list of int, optional
+        Sides of the boxes of ``flux`` in output pixels, each at least 2.
+    aperture_radii : list of float, optional
+        Radii of the apertures of ``aperture`` in output pixels, each above 0.
+    binned_sizes : list of int, optional
+        Sides of the boxes of ``binned_flux`` in output pixels, each even and at least 4.
+    starlet_scales : int, optional
+        Wavelet planes of ``starlet``, at least 1.
+    vgg_weights : {None, "random"} or path, optional
+        File of VGG19 weights; `None` for torchvision's ImageNet weights.
+    vgg_layer : str, optional
+        Layer whose output is compared, such as ``"block3_conv3"``.
+    vgg_normalize : bool, optional
+        Feed VGG19 as it was trained (mean and spread of ImageNet).
+    """
+
+    pixel: float = 2.0
+    feature: float = 0.0
+    adversarial: float = 0.0
+    flux: float = 0.03
+    aperture: float = 0.0
+    binned_flux: float = 0.0
+    spectrum: float = 0.0
+    starlet: float = 0.0
+    feature_matching: float = 0.0
+    nll: float = 0.0
+    pixel_kind: PixelKind = "l1"
+    charbonnier_epsilon: float = 1e-3
+    feature_kind: FeatureKind = "mse"
+    adversarial_kind: GeneratorAdversarial = "relativistic"
+    discriminator_kind: DiscriminatorAdversarial = "relativistic"
+    flux_growth: float = 3.0
+    flux_sizes: tuple[int, ...] = (6, 12, 24)
+    aperture_radii: tuple[float, ...] = (8.0, 16.0)
+    binned_sizes: tuple[int, ...] = (12, 24)
+    starlet_scales: int = 4
+    vgg_weights: str | None = None
+    vgg_layer: str = "block3_conv3"
+    vgg_normalize: bool = True
+
+    _prefix = "losses."
+
+    def __post_init__(self):
+        self._not_negative(*LOSS_TERMS, "flux_growth")
+        if not any(self.weights.values()):
+            raise ValueError("losses must have at least one weight above 0; all are 0")
+        self._one_of(pixel_kind=PixelKind, feature_kind=FeatureKind)
+        self._one_of(
+            adversarial_kind=GeneratorAdversarial, discriminator_kind=DiscriminatorAdversarial
+        )
+        self._positive("charbonnier_epsilon")
+        self._tuple("flux_sizes", minimum=2)
+        self._tuple("aperture_radii", integer=False)
+        self._tuple("binned_sizes", minimum=4)
+        if any(size % 2 for size in self.binned_sizes):
+            raise ValueError(f"losses.binned_sizes must be even; got {self.binned_sizes!r}")
+        self._integers(1, "starlet_scales")
+
+    @property
+    def weights(self):
+        """Weight of every term."""
+        return {name: getattr(self, name) for name in LOSS_TERMS}
+
+    @property
+    def needs_discriminator(self):
+        """Whether any term needs a discriminator."""
+        return any(getattr(self, name) > 0 for name in DISCRIMINATOR_TERMS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig(Section):
+    """
+    How the weights are changed.
+
+    Parameters
+    ----------
+    name : {"adam", "muon"}, optional
+        Of the generator; ``"muon"`` takes Muon for the kernels of its body (needs torch 2.9).
+        The discriminator always has Adam.
+    rate, discriminator_rate : float, optional
+        Peak learning rates, above 0.
+    beta1, beta2 : float, optional
+        Memories of Adam, in [0, 1).
+    epsilon : float, optional
+        Adam's, above 0.
+    schedule : {"cosine", "constant"}, optional
+        Of both rates; a cosine falls to a hundredth at the last step.
+    warm_up_steps : int, optional
+        Steps during which both rates rise linearly, at least 0.
+    clip_norm : float, optional
+        Gradients are shortened to this norm; 0 for no limit.
+    ema : float, optional
+        Memory, in steps 1 / (1 - ``ema``), of the moving average of the generator that is
+        validated and exported; in [0, 1), 0 for none.
+    """
+
+    name: OptimizerName = "muon"
+    rate: float = 4e-4
+    discriminator_rate: float = 2e-4
+    beta1: float = 0.9
+    beta2: float = 0.99
+    epsilon: float = 1e-8
+    schedule: Schedule = "cosine"
+    warm_up_steps: int = 300
+    clip_norm: float = 0.5
+    ema: float = 0.999
+
+    _prefix = "optimizer."
+
+    def __post_init__(self):
+        self._one_of(name=OptimizerName, schedule=Schedule)
+        self._positive("rate", "discriminator_rate", "epsilon")
+        self._shares("beta1", "beta2", "ema")
+        self._integers(0, "warm_up_steps")
+        self._not_negative("clip_norm")

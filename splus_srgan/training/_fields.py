@@ -1,0 +1,305 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Noise-free simulated fields: rendered, read from folders, kept for the next time."""
+
+import json
+import os
+import uuid
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from splus_srgan._validate import check_integer, check_one_of
+from splus_srgan.simulate import simulate_field
+from splus_srgan.surveys import splus
+
+__all__ = ["SEEDS", "Field", "FieldStore", "RenderedFolder", "render_pairs"]
+
+SEEDS = {"train": 1, "validation": 2, "test": 3}
+"""First number of the seed pairs of `splus_srgan.simulate_field`, one per purpose."""
+
+CLEAN, SHARP, CONDITIONS = "clean.npy", "sharp.npy", "conditions.json"
+_MEMORY = 2**29  # bytes of fields that a process keeps
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """
+    What a field looks like without noise, in nanomaggies per pixel.
+
+    Parameters
+    ----------
+    clean : `~numpy.ndarray`, shape (n_band, ny, nx)
+        On the S-PLUS grid, through the seeing.
+    sharp : `~numpy.ndarray`, shape (n_band, 2 ny, 2 nx)
+        On the target's grid, with the target's PSF.
+    conditions : sequence of dict
+        Per band: ``sigma`` (nmgy), ``electrons`` (per nmgy), ``saturation`` (nmgy),
+        ``adu_per_nmgy`` and ``dithers``.
+    name : str
+        For messages.
+    """
+
+    clean: np.ndarray
+    sharp: np.ndarray
+    conditions: tuple
+    name: str
+
+    def cut(self, y, x, height, width):
+        """The part that begins at input pixel ``(y, x)``."""
+        return Field(
+            self.clean[:, y : y + height, x : x + width],
+            self.sharp[:, 2 * y : 2 * (y + height), 2 * x : 2 * (x + width)],
+            self.conditions,
+            self.name,
+        )
+
+    @property
+    def n_bytes(self):
+        """Size in memory."""
+        return self.clean.nbytes + self.sharp.nbytes
+
+
+def render_field(seed, *, shape, bands):
+    """Simulate one field and keep what does not change with the noise."""
+    simulated = simulate_field(seed, shape=shape, bands=bands)
+    seen = [simulated.conditions[band] for band in bands]
+    clean = [simulated.noiseless[b] / c.adu_per_nmgy for b, c in zip(bands, seen, strict=True)]
+    sharp = [simulated.target[b].data / c.adu_per_nmgy for b, c in zip(bands, seen, strict=True)]
+    conditions = tuple(
+        {
+            "sigma": c.sigma,
+            "electrons": c.electrons,
+            "saturation": c.saturation / c.adu_per_nmgy,
+            "adu_per_nmgy": c.adu_per_nmgy,
+            "dithers": c.dithers,
+        }
+        for c in seen
+    )
+    name = f"the simulated field {tuple(seed)}"
+    return Field(np.float32(clean), np.float32(sharp), conditions, name)
+
+
+def render_pairs(
+    folder, n_pairs, *, purpose="train", shape=(128, 128), bands=("g", "r", "z"), first=0
+):
+    """
+    Render noise-free pairs into a folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where they go; created.
+    n_pairs : int
+        Fields to render; field ``k`` has the seed ``(SEEDS[purpose], first + k)``.
+    purpose : {"train", "validation", "test"}, optional
+        Picks the seeds.
+    shape : tuple of int, optional
+        ``(ny, nx)`` of the S-PLUS image.
+    bands : sequence of str, optional
+        Bands.
+    first : int, optional
+        Number of the first field.
+
+    Raises
+    ------
+    ValueError
+        If the number, the purpose, a band or the shape is not possible.
+
+    Notes
+    -----
+    The folder holds ``clean.npy`` and ``sharp.npy`` (nanomaggies, float32, to be mapped
+    into memory) and, written last, ``conditions.json``.
+    """
+    check_integer("n_pairs", n_pairs, minimum=1)
+    check_one_of("purpose", purpose, tuple(SEEDS))
+    folder, (ny, nx), bands = Path(folder), shape, tuple(bands)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONDITIONS).unlink(missing_ok=True)
+    clean, sharp = (
+        np.lib.format.open_memmap(
+            folder / name, mode="w+", dtype=np.float32, shape=(n_pairs, len(bands), f * ny, f * nx)
+        )
+        for name, f in ((CLEAN, 1), (SHARP, 2))
+    )
+    table = []
+    for k in range(n_pairs):
+        field = render_field((SEEDS[purpose], first + k), shape=shape, bands=bands)
+        clean[k], sharp[k] = field.clean, field.sharp
+        table.append(field.conditions)
+    clean.flush()
+    sharp.flush()
+    text = json.dumps({"bands": bands, "conditions": table})
+    _write_beside(folder / CONDITIONS, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _write_beside(path, write):
+    """Write a file beside its place and rename it, so that it is whole or not there."""
+    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class RenderedFolder:
+    """
+    A folder made by `render_pairs`, as a sequence of `Field`.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder.
+    bands : sequence of str or None
+        Bands to give, in this order; all by default.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not such a folder, or a whole one.
+    ValueError
+        If a file is damaged, they do not fit each other, or a band is missing.
+    """
+
+    def __init__(self, path, bands=None):
+        self.path = Path(path)
+        table = self._read_table()
+        known = list(table["bands"])
+        self.bands = tuple(known if bands is None else bands)
+        missing = [band for band in self.bands if band not in known]
+        if missing:
+            raise ValueError(
+                f"bands must be among those of {self.path}, {', '.join(known)}; got {missing[0]!r}"
+            )
+        self._channels = [known.index(band) for band in self.bands]
+        self._table = [[row[c] for c in self._channels] for row in table["conditions"]]
+        self._maps = None
+        self.shape = self._check_shapes(len(known))
+
+    def __getstate__(self):
+        # A memory map would travel to the workers as a copy of the whole file.
+        return self.__dict__ | {"_maps": None}
+
+    def __len__(self):
+        return len(self._table)
+
+    def __getitem__(self, k):
+        clean, sharp = (self._open(i)[k] for i in (0, 1))
+        if self._channels != list(range(len(clean))):
+            clean, sharp = clean[self._channels], sharp[self._channels]
+        row = tuple(_complete(c, b) for c, b in zip(self._table[k], self.bands, strict=True))
+        return Field(clean, sharp, row, f"field {k} of {self.path}")
+
+    def _open(self, which):
+        if self._maps is None:
+            self._maps = [_open_map(self.path / name) for name in (CLEAN, SHARP)]
+        return self._maps[which]
+
+    def _read_table(self):
+        path = self.path / CONDITIONS
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is missing: {self.path} must be a folder that render_pairs made and "
+                "finished; render it again"
+            )
+        try:
+            table = json.loads(path.read_text(encoding="utf-8"))
+            if not table["bands"] or not table["conditions"]:
+                raise ValueError("it is empty")
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is damaged ({error}); render {self.path} again") from None
+        return table
+
+    def _check_shapes(self, n_band):
+        clean, sharp = (self._open(i).shape for i in (0, 1))
+        wanted = (len(self._table), n_band)
+        if clean[:2] != wanted or sharp != (*wanted, *(2 * n for n in clean[2:])):
+            raise ValueError(
+                f"the files of {self.path} must fit each other; {CONDITIONS} has {wanted[0]} "
+                f"fields of {n_band} bands, {CLEAN} the shape {clean} and {SHARP} {sharp}; "
+                "render it again"
+            )
+        return clean[2:]
+
+
+def _open_map(path):
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing; render {path.parent} again") from None
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path} is damaged ({error}); render {path.parent} again") from None
+
+
+def _complete(conditions, band):
+    """Conditions of a folder rendered before they had the gain: all bands saturate at one ADU."""
+    if "adu_per_nmgy" in conditions:
+        return conditions
+    known = splus.BANDS[band].saturation / conditions["saturation"]
+    return conditions | {"adu_per_nmgy": known}
+
+
+class FieldStore:
+    """
+    Simulated fields by number, rendered when first asked for.
+
+    Parameters
+    ----------
+    purpose : {"train", "validation", "test"}
+        Picks the seeds, ``(SEEDS[purpose], k)``.
+    shape : tuple of int
+        ``(ny, nx)`` of the S-PLUS image.
+    bands : sequence of str
+        Bands.
+    folder : path-like or None
+        Where rendered fields are kept, a file each.  Several processes may share it.
+    """
+
+    def __init__(self, purpose, shape, bands, folder=None):
+        self._seed = SEEDS[check_one_of("purpose", purpose, tuple(SEEDS))]
+        for band in bands:
+            check_one_of("bands", band, tuple(splus.BANDS))
+        self.shape, self.bands = tuple(shape), tuple(bands)
+        self._folder = None
+        if folder is not None:
+            self._folder = Path(folder) / f"{shape[0]}x{shape[1]}-{'-'.join(bands)}"
+        self._known, self._room = {}, _MEMORY
+
+    def __getstate__(self):
+        return self.__dict__ | {"_known": {}, "_room": _MEMORY}
+
+    def __getitem__(self, k):
+        if k in self._known:
+            return self._known[k]
+        field = self._read(k) or self._render(k)
+        # In the shuffled order of epochs nothing is gained by forgetting one for another.
+        if field.n_bytes <= self._room:
+            self._known[k] = field
+            self._room -= field.n_bytes
+        return field
+
+    def _path(self, k):
+        return self._folder / f"{self._seed}-{k:06d}.npz"
+
+    def _read(self, k):
+        """Read a field from the folder; `None` where it is not there or damaged."""
+        if self._folder is None or not self._path(k).is_file():
+            return None
+        try:
+            # Given a path, numpy leaves the file open where it is damaged.
+            with self._path(k).open("rb") as stream, np.load(stream, allow_pickle=False) as parts:
+                conditions = tuple(json.loads(str(parts["conditions"])))
+                return Field(parts["clean"], parts["sharp"], conditions, str(self._path(k)))
+        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
+            return None
+
+    def _render(self, k):
+        field = render_field((self._seed, k), shape=self.shape, bands=self.bands)
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            conditions = json.dumps(field.conditions)
+            parts = {"clean": field.clean, "sharp": field.sharp, "conditions": conditions}
+            _write_beside(self._path(k), lambda path: np.savez(path, **parts))
+        return field

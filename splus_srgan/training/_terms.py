@@ -1,0 +1,158 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""The terms of the generator loss, of one batch."""
+
+import torch
+
+from splus_srgan.models.features import VGGFeatures
+from splus_srgan.training import losses
+from splus_srgan.training._config_networks import DISCRIMINATOR_TERMS
+
+__all__ = ["GeneratorTerms"]
+
+
+class GeneratorTerms:
+    """
+    Compute the terms whose weight is above 0.
+
+    Parameters
+    ----------
+    config : `~splus_srgan.training.config.TrainingConfig`
+        Weights, kinds, and the stretch of the data.
+    """
+
+    def __init__(self, config):
+        self.options, self.data, self.scale = config.losses, config.data, config.generator.scale
+        self.vgg = None
+        if self.options.feature > 0:
+            self.vgg = VGGFeatures(
+                weights=self.options.vgg_weights,
+                layer=self.options.vgg_layer,
+                normalize=self.options.vgg_normalize,
+            )
+            if config.run.precision == "bfloat16":
+                self.vgg.to(memory_format=torch.channels_last)
+
+    def to(self, device):
+        """Move what has weights to a device."""
+        if self.vgg is not None:
+            self.vgg.to(device)
+
+    def weights(self, progress, ramp):
+        """
+        Weights at some point of a run.
+
+        Parameters
+        ----------
+        progress : float
+            Part of the run that is done, 0 to 1.
+        ramp : float
+            Part of their weight that the terms with the discriminator have, 0 to 1.
+
+        Returns
+        -------
+        weights : dict of str to float
+            Of all terms.
+        """
+        weights = self.options.weights
+        # The flux counts more once the picture is right.
+        weights["flux"] *= 1 + self.options.flux_growth * min(1.0, progress)
+        for name in DISCRIMINATOR_TERMS:
+            weights[name] *= ramp
+        return weights
+
+    def __call__(self, batch, generated, log_scale=None, *, precision="float32"):
+        """
+        Terms that need no discriminator.
+
+        Parameters
+        ----------
+        batch : dict of str to `~torch.Tensor`
+            A batch of the training data.
+        generated, log_scale : `~torch.Tensor`, shape (n, n_band, 2 ny, 2 nx)
+            What the generator made of ``batch["input"]``.
+        precision : {"bfloat16", "float32"}, optional
+            Of VGG19.
+
+        Returns
+        -------
+        terms : dict of str to `~torch.Tensor`
+            Scalars.
+        """
+        compute = {
+            "pixel": self._pixel,
+            "feature": lambda *args: self._feature(*args, precision),
+            "flux": self._flux,
+            "aperture": self._aperture,
+            "binned_flux": self._binned_flux,
+            "spectrum": lambda batch, made: losses.spectrum_loss(made, batch["target"]),
+            "starlet": self._starlet,
+            "nll": lambda batch, made: self._nll(batch, made, log_scale),
+        }
+        return {
+            name: function(batch, generated)
+            for name, function in compute.items()
+            if getattr(self.options, name) > 0
+        }
+
+    def linear(self, images):
+        """Stretched images in sky noises."""
+        return losses.unstretch(images, self.data.softening, self.data.range)
+
+    def _pixel(self, batch, made):
+        if self.options.pixel_kind == "noise":
+            # What the input's noise would be in the truth's pixel.
+            truth = batch["truth"]
+            variance = 1 + truth.clamp(min=0) / batch["electrons"][..., None, None]
+            return losses.noise_weighted_loss(
+                self.linear(made), truth, variance, batch["weight"], kind="l2"
+            )
+        return losses.pixel_loss(
+            made,
+            batch["target"],
+            batch["weight"],
+            kind=self.options.pixel_kind,
+            epsilon=self.options.charbonnier_epsilon,
+        )
+
+    def _feature(self, batch, made, precision):
+        with torch.autocast(made.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            with torch.no_grad():
+                wanted = self.vgg(batch["target"])
+            found = self.vgg(made)
+        return losses.feature_loss(found, wanted, kind=self.options.feature_kind)
+
+    def _flux(self, batch, made):
+        return losses.flux_loss(
+            self.linear(made),
+            batch["truth"],
+            batch["electrons"],
+            batch["weight"],
+            sizes=self.options.flux_sizes,
+        )
+
+    def _aperture(self, batch, made):
+        return losses.aperture_loss(
+            self.linear(made),
+            batch["truth"],
+            batch["electrons"],
+            batch["weight"],
+            radii=self.options.aperture_radii,
+        )
+
+    def _binned_flux(self, batch, made):
+        return losses.binned_flux_loss(
+            self.linear(made),
+            batch["noisy"],
+            batch["electrons"],
+            batch["weight"],
+            sizes=self.options.binned_sizes,
+        )
+
+    def _starlet(self, batch, made):
+        return losses.starlet_loss(
+            made, batch["target"], batch["weight"], n_scales=self.options.starlet_scales
+        )
+
+    def _nll(self, batch, made, log_scale):
+        kinds = {"laplace": losses.laplace_nll, "gaussian": losses.gaussian_nll}
+        return kinds[self.scale](made, log_scale, batch["target"], batch["weight"])

@@ -1,0 +1,286 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+r"""
+Uncertainties for a generator: a head for their scale, and a calibration of what it says.
+
+`train_head` adds the head to weights and trains it alone, with the rest frozen: what the
+generator makes of an image stays what it was, to the last bit.  `calibrate` compares the
+standard deviations of final images with the truth of simulated fields, and finds the factors
+with which 68 % and 95 % of the truths lie within one and two of them, at every brightness.
+Both together, from a card or a checkpoint to a card with uncertainties::
+
+    python -m splus_srgan.training.calibration splus-grz pairs -o weights --minutes 4
+"""
+
+import copy
+import dataclasses
+import math
+import time
+import warnings
+
+import numpy as np
+import torch
+from astropy.table import QTable
+
+from splus_srgan._units import flux_per_pixel_factor
+from splus_srgan._validate import check_integer, check_one_of, check_positive
+from splus_srgan.evaluation.uncertainty import coverage
+from splus_srgan.exceptions import NoSkyWarning
+from splus_srgan.models.generator import SRResNet
+from splus_srgan.quality import Quality
+from splus_srgan.training._calibration_fit import fit_table
+from splus_srgan.training.losses import gaussian_nll, laplace_nll
+
+__all__ = ["calibrate", "measure_coverage", "train_head"]
+
+_LOSSES = {"laplace": laplace_nll, "gaussian": gaussian_nll}
+_WARM_UP = 50  # steps
+_USELESS = Quality.MISSING | Quality.SATURATED
+_MIN_PIXELS = 1000
+
+
+def train_head(
+    generator,
+    pairs,
+    *,
+    kind="laplace",
+    steps=2000,
+    minutes=None,
+    batch_size=4,
+    rate=3e-3,
+    precision="float32",
+    progress_bar=None,
+):
+    """
+    Add a head for the scale of the errors to a generator, and train nothing else.
+
+    Parameters
+    ----------
+    generator : `~splus_srgan.models.generator.SRResNet`
+        Generator, with or without a head; it is not changed.
+    pairs : sequence of dict
+        Such as `~splus_srgan.training.dataset.RenderedPairs`: ``pairs[k]`` has ``input``,
+        ``target`` and ``weight``, stretched as the generator expects it.
+    kind : {"laplace", "gaussian"}, optional
+        Distribution of the errors; a head of the other kind is replaced.
+    steps : int, optional
+        Steps of Adam, at least 1.
+    minutes : float, optional
+        Stop after this time at the latest; the learning rate falls with the larger share.
+    batch_size : int, optional
+        Samples a step, at least 1.
+    rate : float, optional
+        Highest learning rate; it rises over 50 steps and falls as a cosine.
+    precision : {"float32", "bfloat16"}, optional
+        Of the frozen part.
+    progress_bar : callable, optional
+        Wraps the iterable over the steps, as ``tqdm.tqdm`` does.
+
+    Returns
+    -------
+    generator : `~splus_srgan.models.generator.SRResNet`
+        A new generator in evaluation mode whose ``forward`` is that of the one given.
+
+    Raises
+    ------
+    ValueError
+        If an option is not possible.
+    FloatingPointError
+        If the loss is not finite.
+    """
+    check_one_of("kind", kind, tuple(_LOSSES))
+    check_integer("steps", steps, minimum=1)
+    check_integer("batch_size", batch_size, minimum=1)
+    headed = _with_head(generator, kind)
+    if precision == "bfloat16":
+        headed.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(headed.scale.parameters(), lr=rate)
+    limit = math.inf if minutes is None else 60 * check_positive("minutes", minutes)
+    start = time.monotonic()
+    for step in range(steps) if progress_bar is None else progress_bar(range(steps)):
+        share = max(step / steps, (time.monotonic() - start) / limit)
+        if share >= 1:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = rate * _schedule(share, step)
+        batch = [pairs[step * batch_size + j] for j in range(batch_size)]
+        loss = _head_loss(headed, batch, kind, precision)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss of the head is {loss.item()} at step {step}; give a lower rate than "
+                f"{rate}, or look for pixels that are not finite in the pairs"
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(headed.scale.parameters(), 1.0)
+        optimizer.step()
+    return headed.requires_grad_(True).to(memory_format=torch.contiguous_format)
+
+
+def _schedule(share, step):
+    cosine = 0.5 * (1 + math.cos(math.pi * share))
+    return min(1.0, (step + 1) / _WARM_UP) * (0.01 + 0.99 * cosine)
+
+
+def _with_head(generator, kind):
+    """A copy with a head of this kind, of which only the head learns."""
+    headed = SRResNet(**{**generator.options, "scale": kind})
+    trunk = generator.state_dict()
+    if generator.options.get("scale") != kind:
+        trunk = {name: value for name, value in trunk.items() if not name.startswith("scale.")}
+    headed.load_state_dict(trunk, strict=False)
+    headed.requires_grad_(False)
+    headed.scale.requires_grad_(True)
+    # Frozen means frozen: normalisation must not go on counting.
+    return headed.eval()
+
+
+def _head_loss(headed, batch, kind, precision):
+    y, target, weight = (
+        torch.stack([torch.as_tensor(sample[name]) for sample in batch])
+        for name in ("input", "target", "weight")
+    )
+    narrow = precision == "bfloat16"
+    if narrow:
+        y = y.contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        with torch.autocast(y.device.type, dtype=torch.bfloat16, enabled=narrow):
+            features = headed.features(y)
+        features = features.float().contiguous()
+        generated = headed.finish(y.contiguous(), features)
+    log_scale = headed.log_scale(features, generated)
+    return _LOSSES[kind](generated, log_scale, target, weight)
+
+
+def calibrate(enhancer, fields, *, seed=0, progress_bar=None):
+    r"""
+    Find the factors that make standard deviations true.
+
+    A factor for each signal to noise and relative noise of a pixel, as
+    the image has them, such that 68 % and 95 % of the truths lie
+    within 0.994 and 1.960 standard deviations in every bin of the *true* signal to noise
+    (`~splus_srgan.evaluation.uncertainty.SNR_EDGES`).  Of all such tables a smooth one is taken.
+
+    Parameters
+    ----------
+    enhancer : `~splus_srgan.SRGANEnhancer`
+        With weights that were named (not ``"auto"``), and ``uncertainty`` `True` or
+        ``"ensemble"``: what is to be calibrated.  A calibration in its card is left out.
+    fields : iterable
+        Held-out fields, each with ``observed`` and ``target``, dictionaries of band to image:
+        `~splus_srgan.simulate.SimulatedField` or
+        `~splus_srgan.evaluation.pairs.EvaluationPair`.  What is measured is the final
+        image, with its flux anchored and in its unit.  At least some dozens: errors of one
+        field have much in common.
+    seed : int, optional
+        Of the choice of pixels in each step of the fit.
+    progress_bar : callable, optional
+        Wraps ``fields``.
+
+    Returns
+    -------
+    uncertainty : dict
+        For the card of the weights: that of the enhancer's, with the calibration in
+        ``calibration``, or ``ensemble`` for the ensemble.
+
+    Raises
+    ------
+    ValueError
+        If the enhancer gives no uncertainty or has no weights of its own, or there are too
+        few pixels.
+    """
+    raw = _without_calibration(enhancer)
+    table = fit_table(*_pixels(raw, fields, progress_bar), seed=seed)
+    card = enhancer.weights
+    kept = {key: value for key, value in card.uncertainty.items() if key == "ensemble"}
+    if enhancer.uncertainty == "ensemble":
+        return {**card.uncertainty, "ensemble": table}
+    return {"kind": card.generator["scale"], "calibration": table, **kept}
+
+
+def measure_coverage(enhancer, fields, *, progress_bar=None):
+    """
+    Coverage of the uncertainties of an enhancer over many fields.
+
+    Parameters
+    ----------
+    enhancer : `~splus_srgan.SRGANEnhancer`
+        With ``uncertainty`` `True` or ``"ensemble"``.
+    fields : iterable
+        As for `calibrate`, and none of those.
+    progress_bar : callable, optional
+        Wraps ``fields``.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        That of `splus_srgan.evaluation.uncertainty.coverage` for each ``band``, and for
+        ``"all"``.
+
+    Raises
+    ------
+    ValueError
+        If there are too few pixels.
+    """
+    parts = {}
+    image, std, truth, _ = _pixels(enhancer, fields, progress_bar, parts)
+    rows = []
+    for band, slices in (*parts.items(), ("all", [slice(None)])):
+        one = [np.concatenate([values[part] for part in slices]) for values in (truth, image, std)]
+        rows += [{"band": band, **dict(row)} for row in coverage(*one)]
+    return QTable(rows=rows)
+
+
+def _without_calibration(enhancer):
+    if not enhancer.uncertainty:
+        raise ValueError(
+            "enhancer must give what is to be calibrated: make it with uncertainty=True or "
+            f"'ensemble'; got {enhancer.uncertainty!r}"
+        )
+    if isinstance(enhancer.weights, str):
+        raise ValueError(
+            "enhancer must have weights of its own to calibrate, a name or the path of a card; got "
+            f"{enhancer.weights!r}"
+        )
+    raw = copy.copy(enhancer)
+    raw.weights = dataclasses.replace(enhancer.weights, uncertainty={})
+    return raw
+
+
+def _pixels(enhancer, fields, progress_bar, parts=None):
+    """Images less sky, their deviations, truths and sky noises, flat, per output pixel."""
+    found, count = [], 0
+    for field in fields if progress_bar is None else progress_bar(fields):
+        with warnings.catch_warnings():
+            # What has no sky in its frame is to be covered like everything else.
+            warnings.simplefilter("ignore", NoSkyWarning)
+            sharp = enhancer(field.observed)
+        for band, made in sharp.items():
+            one = _pixels_of(made, field.target[band])
+            if parts is not None:
+                parts.setdefault(band, []).append(slice(count, count + one.shape[1]))
+            count += one.shape[1]
+            found.append(one)
+    if count < _MIN_PIXELS:
+        raise ValueError(f"fields must hold at least {_MIN_PIXELS} good pixels; got {count}")
+    return np.concatenate(found, axis=1)
+
+
+def _pixels_of(made, target):
+    # Of a flux per pixel, sky and noise of an input pixel are shared by four.
+    share = flux_per_pixel_factor(made.unit, 2)
+    header = made.meta
+    rows = np.broadcast_arrays(
+        made.data - share * header["SRSKY"],
+        made.uncertainty.array,
+        target.data,
+        np.float32(share * header["SRSIGMA"]),
+    )
+    good = (np.asarray(made.flags) & int(_USELESS)) == 0
+    good &= np.isfinite(rows[1]) & np.isfinite(rows[2])
+    return np.stack([row[good] for row in rows]).astype(np.float32)
+
+
+if __name__ == "__main__":
+    from splus_srgan.training._calibration_cli import main
+
+    main()

@@ -1,0 +1,294 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""What goes on beside the training: checkpoints, pictures, and an orderly end."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from splus_srgan import __version__
+from splus_srgan._optional import import_optional
+from splus_srgan.training._checkpoint_io import CONTENT, settle_loops
+
+__all__ = ["Checkpoints", "Pictures", "StopSignals", "TrainingInterrupted", "draw_panels"]
+
+_callbacks = import_optional("lightning.pytorch.callbacks", "train")
+
+_FACTOR = 2
+_GAP = 4  # pixels between two panels
+_SAVE_SECONDS = 600.0  # of work that a run which is killed may lose
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """A run was stopped from outside, after its checkpoint was written."""
+
+
+class Stopped(Exception):
+    """Leaves the loops of Lightning, which would end the process at a `KeyboardInterrupt`."""
+
+
+class StopSignals:
+    """
+    Turn SIGINT (Ctrl-C) and SIGTERM into a wish that is granted between two steps.
+
+    A second SIGINT stops at once.  Works in the main thread alone; elsewhere it does nothing.
+
+    Attributes
+    ----------
+    requested : bool
+        Whether a signal has come.
+    """
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self):
+        self.requested = False
+        self._process = os.getpid()
+        self._before = {}
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.getsignal(number) for number in self._SIGNALS}
+            self.install()
+        return self
+
+    def __exit__(self, *exception):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def install(self):
+        """Put the handlers into place, over those that Lightning sets."""
+        for number in self._before:
+            signal.signal(number, self._receive)
+
+    def _receive(self, number, frame):
+        if os.getpid() != self._process:
+            return  # a worker that was forked: the main process tells it when to end
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True
+        print("\nstopping after this step; again to stop at once", file=sys.stderr, flush=True)
+
+
+class Checkpoints(_callbacks.Checkpoint):
+    """
+    Keep the last state and the best one, and end the run when it is time.
+
+    ``last.ckpt`` is written after every epoch, every ten minutes, and before an orderly end;
+    ``best.ckpt`` after each validation with a better score.  Training goes on from either as if
+    it had never stopped.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where both go.
+    config : `~splus_srgan.training.config.TrainingConfig`
+        Written into each.
+    stop : `StopSignals`
+        Asked after every step.
+    monitor : str, optional
+        Name of the logged score; more is better.
+
+    Attributes
+    ----------
+    best_score : float or None
+        Score of the best one.
+    scores : dict of str to float
+        What the last validation measured.
+    spent : float
+        Seconds of training, those before a checkpoint that it went on from included.
+    """
+
+    def __init__(self, folder, config, *, stop, monitor="score"):
+        self.last, self.best = (Path(folder) / f"{name}.ckpt" for name in ("last", "best"))
+        self.config, self.stop, self.monitor = config, stop, monitor
+        self.best_score, self.scores = None, {}
+        self.spent = 0.0
+        self._clock = self._saved = time.monotonic()
+
+    def state_dict(self):
+        """What goes on with a run."""
+        return {
+            "best_score": self.best_score,
+            "scores": self.scores,
+            "spent": self._spent_now(),
+        }
+
+    def load_state_dict(self, state_dict):
+        """Go on where a run was."""
+        for name, value in state_dict.items():
+            setattr(self, name, value)
+
+    def on_save_checkpoint(self, trainer, module, checkpoint):
+        """Add the configuration, and let the step alone say where the run is."""
+        settle_loops(checkpoint, step=module.step, steps_per_epoch=self._epoch_length(trainer))
+        checkpoint[CONTENT] = {
+            "version": __version__,
+            "config": self.config.to_dict(),
+            "step": module.step,
+            "minutes": round(self._spent_now() / 60, 1),
+            "scores": self.scores,
+        }
+
+    def on_train_start(self, trainer, module):
+        """Start the clock."""
+        self.stop.install()
+        self._clock = self._saved = time.monotonic()
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        """Save now and then, and stop when told to: the step before is complete and logged."""
+        stop = _any_rank(trainer, self.stop.requested)
+        if stop or _any_rank(trainer, time.monotonic() - self._saved > _SAVE_SECONDS):
+            self.save(trainer, self.last)
+        if stop:
+            raise Stopped
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        """End the run when the time is over; whatever the epoch, it is validated."""
+        if _any_rank(trainer, self._time_is_over()):
+            trainer.should_stop, trainer.check_val_every_n_epoch = True, 1
+
+    def on_validation_end(self, trainer, module):
+        """Keep what is better than all before."""
+        self.scores = {
+            name.removeprefix("val/"): round(float(value), 4)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("val/") or name == self.monitor
+        }
+        score = self.scores.get(self.monitor)
+        if score is None or not np.isfinite(score):
+            return
+        if self.best_score is None or score > self.best_score:
+            self.best_score = score
+            self.save(trainer, self.best)
+
+    def on_train_epoch_end(self, trainer, module):
+        """Keep the last state; stop when told to."""
+        self.save(trainer, self.last)
+        if _any_rank(trainer, self.stop.requested):
+            raise Stopped
+
+    def save(self, trainer, path):
+        """
+        Write a checkpoint.
+
+        Parameters
+        ----------
+        trainer : `lightning.pytorch.Trainer`
+            The trainer.
+        path : `~pathlib.Path`
+            Where it goes.
+        """
+        for logger in trainer.loggers:
+            logger.save()
+        trainer.save_checkpoint(path)
+        self._saved = time.monotonic()
+
+    def _spent_now(self):
+        return self.spent + time.monotonic() - self._clock
+
+    def _time_is_over(self):
+        minutes = self.config.run.max_minutes
+        return minutes is not None and self._spent_now() > 60 * minutes
+
+    def _epoch_length(self, trainer):
+        """Steps of a whole epoch; the loader of the first one may have fewer left."""
+        return trainer.datamodule.steps_per_epoch
+
+
+def _any_rank(trainer, wish):
+    """Whether any process wishes it: all must do the same at the same step."""
+    if trainer.world_size == 1:
+        return wish
+    return trainer.strategy.reduce_boolean_decision(wish, all=False)
+
+
+class Pictures(_callbacks.Callback):
+    """
+    Draw validation images: input, generated and target side by side.
+
+    One PNG per validation goes to the folder, and to TensorBoard where it is used.  All three
+    have one asinh stretch; three bands or more make a color picture, each image one row.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where ``epoch_XXXX.png`` goes.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def on_validation_epoch_end(self, trainer, module):
+        """Draw what the validation kept."""
+        if not trainer.is_global_zero or not module.pictures:
+            return
+        panels = draw_panels(module.pictures)
+        epoch = -(-module.step // trainer.datamodule.steps_per_epoch)
+        _write_png(self.folder / f"epoch_{epoch:04d}.png", panels)
+        for logger in trainer.loggers:
+            if hasattr(logger.experiment, "add_image"):
+                logger.experiment.add_image("pictures", panels, module.step, dataformats="HWC")
+
+
+def draw_panels(pictures):
+    """
+    Draw rows of input, generated and target.
+
+    Parameters
+    ----------
+    pictures : sequence of dict
+        ``"input"``, shape (n_band, ny, nx), ``"generated"`` and ``"target"``, both of shape
+        (n_band, 2 ny, 2 nx): stretched images.
+
+    Returns
+    -------
+    panels : `~numpy.ndarray`, shape (height, width, 3)
+        8 bit; north as in the arrays is up.  Black is the faint end of the input's sky, white
+        what few pixels of the target exceed.
+    """
+    rows = []
+    for picture in pictures:
+        small, *fine = (np.asarray(picture[k]) for k in ("input", "generated", "target"))
+        images = [small.repeat(_FACTOR, 1).repeat(_FACTOR, 2), *fine]
+        low, high = np.nanquantile(small, 0.05), np.nanquantile(images[2], 0.998)
+        span = max(high - low, 1e-6)
+        rows.append(_beside([_to_rgb((image - low) / span) for image in images], axis=1))
+    width = max(row.shape[1] for row in rows)
+    rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]
+    return np.rint(255 * _beside(rows, axis=0)).astype(np.uint8)
+
+
+def _to_rgb(image):
+    """Red, green, blue are the last, the middle and the first band; missing pixels are gray."""
+    order = np.rint(np.linspace(len(image) - 1, 0, 3)).astype(int)
+    colors = np.moveaxis(image[order], 0, -1)[::-1]
+    return np.where(np.isfinite(colors), np.clip(colors, 0, 1), 0.5)
+
+
+def _beside(images, *, axis):
+    """Images beside each other, with a white line between them."""
+    shape = list(images[0].shape)
+    shape[axis] = _GAP
+    parts = [part for image in images for part in (image, np.ones(shape))]
+    return np.concatenate(parts[:-1], axis)
+
+
+def _write_png(path, image):
+    """Write a picture beside its place and rename it."""
+    from skimage.io import imsave
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}")  # the ending tells the format
+    try:
+        imsave(beside, image, check_contrast=False)
+        beside.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)

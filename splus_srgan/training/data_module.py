@@ -1,0 +1,204 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""The pairs as Lightning takes them: batches for each device, that go on where a run stopped."""
+
+import torch
+from torch.utils.data import DataLoader, DistributedSampler
+
+from splus_srgan._optional import import_optional
+from splus_srgan.training.dataset import FolderPairs, make_dataset
+
+L = import_optional("lightning", "train")
+
+__all__ = ["PairsDataModule", "StepLoader", "StepSampler"]
+
+
+class StepSampler(DistributedSampler):
+    """
+    Numbers of the samples of the rest of an epoch, those of one device.
+
+    Sample ``j`` of the batch of step ``s`` has the number ``s * batch_size + j``, and device
+    ``r`` of ``n`` takes the ``r``-th of ``n`` equal parts of each batch, so all devices
+    together see what a single one would.
+
+    Parameters
+    ----------
+    pairs : `~splus_srgan.training.dataset.Pairs`
+        The pairs.
+    batch_size : int
+        Of all devices together; a multiple of ``num_replicas``.
+    steps_per_epoch : int
+        Batches of an epoch.
+    steps_done : callable
+        Gives the steps of the run so far, when an epoch begins or goes on.
+    num_replicas, rank : int, optional
+        Number of devices, and which of them this is.
+
+    Raises
+    ------
+    ValueError
+        If the batch cannot be divided over the devices.
+
+    Examples
+    --------
+    >>> from splus_srgan.training.data_module import StepSampler
+    >>> options = {"batch_size": 4, "steps_per_epoch": 3, "num_replicas": 2}
+    >>> list(StepSampler([0], steps_done=lambda: 1, rank=0, **options))
+    [4, 5, 8, 9]
+    >>> list(StepSampler([0], steps_done=lambda: 1, rank=1, **options))
+    [6, 7, 10, 11]
+    """
+
+    # Lightning leaves a DistributedSampler alone, and puts its own in the place of others.
+    def __init__(self, pairs, *, batch_size, steps_per_epoch, steps_done, num_replicas=1, rank=0):
+        super().__init__(pairs, num_replicas=num_replicas, rank=rank, shuffle=False)
+        if batch_size % num_replicas:
+            raise ValueError(
+                f"data.batch_size must be a multiple of the number of devices, {num_replicas}; "
+                f"got {batch_size}"
+            )
+        self.batch_size, self.steps_per_epoch = batch_size, steps_per_epoch
+        self.steps_done = steps_done
+
+    def __iter__(self):
+        first = self.steps_done()
+        last = (first // self.steps_per_epoch + 1) * self.steps_per_epoch
+        share = self.batch_size // self.num_replicas
+        own = range(self.rank * share, (self.rank + 1) * share)
+        return iter([s * self.batch_size + j for s in range(first, last) for j in own])
+
+    def __len__(self):
+        """Samples of a whole epoch for this device, wherever this one begins."""
+        return self.steps_per_epoch * self.batch_size // self.num_replicas
+
+
+class StepLoader(DataLoader):
+    """
+    A loader that begins where the run is, for `StepSampler`.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As for `torch.utils.data.DataLoader`; the sampler is a `StepSampler`.
+    """
+
+    # Lightning asks for these two to believe that a loader goes on in the middle of an epoch.
+    # What the loader has handed out is ahead of the steps, so it has no state of its own.
+    def state_dict(self):
+        """Give the steps done."""
+        return {"steps_done": self.sampler.steps_done()}
+
+    def load_state_dict(self, state):
+        """Nothing to do: the trainer, restored by then, knows the steps done."""
+
+
+class PairsDataModule(L.LightningDataModule):
+    """
+    The pairs of a configuration, for training and validation.
+
+    Parameters
+    ----------
+    config : `~splus_srgan.training.config.TrainingConfig`
+        Its ``data`` and ``run`` are used.
+
+    Attributes
+    ----------
+    train, validation : `~splus_srgan.training.dataset.Pairs`
+        Made by `setup`; ``validation`` is `None` where there are no pairs for it.
+
+    Notes
+    -----
+    Every device validates with all fields, so the scores of one are those of all.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.train = self.validation = None
+
+    def prepare_data(self):
+        """Read all matched pairs once, on one device: a damaged one stops the run here."""
+        for purpose in ("train", "validation"):
+            pairs = make_dataset(self.config, purpose)
+            if isinstance(pairs, FolderPairs):
+                pairs.verify()
+
+    def setup(self, stage=None):
+        """
+        Make the pairs.
+
+        Parameters
+        ----------
+        stage : str, optional
+            Not needed.
+        """
+        if self.train is None:
+            self.train = make_dataset(self.config, "train")
+            self.validation = make_dataset(self.config, "validation")
+
+    @property
+    def steps_per_epoch(self):
+        """Steps of an epoch: as configured, or one pass over all pairs."""
+        chosen = self.config.run.steps_per_epoch
+        return chosen or -(-len(self.train) // self.config.data.batch_size)
+
+    def steps_done(self):
+        """
+        Steps that the run has taken; 0 without a trainer.
+
+        Returns
+        -------
+        steps : int
+            Of the generator.
+        """
+        if self.trainer is None:
+            return 0
+        # The trainer's global step counts those of all optimizers.
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
+
+    def train_dataloader(self):
+        """
+        Batches from the step on at which the run is.
+
+        Returns
+        -------
+        loader : `StepLoader`
+            Of the part of this device.
+        """
+        world, rank = 1, 0
+        if self.trainer is not None:
+            world, rank = self.trainer.world_size, self.trainer.global_rank
+        sampler = StepSampler(
+            self.train,
+            batch_size=self.config.data.batch_size,
+            steps_per_epoch=self.steps_per_epoch,
+            steps_done=self.steps_done,
+            num_replicas=world,
+            rank=rank,
+        )
+        share = self.config.data.batch_size // world
+        return StepLoader(self.train, batch_size=share, sampler=sampler, **self._options())
+
+    def val_dataloader(self):
+        """
+        All validation pairs, one by one.
+
+        Returns
+        -------
+        loader : `~torch.utils.data.DataLoader` or list
+            An empty list where there are none.
+        """
+        if self.validation is None:
+            return []
+        every = DistributedSampler(self.validation, num_replicas=1, rank=0, shuffle=False)
+        return DataLoader(self.validation, batch_size=1, sampler=every, **self._options())
+
+    def _options(self):
+        workers = self.config.data.workers
+        return {
+            "num_workers": workers,
+            "persistent_workers": workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+            # Otherwise each pass takes a number from torch's own stream, and a run that was
+            # stopped and went on would differ in all that is drawn from it afterwards.
+            "generator": torch.Generator().manual_seed(self.config.run.seed),
+        }

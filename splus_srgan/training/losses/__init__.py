@@ -1,0 +1,49 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Losses, as pure functions of tensors ``(n, n_band, ny, nx)``.
+
+Each is the mean over the samples of one term per sample that depends on no other sample, divided
+by a number that no sample changes (pixels, boxes): the mean of the losses of two halves of a
+batch is the loss of the whole batch, so that training on several machines is the training on one.
+All compute in float32, whatever they are given.
+"""
+
+from splus_srgan.training.losses._adversarial import (
+    discriminator_adversarial,
+    generator_adversarial,
+)
+from splus_srgan.training.losses._aperture import aperture_loss
+from splus_srgan.training.losses._flux import binned_flux_loss, flux_loss
+from splus_srgan.training.losses._pixel import (
+    gaussian_nll,
+    laplace_nll,
+    noise_weighted_loss,
+    pixel_loss,
+)
+from splus_srgan.training.losses._scales import (
+    feature_loss,
+    feature_matching_loss,
+    spectrum_loss,
+    starlet_loss,
+)
+from splus_srgan.training.losses._stretch import stretch, unstretch
+from splus_srgan.training.losses._total import total_loss
+
+__all__ = [
+    "pixel_loss",
+    "noise_weighted_loss",
+    "laplace_nll",
+    "gaussian_nll",
+    "feature_loss",
+    "feature_matching_loss",
+    "starlet_loss",
+    "spectrum_loss",
+    "generator_adversarial",
+    "discriminator_adversarial",
+    "flux_loss",
+    "aperture_loss",
+    "binned_flux_loss",
+    "stretch",
+    "unstretch",
+    "total_loss",
+]

@@ -1,0 +1,44 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""The stretch of the card, for tensors."""
+
+import torch
+
+__all__ = ["stretch", "unstretch"]
+
+
+def stretch(x, softening, output_range):
+    """
+    The arcsinh stretch of `splus_srgan.NoiseAsinhStretch` for tensors.
+
+    Parameters
+    ----------
+    x : `~torch.Tensor`
+        Linear values in sky noises, the sky subtracted.
+    softening, output_range : float
+        Softening and range of the stretch, above 0.
+
+    Returns
+    -------
+    y : `~torch.Tensor`
+        ``asinh(x / softening) / output_range``.
+    """
+    return torch.asinh(x / softening) / output_range
+
+
+def unstretch(y, softening, output_range):
+    """
+    Inverse of `stretch`; beyond any survey's range it stops growing, so no overflow.
+
+    Parameters
+    ----------
+    y : `~torch.Tensor`
+        Stretched values.
+    softening, output_range : float
+        Softening and range of the stretch, above 0.
+
+    Returns
+    -------
+    x : `~torch.Tensor`
+        Linear values in sky noises, within 6e5 times the softening.
+    """
+    return softening * torch.sinh((output_range * y).clamp(-14, 14))

@@ -1,0 +1,510 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Generator and discriminator in training, as a `lightning.pytorch.LightningModule`."""
+
+import copy
+from pathlib import Path
+
+import torch
+
+from splus_srgan._optional import import_optional
+from splus_srgan.exceptions import WeightsError
+from splus_srgan.models.discriminator import PatchDiscriminator, UNetDiscriminator
+from splus_srgan.models.generator import SRResNet
+from splus_srgan.models.weights import load_card, load_generator
+from splus_srgan.training._checkpoint_io import read_checkpoint
+from splus_srgan.training._scores import field_scores, flux_aware_score
+from splus_srgan.training._terms import GeneratorTerms
+from splus_srgan.training.losses import (
+    discriminator_adversarial,
+    feature_matching_loss,
+    generator_adversarial,
+    total_loss,
+)
+from splus_srgan.training.optimizers import (
+    clip_gradients,
+    grow,
+    learning_rate,
+    make_optimizer,
+    update_average,
+)
+
+L = import_optional("lightning", "train")
+
+__all__ = ["SRGANModule", "trainer_options"]
+
+_STATE = "splus_srgan_module"
+
+
+def trainer_options(config):
+    """
+    Arguments that `lightning.pytorch.Trainer` must have for `SRGANModule`.
+
+    The module casts to bfloat16 itself, where it does no harm, so the trainer must not; and
+    each of its backward passes reaches one of the networks only, so that processes in
+    parallel must look for what was not reached.
+
+    Parameters
+    ----------
+    config : `~splus_srgan.training.config.TrainingConfig`
+        The run.
+
+    Returns
+    -------
+    options : dict
+        ``accelerator``, ``devices``, ``num_nodes``, ``strategy``, ``precision``,
+        ``max_epochs``, ``check_val_every_n_epoch``, ``use_distributed_sampler`` and
+        ``num_sanity_val_steps``.
+
+    Examples
+    --------
+    >>> from splus_srgan.training.config import preset
+    >>> from splus_srgan.training.module import trainer_options
+    >>> trainer_options(preset("fidelity"))["strategy"]
+    'auto'
+    """
+    run = config.run
+    several = run.devices * run.num_nodes > 1
+    return {
+        "accelerator": run.accelerator,
+        "devices": run.devices,
+        "num_nodes": run.num_nodes,
+        "strategy": "ddp_find_unused_parameters_true" if several else "auto",
+        "precision": "32-true",
+        "max_epochs": run.epochs,
+        "check_val_every_n_epoch": run.validate_every,
+        # The data module gives each process its part.
+        "use_distributed_sampler": False,
+        "num_sanity_val_steps": 0,
+    }
+
+
+class SRGANModule(L.LightningModule):
+    """
+    Train a generator, with a discriminator where a loss needs one.
+
+    Each batch is one step of the generator, then one of the discriminator (with
+    ``discriminator_kind="mse"`` one on targets and one on generated images).  Make the
+    trainer with `trainer_options`.
+
+    Parameters
+    ----------
+    config : `~splus_srgan.training.config.TrainingConfig`
+        The whole configuration.
+
+    Attributes
+    ----------
+    generator : `~splus_srgan.models.generator.SRResNet`
+        What is trained.
+    average : `~splus_srgan.models.generator.SRResNet`
+        Its moving average: what is validated and exported.
+    discriminator : `~torch.nn.Module` or `None`
+        The discriminator.
+    step : int
+        Steps of the generator taken.
+    pictures : list of dict
+        Of the first ``run.n_pictures`` fields of the last validation: stretched ``input``,
+        ``generated`` and ``target``, arrays of shape (n_band, ny, nx).
+    validation_rows : list of dict
+        ``index``, ``psnr`` (dB), ``ssim`` and ``flux_bias`` (mmag) of each field of the last
+        validation.
+    history : list of dict
+        What went before in the runs that this one started from.
+
+    Notes
+    -----
+    Logged every step: ``loss/<term>`` of each term, ``loss/total``, ``loss/discriminator``,
+    ``rate``, ``gradient`` (norms before clipping) and ``gradient/discriminator``.  Logged per
+    validation: ``val/psnr``, ``val/ssim``, ``val/flux_bias`` (means over the fields) and
+    ``score``, the PSNR less 0.1 dB for every mmag by which the mean flux is off by more than 5.
+
+    Everything depends on the seed and on the step alone, so that a run which goes on from a
+    checkpoint is the run that was never stopped.  Batch normalisation sees the batch of its
+    own process.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.automatic_optimization = False
+        self.config = config
+        self.step = 0
+        self.history, self.pictures, self.validation_rows = [], [], []
+        self._steps_per_epoch = config.run.steps_per_epoch
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.run.seed)
+            self._make_networks()
+        # No submodule: its frozen weights have no place in a checkpoint.
+        self._terms = GeneratorTerms(config)
+
+    def _make_networks(self):
+        n_bands, own = self.config.data.n_bands, self.config.discriminator
+        self.generator = SRResNet(**self.config.generator.options(n_bands))
+        if self.config.generator.initialization == "glorot":
+            _glorot(self.generator)
+        self.discriminator = None
+        if self.config.losses.needs_discriminator:
+            self.discriminator = (
+                UNetDiscriminator(n_bands, n_features=own.n_features)
+                if own.kind == "unet"
+                else PatchDiscriminator(n_bands, n_features=own.n_features, n_dense=own.n_dense)
+            )
+        if self._bfloat16:  # float32 is slower in this order, on processors
+            self.to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.generator).requires_grad_(False)
+
+    @property
+    def _bfloat16(self):
+        return self.config.run.precision == "bfloat16"
+
+    def forward(self, y):
+        """
+        Generate, with the averaged weights.
+
+        Parameters
+        ----------
+        y : `~torch.Tensor`, shape (n, n_band, ny, nx)
+            Stretched images.
+
+        Returns
+        -------
+        generated : `~torch.Tensor`, shape (n, n_band, 2 ny, 2 nx)
+            Stretched, float32.
+        """
+        with self._autocast():
+            return self.average(self._ordered(y))
+
+    def setup(self, stage):
+        """
+        Load the weights to start from, unless a checkpoint is about to be restored.
+
+        Parameters
+        ----------
+        stage : str
+            What the trainer is about to do.
+        """
+        if stage == "fit" and self.config.run.start_from and not self.trainer.ckpt_path:
+            self.start_from(self.config.run.start_from)
+
+    def start_from(self, source):
+        """
+        Load the generator of another run, which may have fewer residual blocks.
+
+        Parameters
+        ----------
+        source : str or path-like
+            Name or path of a card, a checkpoint, or the folder of a run, of which the
+            best one is taken.
+
+        Raises
+        ------
+        OSError, ValueError
+            If there is none, or it holds a generator of another kind.
+        """
+        weights, self.history = _read_start(source)
+        for network in (self.generator, self.average):
+            grow(network, weights)
+
+    def configure_optimizers(self):
+        """
+        One optimizer for each network.
+
+        Returns
+        -------
+        optimizers : list of `~torch.optim.Optimizer`
+            Of the generator, and of the discriminator where there is one.
+        """
+        own = self.config.optimizer
+        adam = {"betas": (own.beta1, own.beta2), "eps": own.epsilon}
+        optimizers = [make_optimizer(self.generator, own.name, own.rate, **adam)]
+        if self.discriminator is not None:
+            rate = own.discriminator_rate
+            optimizers.append(make_optimizer(self.discriminator, "adam", rate, **adam))
+        return optimizers
+
+    def on_fit_start(self):
+        """Bring what is no submodule to the device, and ask the data for the epoch's length."""
+        self._terms.to(self.device)
+        if self._steps_per_epoch is None:
+            self._steps_per_epoch = self.trainer.datamodule.steps_per_epoch
+
+    @property
+    def total_steps(self):
+        """Steps of the whole run."""
+        return self.config.run.epochs * self._steps_per_epoch
+
+    @property
+    def ramp(self):
+        """Part of their weight that the terms with the discriminator have at this step."""
+        run = self.config.run
+        if self.discriminator is None:
+            return 0.0
+        done = self.step - run.pretrain_epochs * self._steps_per_epoch
+        if done < 0:
+            return 0.0
+        return min(1.0, (done + 1) / max(1, run.ramp_epochs * self._steps_per_epoch))
+
+    def training_step(self, batch, batch_idx):
+        """
+        One step of the generator and one of the discriminator.
+
+        Parameters
+        ----------
+        batch : dict of str to `~torch.Tensor`
+            A batch of the training data.
+        batch_idx : int
+            Not used: the step counts.
+
+        Raises
+        ------
+        FloatingPointError
+            If a loss or a gradient is not finite; no weight was changed by it.
+        """
+        self._set_rates()
+        generated = self._generator_step(batch)
+        if self.ramp > 0:
+            self._discriminator_step(batch, generated.detach())
+        self.step += 1
+        update_average(self.average, self.generator, self.step, self.config.optimizer.ema)
+
+    def _generator_step(self, batch):
+        ramp, precision = self.ramp, self.config.run.precision
+        with self._autocast():
+            y = self._ordered(batch["input"])
+            made = self.generator.forward_with_scale if self._has_scale else self.generator
+            result = made(y)
+        generated, log_scale = result if self._has_scale else (result, None)
+        terms = self._terms(batch, generated, log_scale, precision=precision)
+        if ramp > 0:
+            # The discriminator is read here, and must collect no gradients.
+            self.discriminator.requires_grad_(False)
+            terms |= self._adversarial_terms(batch["target"], generated)
+        total = total_loss(terms, self._terms.weights(self.step / self.total_steps, ramp))
+        self._check(batch, **terms)
+        self._log({**terms, "total": total})
+        self._descend(batch, 0, total)
+        if ramp > 0:
+            self.discriminator.requires_grad_(True)
+        return generated
+
+    @property
+    def _has_scale(self):
+        return self.config.generator.scale is not None
+
+    def _adversarial_terms(self, target, generated):
+        options, terms = self.config.losses, {}
+        needs_target = options.feature_matching > 0 or options.adversarial_kind == "relativistic"
+        real, real_seen = None, None
+        if needs_target:
+            with torch.no_grad():
+                real, real_seen = self._judge(target)
+        fake, fake_seen = self._judge(generated)
+        if options.adversarial > 0:
+            terms["adversarial"] = generator_adversarial(fake, real, kind=options.adversarial_kind)
+        if options.feature_matching > 0:
+            terms["feature_matching"] = feature_matching_loss(real_seen, fake_seen)
+        return terms
+
+    def _discriminator_step(self, batch, generated):
+        kind, target = self.config.losses.discriminator_kind, batch["target"]
+        if kind != "mse":
+            real, fake = self._judge(target)[0], self._judge(generated)[0]
+            found = discriminator_adversarial(real, fake, kind=kind)
+            self._descend_checked(batch, found)
+            self._log({"discriminator": found})
+            return
+        # The paper's: a step on the targets, then one on the generated images.
+        of_real = discriminator_adversarial(self._judge(target)[0], None, kind=kind)
+        self._descend_checked(batch, of_real)
+        of_fake = discriminator_adversarial(None, self._judge(generated)[0], kind=kind)
+        self._descend_checked(batch, of_fake)
+        self._log({"discriminator": of_real.detach() + of_fake.detach()})
+
+    def _descend_checked(self, batch, found):
+        self._check(batch, discriminator=found)
+        self._descend(batch, 1, found)
+
+    def _judge(self, images):
+        with self._autocast():
+            return self.discriminator.forward_with_activations(self._ordered(images))
+
+    def _descend(self, batch, number, loss):
+        """One step of one optimizer."""
+        name, network = (("", self.generator), ("/discriminator", self.discriminator))[number]
+        # Lightning counts the steps of its own wrapper: they shall be those of the generator.
+        optimizers = self.optimizers(use_pl_optimizer=number == 0)
+        optimizer = optimizers[number] if isinstance(optimizers, list) else optimizers
+        optimizer.zero_grad(set_to_none=True)
+        self.manual_backward(loss)
+        norm = clip_gradients(network, self.config.optimizer.clip_norm)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(self._complaint(f"the gradient{name}", norm, batch))
+        self.log(f"gradient{name}", norm, batch_size=1)
+        optimizer.step()
+
+    def _check(self, batch, **terms):
+        """Refuse what is not finite, in all processes alike, before it does harm."""
+        values = torch.stack([term.detach().float() for term in terms.values()])
+        finite = torch.isfinite(values).all()
+        if self.trainer.world_size > 1:
+            mine, finite = bool(finite), self.trainer.strategy.reduce_boolean_decision(bool(finite))
+            if mine and not finite:
+                raise FloatingPointError(f"another process had to stop at step {self.step}")
+        if finite:
+            return
+        for name, value in zip(terms, values, strict=True):
+            if not torch.isfinite(value):
+                raise FloatingPointError(self._complaint(f"loss/{name}", value, batch))
+
+    def _complaint(self, name, value, batch):
+        index = batch.get("index")
+        samples = "" if index is None else f" (samples {', '.join(map(str, index.tolist()))})"
+        return (
+            f"{name} is {value.item()} at step {self.step}{samples}; the weights are still those "
+            "of the step before. Go on from the last checkpoint with a lower optimizer.rate or "
+            "run.precision=float32; if that does not help, look at these samples"
+        )
+
+    def _log(self, terms):
+        named = {f"loss/{name}": term.detach() for name, term in terms.items()}
+        self.log_dict(named, prog_bar=True, batch_size=1)
+
+    def _set_rates(self):
+        own, run = self.config.optimizer, self.config.run
+        progress = self.step / self.total_steps
+        # The discriminator starts when the pre-training is over.
+        starts = (0, run.pretrain_epochs * self._steps_per_epoch)
+        optimizers = self.optimizers(use_pl_optimizer=False)
+        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        peaks = (own.rate, own.discriminator_rate)
+        for optimizer, peak, start in zip(optimizers, peaks, starts, strict=False):
+            rate = learning_rate(
+                progress,
+                max(0, self.step - start),
+                peak,
+                schedule=own.schedule,
+                warm_up=own.warm_up_steps,
+            )
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            if peak is peaks[0] and optimizer is optimizers[0]:
+                self.log("rate", rate, batch_size=1)
+
+    def on_validation_epoch_start(self):
+        """Forget the last validation."""
+        self.pictures, self.validation_rows = [], []
+
+    def validation_step(self, batch, batch_idx):
+        """
+        Score the fields of a batch.
+
+        Parameters
+        ----------
+        batch : dict of str to `~torch.Tensor`
+            A batch of the validation data.
+        batch_idx : int
+            Number of the batch.
+        """
+        generated = self(batch["input"])
+        for k in range(len(generated)):
+            sample = {name: values[k] for name, values in batch.items()}
+            row = field_scores(generated[k], sample, self.config.data)
+            self.validation_rows.append({"index": int(sample.get("index", -1)), **row})
+            if len(self.pictures) < self.config.run.n_pictures:
+                shown = {"input": sample["input"], "generated": generated[k]}
+                shown["target"] = sample["target"]
+                self.pictures.append({name: image.cpu().numpy() for name, image in shown.items()})
+
+    def on_validation_epoch_end(self):
+        """Log the means over all fields; each process has all of them."""
+        if not self.validation_rows:
+            return
+        means = {
+            name: _mean_known([row[name] for row in self.validation_rows])
+            for name in self.validation_rows[0]
+            if name != "index"
+        }
+        score = flux_aware_score(means["psnr"], means.get("flux_bias", float("nan")))
+        logged = {f"val/{name}": value for name, value in means.items()} | {"score": score}
+        self.log_dict(logged, sync_dist=True, batch_size=1)
+
+    def on_save_checkpoint(self, checkpoint):
+        """
+        Add the step, and what went before.
+
+        Parameters
+        ----------
+        checkpoint : dict
+            Changed in place.
+        """
+        checkpoint[_STATE] = {
+            "step": self.step,
+            "steps_per_epoch": self._steps_per_epoch,
+            "stages": self.stages(),
+            "history": self.history,
+        }
+
+    def on_load_checkpoint(self, checkpoint):
+        """
+        Go on at the step of a checkpoint.
+
+        Parameters
+        ----------
+        checkpoint : dict
+            What `on_save_checkpoint` added is read.
+        """
+        state = checkpoint[_STATE]
+        self.step, self.history = state["step"], state["history"]
+
+    def stages(self):
+        """
+        What the generator went through: one entry per run, the first one first.
+
+        Returns
+        -------
+        stages : list of dict
+            ``steps``, ``torch`` and the configuration of each, without paths.
+        """
+        config = self.config.to_dict()
+        recipe = {key: config[key] for key in ("name", "losses", "optimizer")}
+        recipe["data"] = {k: v for k, v in config["data"].items() if k not in ("source", "cache")}
+        recipe["seed"] = self.config.run.seed
+        recipe["precision"] = self.config.run.precision
+        return [*self.history, recipe | {"steps": self.step, "torch": str(torch.__version__)}]
+
+    def _autocast(self):
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16)
+
+    def _ordered(self, images):
+        return images.contiguous(memory_format=torch.channels_last) if self._bfloat16 else images
+
+
+def _glorot(network):
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.xavier_uniform_(layer.weight)
+            torch.nn.init.zeros_(layer.bias)
+
+
+def _read_start(source):
+    """Averaged weights, and the stages that led to them."""
+    path = Path(source)
+    run = [path / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")]
+    path = next((checkpoint for checkpoint in run if checkpoint.is_file()), path)
+    if path.suffix != ".ckpt":
+        try:
+            card = load_card(source)
+        except WeightsError as error:
+            raise WeightsError(f"run.start_from is no run, checkpoint or card: {error}") from error
+        return load_generator(card).state_dict(), list(card.training.get("stages", []))
+    checkpoint = read_checkpoint(path)
+    prefix = "average."
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    return weights, checkpoint[_STATE]["stages"]
+
+
+def _mean_known(values):
+    known = [value for value in values if value == value]
+    return sum(known) / len(known) if known else float("nan")

@@ -1,0 +1,396 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+A whole training run: from a configuration to weights with their card.
+
+The folder of a run holds::
+
+    config.yaml          what was asked for, every key
+    versions.json        what it ran with
+    metrics.csv          what was logged, one row per step
+    tensorboard/         the same, where TensorBoard is installed
+    pictures/            validation images: input, generated, target
+    checkpoints/         last.ckpt and best.ckpt, each enough to go on from
+    weights/             the card of the best, for `splus_srgan.SRGANEnhancer`
+"""
+
+import json
+import logging
+import platform
+import shutil
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from astropy.table import Table
+
+from splus_srgan import __version__
+from splus_srgan._optional import has, import_optional
+from splus_srgan.exceptions import SplusSrganWarning
+from splus_srgan.training._checkpoint_io import (
+    CONTENT,
+    AtomicCheckpointIO,
+    find_checkpoint,
+    read_checkpoint,
+)
+from splus_srgan.training._history import History, read_history
+from splus_srgan.training.callbacks import (
+    Checkpoints,
+    Pictures,
+    Stopped,
+    StopSignals,
+    TrainingInterrupted,
+)
+from splus_srgan.training.config import TrainingConfig, dump_config, load_config
+from splus_srgan.training.data_module import PairsDataModule
+from splus_srgan.training.export import calibrate_weights, export_weights, is_simulated
+from splus_srgan.training.module import SRGANModule, trainer_options
+
+__all__ = ["TrainingResult", "is_first_process", "resumed_config", "train"]
+
+_pl = import_optional("lightning.pytorch", "train")
+
+_PARTS = (
+    "config.yaml",
+    "versions.json",
+    "metrics.csv",
+    "tensorboard",
+    "pictures",
+    "checkpoints",
+    "weights",
+)
+CALIBRATION_FIELDS = 150
+"""Simulated fields on which the uncertainties of exported weights are calibrated."""
+
+_PACKAGES = ("torch", "lightning", "numpy", "scipy", "astropy", "photutils", "scikit-image")
+# What a run that goes on may have otherwise than when it began: where, how long, how fast.
+_FREE = {
+    "run.output",
+    "run.epochs",
+    "run.max_minutes",
+    "run.patience",
+    "run.validate_every",
+    "run.devices",
+    "run.num_nodes",
+    "run.accelerator",
+    "run.n_pictures",
+    "run.progress_bar",
+    "data.workers",
+    "data.cache",
+}
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """
+    What a run left.
+
+    Attributes
+    ----------
+    folder : `~pathlib.Path`
+        The folder of the run.
+    card : `~pathlib.Path`
+        Card of the exported weights: of the best checkpoint, or of the last one where
+        nothing was validated.
+    best : `~pathlib.Path` or None
+        Checkpoint of the best validation.
+    last : `~pathlib.Path`
+        Last checkpoint.
+    best_score : float or None
+        Score of the best one, in dB.
+    step : int
+        Steps of the generator.
+    history : `~astropy.table.Table`
+        What was logged.
+    """
+
+    folder: Path
+    card: Path
+    best: Path | None
+    last: Path
+    best_score: float | None
+    step: int
+    history: Table
+
+
+def train(config=None, *, resume=None, overwrite=False, progress_bar=None):
+    """
+    Train, or go on with a run.
+
+    Parameters
+    ----------
+    config : `~splus_srgan.training.config.TrainingConfig`, dict or path-like, optional
+        What to train; see `~splus_srgan.training.config.load_config`.  Not needed with
+        ``resume``, where it may change how long, where and on what devices it goes on.
+    resume : path-like, optional
+        A checkpoint or the folder of a run to go on with.
+    overwrite : bool, optional
+        Replace another run in the folder.
+    progress_bar : bool, optional
+        Show a progress bar; as in the configuration by default.
+
+    Returns
+    -------
+    result : `TrainingResult`
+        Paths, score and history.
+
+    Raises
+    ------
+    TrainingInterrupted
+        If SIGINT or SIGTERM came; the checkpoint was written before.
+    FloatingPointError
+        If a loss is not finite; the checkpoints hold the state before.
+    OSError, ValueError
+        If configuration, data or files are not as they must be.
+    """
+    start = _Start(config, resume)
+    folder = Path(start.config.run.output)
+    if is_first_process():
+        _prepare_folder(folder, start, overwrite=overwrite)
+    with _quiet(), torch.random.fork_rng(devices=[]), StopSignals() as stop:
+        torch.manual_seed(start.config.run.seed)
+        module = SRGANModule(start.config)
+        data = PairsDataModule(start.config)
+        checkpoints = Checkpoints(folder / "checkpoints", start.config, stop=stop)
+        trainer = _make_trainer(start, checkpoints, progress_bar)
+        _fit(trainer, module, data, start, checkpoints)
+    return _finish(folder, trainer, module, checkpoints)
+
+
+def resumed_config(resume, overrides=None):
+    """
+    The configuration of a run that goes on.
+
+    Parameters
+    ----------
+    resume : path-like
+        A checkpoint or the folder of a run.
+    overrides : dict, optional
+        Keys that are to be otherwise, nested or dotted.
+
+    Returns
+    -------
+    config : `~splus_srgan.training.config.TrainingConfig`
+        The whole configuration.  Its ``run.output`` is the folder of the run that the
+        checkpoint lies in, unless it is overridden.
+    """
+    checkpoint = find_checkpoint(resume)
+    content = read_checkpoint(checkpoint)[CONTENT]["config"]
+    if checkpoint.parent.name == "checkpoints":
+        content["run"]["output"] = str(checkpoint.parent.parent)
+    return load_config(content, overrides)
+
+
+class _Start:
+    """Where a run begins: its configuration, and the checkpoint that it goes on from."""
+
+    def __init__(self, config, resume):
+        if config is not None and not isinstance(config, TrainingConfig):
+            config = load_config(config)
+        if config is None and resume is None:
+            raise ValueError("train needs a configuration, or resume= to go on with a run")
+        self.checkpoint, self.step = None, 0
+        self.config = config
+        if resume is not None:
+            self.checkpoint = find_checkpoint(resume)
+            earlier = resumed_config(self.checkpoint)
+            self.step = read_checkpoint(self.checkpoint)[CONTENT]["step"]
+            self.config = earlier if config is None else config
+            _check_same(earlier, self.config)
+
+    @property
+    def in_place(self):
+        """Whether it goes on in the folder where it was."""
+        if self.checkpoint is None:
+            return False
+        return self.checkpoint.parent.resolve() == _checkpoints(self.config.run.output).resolve()
+
+
+def _checkpoints(output):
+    return Path(output) / "checkpoints"
+
+
+def _check_same(earlier, config):
+    """Refuse to go on with what would be another run."""
+    old, new = _flat(earlier.to_dict()), _flat(config.to_dict())
+    changed = [key for key in old if key not in _FREE and old[key] != new[key]]
+    if changed:
+        told = "; ".join(f"{key} was {old[key]!r}, now {new[key]!r}" for key in changed)
+        raise ValueError(
+            f"resume: the run cannot go on with another configuration: {told}. Leave these keys "
+            "as they were, or start a new run with run.start_from"
+        )
+
+
+def _flat(content, prefix=""):
+    flat = {}
+    for key, value in content.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def is_first_process():
+    """
+    Whether this process is the one that writes and prints.
+
+    Returns
+    -------
+    first : bool
+        `False` in all but one of the processes of a run on several devices.
+    """
+    return import_optional("lightning.pytorch.utilities", "train").rank_zero_only.rank == 0
+
+
+def _prepare_folder(folder, start, *, overwrite):
+    """Make the folder of the run, and write what it is going to do."""
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"run.output must be a folder; {str(folder)!r} is a file")
+    if not start.in_place:
+        # What failed before its first checkpoint is nothing that could be lost.
+        if any(_checkpoints(folder).glob("*.ckpt")) and not overwrite:
+            raise FileExistsError(
+                f"{str(folder)!r} holds another run: go on with it (--resume {folder}), replace "
+                "it (--overwrite), or give another folder (-o)"
+            )
+        for name in _PARTS:
+            _remove(folder / name)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "config.yaml", dump_config(start.config))
+    _write(folder / "versions.json", json.dumps(_versions(), indent=2) + "\n")
+
+
+def _remove(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _write(path, text):
+    beside = path.with_name(f"{path.name}.part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def _versions():
+    found = {"splus_srgan": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found | {"machine": platform.machine(), "system": platform.platform()}
+
+
+@contextmanager
+def _quiet():
+    """Without Lightning's advertisements, and warnings that do not hold here."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        # Pairs are quick to draw; data.workers says how many processes do it.
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        # Lightning 2.6 with PyTorch 2.13.
+        warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
+        # A run that goes on may be given or lose its patience.
+        warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
+        # What is frozen is in evaluation mode rightly.
+        warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+def _make_trainer(start, checkpoints, progress_bar):
+    """The trainer of Lightning."""
+    config, run = start.config, start.config.run
+    folder = Path(run.output)
+    callbacks = [Pictures(folder / "pictures")] if run.n_pictures else []
+    if run.patience is not None:
+        stopping = _pl.callbacks.EarlyStopping("score", mode="max", patience=run.patience)
+        callbacks.append(stopping)
+    return _pl.Trainer(
+        **trainer_options(config),
+        limit_val_batches=1.0 if config.data.n_validation else 0,
+        log_every_n_steps=1,
+        logger=_make_loggers(folder, start.step),
+        callbacks=[*callbacks, checkpoints],
+        plugins=_plugins(),
+        default_root_dir=folder,
+        enable_model_summary=False,
+        enable_progress_bar=run.progress_bar if progress_bar is None else progress_bar,
+    )
+
+
+def _make_loggers(folder, step):
+    """A table always, TensorBoard where it is installed."""
+    loggers = [History(folder / "metrics.csv", step=step)]
+    if has("tensorboard"):
+        loggers.append(_pl.loggers.TensorBoardLogger(folder, name="tensorboard", version=""))
+    return loggers
+
+
+def _plugins():
+    """Our own checkpoints; a job of SLURM is put back into the queue by its script."""
+    environment = import_optional(
+        "lightning.pytorch.plugins.environments", "train"
+    ).SLURMEnvironment
+    slurm = [environment(auto_requeue=False)] if environment.detect() else []
+    return [AtomicCheckpointIO(), *slurm]
+
+
+def _fit(trainer, module, data, start, checkpoints):
+    """Run the loops of Lightning, and tell in our words how they ended."""
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=start.checkpoint)
+    except (Stopped, SystemExit) as error:
+        if not checkpoints.stop.requested:
+            raise
+        told = f"stopped at step {module.step}"
+        if not isinstance(error, Stopped):
+            told += " without another checkpoint"
+        if checkpoints.last.is_file():
+            told += f"; go on with: splus-srgan train --resume {start.config.run.output}"
+        raise TrainingInterrupted(told) from error
+
+
+def _finish(folder, trainer, module, checkpoints):
+    """Export the best weights and gather what was written."""
+    best = checkpoints.best if checkpoints.best.is_file() else None
+    if trainer.is_global_zero:
+        _export(best or checkpoints.last, folder / "weights", module.config)
+    return TrainingResult(
+        folder=folder,
+        card=folder / "weights" / f"{module.config.name}.json",
+        best=best,
+        last=checkpoints.last,
+        best_score=checkpoints.best_score,
+        step=module.step,
+        history=read_history(folder / "metrics.csv"),
+    )
+
+
+def _export(checkpoint, folder, config):
+    """Write the weights; the uncertainties of simulated fields are calibrated."""
+    card = export_weights(checkpoint, folder)
+    if config.generator.scale is None or config.data.space == "seed":
+        return
+    if not is_simulated(config.data):
+        # The noise of real targets would be taken for errors of the generator.
+        warnings.warn(
+            f"the uncertainties of {card.name!r} are not calibrated, since its targets have noise; "
+            "see splus_srgan.training.export.calibrate_weights",
+            SplusSrganWarning,
+            stacklevel=3,
+        )
+        return
+    path = folder / f"{card.name}.json"
+    options = {"shape": config.data.shape, "bands": config.data.bands}
+    calibrate_weights(path, n_fields=CALIBRATION_FIELDS, **options)
