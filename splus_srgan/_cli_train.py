@@ -54,7 +54,8 @@ def run(options):
     if options.print_config is not None:
         print(dump_config(config), end="")
         return
-    from splus_srgan.training.run import is_first_process, train
+    from splus_srgan.training._trainer import is_first_process
+    from splus_srgan.training.run import train
 
     result = train(
         config,

@@ -11,6 +11,7 @@ MODES = (False, True, "ensemble")
 # Half the width of the central 68.27 %, in scales of each distribution.
 _HALF_WIDTH = {"laplace": 1.1478, "gaussian": 1.0, "ensemble": 1.0}
 _LARGEST = 5.0  # half-width in arcsinh units: the flux within a factor of 150, so unknown
+_BRIGHTEST = 40.0  # arcsinh units, beyond all that float32 data hold: no overflow
 _ROWS = 256  # rows of a plane that are calibrated at a time
 
 
@@ -45,7 +46,7 @@ def linear_std(generated, log_scale, sigma, *, softening, range, kind):
     """
     half = _HALF_WIDTH[kind] * np.exp(np.minimum(log_scale, 10))
     half = np.sinh(np.minimum(range * half, _LARGEST))
-    half *= np.cosh(range * generated)
+    half *= np.cosh(np.clip(range * generated, -_BRIGHTEST, _BRIGHTEST))
     return (softening * sigma * half).astype(np.float32)
 
 

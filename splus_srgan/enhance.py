@@ -426,7 +426,8 @@ def check_domain(stack, card):
 
 def _check_uncertainty(value):
     """Return what is asked for, if it is among `MODES`."""
-    if not any(value is mode or (mode and value == mode) for mode in MODES):
+    # 1 is equal to True, but nobody means that by it.
+    if not (isinstance(value, bool | str) and value in MODES):
         raise ValueError(f"uncertainty must be one of False, True, 'ensemble'; got {value!r}")
     return value
 

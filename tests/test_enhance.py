@@ -510,11 +510,6 @@ def test_options_are_keyword_only():
         SRGANEnhancer("auto", "cpu")
 
 
-def test_uncertainty_needs_weights_that_have_it(field):
-    with pytest.raises(ValueError, match="uncertainty=True needs weights that predict it; 'splus-"):
-        SRGANEnhancer(uncertainty=True)(field)
-
-
 def test_progress_bar_sees_every_block(field):
     seen = []
 

@@ -90,6 +90,16 @@ def test_flux_of_the_truth_is_that_of_the_input(folder):
     assert_allclose(ratios, 1, atol=0.1)
 
 
+def test_sky_of_either_side_is_taken_off(tmp_path):
+    first, second = copy_pair(*simulated(1, shape=(96, 96), kind="blank"))
+    plain = FolderPairs(one_pair(tmp_path / "plain", (first, second)), **EXACT)[0]
+    first["r"].data += 3.0
+    second["r"].data += 2.0
+    risen = FolderPairs(one_pair(tmp_path / "risen", (first, second)), **EXACT)[0]
+    for side in ("noisy", "truth"):
+        assert_allclose(risen[side], plain[side], atol=0.4)
+
+
 @pytest.mark.parametrize("kind", ["same", "mgy", "counts"])
 def test_targets_in_other_units_come_to_the_scale_of_the_input(tmp_path, kind):
     """Megas of nanomaggies are converted; ADU and nanomaggies need the measured ratio."""

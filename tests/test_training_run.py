@@ -397,6 +397,7 @@ def test_another_folder_takes_the_run_over(tiny, monkeypatch, tmp_path):
                    resume=config.run.output)  # fmt: skip
     assert result.folder == other
     assert result.step == 2 * STEPS
+    assert result.best == other / "checkpoints" / "best.ckpt"
     step = read_checkpoint(f"{config.run.output}/checkpoints/last.ckpt")["splus_srgan"]["step"]
     assert step == 3
 
@@ -465,6 +466,15 @@ def test_output_may_be_no_file(tiny, tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(NotADirectoryError, match=r"run.output must be a folder; .* is a file"):
         train(tiny())
+
+
+def test_what_is_no_run_is_never_removed(tiny, tmp_path):
+    mine = tmp_path / "run" / "weights" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(FileExistsError, match="holds weights, which is no run's"):
+        train(tiny(), overwrite=True)
+    assert mine.read_text() == "mine"
 
 
 def test_other_recipes_are_refused_by_name(finished, tiny):

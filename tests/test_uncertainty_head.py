@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 from splus_srgan import SRGANEnhancer, read_bands, simulate_field, write_bands
-from splus_srgan._uncertainty import calibrate_std, linear_std
+from splus_srgan._uncertainty import linear_std
 from splus_srgan.blocks import generate_blocks
 from splus_srgan.models.engines import EnsembleEngine, TorchEngine, TurnedEngine, make_engine
 from splus_srgan.models.generator import SRResNet
@@ -65,21 +65,24 @@ def test_the_trunk_is_the_same_with_and_without_the_head(scale):
     assert log_scale.shape == generated.shape == (1, 2, 48, 62)
 
 
-def test_the_head_is_two_layers_of_the_features_and_the_image(generator):
+def test_the_head_reads_the_features_and_the_image(generator):
     """Written out with plain functions of torch."""
     image = torch.from_numpy(picture())[None]
     functional = torch.nn.functional
     with torch.inference_mode():
         features = generator.features(image)
         made, log_scale = generator.forward_with_scale(image)
-        state = {name.removeprefix("scale."): v for name, v in generator.state_dict().items()}
+        state = generator.scale.state_dict()
         hidden = functional.conv2d(
             features, state["of_features.weight"], state["of_features.bias"], padding=1
         )
         hidden += functional.conv2d(made, state["of_generated.weight"], state["of_generated.bias"])
-        wanted = functional.conv2d(
-            hidden.clamp(min=0), generator.scale.last.weight, generator.scale.last.bias, padding=1
+        hidden = hidden.clamp(min=0)
+        wide = functional.conv2d(
+            hidden, state["wide.weight"], state["wide.bias"], padding=4, dilation=4
         )
+        hidden = (hidden + wide).clamp(min=0)
+        wanted = functional.conv2d(hidden, state["last.weight"], state["last.bias"], padding=1)
     assert_allclose(log_scale, wanted, atol=1e-5)
     assert log_scale.std() > 0.01
 
@@ -220,5 +223,154 @@ def test_hostile_scales_stay_finite():
     y = np.array([[[-50.0, 0.0, 50.0]]])
     for log_scale in (-200.0, 0.0, 200.0):
         std = linear_std(y, np.full(y.shape, log_scale), 1.0, softening=3, range=2, kind="laplace")
-        assert np.isfinite(std).all() or log_scale == 200.0
-        assert not np.isnan(std).any()
+        assert np.isfinite(std).all()
+        assert (std >= 0).all()
+
+
+# Enhancer and files
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Weights with a head, for three bands."""
+    entries = load_card("splus-grz").to_dict() | {"name": "headed", "uncertainty": {}}
+    for worked_out in ("file", "sha256", "generator"):
+        del entries[worked_out]
+    return save_weights(make(3), tmp_path_factory.mktemp("weights"), **entries)
+
+
+@pytest.fixture(scope="module")
+def field():
+    return simulate_field(22, shape=(48, 56), kind="blank").observed
+
+
+@pytest.fixture(scope="module")
+def sharp(weights, field):
+    return SRGANEnhancer(weights, uncertainty=True, **OPTIONS)(field)
+
+
+def test_the_image_does_not_depend_on_the_uncertainty(weights, field, sharp):
+    plain = SRGANEnhancer(weights, **OPTIONS)(field)
+    ensemble = SRGANEnhancer(weights, uncertainty="ensemble", **OPTIONS)(field)
+    for band in field:
+        assert plain[band].uncertainty is None
+        for made in (sharp, ensemble):
+            assert_array_equal(made[band].data, plain[band].data)
+            assert isinstance(made[band].uncertainty, StdDevUncertainty)
+            std = made[band].uncertainty.array
+            assert (std.shape, std.dtype) == ((96, 112), np.float32)
+            assert np.isfinite(std).all()
+            assert (std > 0).all()
+
+
+def test_deviations_are_those_of_the_generator_in_the_unit_of_the_data(weights, field, sharp):
+    """By hand: both orientations, the mixture, the stretch, and a quarter for the finer pixels."""
+    generator = load_generator(weights)
+    sky, sigma = ([sharp[b].meta[card] for b in "grz"] for card in ("SRSKY", "SRSIGMA"))
+    y = NoiseAsinhStretch(sky, sigma, softening=3, range=2)(
+        np.stack([image.data for image in field.values()])
+    )
+    parts = []
+    for turn in (slice(None), slice(None, None, -1)):
+        image = torch.from_numpy(np.ascontiguousarray(y[:, turn, turn]))[None]
+        with torch.inference_mode():
+            parts.append(
+                [one[0].numpy()[:, turn, turn] for one in generator.forward_with_scale(image)]
+            )
+    (one, log_one), (two, log_two) = parts
+    scale = np.sqrt((np.exp(2 * log_one) + np.exp(2 * log_two)) / 2 + (one - two) ** 2 / 4)
+    middle, factor = (one + two) / 2, stats.laplace.ppf(stats.norm.cdf(1))
+    edges = [3 * np.sinh(2 * (middle + sign * factor * scale)) for sign in (1, -1)]
+    for k, band in enumerate("grz"):
+        wanted = 0.25 * sigma[k] * (edges[0][k] - edges[1][k]) / 2
+        assert_allclose(sharp[band].uncertainty.array, wanted, rtol=2e-3)
+
+
+def test_units_scale_the_uncertainty(weights, field, sharp):
+    """Ten times the flux in another unit; and a surface brightness is not shared out."""
+    enhancer = SRGANEnhancer(weights, uncertainty=True, **OPTIONS)
+    for unit, factor, share in (
+        (u.nmgy if hasattr(u, "nmgy") else u.mJy, 10, 1),
+        (u.mJy / u.sr, 1, 4),
+    ):
+        images = {
+            band: CCDData(factor * image.data, unit=unit, wcs=image.wcs)
+            for band, image in field.items()
+        }
+        made = enhancer(images)
+        for band in field:
+            wanted = factor * share * sharp[band].uncertainty.array
+            assert_allclose(made[band].uncertainty.array, wanted, rtol=1e-3)
+
+
+def test_missing_pixels_are_infinitely_uncertain(weights, field):
+    mask = np.zeros((48, 56), bool)
+    mask[20:23, 30:34] = True
+    images = {band: image.copy() for band, image in field.items()}
+    images["r"].mask = mask
+    made = SRGANEnhancer(weights, uncertainty=True, **OPTIONS)(images)
+    fine = mask.repeat(2, 0).repeat(2, 1)
+    assert_array_equal(np.isinf(made["r"].uncertainty.array), fine)
+    assert np.isfinite(made["g"].uncertainty.array).all()
+
+
+def test_blocks_do_not_change_the_uncertainty(weights, field, sharp):
+    made = SRGANEnhancer(weights, uncertainty=True, block_size=28, **OPTIONS)(field)
+    for band in field:
+        assert_allclose(made[band].uncertainty.array, sharp[band].uncertainty.array, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("mode", "entry"), [(True, "calibration"), ("ensemble", "ensemble")])
+def test_the_calibration_of_the_card_is_applied(weights, field, mode, entry):
+    table = {"signal_to_noise": [0, 9], "relative_noise": [0.01, 1], "factor": [[3, 3], [3, 3]]}
+    other = {"calibration": "ensemble", "ensemble": "calibration"}[entry]
+    ones = {**table, "factor": [[1, 1], [1, 1]]}
+    card = dataclasses.replace(weights, uncertainty={"kind": "laplace", entry: table, other: ones})
+    raw = SRGANEnhancer(weights, uncertainty=mode, **OPTIONS)(field)
+    made = SRGANEnhancer(card, uncertainty=mode, **OPTIONS)(field)
+    for band in field:
+        assert_allclose(made[band].uncertainty.array, 3 * raw[band].uncertainty.array, rtol=1e-5)
+        assert_array_equal(made[band].data, raw[band].data)
+
+
+def test_a_stack_gets_a_stack_of_uncertainties(weights, field, sharp):
+    cube = CCDData(np.stack([image.data for image in field.values()]), unit="adu")
+    made = SRGANEnhancer(weights, uncertainty=True, **OPTIONS)(cube, bands="grz")
+    assert made.uncertainty.array.shape == (3, 96, 112)
+    for plane, band in zip(made.uncertainty.array, "grz", strict=True):
+        assert_allclose(plane, sharp[band].uncertainty.array, rtol=1e-6)
+
+
+def test_files_keep_the_uncertainty(sharp, tmp_path):
+    sharp["r"].uncertainty.array[3, 4] = np.inf
+    path = write_bands(tmp_path / "sharp.fits", sharp)
+    back = read_bands(path)
+    for band in sharp:
+        assert isinstance(back[band].uncertainty, StdDevUncertainty)
+        assert_array_equal(back[band].uncertainty.array, sharp[band].uncertainty.array)
+
+
+def test_the_card_keeps_what_it_says_of_uncertainties(weights, tmp_path):
+    entries = weights.to_dict() | {"uncertainty": {"kind": "laplace", "calibration": {"a": [1.0]}}}
+    for worked_out in ("file", "sha256", "generator"):
+        del entries[worked_out]
+    save_weights(load_generator(weights), tmp_path, **entries)
+    assert load_card(tmp_path).uncertainty == entries["uncertainty"]
+
+
+def test_weights_without_a_head_name_the_alternative(weights, tmp_path):
+    entries = weights.to_dict() | {"name": "plain"}
+    for worked_out in ("file", "sha256", "generator"):
+        del entries[worked_out]
+    card = save_weights(make(3, scale=None), tmp_path, **entries)
+    with pytest.raises(
+        ValueError, match="uncertainty=True needs weights that predict it, and 'plain' do not: take"
+    ):
+        SRGANEnhancer(card, uncertainty=True)
+    SRGANEnhancer(card, uncertainty="ensemble")
+
+
+@pytest.mark.parametrize("value", [1, "head", None, 0.5])
+def test_other_uncertainties_are_refused(value):
+    with pytest.raises(ValueError, match="uncertainty must be one of False, True, 'ensemble'; got"):
+        SRGANEnhancer(uncertainty=value)

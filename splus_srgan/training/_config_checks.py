@@ -3,7 +3,7 @@
 
 from splus_srgan._validate import check_finite, check_integer, check_one_of, check_positive
 
-__all__ = ["Section", "options_of"]
+__all__ = ["options_of"]
 
 
 def options_of(kind):
@@ -11,7 +11,7 @@ def options_of(kind):
     return kind.__args__
 
 
-class Section:
+class _Section:
     """Checks that the sections share; messages name the key as files write it."""
 
     _prefix = ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from splus_srgan._validate import check_integer, check_one_of
-from splus_srgan.training._config_checks import Section, options_of
+from splus_srgan.training._config_checks import _Section, options_of
 
 __all__ = [
     "DISCRIMINATOR_TERMS",
@@ -48,7 +48,7 @@ Schedule = Literal["cosine", "constant"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneratorConfig(Section):
+class GeneratorConfig(_Section):
     """
     The generator: options of `splus_srgan.models.generator.SRResNet`.
 
@@ -118,7 +118,7 @@ class GeneratorConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiscriminatorConfig(Section):
+class DiscriminatorConfig(_Section):
     """
     The discriminator; it is made only where a loss needs it.
 
@@ -145,7 +145,7 @@ class DiscriminatorConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossConfig(Section):
+class LossConfig(_Section):
     """
     Weights of the terms of the generator loss (0: not computed), and what they are.
 
@@ -256,7 +256,7 @@ class LossConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizerConfig(Section):
+class OptimizerConfig(_Section):
     """
     How the weights are changed.
 

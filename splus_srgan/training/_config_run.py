@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from splus_srgan.training._config_checks import Section
+from splus_srgan.training._config_checks import _Section
 
 __all__ = ["DataConfig", "RunConfig"]
 
@@ -15,7 +15,7 @@ Precision = Literal["bfloat16", "float32"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig(Section):
+class DataConfig(_Section):
     """
     The pairs.
 
@@ -136,7 +136,7 @@ class DataConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig(Section):
+class RunConfig(_Section):
     """
     How long, where, and what is kept.
 

@@ -250,7 +250,9 @@ def _read_band(image, target, flux_ratio, band):
     background = measure_background(data, mask=missing)
     sky, sigma = float(background.sky[0]), float(background.sigma[0])
     factor = _target_factor(image.unit, target.unit, flux_ratio, band)
-    fine = (fine - _sky_of_target(fine, target_missing)) * np.float32(factor)
+    if background.has_sky[0]:
+        fine = fine - _sky_of_target(fine, target_missing)
+    fine = fine * np.float32(factor)
     fine *= np.float32(1 / flux_per_pixel_factor(image.unit))
     saturated = grow(saturated_pixels(image, data, band), SATURATION_REACH)
     bad = refine(missing | saturated).astype(bool) | target_missing

@@ -10,7 +10,7 @@ from splus_srgan.training._crops import OFFSETS, simulate_band, stack_bands
 from splus_srgan.training._fields import CLEAN, FieldStore, RenderedFolder
 from splus_srgan.training._samples import Pairs
 
-__all__ = ["PairSet", "RenderedPairs", "SimulatedPairs"]
+__all__ = ["RenderedPairs", "SimulatedPairs"]
 
 _FURTHEST = max(max(map(abs, offset)) for offset in OFFSETS)
 
@@ -182,17 +182,3 @@ class SimulatedPairs(_FieldPairs):
 
     def _field(self, pair):
         return self._store[pair]
-
-
-class PairSet(RenderedPairs):
-    """`RenderedPairs` that are drawn with a random number generator of the caller."""
-
-    @property
-    def clean(self):
-        """Noise-free inputs of each folder."""
-        return [folder._open(0) for folder in self.folders]
-
-    def draw(self, rng):
-        """Give input, truth (both in sky noises), electrons and weight of a random crop."""
-        sample = self[int(rng.integers(2**31))]
-        return [sample[key].numpy() for key in ("noisy", "truth", "electrons", "weight")]

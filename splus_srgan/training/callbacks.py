@@ -4,7 +4,6 @@
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -73,7 +72,8 @@ class StopSignals:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
-        print("\nstopping after this step; again to stop at once", file=sys.stderr, flush=True)
+        # What print writes through may be in use where the signal came.
+        os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
 
 
 class Checkpoints(_callbacks.Checkpoint):
@@ -137,8 +137,10 @@ class Checkpoints(_callbacks.Checkpoint):
         }
 
     def on_train_start(self, trainer, module):
-        """Start the clock."""
+        """Start the clock; the best one of a run in another folder is left there."""
         self.stop.install()
+        here = self.best_score if self.best.is_file() else None
+        self.best_score = trainer.strategy.broadcast(here)
         self._clock = self._saved = time.monotonic()
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx):

@@ -17,12 +17,11 @@ from splus_srgan.training._crops import add_noise
 from splus_srgan.training._fields import CLEAN, CONDITIONS, SEEDS, render_pairs
 from splus_srgan.training._matched import check_pairs, hold_out, read_pair, read_sides
 from splus_srgan.training._samples import Pairs
-from splus_srgan.training._simulated import PairSet, RenderedPairs, SimulatedPairs
+from splus_srgan.training._simulated import RenderedPairs, SimulatedPairs
 
 __all__ = [
     "SEEDS",
     "FolderPairs",
-    "PairSet",
     "Pairs",
     "RenderedPairs",
     "SimulatedPairs",
@@ -38,9 +37,9 @@ class FolderPairs(Pairs):
     Matched pairs of real images.
 
     Sky and its noise are measured on each input as a whole
-    (`~splus_srgan.background.measure_background`); the level of the target's own sky is
-    taken off.  Missing and saturated pixels have no weight (in ``"noise"``), and missing ones
-    are filled from their neighbors before a network sees them.
+    (`~splus_srgan.background.measure_background`); where the input has sky, the target's
+    own is taken off, too.  Missing and saturated pixels have no weight (in ``"noise"``), and
+    missing ones are filled from their neighbors before a network sees them.
 
     Parameters
     ----------

@@ -126,7 +126,7 @@ class SRGANModule(L.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.config = config
-        self.step = 0
+        self.step, self._restored = 0, False
         self.history, self.pictures, self.validation_rows = [], [], []
         self._steps_per_epoch = config.run.steps_per_epoch
         with torch.random.fork_rng(devices=[]):
@@ -172,18 +172,6 @@ class SRGANModule(L.LightningModule):
         with self._autocast():
             return self.average(self._ordered(y))
 
-    def setup(self, stage):
-        """
-        Load the weights to start from, unless a checkpoint is about to be restored.
-
-        Parameters
-        ----------
-        stage : str
-            What the trainer is about to do.
-        """
-        if stage == "fit" and self.config.run.start_from and not self.trainer.ckpt_path:
-            self.start_from(self.config.run.start_from)
-
     def start_from(self, source):
         """
         Load the generator of another run, which may have fewer residual blocks.
@@ -221,7 +209,10 @@ class SRGANModule(L.LightningModule):
         return optimizers
 
     def on_fit_start(self):
-        """Bring what is no submodule to the device, and ask the data for the epoch's length."""
+        """Load the weights to start from, and what the loop needs beside the networks."""
+        # Not in `setup`, which cannot tell whether a checkpoint is going to be restored.
+        if self.config.run.start_from and not self._restored:
+            self.start_from(self.config.run.start_from)
         self._terms.to(self.device)
         if self._steps_per_epoch is None:
             self._steps_per_epoch = self.trainer.datamodule.steps_per_epoch
@@ -453,6 +444,7 @@ class SRGANModule(L.LightningModule):
         """
         state = checkpoint[_STATE]
         self.step, self.history = state["step"], state["history"]
+        self._restored = True
 
     def stages(self):
         """

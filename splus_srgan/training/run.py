@@ -13,58 +13,34 @@ The folder of a run holds::
     weights/             the card of the best, for `splus_srgan.SRGANEnhancer`
 """
 
-import json
-import logging
-import platform
-import shutil
 import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 from astropy.table import Table
 
-from splus_srgan import __version__
-from splus_srgan._optional import has, import_optional
 from splus_srgan.exceptions import SplusSrganWarning
-from splus_srgan.training._checkpoint_io import (
-    CONTENT,
-    AtomicCheckpointIO,
-    find_checkpoint,
-    read_checkpoint,
-)
-from splus_srgan.training._history import History, read_history
+from splus_srgan.training._checkpoint_io import CONTENT, find_checkpoint, read_checkpoint
+from splus_srgan.training._history import read_history
+from splus_srgan.training._run_folder import checkpoint_folder, prepare_folder
+from splus_srgan.training._trainer import is_first_process, make_trainer, quiet
 from splus_srgan.training.callbacks import (
     Checkpoints,
-    Pictures,
     Stopped,
     StopSignals,
     TrainingInterrupted,
 )
-from splus_srgan.training.config import TrainingConfig, dump_config, load_config
+from splus_srgan.training.config import TrainingConfig, load_config
 from splus_srgan.training.data_module import PairsDataModule
 from splus_srgan.training.export import calibrate_weights, export_weights, is_simulated
-from splus_srgan.training.module import SRGANModule, trainer_options
+from splus_srgan.training.module import SRGANModule
 
-__all__ = ["TrainingResult", "is_first_process", "resumed_config", "train"]
+__all__ = ["TrainingResult", "resumed_config", "train"]
 
-_pl = import_optional("lightning.pytorch", "train")
-
-_PARTS = (
-    "config.yaml",
-    "versions.json",
-    "metrics.csv",
-    "tensorboard",
-    "pictures",
-    "checkpoints",
-    "weights",
-)
 CALIBRATION_FIELDS = 150
 """Simulated fields on which the uncertainties of exported weights are calibrated."""
 
-_PACKAGES = ("torch", "lightning", "numpy", "scipy", "astropy", "photutils", "scikit-image")
 # What a run that goes on may have otherwise than when it began: where, how long, how fast.
 _FREE = {
     "run.output",
@@ -147,14 +123,16 @@ def train(config=None, *, resume=None, overwrite=False, progress_bar=None):
     """
     start = _Start(config, resume)
     folder = Path(start.config.run.output)
+    run = start.config.run
     if is_first_process():
-        _prepare_folder(folder, start, overwrite=overwrite)
-    with _quiet(), torch.random.fork_rng(devices=[]), StopSignals() as stop:
-        torch.manual_seed(start.config.run.seed)
+        prepare_folder(folder, start.config, in_place=start.in_place, overwrite=overwrite)
+    with quiet(), torch.random.fork_rng(devices=[]), StopSignals() as stop:
+        torch.manual_seed(run.seed)
         module = SRGANModule(start.config)
         data = PairsDataModule(start.config)
-        checkpoints = Checkpoints(folder / "checkpoints", start.config, stop=stop)
-        trainer = _make_trainer(start, checkpoints, progress_bar)
+        checkpoints = Checkpoints(checkpoint_folder(folder), start.config, stop=stop)
+        bar = run.progress_bar if progress_bar is None else progress_bar
+        trainer = make_trainer(start.config, checkpoints, step=start.step, progress_bar=bar)
         _fit(trainer, module, data, start, checkpoints)
     return _finish(folder, trainer, module, checkpoints)
 
@@ -205,11 +183,8 @@ class _Start:
         """Whether it goes on in the folder where it was."""
         if self.checkpoint is None:
             return False
-        return self.checkpoint.parent.resolve() == _checkpoints(self.config.run.output).resolve()
-
-
-def _checkpoints(output):
-    return Path(output) / "checkpoints"
+        own = checkpoint_folder(self.config.run.output)
+        return self.checkpoint.parent.resolve() == own.resolve()
 
 
 def _check_same(earlier, config):
@@ -232,118 +207,6 @@ def _flat(content, prefix=""):
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def is_first_process():
-    """
-    Whether this process is the one that writes and prints.
-
-    Returns
-    -------
-    first : bool
-        `False` in all but one of the processes of a run on several devices.
-    """
-    return import_optional("lightning.pytorch.utilities", "train").rank_zero_only.rank == 0
-
-
-def _prepare_folder(folder, start, *, overwrite):
-    """Make the folder of the run, and write what it is going to do."""
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"run.output must be a folder; {str(folder)!r} is a file")
-    if not start.in_place:
-        # What failed before its first checkpoint is nothing that could be lost.
-        if any(_checkpoints(folder).glob("*.ckpt")) and not overwrite:
-            raise FileExistsError(
-                f"{str(folder)!r} holds another run: go on with it (--resume {folder}), replace "
-                "it (--overwrite), or give another folder (-o)"
-            )
-        for name in _PARTS:
-            _remove(folder / name)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "config.yaml", dump_config(start.config))
-    _write(folder / "versions.json", json.dumps(_versions(), indent=2) + "\n")
-
-
-def _remove(path):
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _write(path, text):
-    beside = path.with_name(f"{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
-
-
-def _versions():
-    found = {"splus_srgan": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "absent"
-    return found | {"machine": platform.machine(), "system": platform.platform()}
-
-
-@contextmanager
-def _quiet():
-    """Without Lightning's advertisements, and warnings that do not hold here."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        # Pairs are quick to draw; data.workers says how many processes do it.
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        # Lightning 2.6 with PyTorch 2.13.
-        warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
-        # A run that goes on may be given or lose its patience.
-        warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
-        # What is frozen is in evaluation mode rightly.
-        warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
-
-
-def _make_trainer(start, checkpoints, progress_bar):
-    """The trainer of Lightning."""
-    config, run = start.config, start.config.run
-    folder = Path(run.output)
-    callbacks = [Pictures(folder / "pictures")] if run.n_pictures else []
-    if run.patience is not None:
-        stopping = _pl.callbacks.EarlyStopping("score", mode="max", patience=run.patience)
-        callbacks.append(stopping)
-    return _pl.Trainer(
-        **trainer_options(config),
-        limit_val_batches=1.0 if config.data.n_validation else 0,
-        log_every_n_steps=1,
-        logger=_make_loggers(folder, start.step),
-        callbacks=[*callbacks, checkpoints],
-        plugins=_plugins(),
-        default_root_dir=folder,
-        enable_model_summary=False,
-        enable_progress_bar=run.progress_bar if progress_bar is None else progress_bar,
-    )
-
-
-def _make_loggers(folder, step):
-    """A table always, TensorBoard where it is installed."""
-    loggers = [History(folder / "metrics.csv", step=step)]
-    if has("tensorboard"):
-        loggers.append(_pl.loggers.TensorBoardLogger(folder, name="tensorboard", version=""))
-    return loggers
-
-
-def _plugins():
-    """Our own checkpoints; a job of SLURM is put back into the queue by its script."""
-    environment = import_optional(
-        "lightning.pytorch.plugins.environments", "train"
-    ).SLURMEnvironment
-    slurm = [environment(auto_requeue=False)] if environment.detect() else []
-    return [AtomicCheckpointIO(), *slurm]
 
 
 def _fit(trainer, module, data, start, checkpoints):

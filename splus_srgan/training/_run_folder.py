@@ -1,0 +1,112 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""The folder of a run: made, or refused where it holds something else."""
+
+import json
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from splus_srgan import __version__
+from splus_srgan.training.config import dump_config
+
+__all__ = ["checkpoint_folder", "prepare_folder"]
+
+_VERSIONS = "versions.json"
+_PARTS = (
+    "config.yaml",
+    _VERSIONS,
+    "metrics.csv",
+    "tensorboard",
+    "pictures",
+    "checkpoints",
+    "weights",
+)
+_PACKAGES = ("torch", "lightning", "numpy", "scipy", "astropy", "photutils", "scikit-image")
+
+
+def checkpoint_folder(output):
+    """
+    Where the checkpoints of a run are.
+
+    Parameters
+    ----------
+    output : path-like
+        The folder of the run.
+
+    Returns
+    -------
+    folder : `~pathlib.Path`
+        A folder in it.
+    """
+    return Path(output) / "checkpoints"
+
+
+def prepare_folder(folder, config, *, in_place, overwrite):
+    """
+    Make the folder of a run, and write what is going to be done in it.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`
+        The folder.
+    config : `~splus_srgan.training.config.TrainingConfig`
+        The run.
+    in_place : bool
+        Whether it goes on with the run that is in there.
+    overwrite : bool
+        Whether another run may be replaced.
+
+    Raises
+    ------
+    OSError
+        If the folder holds another run, or something that is none.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"run.output must be a folder; {str(folder)!r} is a file")
+    if not in_place:
+        _make_room(folder, overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "config.yaml", dump_config(config))
+    _write(folder / _VERSIONS, json.dumps(_versions(), indent=2) + "\n")
+
+
+def _make_room(folder, overwrite):
+    """Remove what an earlier run left, and nothing that may be someone else's."""
+    present = [name for name in _PARTS if (folder / name).exists()]
+    if present and not _is_run(folder):
+        raise FileExistsError(
+            f"{str(folder)!r} holds {present[0]}, which is no run's: give another folder (-o)"
+        )
+    # What failed before its first checkpoint is nothing that could be lost.
+    if any(checkpoint_folder(folder).glob("*.ckpt")) and not overwrite:
+        raise FileExistsError(
+            f"{str(folder)!r} holds another run: go on with it (--resume {folder}), replace "
+            "it (--overwrite), or give another folder (-o)"
+        )
+    for name in present:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _is_run(folder):
+    try:
+        return "splus_srgan" in json.loads((folder / _VERSIONS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
+def _write(path, text):
+    beside = path.with_name(f"{path.name}.part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def _versions():
+    found = {"splus_srgan": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found | {"machine": platform.machine(), "system": platform.platform()}
