@@ -1,0 +1,186 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Write the pages docs/model_cards/*.rst from the cards of the shipped weights.
+
+    python tools/model_cards.py           # write them
+    python tools/model_cards.py --check   # fail where a page is not that of its card
+"""
+
+import sys
+from pathlib import Path
+
+from splus_srgan.models.weights import available, load_card, load_generator
+
+FOLDER = Path(__file__).parents[1] / "docs" / "model_cards"
+
+_PAGE = """\
+{rule}
+{title}
+{rule}
+
+.. This page is written by tools/model_cards.py from the card of the weights.
+
+Version {version}, SHA-256 ``{sha256}``, {size:.1f} MB.  {purpose}
+
+What goes in
+============
+
+{domain}
+
+What comes out
+==============
+
+{output}
+
+How it was trained
+==================
+
+{data}  One run after the other, each from the averaged weights of the one before:
+
+{stages}
+
+What was measured
+=================
+
+{scores}
+
+Known failures
+==============
+
+{failures}
+
+Terms
+=====
+
+{license}.  {acknowledgements}
+"""
+
+_FAILURES = """\
+* The fluxes of single fields may be off by more than the medians above: real PSFs, skies and band
+  passes are not those of the simulation.
+* Real PSFs are not symmetric.  All stars of a field are moved alike, by up to 0.1 output pixels,
+  towards where a wide window sees their light; the centroid of the input itself moves by more
+  between a narrow window and a wide one.
+* Saturated stars do not come back, and what is around them is flagged.
+* Input outside the ranges above is warned of and flagged ``EXTRAPOLATED``.
+* What it must not be used for at all is listed in :doc:`/user_guide/when_not_to_use`."""
+
+
+def page(name):
+    """The text of a page."""
+    card = load_card(name)
+    generator = load_generator(card)
+    parameters = sum(p.numel() for p in generator.parameters())
+    return _PAGE.format(
+        rule="*" * (len(name) + 4),
+        title=f"``{name}``",
+        version=card.version,
+        sha256=card.sha256,
+        size=card.path.stat().st_size / 1e6,
+        purpose=_purpose(card, parameters, generator.receptive_field_radius),
+        domain=_domain(card),
+        output=_output(card),
+        data=f"Data: {card.training['data']}.",
+        stages=_stages(card),
+        scores=_scores(card.scores),
+        failures=_FAILURES,
+        license=card.license,
+        acknowledgements=card.acknowledgements,
+    )
+
+
+def _purpose(card, parameters, radius):
+    bands = "any one band" if card.takes_any_band else f"the bands {', '.join(card.bands)} together"
+    return (
+        f"For {bands}.  The generator has {parameters:,} parameters and sees {radius} input pixels "
+        "to each side."
+    )
+
+
+def _domain(card):
+    low, high = card.domain["fwhm"]
+    return (
+        f"Pixels of {card.pixel_scale} arcsec, a seeing between {low} and {high} arcsec (FWHM), "
+        f"and fluxes up to {card.domain['signal']:g} times the noise of a pixel."
+    )
+
+
+def _output(card):
+    psf = card.target_psf
+    text = (
+        f"The same sky with pixels of half the side, and a {psf['profile']} PSF with a FWHM of "
+        f"{psf['fwhm']} arcsec and a beta of {psf['beta']}.  Flux anchor: {card.flux_anchor:g}."
+    )
+    if card.turned:
+        text += "  Each image is the mean of two, one of which was turned by 180 degrees."
+    if card.uncertainty:
+        text += "  The generator predicts its uncertainty, calibrated on fields of its own."
+    return text
+
+
+def _stages(card):
+    rows = [("stage", "steps", "optimizer", "rate", "pixel loss", "batch", "crop")]
+    for number, stage in enumerate(card.training["stages"], 1):
+        rows.append((str(number), *map(str, _stage(stage))))
+    return _table(rows)
+
+
+def _stage(stage):
+    """Steps, optimizer, rate, pixel loss, batch and crop, of stages old and new."""
+    if "power" in stage:
+        loss = {1: "absolute", 2: "squared"}[stage["power"]]
+        optimizer, rate = stage.get("optimizer", "adam"), stage["peak_rate"]
+        return stage["steps"], optimizer, rate, loss, stage["batch_size"], stage["crop"]
+    loss = {"l1": "absolute", "l2": "squared"}.get(stage["losses"]["pixel_kind"])
+    data, optimizer = stage["data"], stage["optimizer"]
+    return (
+        stage["steps"],
+        optimizer["name"],
+        optimizer["rate"],
+        loss,
+        data["batch_size"],
+        data["crop"],
+    )
+
+
+def _scores(scores, level=0):
+    """Tables of what the card states; what is no table stands before them."""
+    blocks, rows = [], []
+    for name, value in scores.items():
+        if isinstance(value, str):
+            blocks.append(f"{name.replace('_', ' ').capitalize()}: {value}.")
+        elif isinstance(value, dict) and all(isinstance(v, int | float) for v in value.values()):
+            rows.append((name.replace("_", " "), value))
+    for columns in dict.fromkeys(tuple(value) for _, value in rows):
+        chosen = [(name, *map(str, v.values())) for name, v in rows if tuple(v) == columns]
+        blocks.append(_table([("", *columns), *chosen]))
+    for name, value in scores.items():
+        if isinstance(value, dict) and not all(isinstance(v, int | float) for v in value.values()):
+            blocks.append(f"**{name.replace('_', ' ').capitalize()}**")
+            blocks.append(_scores(value, level + 1))
+    return "\n\n".join(blocks)
+
+
+def _table(rows):
+    lines = [".. list-table::", "    :header-rows: 1", ""]
+    for row in rows:
+        lines += [f"    {'* -' if k == 0 else '  -'} {cell}".rstrip() for k, cell in enumerate(row)]
+    return "\n".join(lines)
+
+
+def main(arguments):
+    """Write or check all pages."""
+    wrong = []
+    for name in available():
+        path, text = FOLDER / f"{name}.rst", page(name)
+        if arguments == ["--check"]:
+            wrong += [path.name] if not path.is_file() or path.read_text() != text else []
+        else:
+            path.write_text(text)
+    if wrong:
+        print(f"not those of their cards: {', '.join(wrong)}; run python tools/model_cards.py")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
