@@ -14,6 +14,7 @@ A run that exists in the folder is judged without being trained again.
 """
 
 import argparse
+import sys
 import warnings
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.training.config import load_config
 from splus_srgan.training.run import train
 
+_SHARE = 0.9  # of the time goes to the steps, the rest to data and validation
 RECIPES = ("fidelity", "default")
 SCORES = ("psnr_noise", "ssim_noise", "psnr_seed", "ssim_seed")
 CHECKS = (
@@ -75,7 +77,7 @@ def configure(name, options, common):
     if config.losses.needs_discriminator:
         trained = run.epochs - run.pretrain_epochs
         seconds += trained * (seconds_per_step(name, common) - alone)
-    steps = max(1, int(60 * options.minutes / seconds))
+    steps = max(1, int(_SHARE * 60 * options.minutes / seconds))
     print(f"{name}: {run.epochs} epochs of {steps} steps")
     changed = {"run.steps_per_epoch": steps, "run.max_minutes": options.minutes}
     return load_config(config.to_dict(), changed | {"run.output": str(options.output / name)})
@@ -90,7 +92,7 @@ def train_or_find(name, options, common):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         config = configure(name, options, common)
-    result = train(config, overwrite=True)
+    result = train(config, overwrite=True, progress_bar=sys.stderr.isatty())
     print(f"{name}: {result.step} steps, best score {result.best_score} dB")
     return result.card
 

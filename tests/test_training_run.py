@@ -286,6 +286,23 @@ def test_a_run_of_the_seed_space_is_exported_and_not_enhanced_with(tiny):
         SRGANEnhancer(result.card)(field.observed)
 
 
+def test_the_calibration_goes_into_the_card(tiny, monkeypatch):
+    seen = []
+
+    def calibrate(enhancer, fields, **options):
+        seen.append((enhancer.uncertainty, [field.observed["g"].shape for field in fields]))
+        return {"kind": "laplace", "calibration": {"made": "up"}}
+
+    monkeypatch.setattr("splus_srgan.training.run.CALIBRATION_FIELDS", 2)
+    monkeypatch.setattr("splus_srgan.training.export.calibrate", calibrate)
+    result = train(tiny(**{"generator.scale": "laplace", "losses.nll": 0.1, "run.epochs": 1}))
+    assert seen == [(True, [(32, 32)] * 2)]
+    assert load_card(result.card).uncertainty["calibration"] == {"made": "up"}
+    assert "loss/nll" in result.history.colnames
+    load_generator(result.card)
+
+
+@pytest.mark.slow
 def test_a_predicted_scale_is_calibrated(tiny, monkeypatch):
     """At the end of the run, on simulated fields, for uncertainties that are ready for use."""
     monkeypatch.setattr("splus_srgan.training.run.CALIBRATION_FIELDS", 2)
@@ -294,7 +311,6 @@ def test_a_predicted_scale_is_calibrated(tiny, monkeypatch):
     card = load_card(result.card)
     assert card.uncertainty["kind"] == "laplace"
     assert card.uncertainty["calibration"]
-    assert "loss/nll" in result.history.colnames
     field = simulate_field((3, 1), shape=(32, 32), bands=("g", "r"))
     sharp = SRGANEnhancer(card, uncertainty=True)(field.observed, sky=0.0)
     assert (sharp["g"].uncertainty.array > 0).all()
@@ -400,6 +416,16 @@ def test_another_folder_takes_the_run_over(tiny, monkeypatch, tmp_path):
     assert result.best == other / "checkpoints" / "best.ckpt"
     step = read_checkpoint(f"{config.run.output}/checkpoints/last.ckpt")["splus_srgan"]["step"]
     assert step == 3
+
+
+def test_a_finished_run_has_nothing_to_go_on_with(tiny):
+    result = train(tiny(**{"run.epochs": 1}))
+    again = train(resume=result.folder)
+    assert (again.step, again.best_score) == (result.step, result.best_score)
+    assert_same_state(again.last, result.last)
+    assert len(again.history) == STEPS
+    longer = resumed_config(result.folder, {"run.epochs": 2})
+    assert train(longer, resume=result.folder).step == 2 * STEPS
 
 
 def test_what_was_logged_after_the_checkpoint_is_forgotten(tiny, tmp_path):

@@ -13,9 +13,11 @@ __all__ = ["fit_table"]
 
 _SIGNAL_TO_NOISE = (-2.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 100.0)
 _NOISE_SHARES = (0.02, 0.2, 0.4, 0.6, 0.8, 0.98)  # knots of the other axis, as quantiles
-_STEPS, _PIXELS, _RATE = 300, 100_000, 0.05
-_SOFTNESS = (0.2, 0.04)  # at the start and at the end of the fit
-_SMOOTH = 0.3  # weight of the second differences of the logarithms of the factors
+_STEPS, _PIXELS, _RATE = 300, 100_000, 0.03
+_SHARE, _INTERVAL = 0.68, 0.9945  # of truths, and in which standard deviations they lie
+_ENOUGH = 200  # pixels for a quantile
+_SOFTNESS = (0.1, 0.03)  # at the start and at the end of the fit
+_SMOOTH = 0.2  # weight of the second differences of the logarithms of the factors
 
 
 def fit_table(image, std, truth, sigma, *, seed=0):
@@ -36,7 +38,8 @@ def fit_table(image, std, truth, sigma, *, seed=0):
     """
     table = _empty_table(std, sigma)
     shape = len(table["signal_to_noise"]), len(table["relative_noise"])
-    logs = torch.zeros(shape, requires_grad=True)
+    start = _start(image, std, truth, table["signal_to_noise"])
+    logs = torch.from_numpy(np.tile(start[:, None], shape[1:])).float().requires_grad_()
     optimizer = torch.optim.Adam([logs], lr=_RATE)
     rng = np.random.default_rng(seed)
     for step in range(_STEPS):
@@ -52,6 +55,21 @@ def fit_table(image, std, truth, sigma, *, seed=0):
         optimizer.step()
     factors = logs.detach().exp().tolist()
     return {**table, "factor": [[float(f"{f:.4f}") for f in row] for row in factors]}
+
+
+def _start(image, std, truth, knots):
+    """Logarithms of the factors that cover 68 % of the pixels around each signal to noise."""
+    middles = np.arcsinh(knots)
+    around = np.digitize(np.arcsinh(image / std), (middles[1:] + middles[:-1]) / 2)
+    pulls = np.log(np.maximum(np.abs(image - truth) / std, 1e-3) / _INTERVAL)
+    quantiles = [
+        np.quantile(mine, _SHARE) if (mine := pulls[around == k]).size >= _ENOUGH else np.nan
+        for k in range(len(knots))
+    ]
+    found = np.isfinite(quantiles)
+    if not found.any():
+        return np.zeros(len(knots))
+    return np.interp(middles, middles[found], np.array(quantiles)[found])
 
 
 def _empty_table(std, sigma):

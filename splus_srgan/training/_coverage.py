@@ -41,7 +41,7 @@ def coverage_misfit(error, std, truth, weight, *, softness, prior=0.0):
     -------
     misfit : `~torch.Tensor`
         Scalar, sum over the bins of `~splus_srgan.evaluation.uncertainty.SNR_EDGES` and both
-        levels of :math:`d^2 + d^6`, where :math:`d` is the deviation in units of what is
+        levels of :math:`d^2 + d^4`, where :math:`d` is the deviation in units of what is
         tolerated, 0.03 at 68 % and 0.02 at 95 %.
     """
     log_pull = torch.log(error.abs() / std + _SMALL)
@@ -56,7 +56,7 @@ def coverage_misfit(error, std, truth, weight, *, softness, prior=0.0):
         count = member.sum() + prior + _SMALL
         for share, (level, tolerated) in zip(inside, _LEVELS, strict=True):
             off = (member * (share - level)).sum() / count / tolerated
-            total = total + off**2 + off**6
+            total = total + off**2 + off**4
     return total
 
 

@@ -2,16 +2,16 @@
 """Generator and discriminator in training, as a `lightning.pytorch.LightningModule`."""
 
 import copy
-from pathlib import Path
 
 import torch
 
 from splus_srgan._optional import import_optional
-from splus_srgan.exceptions import WeightsError
-from splus_srgan.models.discriminator import PatchDiscriminator, UNetDiscriminator
-from splus_srgan.models.generator import SRResNet
-from splus_srgan.models.weights import load_card, load_generator
-from splus_srgan.training._checkpoint_io import read_checkpoint
+from splus_srgan.training._networks import (
+    MODULE_STATE,
+    make_discriminator,
+    make_generator,
+    read_start,
+)
 from splus_srgan.training._scores import field_scores, flux_aware_score
 from splus_srgan.training._terms import GeneratorTerms
 from splus_srgan.training.losses import (
@@ -31,8 +31,6 @@ from splus_srgan.training.optimizers import (
 L = import_optional("lightning", "train")
 
 __all__ = ["SRGANModule", "trainer_options"]
-
-_STATE = "splus_srgan_module"
 
 
 def trainer_options(config):
@@ -136,17 +134,8 @@ class SRGANModule(L.LightningModule):
         self._terms = GeneratorTerms(config)
 
     def _make_networks(self):
-        n_bands, own = self.config.data.n_bands, self.config.discriminator
-        self.generator = SRResNet(**self.config.generator.options(n_bands))
-        if self.config.generator.initialization == "glorot":
-            _glorot(self.generator)
-        self.discriminator = None
-        if self.config.losses.needs_discriminator:
-            self.discriminator = (
-                UNetDiscriminator(n_bands, n_features=own.n_features)
-                if own.kind == "unet"
-                else PatchDiscriminator(n_bands, n_features=own.n_features, n_dense=own.n_dense)
-            )
+        self.generator = make_generator(self.config)
+        self.discriminator = make_discriminator(self.config)
         if self._bfloat16:  # float32 is slower in this order, on processors
             self.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
@@ -187,7 +176,7 @@ class SRGANModule(L.LightningModule):
         OSError, ValueError
             If there is none, or it holds a generator of another kind.
         """
-        weights, self.history = _read_start(source)
+        weights, self.history = read_start(source)
         for network in (self.generator, self.average):
             grow(network, weights)
 
@@ -426,7 +415,7 @@ class SRGANModule(L.LightningModule):
         checkpoint : dict
             Changed in place.
         """
-        checkpoint[_STATE] = {
+        checkpoint[MODULE_STATE] = {
             "step": self.step,
             "steps_per_epoch": self._steps_per_epoch,
             "stages": self.stages(),
@@ -442,7 +431,7 @@ class SRGANModule(L.LightningModule):
         checkpoint : dict
             What `on_save_checkpoint` added is read.
         """
-        state = checkpoint[_STATE]
+        state = checkpoint[MODULE_STATE]
         self.step, self.history = state["step"], state["history"]
         self._restored = True
 
@@ -467,34 +456,6 @@ class SRGANModule(L.LightningModule):
 
     def _ordered(self, images):
         return images.contiguous(memory_format=torch.channels_last) if self._bfloat16 else images
-
-
-def _glorot(network):
-    for layer in network.modules():
-        if isinstance(layer, torch.nn.Conv2d):
-            torch.nn.init.xavier_uniform_(layer.weight)
-            torch.nn.init.zeros_(layer.bias)
-
-
-def _read_start(source):
-    """Averaged weights, and the stages that led to them."""
-    path = Path(source)
-    run = [path / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")]
-    path = next((checkpoint for checkpoint in run if checkpoint.is_file()), path)
-    if path.suffix != ".ckpt":
-        try:
-            card = load_card(source)
-        except WeightsError as error:
-            raise WeightsError(f"run.start_from is no run, checkpoint or card: {error}") from error
-        return load_generator(card).state_dict(), list(card.training.get("stages", []))
-    checkpoint = read_checkpoint(path)
-    prefix = "average."
-    weights = {
-        name.removeprefix(prefix): value
-        for name, value in checkpoint["state_dict"].items()
-        if name.startswith(prefix)
-    }
-    return weights, checkpoint[_STATE]["stages"]
 
 
 def _mean_known(values):

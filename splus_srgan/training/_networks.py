@@ -1,0 +1,63 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""The networks of a configuration, and the weights that a run starts from."""
+
+from pathlib import Path
+
+import torch
+
+from splus_srgan.exceptions import WeightsError
+from splus_srgan.models.discriminator import PatchDiscriminator, UNetDiscriminator
+from splus_srgan.models.generator import SRResNet
+from splus_srgan.models.weights import load_card, load_generator
+from splus_srgan.training._checkpoint_io import read_checkpoint
+
+__all__ = ["MODULE_STATE", "make_discriminator", "make_generator", "read_start"]
+
+MODULE_STATE = "splus_srgan_module"
+"""Key of what `SRGANModule` adds to a checkpoint."""
+
+
+def make_generator(config):
+    """Make the generator of a configuration."""
+    generator = SRResNet(**config.generator.options(config.data.n_bands))
+    if config.generator.initialization == "glorot":
+        _glorot(generator)
+    return generator
+
+
+def make_discriminator(config):
+    """Make the discriminator of a configuration, or give `None` where no loss needs one."""
+    own, n_bands = config.discriminator, config.data.n_bands
+    if not config.losses.needs_discriminator:
+        return None
+    if own.kind == "unet":
+        return UNetDiscriminator(n_bands, n_features=own.n_features)
+    return PatchDiscriminator(n_bands, n_features=own.n_features, n_dense=own.n_dense)
+
+
+def _glorot(network):
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.xavier_uniform_(layer.weight)
+            torch.nn.init.zeros_(layer.bias)
+
+
+def read_start(source):
+    """Give averaged weights, and the stages that led to them."""
+    path = Path(source)
+    run = [path / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")]
+    path = next((checkpoint for checkpoint in run if checkpoint.is_file()), path)
+    if path.suffix != ".ckpt":
+        try:
+            card = load_card(source)
+        except WeightsError as error:
+            raise WeightsError(f"run.start_from is no run, checkpoint or card: {error}") from error
+        return load_generator(card).state_dict(), list(card.training.get("stages", []))
+    checkpoint = read_checkpoint(path)
+    prefix = "average."
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    return weights, checkpoint[MODULE_STATE]["stages"]
