@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from splus_srgan._validate import check_one_of
 
-__all__ = ["REFERENCE_SIGMA", "reference_images"]
+__all__ = ["REFERENCE_SIGMA", "reference_images", "reference_noise"]
 
 REFERENCE_SIGMA = {"g": (0.0018, 0.0029), "r": (0.0023, 0.0066), "z": (0.0079, 0.016)}
 """
@@ -59,16 +59,53 @@ def reference_images(field, *, seed):
     return {band: _reference_image(field, band, rng) for band in field.target}
 
 
-def _reference_image(field, band, rng):
+def reference_noise(rng, shape, band):
+    """
+    Draw the noise of the Legacy Surveys in one band.
+
+    Parameters
+    ----------
+    rng : `~numpy.random.Generator`
+        Source of the noise.
+    shape : tuple of int
+        ``(ny, nx)``, in pixels of 0.275 arcsec.
+    band : str
+        One of `REFERENCE_SIGMA`.
+
+    Returns
+    -------
+    noise : `~numpy.ndarray`, shape (ny, nx)
+        In nanomaggies; float32.
+    sigma : float
+        Its standard deviation.
+
+    Raises
+    ------
+    ValueError
+        If the band is none of theirs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.simulate_reference import reference_noise
+    >>> noise, sigma = reference_noise(np.random.default_rng(0), (64, 64), "r")
+    >>> 0.0023 < sigma < 0.007
+    True
+    """
     low, high = REFERENCE_SIGMA[check_one_of("band", band, tuple(REFERENCE_SIGMA))]
     # What is known per pixel of another size scales with the side, as white noise does.
     sigma = _SCALE_RATIO * np.exp(rng.uniform(np.log(low), np.log(high)))
-    target = field.target[band]
-    truth = target.data / field.conditions[band].adu_per_nmgy
+    noise = rng.standard_normal(shape, dtype=np.float32)
     taps = _TAPS / np.sqrt(np.sum(_TAPS**2))
-    noise = rng.standard_normal(truth.shape)
     for axis in (0, 1):
         noise = ndimage.correlate1d(noise, taps, axis=axis, mode="wrap")
-    image = (truth + sigma * noise).astype(np.float32)
-    uncertainty = StdDevUncertainty(np.full(truth.shape, sigma, np.float32))
+    return np.float32(sigma) * noise, float(sigma)
+
+
+def _reference_image(field, band, rng):
+    target = field.target[band]
+    noise, sigma = reference_noise(rng, target.shape, band)
+    image = target.data / field.conditions[band].adu_per_nmgy + noise
+    uncertainty = StdDevUncertainty(np.full(target.shape, sigma, np.float32))
+    image = image.astype(np.float32)
     return CCDData(image, unit=u.nmgy, wcs=target.wcs, uncertainty=uncertainty)

@@ -12,8 +12,9 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan.simulate import simulate_field
+from splus_srgan.simulate_reference import reference_noise
 from splus_srgan.surveys.splus import BANDS
-from splus_srgan.training import _fields
+from splus_srgan.training import _fields, _simulated
 from splus_srgan.training._crops import grow, turn
 from splus_srgan.training.config import load_config
 from splus_srgan.training.data_module import PairsDataModule, StepSampler
@@ -186,8 +187,9 @@ def test_masks_grow_to_squares():
 
 
 @pytest.mark.parametrize("single_band", [False, True])
-def test_seed_space_is_that_of_the_paper(folder, single_band):
+def test_seed_space_is_that_of_the_paper(folder, single_band, monkeypatch):
     """From the same pair in linear units: arcsinh, then the range of all bands together."""
+    monkeypatch.setattr(_simulated, "reference_noise", lambda rng, shape, band: (0.0, 0.0))
     options = EXACT | {"augmentation": "none", "single_band": single_band}
     linear, seed = (RenderedPairs(folder, space=s, **options)[1] for s in ("noise", "seed"))
     assert set(seed) == {"input", "target", "weight", "index"}
@@ -208,7 +210,28 @@ def test_seed_space_is_that_of_the_paper(folder, single_band):
     assert (seed["weight"] == 1).all()
 
 
-def test_seed_space_of_a_constant_target_is_finite(tmp_path):
+def test_targets_of_the_seed_space_have_noise(tmp_path):
+    """The paper's targets are images of the Legacy Surveys; copies of a pair share the noise."""
+    blank = np.zeros((1, 1, 24, 24)), np.zeros((1, 1, 48, 48))
+    write_fields(tmp_path, *blank, adu_per_nmgy=1.0)
+    drawn = []
+
+    def noise_in_nanomaggies(rng, shape, band):
+        drawn.append(reference_noise(rng, shape, band)[0])
+        return drawn[-1], 1.0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_simulated, "reference_noise", noise_in_nanomaggies)
+        options = {"space": "seed", "augmentation": "none"}
+        first, again = (RenderedPairs(tmp_path, **options)[k]["target"] for k in (0, 1))
+    assert_array_equal(first, again)
+    stretched = np.arcsinh(100 / 3 * drawn[0])
+    wanted = (stretched - stretched.min()) / np.ptp(stretched)
+    assert_allclose(first[0], wanted, atol=2e-6)
+
+
+def test_seed_space_of_a_constant_target_is_finite(tmp_path, monkeypatch):
+    monkeypatch.setattr(_simulated, "reference_noise", lambda rng, shape, band: (0.0, 0.0))
     write_fields(tmp_path, np.zeros((1, 1, 16, 16)), np.zeros((1, 1, 32, 32)), adu_per_nmgy=1.0)
     assert (RenderedPairs(tmp_path, space="seed")[0]["target"] == 0).all()
 

@@ -28,6 +28,8 @@ _STREAMS = (
     "errors",
     "noise of pair",
     "errors of pair",
+    "target",
+    "target of pair",
 )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from splus_srgan._validate import check_integer
+from splus_srgan.simulate_reference import reference_noise
 from splus_srgan.training._crops import OFFSETS, simulate_band, stack_bands
 from splus_srgan.training._fields import CLEAN, FieldStore, RenderedFolder
 from splus_srgan.training._samples import Pairs
@@ -48,7 +49,11 @@ class _FieldPairs(Pairs):
         for b, factor in zip(bands, flux, strict=True):
             rng = self._rng_of(place, "noise", b)
             depth = np.exp(self.depth * rng.standard_normal()) if self.fresh else 1.0
-            parts = field.clean[b], field.sharp[b], field.conditions[b]
+            sharp = field.sharp[b]
+            if self.space == "seed":  # the seed paper's targets are real images
+                source = self._rng_of(place, "target", b)
+                sharp = sharp + reference_noise(source, sharp.shape, self.bands[b])[0]
+            parts = field.clean[b], sharp, field.conditions[b]
             rows.append(simulate_band(rng, *parts, depth=depth, flux=factor))
         return stack_bands(rows, field.name)
 
