@@ -320,6 +320,9 @@ def test_one_command_makes_a_card_with_uncertainties(tmp_path, capsys, monkeypat
     card = load_card(new)
     assert (card.name, card.version, card.generator["scale"]) == ("tiny", "2", "laplace")
     assert set(card.uncertainty) == {"kind", "calibration", "ensemble"}
+    assert set(card.scores["coverage_ensemble"]) == set(card.scores["coverage"])
+    assert len(card.scores["coverage"]["S/N -inf to 1"]) == 2
+    assert card.training["uncertainty"]["calibration"] == "2 fields of seeds (2, k)"
     state = load_generator(card).state_dict()
     assert all(torch.equal(state[name], value) for name, value in tiny.state_dict().items())
     field = simulate_field(5, **small).observed
