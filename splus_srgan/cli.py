@@ -23,6 +23,8 @@ __all__ = ["build_parser", "main", "output_stem", "progress"]
 
 PROGRAM = "splus-srgan"
 
+_UNCERTAINTY = {"none": False, "generator": True, "ensemble": "ensemble"}
+
 # Raised for what the user gave: told in one line.  Anything else is a bug: told in full.
 _USER_ERRORS = (ValueError, TypeError, OSError, ImportError, MemoryError, FloatingPointError)
 
@@ -167,6 +169,7 @@ def _enhance(options):
         device=options.device,
         precision=options.precision,
         block_size=options.block_size,
+        uncertainty=_UNCERTAINTY[options.uncertainty],
         progress_bar=progress,
     )
     start = time.perf_counter()
@@ -317,6 +320,12 @@ def _enhance_parser():
     parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
     parser.add_argument(
         "--block-size", type=int | Literal["auto"], default="auto", help="auto, or input pixels"
+    )
+    parser.add_argument(
+        "--uncertainty",
+        type=Literal["none", "generator", "ensemble"],
+        default="none",
+        help="of each pixel: none, what the generator predicts, or the spread of eight runs",
     )
     parser.add_argument("--bands", nargs="+", metavar="BAND", help="bands of the files, in order")
     parser.add_argument("--unit", help="unit of the pixels where a file states none")

@@ -127,6 +127,15 @@ def test_enhance_a_file_of_all_bands(field_file, tmp_path):
         assert hdus["SCI_R"].data.shape == (64, 80)
 
 
+def test_enhance_writes_the_uncertainty_asked_for(field_file, tmp_path):
+    options = ["-o", str(tmp_path), "--uncertainty", "ensemble"]
+    assert main(["enhance", str(field_file), *options]) == 0
+    with fits.open(tmp_path / "input_sr.fits") as hdus:
+        deviation = hdus["UNCERT_R"].data
+    assert deviation.shape == (64, 80)
+    assert (deviation > 0).all()
+
+
 def test_enhance_refuses_existing_output_before_reading(tmp_path, capsys):
     (tmp_path / "nowhere_sr.fits").write_text("precious")
     missing = str(tmp_path / "nowhere.fits")
