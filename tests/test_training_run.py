@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -183,7 +184,7 @@ def test_run_leaves_everything(finished):
     folder = result.folder
     assert load_config(folder / "config.yaml") == config
     versions = json.loads((folder / "versions.json").read_text())
-    assert versions["torch"] == torch.__version__
+    assert versions["torch"] == version("torch")
     assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
     assert result.best == folder / "checkpoints" / "best.ckpt"
     assert result.last == folder / "checkpoints" / "last.ckpt"
