@@ -149,6 +149,8 @@ def _scores(scores, level=0):
     for name, value in scores.items():
         if isinstance(value, str):
             blocks.append(f"{name.replace('_', ' ').capitalize()}: {value}.")
+        elif isinstance(value, list):  # shares of truths within 68 and 95 % intervals
+            rows.append((name, dict(zip(("within 68 %", "within 95 %"), value, strict=True))))
         elif isinstance(value, dict) and all(isinstance(v, int | float) for v in value.values()):
             rows.append((name.replace("_", " "), value))
     for columns in dict.fromkeys(tuple(value) for _, value in rows):
