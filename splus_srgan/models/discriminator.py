@@ -2,6 +2,7 @@
 """Discriminators: networks that tell targets from generated images, in training alone."""
 
 import itertools
+from abc import ABC, abstractmethod
 
 import torch
 from torch import nn
@@ -17,9 +18,10 @@ _LEVELS = 3  # halvings of the U-Net
 _SMALLEST = 16  # pixels along a side of what the U-Net looks at
 
 
-class _Discriminator(nn.Module):
+class _Discriminator(nn.Module, ABC):
     """What both have in common: a list of activations, and logits from the last, in float32."""
 
+    @abstractmethod
     def activations(self, x):
         """
         Outputs of the layers before the last, for feature matching.
@@ -34,7 +36,6 @@ class _Discriminator(nn.Module):
         activations : list of `~torch.Tensor`, shape (n, n_channel, my, mx)
             From the first layer to the last but one.
         """
-        raise NotImplementedError
 
     def forward(self, x):
         """

@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What all kinds of pairs to train on share: order, crops, augmentation, stretches."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +44,7 @@ class Place:
     copy: bool = False
 
 
-class Pairs(Dataset):
+class Pairs(Dataset, ABC):
     """
     What all kinds of pairs share; one of its subclasses is what you want.
 
@@ -209,9 +210,9 @@ class Pairs(Dataset):
         first = self._rng("crop", place.k).integers(0, room + 1) if self.fresh else room // 2
         return *first.tolist(), *size.tolist()
 
+    @abstractmethod
     def _linear(self, place, bands):
         """The pair of a sample in a linear unit."""
-        raise NotImplementedError
 
     def _stretched(self, place, linear):
         rng, n = self._rng_of(place, "errors"), len(linear.image)

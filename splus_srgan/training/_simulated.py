@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Pairs to train on that are made of noise-free simulated fields."""
 
+from abc import abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ _FURTHEST = max(max(map(abs, offset)) for offset in OFFSETS)
 class _FieldPairs(Pairs):
     """Pairs made of noise-free fields."""
 
+    @abstractmethod
     def _field(self, pair):
-        raise NotImplementedError
+        """The noise-free field of a pair."""
 
     @property
     def _n_views(self):
