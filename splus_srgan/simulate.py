@@ -28,6 +28,7 @@ __all__ = [
     "TARGET_PSF",
     "BandConditions",
     "SimulatedField",
+    "coma_transfer",
     "correlated_noise",
     "draw_conditions",
     "moffat_transfer",
@@ -43,6 +44,7 @@ TARGET_PSF = (1.0, 3.0)
 
 _KIND_SHARES = (0.52, 0.12, 0.14, 0.12, 0.10)
 _FINE = 4  # fine pixels per S-PLUS pixel and axis
+_COMA = (0.02, 0.05)  # standard deviation and limit, see `coma_transfer`
 _OFFSET = 0.06  # arcsec, largest standard deviation of a band's astrometric error
 _MARGIN = 24  # S-PLUS pixels around the frame, for light that the PSF brings in
 
@@ -71,6 +73,8 @@ class BandConditions:
     dithers : tuple of tuple of float
         Fractional offsets ``(dy, dx)`` of the exposures that were resampled and
         averaged.  They set the correlation of the noise.
+    coma : tuple of float
+        PSF: its lopsidedness ``(y, x)``, see `coma_transfer`.
     offset : tuple of float
         Astrometric error ``(dy, dx)`` of the band, arcsec: its images, the target
         included, are moved by it.  Bands of real tiles lie up to 0.1 arcsec apart.
@@ -86,6 +90,7 @@ class BandConditions:
     zero_point: float
     saturation: float
     dithers: tuple[tuple[float, float], ...]
+    coma: tuple[float, float] = (0.0, 0.0)
     offset: tuple[float, float] = (0.0, 0.0)
 
     @property
@@ -182,6 +187,45 @@ def moffat_transfer(fy, fx, fwhm, beta, *, ellipticity=0.0, position_angle=0.0):
     return np.interp(q, table_q, table).astype(np.float32)
 
 
+def coma_transfer(fy, fx, fwhm, coma):
+    r"""
+    Factor on the Fourier transform of a PSF that makes it lopsided.
+
+    .. math:: T(\nu) = \exp\left[i\, (\kappa \cdot x) (x^2 - 2)\right],
+              \qquad x = 2 \pi \nu\, \frac{\mathrm{FWHM}}{\sqrt{8 \ln 2}}
+
+    The cubic phase draws a tail towards :math:`\kappa`, which moves the peak the other way; the
+    linear one moves a Gaussian of this FWHM back to where a fit of that Gaussian finds it
+    at the origin, to first order.  Positions of catalogues, and so the WCS, are measured that
+    way; the mean position of the light, wings included, is
+    :math:`2 \kappa\, \mathrm{FWHM} / \sqrt{8 \ln 2}` towards the tail.
+
+    Parameters
+    ----------
+    fy, fx : `~numpy.ndarray`
+        Frequencies in cycles per arcsec; they broadcast against each other.
+    fwhm : float
+        FWHM in arcsec.
+    coma : tuple of float
+        :math:`\kappa` along ``(y, x)``, without unit.
+
+    Returns
+    -------
+    transfer : `~numpy.ndarray`
+        Complex, of modulus 1, and 1 at frequency zero.
+
+    Examples
+    --------
+    >>> from splus_srgan.simulate import coma_transfer
+    >>> complex(coma_transfer(0.1, 0.2, 1.5, (0.0, 0.0)))
+    (1+0j)
+    """
+    sigma = 2 * np.pi * fwhm / np.sqrt(8 * np.log(2))
+    y, x = sigma * fy, sigma * fx
+    phase = (coma[0] * y + coma[1] * x) * (y**2 + x**2 - 2)
+    return np.exp(1j * np.asarray(phase, np.float32))
+
+
 def _lanczos3(offset):
     """Weights of a Lanczos-3 resampling by a fraction of a pixel."""
     x = np.arange(-3, 4) - offset
@@ -250,9 +294,10 @@ def draw_conditions(rng, band):
     mode = rng.integers(2)
     sigma = np.clip(facts.noise[0] * rng.lognormal(0.05, 0.22), facts.noise[0] * 0.6, None)
     n_dither = rng.choice([3, 3, 3, 4, 6])
-    # Its own stream, so that it moves the scene of a seed and changes nothing else.
-    astrometry = rng.spawn(1)[0]
+    # Streams of their own, so that they change nothing else of a seed.
+    astrometry, optics = rng.spawn(2)
     offset = astrometry.normal(0, astrometry.uniform(0, _OFFSET), 2)
+    coma = np.clip(optics.normal(0, _COMA[0], 2), -_COMA[1], _COMA[1])
     return BandConditions(
         fwhm=float(np.clip(facts.fwhm[0] * rng.lognormal(0, 0.17), 0.95, 2.4)),
         beta=float(np.clip(facts.beta[0] * rng.lognormal(0, 0.16), 2.1, 4.6)),
@@ -264,17 +309,20 @@ def draw_conditions(rng, band):
         zero_point=float(facts.zero_points[mode] + rng.normal(0, 0.05)),
         saturation=float(facts.saturation),
         dithers=tuple((float(dy), float(dx)) for dy, dx in rng.uniform(-0.5, 0.5, (n_dither, 2))),
+        coma=(float(coma[0]), float(coma[1])),
         offset=(float(offset[0]), float(offset[1])),
     )
 
 
-def _seen_through(spectrum, frequencies, shift, psf):
+def _seen_through(spectrum, frequencies, shift, psf, coma=None):
     """The scene convolved with a PSF, with the sample points moved by ``shift`` arcsec (y, x)."""
     fy, fx = frequencies
     move_y, move_x = (
         np.exp(np.complex64(2j * np.pi * s) * f) for s, f in zip(shift, (fy, fx), strict=True)
     )
     transfer = moffat_transfer(fy, fx, **psf) * (move_y * move_x)
+    if coma is not None:
+        transfer *= coma_transfer(fy, fx, psf["fwhm"], coma)
     return fft.irfft2(spectrum * transfer.astype(np.complex64), overwrite_x=True)
 
 
@@ -292,10 +340,10 @@ def _observe(plane, conditions, shape, fine_scale):
         "position_angle": conditions.position_angle,
     }
     target = {"fwhm": TARGET_PSF[0], "beta": TARGET_PSF[1]}
-    for step, psf in ((_FINE, seeing), (_FINE // 2, target)):
+    for step, psf, coma in ((_FINE, seeing, conditions.coma), (_FINE // 2, target, None)):
         # The centre of a pixel of `step` fine pixels lies between two of them.
         shift = [(step - 1) / 2 * fine_scale - error for error in conditions.offset]
-        image = _seen_through(spectrum, (fy, fx), shift, psf)[::step, ::step]
+        image = _seen_through(spectrum, (fy, fx), shift, psf, coma)[::step, ::step]
         size = np.array(shape) * (_FINE // step)
         # The same place on both grids, also where the margins are not even.
         first = (np.array(grid) // _FINE - shape) // 2 * (_FINE // step)

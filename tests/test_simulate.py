@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from numpy.testing import assert_allclose, assert_array_equal
+from photutils.centroids import centroid_2dg
 
 from splus_srgan._scene import deposit, sersic
 from splus_srgan.simulate import (
@@ -14,6 +15,7 @@ from splus_srgan.simulate import (
     TARGET_PSF,
     BandConditions,
     _observe,
+    coma_transfer,
     correlated_noise,
     draw_conditions,
     moffat_transfer,
@@ -125,6 +127,25 @@ def test_moffat_transfer_agrees_with_galsim(galsim, ellipticity, beta):
         profile.kValue(2 * np.pi * x, 2 * np.pi * y).real for x, y in zip(fx, fy, strict=True)
     ]
     assert_allclose(ours, theirs, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("fwhm", [1.1, 1.5, 2.0])
+def test_coma_draws_a_tail_and_leaves_a_fitted_position(fwhm):
+    n, middle, kappa = 128, 64, (0.03, -0.01)
+    fy, fx = np.fft.fftfreq(n, FINE_SCALE)[:, None], np.fft.rfftfreq(n, FINE_SCALE)[None, :]
+    move = np.exp(-2j * np.pi * middle * FINE_SCALE * (fy + fx))
+    transfer = moffat_transfer(fy, fx, fwhm, 3.0) * coma_transfer(fy, fx, fwhm, kappa)
+    image = np.fft.irfft2(transfer * move)[::4, ::4]  # as S-PLUS samples it
+
+    y, x = np.mgrid[: len(image), : len(image)] - middle / 4
+    mean = np.array([(y * image).sum(), (x * image).sum()]) / image.sum() * 4 * FINE_SCALE
+    wanted = 2 * np.array(kappa) * fwhm / np.sqrt(8 * np.log(2))
+    assert_allclose(mean, wanted, rtol=0.1)  # the wings reach out of the frame
+
+    half = 6
+    window = np.s_[middle // 4 - half : middle // 4 + half + 1,] * 2
+    fit = (centroid_2dg(image[window]) - half)[::-1] * 4 * FINE_SCALE
+    assert_allclose(fit, 0, atol=0.3 * np.max(np.abs(wanted)))
 
 
 @pytest.mark.parametrize("step", [4, 2])

@@ -213,6 +213,7 @@ def test_unknown_key_is_refused_with_the_nearest(key, hint):
         ("discriminator.kind", "net", r"discriminator.kind.*'patch', 'unet'.*net"),
         ("losses.pixel", -1, r"losses.pixel must be at least 0; got -1"),
         ("losses.flux", float("nan"), r"losses.flux must be finite; got nan"),
+        ("losses.pixel_softening", 0.0, r"losses.pixel_softening.*above 0.*0.0"),
         ("losses.pixel_kind", "l3", r"losses.pixel_kind.*'l1', 'l2'.*l3"),
         ("losses.flux_sizes", [], r"losses.flux_sizes must hold at least one number; got \(\)"),
         ("losses.binned_sizes", [7], r"losses.binned_sizes must be even; got \(7,\)"),

@@ -438,6 +438,16 @@ def test_noise_weighted_pixels_are_worked_out_by_hand():
     assert_allclose(terms(batch, made)["pixel"].item(), wanted, rtol=1e-3)
 
 
+def test_softer_pixels_are_worked_out_by_hand():
+    config = tiny(**{"losses.pixel_kind": "l2", "losses.pixel_softening": 0.5})
+    terms = _terms.GeneratorTerms(config)
+    batch = {k: v[None] if k != "index" else v for k, v in sample(3).items()}
+    made = batch["target"] + 0.01
+    linear, truth = 3 * np.sinh(2 * made.numpy()), batch["truth"].numpy()
+    wanted = ((np.arcsinh(linear / 0.5) - np.arcsinh(truth / 0.5)) ** 2 / 4).mean()
+    assert_allclose(terms(batch, made)["pixel"].item(), wanted, rtol=1e-3)
+
+
 def test_scale_alone_gets_no_weight_without_its_likelihood():
     """The head is trained with the rest, and the generated image is what it was."""
     config = tiny(**{"generator.scale": "laplace", "losses.nll": 0.1})

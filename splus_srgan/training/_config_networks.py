@@ -175,6 +175,9 @@ class LossConfig(_Section):
     pixel_kind : {"l1", "l2", "charbonnier", "noise"}, optional
         Absolute, squared, smoothed absolute difference of stretched images, or squared
         difference of linear images over the variance of the input.
+    pixel_softening : float, optional
+        Softening, in sky noises, of the stretch that ``pixel`` compares in, above 0; by default
+        that of the networks, ``data.softening``.  A smaller one weighs faint light more.
     charbonnier_epsilon : float, optional
         Smoothing of ``"charbonnier"``, in stretched units, above 0.
     feature_kind : {"mse", "l1"}, optional
@@ -213,6 +216,7 @@ class LossConfig(_Section):
     feature_matching: float = 0.0
     nll: float = 0.0
     pixel_kind: PixelKind = "l1"
+    pixel_softening: float | None = None
     charbonnier_epsilon: float = 1e-3
     feature_kind: FeatureKind = "mse"
     adversarial_kind: GeneratorAdversarial = "relativistic"
@@ -237,6 +241,8 @@ class LossConfig(_Section):
             adversarial_kind=GeneratorAdversarial, discriminator_kind=DiscriminatorAdversarial
         )
         self._positive("charbonnier_epsilon")
+        if self.pixel_softening is not None:
+            self._positive("pixel_softening")
         self._tuple("flux_sizes", minimum=2)
         self._tuple("aperture_radii", integer=False)
         self._tuple("binned_sizes", minimum=4)

@@ -106,9 +106,13 @@ class GeneratorTerms:
             return losses.noise_weighted_loss(
                 self.linear(made), truth, variance, batch["weight"], kind="l2"
             )
+        target, softening = batch["target"], self.options.pixel_softening
+        if softening is not None:
+            target = losses.stretch(batch["truth"], softening, self.data.range)
+            made = losses.stretch(self.linear(made), softening, self.data.range)
         return losses.pixel_loss(
             made,
-            batch["target"],
+            target,
             batch["weight"],
             kind=self.options.pixel_kind,
             epsilon=self.options.charbonnier_epsilon,

@@ -119,6 +119,8 @@ class TrainingConfig:
         wrong = [name for name in _LINEAR_TERMS if getattr(self.losses, name) > 0]
         if self.losses.pixel > 0 and self.losses.pixel_kind == "noise":
             wrong.append("pixel (of the kind 'noise')")
+        if self.losses.pixel > 0 and self.losses.pixel_softening is not None:
+            wrong.append("pixel_softening (of pixel)")
         if wrong:
             raise ValueError(
                 f"losses.{wrong[0]} needs linear fluxes, which data.space='seed' does not keep: "
