@@ -1,0 +1,292 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+What is held against the shipped weights beside PSNR: a table of limits, met or not.
+
+noise       tiles of sky and noise alone, all patterns and detections are invented: detections
+            at 5 sigma of the input's noise, lines in the power spectrum of each sky and of the
+            mean of all outputs (in sky noises of the input).
+turns       the same field turned and mirrored: rms of the change in the sky (in sky noises).
+depth       magnitude at which 90 % of the truth's sources are found, output less input.  Both are
+            searched down to the threshold at which 95 % of what is found is in the truth.
+uncertainty share of truths in the intervals of 68 and 95 %, by S/N of the truth in the pixel.
+flux        median offset (mmag) and scatter beyond the noise against the truth, r = 3", of
+            sources with S/N above 20; with the flux anchor and without it.
+
+Fields are simulated with test seeds, (3, k), which no training touches.
+"""
+
+from argparse import Namespace
+from collections import defaultdict
+from itertools import pairwise
+
+import numpy as np
+from _common import (
+    BANDS,
+    TEST_SEED,
+    enhance,
+    fields,
+    make_parser,
+    parse,
+    print_table,
+    quiet,
+    write_table,
+)
+from photometry import measure_simulated
+
+from splus_srgan import SRGANEnhancer
+from splus_srgan.evaluation.artefacts import (
+    mean_output,
+    pattern_lines,
+    sky_units,
+    symmetry_residual,
+)
+from splus_srgan.evaluation.bands import compared_bands
+from splus_srgan.evaluation.hallucination import noise_field, noise_only_detections
+from splus_srgan.evaluation.pairs import EvaluationPair
+from splus_srgan.evaluation.sources import detect, match_positions
+from splus_srgan.evaluation.statistics import excess_scatter, median_error
+from splus_srgan.evaluation.uncertainty import coverage
+from splus_srgan.models.weights import load_card
+
+FIRST_NOISE = 10_000  # test seeds of the noise tiles, beyond those of the fields
+THRESHOLDS = (5.0, 4.0, 3.5, 3.0, 2.5, 2.0, 1.7, 1.4, 1.2, 1.0)
+PURITY, COMPLETENESS = 0.95, 0.9
+FAINTEST = 0.5  # threshold for the truth: what is real, however faint
+EDGE = 4  # input pixels: sources that the frame cuts are left out
+SNR_EDGES = (-np.inf, 1, 3, 10, 30, np.inf)
+SECTIONS = ("noise", "turns", "depth", "uncertainty", "flux")
+
+
+class Limits:
+    """Collects lines of the table, each with its limit."""
+
+    def __init__(self):
+        self.rows = []
+
+    def add(self, name, section, what, band, value, limit, kind="at most"):
+        """A measured value and what it has to keep."""
+        met = value <= limit if kind == "at most" else value >= limit
+        self.rows.append(
+            {
+                "weights": name,
+                "section": section,
+                "what": what,
+                "band": band,
+                "value": float(value),
+                "limit": f"{kind} {limit:g}",
+                "met": bool(met),
+            }
+        )
+
+    def show(self, name, section):
+        """Print the lines of a section."""
+        mine = [r for r in self.rows if (r["weights"], r["section"]) == (name, section)]
+        cells = [
+            (r["what"], r["band"], f"{r['value']:.4g}", r["limit"], "yes" if r["met"] else "NO")
+            for r in mine
+        ]
+        print_table(f"{name}: {section}", ("what", "band", "value", "limit", "met"), cells)
+
+
+def judge_noise(name, make, options, limits):
+    """Detections and patterns in tiles of noise alone."""
+    enhancer = make()
+    outputs, lines, number = [], defaultdict(list), defaultdict(int)
+    for k in range(options.noise_tiles):
+        images = noise_field((TEST_SEED, FIRST_NOISE + k), bands=BANDS)
+        made = enhance(enhancer, images)
+        pair = EvaluationPair(name=f"noise {k}", observed=images)
+        for band, compared in compared_bands(pair, made).items():
+            with quiet():
+                found = noise_only_detections(compared)
+            number[band, "output"] += int(np.sum(found["noise"] == "input"))
+            number[band, "input"] += int(np.sum(found["noise"] == "control"))
+        sky = sky_units(made)
+        outputs.append(sky)
+        for band, image in sky.items():
+            table = pattern_lines(image)
+            lines[band].append(np.max(np.where(table["found"], table["amplitude"], 0.0)))
+    text = f"sources in {options.noise_tiles} tiles"
+    for band in BANDS:
+        limits.add(name, "noise", text, band, number[band, "output"], 0)
+        limits.add(name, "noise", "strongest line in a tile", band, max(lines[band]), 1e-3)
+        mean, count = mean_output([one[band] for one in outputs])
+        table = pattern_lines(mean, free=count >= max(2, len(outputs) // 4))
+        line = np.max(np.where(table["found"], table["amplitude"], 0.0))
+        limits.add(name, "noise", "line in the mean of all", band, line, 5e-4)
+    print(f"\n(in the inputs: {[number[band, 'input'] for band in BANDS]} sources)")
+
+
+def judge_turns(name, make, options, limits):
+    """Change of the sky where the field is turned."""
+    enhancer = make()
+    worst = defaultdict(list)
+    for _, field in fields(options.turned_fields):
+        with quiet():
+            table = symmetry_residual(enhancer, field.observed)
+        for row in table:
+            worst[row["band"]].append(float(row["sky"]))
+    for band in BANDS:
+        value = np.nanmax(worst[band])
+        limits.add(name, "turns", "largest rms change in the sky", band, value, 0.1)
+
+
+def search(image, sigma, factor, threshold):
+    """Sources away from the edges."""
+    with quiet():
+        table, _ = detect(image, sigma, factor=factor, threshold=threshold)
+    ny, nx = (n // factor for n in image.shape)
+    inside = (np.minimum(table["x"], nx - 1 - table["x"]) > EDGE) & (
+        np.minimum(table["y"], ny - 1 - table["y"]) > EDGE
+    )
+    return table[inside]
+
+
+def judge_depth(name, make, options, limits):
+    """Completeness and purity of detections in output and input."""
+    enhancer = make()
+    purity, truths = defaultdict(list), defaultdict(list)
+    for _, field in fields(options.fields):
+        made = enhance(enhancer, field.observed)
+        for band, compared in compared_bands(
+            EvaluationPair.from_simulation(field, name="field"), made
+        ).items():
+            truth = search(compared.truth, compared.sigma, 2, FAINTEST)
+            places = np.asarray(truth["x"]), np.asarray(truth["y"])
+            magnitude = compared.zero_point - 2.5 * np.log10(np.asarray(truth["flux"]))
+            truths[band].append(magnitude)
+            for what, image, factor in (
+                ("output", compared.output, 2),
+                ("input", compared.image, 1),
+            ):
+                for threshold in THRESHOLDS:
+                    found = search(image, compared.sigma, factor, threshold)
+                    index = match_positions(found["x"], found["y"], *places)
+                    back = match_positions(*places, found["x"], found["y"])
+                    purity[band, what, threshold].append((np.sum(index >= 0), len(found)))
+                    truths[band, what, threshold].append(back >= 0)
+    for band in BANDS:
+        depth = {}
+        for what in ("input", "output"):
+            threshold, share = _lowest_pure(purity, band, what)
+            found = np.concatenate(truths[band, what, threshold])
+            depth[what] = depth_of(np.concatenate(truths[band]), found)
+            print(
+                f"  {band} {what}: threshold {threshold}, purity {share:.3f}, "
+                f"{100 * COMPLETENESS:.0f} % complete to {depth[what]:.2f} mag"
+            )
+            if what == "output":
+                limits.add(name, "depth", "purity", band, share, PURITY, "at least")
+        gain = depth["output"] - depth["input"]
+        limits.add(name, "depth", "gain in magnitudes", band, gain, 0.3, "at least")
+
+
+def _lowest_pure(purity, band, what):
+    """The lowest threshold whose detections are pure, and their purity."""
+    best = None
+    for threshold in THRESHOLDS:
+        right, all_found = np.sum(purity[band, what, threshold], axis=0)
+        share = right / max(all_found, 1)
+        if best is not None and share < PURITY:
+            break
+        best = threshold, share
+    return best
+
+
+def depth_of(magnitudes, found, *, step=0.25):
+    """The magnitude at which the completeness falls below its limit, between bins of magnitude."""
+    edges = np.arange(14, 26, step)
+    last = edges[0]
+    previous = (edges[0], 1.0)
+    for low, high in pairwise(edges):
+        mine = (magnitudes >= low) & (magnitudes < high)
+        if mine.sum() < 8:
+            continue
+        share, middle = found[mine].mean(), (low + high) / 2
+        if share < COMPLETENESS:
+            x0, y0 = previous
+            if y0 > share:
+                return x0 + (y0 - COMPLETENESS) / (y0 - share) * (middle - x0)
+            return middle
+        previous, last = (middle, share), middle
+    return last
+
+
+def judge_uncertainty(name, make, options, limits):
+    """Coverage of the intervals, all fields together."""
+    enhancer = make(uncertainty=True)
+    pulls = defaultdict(list)
+    for _, field in fields(options.fields):
+        made = enhance(enhancer, field.observed)
+        pair = EvaluationPair.from_simulation(field, name="field")
+        for band, compared in compared_bands(pair, made).items():
+            sigma = np.asarray(made[band].uncertainty.array, float)
+            good = ~compared.bad.repeat(2, 0).repeat(2, 1)
+            pulls[band].append([plane[good] for plane in (compared.truth, compared.output, sigma)])
+    for band in BANDS:
+        truth, output, sigma = (np.concatenate(part) for part in zip(*pulls[band], strict=True))
+        for row in coverage(truth, output, sigma, edges=SNR_EDGES):
+            for level, slack in ((68, 3), (95, 2)):
+                share = 100 * float(row[f"coverage_{level}"])
+                what = f"{level} %, S/N {row['low']:g} to {row['high']:g}: {share:.1f}, off by"
+                limits.add(name, "uncertainty", what, band, abs(share - level), slack)
+
+
+def judge_flux(name, make, options, limits):
+    """Flux against the truth, with the anchor and without."""
+    enhancers = {"anchored": make(), "alone": make(flux_anchor=0)}
+    asked = Namespace(fields=options.flux_fields, shape=(256, 256), kind=None)
+    rows = measure_simulated(asked, enhancers)
+    for method in enhancers:
+        for band in BANDS:
+            mine = [
+                r
+                for r in rows
+                if (r["what"], r["method"], r["band"]) == ("truth", method, band)
+                and r["snr"] > 20
+                and r["offset"] > -9
+            ]
+            offset = np.array([r["offset"] for r in mine])
+            error = np.array([r["error"] for r in mine])
+            text = f"{method}: {len(mine)} sources, error {1000 * median_error(offset):.1f}, "
+            median = 1000 * abs(np.median(offset))
+            limits.add(name, "flux", text + "median (mmag)", band, median, 5)
+            beyond = 1000 * float(excess_scatter(offset, error))
+            limits.add(name, "flux", f"{method}: scatter beyond (mmag)", band, beyond, 20)
+
+
+def main():
+    """Run."""
+    parser = make_parser(__doc__, fields=20)
+    add = parser.add_argument
+    add("--only", nargs="+", default=SECTIONS, choices=SECTIONS, metavar="SECTION")
+    add("--noise-tiles", type=int, default=200, metavar="N", help="default %(default)s")
+    add("--turned-fields", type=int, default=4, metavar="N", help="default %(default)s")
+    add("--flux-fields", type=int, default=12, metavar="N", help="default %(default)s")
+    options = parse(parser)
+    limits = Limits()
+    judges = {
+        "noise": judge_noise,
+        "turns": judge_turns,
+        "depth": judge_depth,
+        "uncertainty": judge_uncertainty,
+        "flux": judge_flux,
+    }
+    for weights in options.weights:
+        name = load_card(weights).name
+        for section in options.only:
+            judges[section](name, make_one(weights, options), options, limits)
+            limits.show(name, section)
+    missed = sum(not row["met"] for row in limits.rows)
+    print(f"\n{len(limits.rows) - missed} of {len(limits.rows)} limits are met")
+    write_table(options.output, limits.rows)
+
+
+def make_one(weights, options):
+    """A maker of enhancers of these weights."""
+    chosen = {"precision": options.precision, "engine": options.engine}
+    return lambda **keywords: SRGANEnhancer(weights, **(chosen | keywords))
+
+
+if __name__ == "__main__":
+    main()
