@@ -142,7 +142,7 @@ def measure_simulated(options, enhancers):
             # Brighter than 2.5 sigma a pixel without its noise: what annuli leave out.
             mask = field.noiseless[b] > 2.5 * field.sigma[b]
             images = {
-                name: np.asarray(result[b].data, float) - result[b].meta["SRSKY"] / 4
+                name: np.asarray(result[b].data, float) - result[b].meta["SRFSKY"] / 4
                 for name, result in made.items()
             }
             for name, fine in ({REFERENCE: truth} | images).items():

@@ -95,7 +95,9 @@ def score(field, fine):
 
 def without_sky(made):
     """An output without the sky that its header states."""
-    return [np.asarray(made[band].data, float) - made[band].meta["SRSKY"] / 4 for band in BANDS]
+    metas = (made[band].meta for band in BANDS)
+    sky = [meta.get("SRFSKY", meta["SRSKY"]) / 4 for meta in metas]
+    return [np.asarray(made[b].data, float) - s for b, s in zip(BANDS, sky, strict=True)]
 
 
 def classical(field, method):

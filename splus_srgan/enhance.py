@@ -18,7 +18,7 @@ from splus_srgan._nddata import fill_missing, repack, unpack
 from splus_srgan._uncertainty import MODES, calibrate_std, linear_std
 from splus_srgan._units import flux_per_pixel_factor
 from splus_srgan._validate import check_integer
-from splus_srgan.background import measure_background
+from splus_srgan.background import measure_background, sky_of_enhanced
 from splus_srgan.exceptions import DomainWarning, NoSkyWarning
 from splus_srgan.flux_anchor import anchor_flux, check_strength
 from splus_srgan.io import add_provenance
@@ -165,7 +165,7 @@ class SRGANEnhancer:
         flux_factor = flux_per_pixel_factor(stack.unit, _FACTOR)
         card = choose_card(self.weights, stack.bands)
         _check_head(card, self.uncertainty)
-        sky, sigma = self._sky_and_sigma(stack, sky, sigma)
+        sky, sigma, sky_measured = self._sky_and_sigma(stack, sky, sigma)
         runner = self._runner(card)
         # The sky is what a pixel far from any valid one most likely holds.
         filled = fill_missing(stack.data, stack.mask, default=np.median(sky, axis=(1, 2)))
@@ -184,6 +184,14 @@ class SRGANEnhancer:
             mask=stack.mask | saturated,
         )
         del filled
+        fine_sky = [
+            sky_of_enhanced(plane, float(level[0, 0]), float(np.median(noise)), mask=bad)
+            if measured
+            else float(np.median(level))
+            for plane, level, noise, bad, measured in zip(
+                fine, sky, sigma, stack.mask, sky_measured, strict=True
+            )
+        ]
         missing = stack.mask.repeat(_FACTOR, 1).repeat(_FACTOR, 2)
         if std is not None:
             std = self._calibrate(std, fine, card, stack, sky, sigma)
@@ -193,7 +201,8 @@ class SRGANEnhancer:
         record = self._record(runner, card, flux_factor, stack.bands)
         metas = []
         for k, (band, meta) in enumerate(zip(stack.bands, stack.metas, strict=True)):
-            own = _band_record(band, k, sky, sigma) | {"flux_anchor": strength if psfs[k] else 0.0}
+            own = _band_record(band, k, sky, sigma) | {"fine_sky": fine_sky[k]}
+            own["flux_anchor"] = strength if psfs[k] else 0.0
             metas.append(_fine_meta(meta, record | own, flux_factor))
         return repack(
             stack,
@@ -216,21 +225,26 @@ class SRGANEnhancer:
 
     @staticmethod
     def _sky_and_sigma(stack, sky, sigma):
-        """Sky and sigma as arrays that broadcast against the data, measured where not given."""
+        """
+        Sky and sigma as arrays that broadcast against the data, measured where not given.
+
+        With them, for each band, whether its sky was measured.
+        """
         sky = _broadcastable("sky", sky, stack)
         sigma = _broadcastable("sigma", sigma, stack)
         if sigma is not None and not (np.isfinite(sigma).all() and (sigma > 0).all()):
             raise ValueError("sigma must be finite and above 0 everywhere; got other values")
         if sky is not None and not np.isfinite(sky).all():
             raise ValueError("sky must be finite everywhere; got other values")
+        sky_measured = np.zeros(len(stack.bands), bool)
         if sky is None or sigma is None:
             measured = measure_background(stack.data, mask=stack.mask)
             if sky is None:
                 _warn_without_sky(stack.bands, measured.has_sky)
-                sky = np.asarray(measured.sky)[:, None, None]
+                sky, sky_measured = np.asarray(measured.sky)[:, None, None], measured.has_sky
             if sigma is None:
                 sigma = np.asarray(measured.sigma)[:, None, None]
-        return sky, sigma
+        return sky, sigma, sky_measured
 
     def _quality(self, stack, card, filled, saturated, sky, sigma, radius):
         """QUALITY plane, after a warning of what lies outside the card's domain."""

@@ -29,6 +29,7 @@ _PROVENANCE = {
     "softening": ("SRSOFT", "[sigma] softening of the stretch"),
     "range": ("SRRANGE", "divisor of the stretch"),
     "sky": ("SRSKY", "sky taken off, unit of the input"),
+    "fine_sky": ("SRFSKY", "sky in this image, per pixel of the input"),
     "sigma": ("SRSIGMA", "noise per input pixel, its unit"),
     "precision": ("SRPREC", "arithmetic of the network"),
     "block_size": ("SRBLOCK", "block size (ny, nx), input pixels"),

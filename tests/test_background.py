@@ -6,7 +6,7 @@ import pytest
 from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
-from splus_srgan.background import measure_background
+from splus_srgan.background import measure_background, sky_of_enhanced
 from splus_srgan.simulate import KINDS, correlated_noise, simulate_field
 
 # Kinds of frame that may hold no sky at all.
@@ -223,3 +223,29 @@ def test_real_tiles_agree_with_their_pipeline(real_data, band):
         assert abs(background.sky[0]) < background.sigma[0]
         if expected:
             assert_allclose(background.sigma, expected[0], rtol=0.15, err_msg=path.name)
+
+
+def enhanced(shape, level, *, peak=50.0, scale=6.0):
+    """A smooth galaxy on a sky, as flux per input pixel on the fine grid."""
+    return smooth_galaxy(shape, peak, scale) + level
+
+
+@pytest.mark.parametrize("offset", [-0.08, 0.0, 0.08])
+@pytest.mark.parametrize("shape", [(256, 256), (90, 400), (2304, 2304)])
+def test_sky_of_an_enhanced_image_is_that_between_its_sources(shape, offset):
+    level = sky_of_enhanced(enhanced(shape, 100 + 2 * offset), 100.0, 2.0)
+    assert_allclose(level, 100 + 2 * offset, atol=2 * 0.02)
+
+
+def test_sky_of_an_enhanced_image_leaves_out_the_mask():
+    mask = np.zeros((64, 64), bool)
+    mask[:40] = True
+    fine = np.where(mask.repeat(2, 0).repeat(2, 1), 3.0, 3.1)
+    assert_allclose(sky_of_enhanced(fine, 3.0, 1.0, mask=mask), 3.1)
+
+
+def test_where_an_enhanced_image_has_no_sky_the_level_stays():
+    everywhere = np.cumsum(np.full((128, 128), 0.5), axis=0)
+    assert sky_of_enhanced(everywhere, 7.0, 1.0) == 7.0
+    nothing = np.ones((32, 32), bool)
+    assert sky_of_enhanced(np.zeros((64, 64)), 7.0, 1.0, mask=nothing) == 7.0

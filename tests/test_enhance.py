@@ -292,6 +292,7 @@ def test_every_form_of_sky_and_sigma_gives_the_same(enhancer, field):
             # A map is interpolated to the finer grid, in double precision.
             assert_allclose(result[band].data, expected[band].data, rtol=1e-6, atol=1e-6)
             assert_allclose(result[band].header["SRSKY"], SKY[band])
+            assert_allclose(result[band].header["SRFSKY"], SKY[band])
             assert_allclose(result[band].header["SRSIGMA"], SIGMA[band])
     one = enhancer(field, sky=0.5, sigma=2.0)
     maps = enhancer(field, sky=np.full((3, *shape), 0.5), sigma=np.full(shape, 2.0))
@@ -407,7 +408,20 @@ def test_missing_sky_is_told(enhancer, field, monkeypatch):
     monkeypatch.setattr(enhance, "measure_background", without_sky)
     with pytest.warns(NoSkyWarning, match="no sky found in the frame of g, r, z: its level is"):
         result = enhancer(field)
-    assert result["g"].header["SRSKY"] == 0
+    assert result["g"].header["SRSKY"] == result["g"].header["SRFSKY"] == 0
+
+
+@pytest.mark.slow
+def test_sky_of_the_enhanced_image_is_the_better_one(enhancer):
+    before, after = [], []
+    for k in range(8):
+        field = simulate_field((2, k), kind=("galaxy", "stars")[k % 2])
+        for band, image in enhancer(field.observed).items():
+            true, sigma = field.sky[band], field.sigma[band]
+            before.append((image.header["SRSKY"] - true) / sigma)
+            after.append((image.header["SRFSKY"] - true) / sigma)
+    assert np.std(after) < 0.8 * np.std(before)
+    assert np.max(np.abs(after)) < 0.1
 
 
 def test_nothing_is_warned_of_within_the_domain(enhancer, field):

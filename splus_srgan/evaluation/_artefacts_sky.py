@@ -40,7 +40,8 @@ def sky_units(images, *, sky=None, sigma=None, factor=_FACTOR):
     images : mapping of str to `~astropy.nddata.CCDData`
         Band to image ``(ny, nx)``, in flux per pixel.
     sky, sigma : mapping of str to float, optional
-        Sky and its noise per *input* pixel.  `None`: the cards SRSKY and SRSIGMA.
+        Sky and its noise per *input* pixel.  `None`: the cards SRFSKY, or where it
+        is missing SRSKY, and SRSIGMA.
     factor : int, optional
         How many times finer than the input's the pixels are, per axis; 1 for the input.
 
@@ -66,7 +67,8 @@ def sky_units(images, *, sky=None, sigma=None, factor=_FACTOR):
     check_integer("factor", factor, minimum=1)
     result = {}
     for band, image in images.items():
-        level = _from_card("sky", sky, "SRSKY", band, image)
+        card = "SRFSKY" if "SRFSKY" in image.meta else "SRSKY"
+        level = _from_card("sky", sky, card, band, image)
         noise = check_positive("sigma", _from_card("sigma", sigma, "SRSIGMA", band, image))
         values = (np.asarray(image.data, float) * factor**2 - level) / noise
         result[band] = values if image.mask is None else np.where(image.mask, np.nan, values)

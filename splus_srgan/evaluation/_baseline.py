@@ -71,7 +71,7 @@ class _Baseline(ABC):
         """
         stack = unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs)
         flux_factor = flux_per_pixel_factor(stack.unit, FACTOR)
-        sky, sigma = SRGANEnhancer._sky_and_sigma(stack, sky, sigma)
+        sky, sigma, _ = SRGANEnhancer._sky_and_sigma(stack, sky, sigma)
         filled = fill_missing(stack.data, stack.mask, default=np.median(sky, axis=(1, 2)))
         fine = self._enhance(filled.astype(float) - sky, sigma, self._psfs(stack))
         fine = (flux_factor * (fine + _upsample(sky))).astype(np.float32)

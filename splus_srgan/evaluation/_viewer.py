@@ -146,7 +146,7 @@ def _sky_and_sigma(one, band, area):
     """Per input pixel: from the output's cards, else measured on the input or the output."""
     meta = one.output[band].meta or {}
     if "SRSKY" in meta and "SRSIGMA" in meta:
-        return float(meta["SRSKY"]), float(meta["SRSIGMA"])
+        return float(meta.get("SRFSKY", meta["SRSKY"])), float(meta["SRSIGMA"])
     values = _values(one.output[band]) / area if one.pair is None else None
     measured = measure_background(values if one.pair is None else _values(one.pair.observed[band]))
     return float(measured.sky[0]), float(measured.sigma[0])

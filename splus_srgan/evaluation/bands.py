@@ -183,15 +183,15 @@ def compared_bands(pair, output, *, output_psf=None, truth_psf=TARGET_PSF):
     Make the bands of a pair and its enhanced image ready for comparison.
 
     The sky of the input is the pair's, else that of the output's header (``SRSKY``),
-    else it is measured; that of the output is ``SRSKY``, else the input's.
+    else it is measured; that of the output is ``SRFSKY``, else ``SRSKY``, else the input's.
 
     Parameters
     ----------
     pair : `~splus_srgan.evaluation.pairs.EvaluationPair`
         Input, and truth or reference where there is one.
     output : dict of str to `~astropy.nddata.CCDData`
-        Band to enhanced image ``(2 ny, 2 nx)``.  The card ``SRSKY`` (sky per input pixel)
-        says how much of it is sky; set it to 0 for an image without.
+        Band to enhanced image ``(2 ny, 2 nx)``.  The card ``SRFSKY`` or ``SRSKY`` (sky
+        per input pixel) says how much of it is sky; set it to 0 for an image without.
     output_psf : tuple of float, optional
         FWHM (arcsec) and Moffat beta of the output.  `None`: fitted to its ``psf``; an
         output without one counts as having the PSF of the input.
@@ -239,7 +239,7 @@ def _compared_band(pair, name, made, output_psf, truth_psf):
     # Surface brightness is brought to flux per pixel, with an input pixel as the unit of area.
     scale = 0.25 / flux_per_pixel_factor(observed.unit, 2)
     image = np.where(bad.missing, 0, np.asarray(observed.data, float) - sky)
-    fine_sky = 0.25 * float(meta.get("SRSKY", sky))
+    fine_sky = 0.25 * float(meta.get("SRFSKY", meta.get("SRSKY", sky)))
     output = _filled(made, scale) - fine_sky * ~_missing(made)
     truth = None if pair.target is None else _filled(pair.target[name], scale)
     psf = psf_from_header(observed.meta)

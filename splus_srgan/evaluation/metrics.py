@@ -368,7 +368,7 @@ def scores(pair, output, *, zero_point=None):
     pair : `~splus_srgan.evaluation.pairs.EvaluationPair`
         Input and truth.  Pixels that are missing or saturated in the input do not count.
     output : dict of str to `~astropy.nddata.CCDData`
-        Band to enhanced image; the sky of its header (``SRSKY``) is taken off first.
+        Band to enhanced image; the sky of its header (``SRFSKY`` or ``SRSKY``) is taken off first.
     zero_point : float or mapping of str to float, optional
         AB magnitude of one unit of the images, per band.  Not needed where they are in
         nanomaggies or another physical unit; where it is not known, ``"seed"`` and

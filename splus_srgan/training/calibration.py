@@ -270,7 +270,7 @@ def _pixels_of(made, target):
     share = flux_per_pixel_factor(made.unit, 2)
     header = made.meta
     rows = np.broadcast_arrays(
-        made.data - share * header["SRSKY"],
+        made.data - share * header.get("SRFSKY", header["SRSKY"]),
         made.uncertainty.array,
         target.data,
         np.float32(share * header["SRSIGMA"]),
