@@ -34,6 +34,9 @@ __all__ = ["calibrate", "measure_coverage", "train_head"]
 
 _LOSSES = {"laplace": laplace_nll, "gaussian": gaussian_nll}
 _WARM_UP = 50  # steps
+# Few pixels are bright, and theirs are the errors that matter: so much more they count, fully
+# from this stretched value on.  It is the generated one: the truth would favour one side.
+_EMPHASIS, _BRIGHT = 20.0, 0.5
 _USELESS = Quality.MISSING | Quality.SATURATED
 _MIN_PIXELS = 1000
 
@@ -59,7 +62,8 @@ def train_head(
         Generator, with or without a head; it is not changed.
     pairs : sequence of dict
         Such as `~splus_srgan.training.dataset.RenderedPairs`: ``pairs[k]`` has ``input``,
-        ``target`` and ``weight``, stretched as the generator expects it.
+        ``target`` and ``weight``, stretched as the generator expects it.  Bright pixels count up
+        to 21 times as much as the sky.
     kind : {"laplace", "gaussian"}, optional
         Distribution of the errors; a head of the other kind is replaced.
     steps : int, optional
@@ -148,6 +152,7 @@ def _head_loss(headed, batch, kind, precision):
         features = features.float().contiguous()
         generated = headed.finish(y.contiguous(), features)
     log_scale = headed.log_scale(features, generated)
+    weight = weight * (1 + _EMPHASIS * (generated.abs() / _BRIGHT).clamp(max=1))
     return _LOSSES[kind](generated, log_scale, target, weight)
 
 
