@@ -1,0 +1,177 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Make the weights that the package ships, and put them in their place.
+
+    python tools/ship_weights.py make WORK --version 0.4     # hours: pairs, runs, heads
+    python tools/ship_weights.py measure WORK                # half an hour: benchmarks
+    python tools/ship_weights.py install WORK                # cards with scores, and their pages
+
+Each step is a command that could be typed, and is printed.  What WORK has already is not done
+again, and a run that was stopped goes on.  Runs start from the shipped weights, or with
+``--from-nothing`` from random ones, which takes a day on two cores.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+ROOT = Path(__file__).parents[1]
+SHIPPED = ROOT / "splus_srgan" / "models" / "weights"
+BANDS = ("g", "r", "z")
+RECIPES = {
+    "splus-grz": {},
+    "splus-any": {
+        "data.single_band": "true",
+        "losses.pixel": "1.0",
+        "losses.pixel_kind": "charbonnier",
+        "losses.charbonnier_epsilon": "0.05",
+        "losses.pixel_softening": "0.7",
+    },
+}
+"""What differs from the preset ``fidelity``."""
+
+THANKS = (
+    "Trained on simulations alone, whose magnitudes, sizes, colors, seeing and noise follow "
+    "S-PLUS and the Legacy Surveys."
+)
+METHODS = {"bicubic": "bicubic", "bm3d": "BM3D", "bm3d_joint": "BM3D, joint"}
+
+
+def run(*command):
+    """Print and run a command."""
+    command = [str(part) for part in command]
+    print("$ " + " ".join(command), flush=True)
+    subprocess.run(command, check=True)
+
+
+def make(options):
+    """Pairs, runs, heads and calibration."""
+    pairs = options.work / "pairs"
+    if not (pairs / "conditions.json").is_file():
+        code = "import sys; from splus_srgan.training.dataset import render_pairs as render; "
+        code += "render(sys.argv[1], int(sys.argv[2]), first=int(sys.argv[3]))"
+        run(sys.executable, "-c", code, pairs, options.pairs, options.first)
+    for number, (name, changes) in enumerate(RECIPES.items()):
+        folder = options.work / name
+        train = [sys.executable, "-m", "splus_srgan", "train"]
+        if (folder / "checkpoints" / "last.ckpt").is_file():
+            run(*train, "--resume", folder)
+        else:
+            keys = {"data.source": pairs, "run.steps_per_epoch": options.steps // 80}
+            keys |= {"run.seed": options.seed + number, "optimizer.rate": options.rate, **changes}
+            if not options.from_nothing:
+                keys["run.start_from"] = name
+            flags = [part for key, value in keys.items() for part in (f"--{key}", value)]
+            run(*train, "--preset", "fidelity", *flags, "-o", folder)
+        head = [sys.executable, "-m", "splus_srgan.training.calibration"]
+        head += [folder / "checkpoints" / "best.ckpt", pairs, "-o", options.work / "cards"]
+        head += ["--minutes", options.head_minutes, "--steps", 100_000, "--test", 80]
+        run(*head, "--name", name, "--version", options.version)
+
+
+def measure(options):
+    """Run the benchmarks whose results the cards state."""
+    cards = [options.work / "cards" / f"{name}.json" for name in RECIPES]
+    common = ["--weights", *cards, "-o"]
+    for script, more in (
+        ("quality", ()),
+        ("photometry", ("--fields", 12)),
+        ("photometry", ("--real",)),
+    ):
+        real = "--real" in more
+        if real and not os.environ.get("SPLUS_SRGAN_REAL_DATA"):
+            print("real tiles are not measured: SPLUS_SRGAN_REAL_DATA is not set")
+            continue
+        table = options.work / f"{script}{'_real' if real else ''}.ecsv"
+        run(sys.executable, ROOT / "benchmarks" / f"{script}.py", *more, *common, table)
+
+
+def install(options):
+    """Put the cards, with what was measured, into the package, and write their pages."""
+    for name in RECIPES:
+        card = json.loads((options.work / "cards" / f"{name}.json").read_text())
+        card["scores"] = scores(options.work, name) | {"coverage": card["scores"]["coverage"]}
+        card |= {"license": "BSD-3-Clause", "acknowledgements": THANKS}
+        card["training"]["data"] = "simulated fields, seeds (1, k)"
+        shutil.copyfile(options.work / "cards" / card["file"], SHIPPED / card["file"])
+        (SHIPPED / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n")
+    run(sys.executable, ROOT / "tools" / "model_cards.py")
+
+
+def scores(work, name):
+    """What a card states of the benchmarks."""
+    table = Table.read(work / "quality.ecsv")
+    table = table[np.isfinite(table["psnr"])]
+    number = len(set(table["field"]))
+    found = {
+        "measured_with": f"benchmarks/quality.py, {number} simulated fields of seeds (3, k)",
+        "space": "asinh(100 x / 3), x in nanomaggies per output pixel, range of the truth",
+        "psnr_db": per_band(table, f"ours: {name}", "psnr", 2),
+        "ssim": per_band(table, f"ours: {name}", "ssim", 4),
+    }
+    for key, method in METHODS.items():
+        found[f"psnr_db_{key}"] = per_band(table, method, "psnr", 2)
+    found["photometry_mmag"] = {
+        "measured_with": "benchmarks/photometry.py, median offsets of isolated sources of "
+        "S/N > 20, positive is too bright",
+        "simulated, against the truth, r = 3 arcsec": offsets(work, "", "truth", name),
+    }
+    if (work / "photometry_real.ecsv").is_file():
+        where = "real tiles, against the input at its PSF, r = 6 arcsec"
+        found["photometry_mmag"][where] = offsets(work, "_real", "matched", name)
+    return found
+
+
+def per_band(table, method, column, digits):
+    """Mean over the fields."""
+    mine = table[table["method"] == method]
+    return {
+        band: round(float(np.mean(mine[mine["band"] == band][column])), digits) for band in BANDS
+    }
+
+
+def offsets(work, suffix, what, name):
+    """Medians of all sources, mmag."""
+    table = Table.read(work / f"photometry{suffix}.ecsv")
+    mine = (table["what"] == what) & (table["method"] == name)
+    table = table[mine & (table["offset"] > -8)]  # less: no flux left
+    return {
+        band: round(1000 * float(np.median(table[table["band"] == band]["offset"])), 1)
+        for band in BANDS
+    }
+
+
+def parse():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("step", choices=("make", "measure", "install"))
+    add("work", type=Path, help="folder of pairs, runs, cards and tables")
+    add("--version", default="0.1", help="of the weights; default %(default)s")
+    add("--pairs", type=int, default=4000, help="rendered fields; default %(default)s")
+    add("--first", type=int, default=0, help="number of the first; default %(default)s")
+    add("--steps", type=int, default=6400, help="of each run; default %(default)s")
+    add("--rate", type=float, default=3e-4, help="highest learning rate; default %(default)s")
+    add("--seed", type=int, default=71, help="of the first run; default %(default)s")
+    add("--head-minutes", type=float, default=10, help="for each head; default %(default)s")
+    add("--from-nothing", action="store_true", help="do not start from the shipped weights")
+    return parser.parse_args()
+
+
+def main():
+    """Run one step."""
+    options = parse()
+    options.work.mkdir(parents=True, exist_ok=True)
+    {"make": make, "measure": measure, "install": install}[options.step](options)
+
+
+if __name__ == "__main__":
+    main()
