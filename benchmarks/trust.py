@@ -11,6 +11,8 @@ depth       magnitude at which 90 % of the truth's sources are found, output les
 uncertainty share of truths in the intervals of 68 and 95 %, by S/N of the truth in the pixel.
 flux        median offset (mmag) and scatter beyond the noise against the truth, r = 3", of
             sources with S/N above 20; with the flux anchor and without it.
+kron        the same in elliptical apertures of 2.5 Kron radii, drawn on the truth, and of
+            colours in them.
 
 Fields are simulated with test seeds, (3, k), which no training touches.
 """
@@ -32,6 +34,7 @@ from _common import (
     write_table,
 )
 from photometry import measure_simulated
+from photutils.segmentation import SourceCatalog, detect_sources
 
 from splus_srgan import SRGANEnhancer
 from splus_srgan.evaluation.artefacts import (
@@ -54,7 +57,7 @@ PURITY, COMPLETENESS = 0.95, 0.9
 FAINTEST = 0.5  # threshold for the truth: what is real, however faint
 EDGE = 4  # input pixels: sources that the frame cuts are left out
 SNR_EDGES = (-np.inf, 1, 3, 10, 30, np.inf)
-SECTIONS = ("noise", "turns", "depth", "uncertainty", "flux")
+SECTIONS = ("noise", "turns", "depth", "uncertainty", "flux", "kron")
 
 
 class Limits:
@@ -255,6 +258,52 @@ def judge_flux(name, make, options, limits):
             limits.add(name, "flux", f"{method}: scatter beyond (mmag)", band, beyond, 20)
 
 
+def judge_kron(name, make, options, limits):
+    """Flux and colour in Kron apertures, against the truth."""
+    for method, enhancer in (("anchored", make()), ("alone", make(flux_anchor=0))):
+        offsets = [kron_offsets(field, enhancer) for _, field in fields(options.fields)]
+        table = np.concatenate(offsets)
+        for k, band in enumerate(BANDS):
+            mine = table[np.isfinite(table[:, k]), k]
+            text = f"{method}: {len(mine)} sources, error {1000 * median_error(mine):.1f}"
+            median = 1000 * abs(np.median(mine))
+            limits.add(name, "kron", text + ", median (mmag)", band, median, 5)
+        for one, two in ((0, 1), (1, 2)):
+            colors = table[:, one] - table[:, two]
+            colors = colors[np.isfinite(colors)]
+            text = f"{method}: {len(colors)} colours, median (mmag)"
+            median = 1000 * abs(np.median(colors))
+            limits.add(name, "kron", text, f"{BANDS[one]}-{BANDS[two]}", median, 5)
+
+
+def kron_offsets(field, enhancer, *, least_snr=20):
+    """``2.5 log10(output / truth)`` of the sources (rows) in each band; NaN where too faint."""
+    made = enhance(enhancer, field.observed)
+    pair = EvaluationPair.from_simulation(field, name="field")
+    bands = compared_bands(pair, made)
+    truth = bands["r"].truth
+    # As bright as the input's noise in a pixel: what can be seen of a source in the input.
+    segments = detect_sources(4 * truth, bands["r"].sigma, 40)
+    if segments is None:
+        return np.full((0, len(BANDS)), np.nan)
+    with quiet():
+        catalog = SourceCatalog(truth, segments)
+        apertures = [one for one in catalog.kron_aperture if one is not None]
+    rows = np.full((len(apertures), len(BANDS)), np.nan)
+    for k, band in enumerate(BANDS):
+        one = bands[band]
+        bad = one.bad.repeat(2, 0).repeat(2, 1)
+        for row, aperture in zip(rows, apertures, strict=True):
+            mask = aperture.to_mask("exact")
+            if mask.to_image(truth.shape) is None or mask.multiply(bad).any():
+                continue
+            true, found = (np.sum(mask.multiply(image)) for image in (one.truth, one.output))
+            noise = one.sigma * np.sqrt(aperture.area / 4)
+            if true > least_snr * noise and found > 0:
+                row[k] = 2.5 * np.log10(found / true)
+    return rows
+
+
 def main():
     """Run."""
     parser = make_parser(__doc__, fields=20)
@@ -271,6 +320,7 @@ def main():
         "depth": judge_depth,
         "uncertainty": judge_uncertainty,
         "flux": judge_flux,
+        "kron": judge_kron,
     }
     for weights in options.weights:
         name = load_card(weights).name
