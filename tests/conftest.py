@@ -39,3 +39,24 @@ def real_data():
     if not path.is_dir():
         pytest.skip(f"{REAL_DATA_VARIABLE} names {folder!r}, which is not a folder")
     return path
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Tiny networks are slower with more threads of torch than one."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory):
+    """Folder of a few small rendered pairs in g and r."""
+    from splus_srgan.training.dataset import render_pairs
+
+    folder = tmp_path_factory.mktemp("rendered")
+    render_pairs(folder, 3, shape=(32, 32), bands=("g", "r"))
+    return folder

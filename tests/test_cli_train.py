@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-import torch
 import yaml
 
 pytest.importorskip("lightning")
@@ -19,16 +18,9 @@ from splus_srgan.training.config import PRESETS, load_config, preset
 from splus_srgan.training.dataset import render_pairs
 from splus_srgan.training.module import SRGANModule
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STEPS = 3
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny networks are slower with more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

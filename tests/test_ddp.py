@@ -15,10 +15,11 @@ pytest.importorskip("lightning")
 
 from splus_srgan.models.weights import load_card
 from splus_srgan.training.config import dump_config, load_config
-from splus_srgan.training.dataset import render_pairs
 from splus_srgan.training.export import load_average
 from splus_srgan.training.module import SRGANModule
 from splus_srgan.training.run import train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TINY = {
     "name": "tiny",
@@ -43,22 +44,6 @@ TINY = {
     "run.progress_bar": False,
 }
 PLAIN = {"optimizer.name": "adam", "run.precision": "float32"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny networks are slower with more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def rendered(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rendered")
-    render_pairs(folder, 3, shape=(32, 32), bands=("g", "r"))
-    return folder
 
 
 def make(rendered, output, preset="default", **overrides):

@@ -43,23 +43,9 @@ from splus_srgan.training.export import export_weights, load_average
 from splus_srgan.training.module import SRGANModule
 from splus_srgan.training.run import resumed_config, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STEPS = 4  # per epoch
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny networks are slower with more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def rendered(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rendered")
-    render_pairs(folder, 3, shape=(32, 32), bands=("g", "r"))
-    return folder
 
 
 @pytest.fixture(scope="module")
