@@ -69,6 +69,9 @@ GRIDS = {
 """What ``--tune N`` tries on validation fields; the methods' defaults were chosen so."""
 
 METHODS = default_baselines()
+TARGETS = (4, 6.49)
+"""Gains (dB) to be reached: the first for any weights, the second the paper's own."""
+
 JOINT = ("NL-means, joint", "BM3D, joint")
 """Methods that look at all bands at once, as a three-band card does."""
 
@@ -240,10 +243,11 @@ def report_margins(scored, mine, others, options):
                 margin = mean(scored, name, band, "psnr") - mean(scored, best, band, "psnr")
                 worst = min(worst, margin)
                 cells.append(f"{margin:+.2f} ({best})")
-            lines.append((name, text, *cells, "yes" if worst >= 4 else "NO"))
+            reached = ("yes" if worst >= target else "NO" for target in TARGETS)
+            lines.append((name, text, *cells, *reached))
     print_table(
-        "Ahead of the best other method by (dB); target 4 in every band",
-        ("ours", "against", *BANDS, "reached"),
+        "Ahead of the best other method by (dB), and whether by so much in every band",
+        ("ours", "against", *BANDS, *(f"{target} dB" for target in TARGETS)),
         lines,
     )
 
