@@ -131,7 +131,8 @@ def _stage(stage):
         loss = {1: "absolute", 2: "squared"}[stage["power"]]
         optimizer, rate = stage.get("optimizer", "adam"), stage["peak_rate"]
         return stage["steps"], optimizer, rate, loss, stage["batch_size"], stage["crop"]
-    loss = {"l1": "absolute", "l2": "squared"}.get(stage["losses"]["pixel_kind"])
+    kinds = {"l1": "absolute", "l2": "squared", "charbonnier": "Charbonnier"}
+    loss = kinds[stage["losses"]["pixel_kind"]]
     data, optimizer = stage["data"], stage["optimizer"]
     return (
         stage["steps"],
