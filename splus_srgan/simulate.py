@@ -8,6 +8,7 @@ A PSF here is the one that the pixels sample, so the pixel's own response is par
 of it, as in the seeing that the survey measures on its images.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -404,7 +405,7 @@ def _source_table(scene, wcs, offset):
     return table
 
 
-def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None):
+def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, lopsided=False):
     """
     Simulate a field as S-PLUS sees it, and the image to be had from it.
 
@@ -423,6 +424,9 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None):
         Any of ``u, g, r, i, z``.
     kind : str, optional
         One of `KINDS`; drawn when `None`.
+    lopsided : bool, optional
+        Whether PSFs are lopsided, as real ones are and those of training fields; what the
+        position of a source is then depends on how it is measured (`coma_transfer`).
 
     Returns
     -------
@@ -460,7 +464,10 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None):
     pointing = (float(rng.uniform(0, 360)), float(rng.uniform(-60, 0)), crpix)
     observed, target, noiseless, drawn = {}, {}, {}, {}
     for band, plane in zip(scene.bands, scene.image, strict=True):
-        conditions = drawn[band] = draw_conditions(rng, band)
+        conditions = draw_conditions(rng, band)
+        if not lopsided:
+            conditions = dataclasses.replace(conditions, coma=(0.0, 0.0))
+        drawn[band] = conditions
         clean, sharp = _observe(plane, conditions, shape, fine_scale)
         deviation = np.sqrt(noise_variance(clean, conditions.sigma, conditions.electrons))
         noise = correlated_noise(rng, shape, conditions.dithers)

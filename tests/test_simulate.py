@@ -148,6 +148,16 @@ def test_coma_draws_a_tail_and_leaves_a_fitted_position(fwhm):
     assert_allclose(fit, 0, atol=0.3 * np.max(np.abs(wanted)))
 
 
+def test_only_psfs_are_lopsided_where_asked_for():
+    plain, lopsided = (simulate_field(3, shape=(32, 32), lopsided=on) for on in (False, True))
+    for band in plain.conditions:
+        one, other = plain.conditions[band], lopsided.conditions[band]
+        assert one.coma == (0, 0) != other.coma
+        assert dataclasses.replace(other, coma=one.coma) == one
+        assert_array_equal(plain.target[band].data, lopsided.target[band].data)
+        assert not np.array_equal(plain.observed[band].data, lopsided.observed[band].data)
+
+
 @pytest.mark.parametrize("step", [4, 2])
 @pytest.mark.parametrize(
     ("index", "axis_ratio", "angle", "radius", "tolerance"),

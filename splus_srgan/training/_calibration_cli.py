@@ -115,7 +115,7 @@ def _rendered(card, options):
 
 
 def _fields(purpose, number):
-    return (simulate_field((SEEDS[purpose], k)) for k in range(number))
+    return (simulate_field((SEEDS[purpose], k), lopsided=True) for k in range(number))
 
 
 def _format(table):

@@ -63,7 +63,7 @@ class Field:
 
 def render_field(seed, *, shape, bands):
     """Simulate one field and keep what does not change with the noise."""
-    simulated = simulate_field(seed, shape=shape, bands=bands)
+    simulated = simulate_field(seed, shape=shape, bands=bands, lopsided=True)
     seen = [simulated.conditions[band] for band in bands]
     clean = [simulated.noiseless[b] / c.adu_per_nmgy for b, c in zip(bands, seen, strict=True)]
     sharp = [simulated.target[b].data / c.adu_per_nmgy for b, c in zip(bands, seen, strict=True)]

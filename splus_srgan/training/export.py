@@ -167,7 +167,7 @@ def calibrate_weights(card, *, shape=(128, 128), bands=None, n_fields=150, progr
     known = load_card(card)
     bands = tuple(known.bands if bands is None else bands)
     fields = (
-        simulate_field((SEEDS["validation"], k), shape=tuple(shape), bands=bands)
+        simulate_field((SEEDS["validation"], k), shape=tuple(shape), bands=bands, lopsided=True)
         for k in range(n_fields)
     )
     with warnings.catch_warnings():
