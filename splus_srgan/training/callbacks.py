@@ -221,7 +221,7 @@ class Pictures(_callbacks.Callback):
     Parameters
     ----------
     folder : path-like
-        Where ``epoch_XXXX.png`` goes.
+        Where the pictures go, one for each validated epoch: ``epoch_0005.png``.
     """
 
     def __init__(self, folder):
