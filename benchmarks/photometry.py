@@ -47,6 +47,7 @@ from splus_srgan.evaluation.catalog import list_sources
 from splus_srgan.evaluation.photometry import SNR_BINS, compare_fluxes
 from splus_srgan.evaluation.sources import detect
 from splus_srgan.evaluation.statistics import excess_scatter, median_error, robust_std
+from splus_srgan.io import stated_sky
 from splus_srgan.surveys.splus import psf_from_header
 
 REFERENCE = "(truth)"
@@ -142,7 +143,7 @@ def measure_simulated(options, enhancers):
             # Brighter than 2.5 sigma a pixel without its noise: what annuli leave out.
             mask = field.noiseless[b] > 2.5 * field.sigma[b]
             images = {
-                name: np.asarray(result[b].data, float) - result[b].meta["SRFSKY"] / 4
+                name: np.asarray(result[b].data, float) - stated_sky(result[b].meta) / 4
                 for name, result in made.items()
             }
             for name, fine in ({REFERENCE: truth} | images).items():

@@ -40,6 +40,7 @@ from splus_srgan.evaluation.baselines import (
     default_baselines,
 )
 from splus_srgan.evaluation.metrics import nrmse, psnr, ssim, to_space
+from splus_srgan.io import stated_sky
 from splus_srgan.models.weights import load_card
 
 
@@ -98,9 +99,7 @@ def score(field, fine):
 
 def without_sky(made):
     """An output without the sky that its header states."""
-    metas = (made[band].meta for band in BANDS)
-    sky = [meta.get("SRFSKY", meta["SRSKY"]) / 4 for meta in metas]
-    return [np.asarray(made[b].data, float) - s for b, s in zip(BANDS, sky, strict=True)]
+    return [np.asarray(made[b].data, float) - stated_sky(made[b].meta) / 4 for b in BANDS]
 
 
 def classical(field, method):

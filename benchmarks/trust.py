@@ -48,15 +48,14 @@ from splus_srgan.evaluation.hallucination import noise_field, noise_only_detecti
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.sources import detect, match_positions
 from splus_srgan.evaluation.statistics import excess_scatter, median_error
-from splus_srgan.evaluation.uncertainty import coverage
 from splus_srgan.models.weights import load_card
+from splus_srgan.training.calibration import measure_coverage
 
 FIRST_NOISE = 10_000  # test seeds of the noise tiles, beyond those of the fields
 THRESHOLDS = (5.0, 4.0, 3.5, 3.0, 2.5, 2.0, 1.7, 1.4, 1.2, 1.0)
 PURITY, COMPLETENESS = 0.95, 0.9
 FAINTEST = 0.5  # threshold for the truth: what is real, however faint
 EDGE = 4  # input pixels: sources that the frame cuts are left out
-SNR_EDGES = (-np.inf, 1, 3, 10, 30, np.inf)
 SECTIONS = ("noise", "turns", "depth", "uncertainty", "flux", "kron")
 
 
@@ -107,17 +106,21 @@ def judge_noise(name, make, options, limits):
         sky = sky_units(made)
         outputs.append(sky)
         for band, image in sky.items():
-            table = pattern_lines(image)
-            lines[band].append(np.max(np.where(table["found"], table["amplitude"], 0.0)))
+            lines[band].append(strongest_line(pattern_lines(image)))
     text = f"sources in {options.noise_tiles} tiles"
     for band in BANDS:
         limits.add(name, "noise", text, band, number[band, "output"], 0)
         limits.add(name, "noise", "strongest line in a tile", band, max(lines[band]), 1e-3)
         mean, count = mean_output([one[band] for one in outputs])
         table = pattern_lines(mean, free=count >= max(2, len(outputs) // 4))
-        line = np.max(np.where(table["found"], table["amplitude"], 0.0))
+        line = strongest_line(table)
         limits.add(name, "noise", "line in the mean of all", band, line, 5e-4)
     print(f"\n(in the inputs: {[number[band, 'input'] for band in BANDS]} sources)")
+
+
+def strongest_line(table):
+    """Amplitude of the strongest line, or where none was found the least that would have been."""
+    return float(np.max(np.where(table["found"], table["amplitude"], table["faintest"])))
 
 
 def judge_turns(name, make, options, limits):
@@ -199,7 +202,6 @@ def _lowest_pure(purity, band, what):
 def depth_of(magnitudes, found, *, step=0.25):
     """The magnitude at which the completeness falls below its limit, between bins of magnitude."""
     edges = np.arange(14, 26, step)
-    last = edges[0]
     previous = (edges[0], 1.0)
     for low, high in pairwise(edges):
         mine = (magnitudes >= low) & (magnitudes < high)
@@ -211,28 +213,21 @@ def depth_of(magnitudes, found, *, step=0.25):
             if y0 > share:
                 return x0 + (y0 - COMPLETENESS) / (y0 - share) * (middle - x0)
             return middle
-        previous, last = (middle, share), middle
-    return last
+        previous = (middle, share)
+    return previous[0]
 
 
 def judge_uncertainty(name, make, options, limits):
     """Coverage of the intervals, all fields together."""
-    enhancer = make(uncertainty=True)
-    pulls = defaultdict(list)
-    for _, field in fields(options.fields):
-        made = enhance(enhancer, field.observed)
-        pair = EvaluationPair.from_simulation(field, name="field")
-        for band, compared in compared_bands(pair, made).items():
-            sigma = np.asarray(made[band].uncertainty.array, float)
-            good = ~compared.bad.repeat(2, 0).repeat(2, 1)
-            pulls[band].append([plane[good] for plane in (compared.truth, compared.output, sigma)])
-    for band in BANDS:
-        truth, output, sigma = (np.concatenate(part) for part in zip(*pulls[band], strict=True))
-        for row in coverage(truth, output, sigma, edges=SNR_EDGES):
-            for level, slack in ((68, 3), (95, 2)):
-                share = 100 * float(row[f"coverage_{level}"])
-                what = f"{level} %, S/N {row['low']:g} to {row['high']:g}: {share:.1f}, off by"
-                limits.add(name, "uncertainty", what, band, abs(share - level), slack)
+    with quiet():
+        table = measure_coverage(
+            make(uncertainty=True), (field for _, field in fields(options.fields))
+        )
+    for row in table:
+        for level, slack in ((68, 3), (95, 2)):
+            share = 100 * float(row[f"coverage_{level}"])
+            what = f"{level} %, S/N {row['low']:g} to {row['high']:g}: {share:.1f}, off by"
+            limits.add(name, "uncertainty", what, row["band"], abs(share - level), slack)
 
 
 def judge_flux(name, make, options, limits):

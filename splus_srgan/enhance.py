@@ -185,12 +185,8 @@ class SRGANEnhancer:
         )
         del filled
         fine_sky = [
-            sky_of_enhanced(plane, float(level[0, 0]), float(np.median(noise)), mask=bad)
-            if measured
-            else float(np.median(level))
-            for plane, level, noise, bad, measured in zip(
-                fine, sky, sigma, stack.mask, sky_measured, strict=True
-            )
+            _fine_sky(*band)
+            for band in zip(fine, sky, sigma, stack.mask, sky_measured, strict=True)
         ]
         missing = stack.mask.repeat(_FACTOR, 1).repeat(_FACTOR, 2)
         if std is not None:
@@ -555,6 +551,12 @@ def _band_record(band, index, sky, sigma):
         "sky": float(np.median(sky[index])),
         "sigma": float(np.median(sigma[index])),
     }
+
+
+def _fine_sky(fine, sky, sigma, mask, measured):
+    """Sky of an enhanced band, measured on it where that of the input was; of a map, the median."""
+    level = float(np.median(sky))
+    return sky_of_enhanced(fine, level, float(np.median(sigma)), mask=mask) if measured else level
 
 
 def _fine_meta(meta, record, flux_factor):

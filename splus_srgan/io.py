@@ -18,7 +18,14 @@ from splus_srgan._fitsread import find_bands
 from splus_srgan._fitswrite import build_hdus, check_writable, set_card, write_atomically
 from splus_srgan._grid import check_common_grid
 
-__all__ = ["add_provenance", "check_writable", "provenance_cards", "read_bands", "write_bands"]
+__all__ = [
+    "add_provenance",
+    "check_writable",
+    "provenance_cards",
+    "read_bands",
+    "stated_sky",
+    "write_bands",
+]
 
 _PROVENANCE = {
     "model": ("SRMODEL", "super-resolution weights"),
@@ -42,6 +49,32 @@ _PROVENANCE = {
     "bands": ("SRBANDS", "bands enhanced together"),
     "band": ("SRBAND", "band, as spelled by the user"),
 }
+
+
+def stated_sky(meta, default=None):
+    """
+    Sky of an enhanced image, as its header states it.
+
+    Parameters
+    ----------
+    meta : mapping
+        Header or other metadata of the enhanced image.
+    default : float, optional
+        What is given where the header says nothing.
+
+    Returns
+    -------
+    sky : float or None
+        Per pixel of the *input*: the card ``SRFSKY``, measured on the image itself, or where it
+        is missing ``SRSKY``, measured on the input.
+
+    Examples
+    --------
+    >>> from splus_srgan.io import stated_sky
+    >>> stated_sky({"SRSKY": 2.0, "SRFSKY": 1.9}), stated_sky({"SRSKY": 2.0}), stated_sky({})
+    (1.9, 2.0, None)
+    """
+    return meta.get("SRFSKY", meta.get("SRSKY", default))
 
 
 def read_bands(paths, *, bands=None, hdu=None, unit=None):

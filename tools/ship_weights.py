@@ -25,17 +25,18 @@ from astropy.table import Table
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "splus_srgan" / "models" / "weights"
 BANDS = ("g", "r", "z")
-RECIPES = {
-    "splus-grz": {},
-    "splus-any": {
-        "data.single_band": "true",
-        "losses.pixel": "1.0",
-        "losses.pixel_kind": "charbonnier",
-        "losses.charbonnier_epsilon": "0.05",
-        "losses.pixel_softening": "0.7",
-    },
+SOFT = {
+    "losses.pixel": 1.0,
+    "losses.pixel_kind": "charbonnier",
+    "losses.charbonnier_epsilon": 0.05,
+    "losses.pixel_softening": 0.7,
 }
-"""What differs from the preset ``fidelity``."""
+SQUARED = {"losses.pixel": 60, "losses.pixel_kind": "l2", "optimizer.rate": 2e-4}
+RECIPES = {
+    "splus-grz": ({"optimizer.rate": 3e-4}, SQUARED),
+    "splus-any": ({"optimizer.rate": 3e-4} | SOFT, SQUARED),
+}
+"""A long run and a short one for each, by what they change of the preset ``fidelity``."""
 
 THANKS = (
     "Trained on simulations alone, whose magnitudes, sizes, colors, seeing and noise follow "
@@ -58,22 +59,41 @@ def make(options):
         code = "import sys; from splus_srgan.training.dataset import render_pairs as render; "
         code += "render(sys.argv[1], int(sys.argv[2]), first=int(sys.argv[3]))"
         run(sys.executable, "-c", code, pairs, options.pairs, options.first)
-    for number, (name, changes) in enumerate(RECIPES.items()):
-        folder = options.work / name
-        train = [sys.executable, "-m", "splus_srgan", "train"]
-        if (folder / "checkpoints" / "last.ckpt").is_file():
-            run(*train, "--resume", folder)
-        else:
-            keys = {"data.source": pairs, "run.steps_per_epoch": options.steps // 80}
-            keys |= {"run.seed": options.seed + number, "optimizer.rate": options.rate, **changes}
-            if not options.from_nothing:
-                keys["run.start_from"] = name
-            flags = [part for key, value in keys.items() for part in (f"--{key}", value)]
-            run(*train, "--preset", "fidelity", *flags, "-o", folder)
-        head = [sys.executable, "-m", "splus_srgan.training.calibration"]
-        head += [folder / "checkpoints" / "best.ckpt", pairs, "-o", options.work / "cards"]
-        head += ["--minutes", options.head_minutes, "--steps", 100_000, "--test", 80]
-        run(*head, "--name", name, "--version", options.version)
+    for name, stages in RECIPES.items():
+        start = None if options.from_nothing else name
+        for number, changes in enumerate(stages, 1):
+            folder = options.work / f"{name}-{number}"
+            steps = options.steps if number == 1 else options.steps // 10
+            train(options, name, folder, pairs, start, steps, changes)
+            start = folder
+        calibrate(options, name, start / "weights" / "fidelity.json", pairs)
+
+
+def train(options, name, folder, pairs, start, steps, changes):
+    """Train, or go on; a run that has its weights is finished."""
+    if (folder / "weights").is_dir():
+        return
+    command = [sys.executable, "-m", "splus_srgan", "train"]
+    if (folder / "checkpoints" / "last.ckpt").is_file():
+        run(*command, "--resume", folder)
+        return
+    keys = {"data.source": pairs, "run.steps_per_epoch": steps // 80, "run.seed": options.seed}
+    if start is not None:
+        keys["run.start_from"] = start
+    if name == "splus-any":
+        keys["data.single_band"] = "true"
+    flags = [part for key, value in (keys | changes).items() for part in (f"--{key}", value)]
+    run(*command, "--preset", "fidelity", *flags, "-o", folder)
+
+
+def calibrate(options, name, card, pairs):
+    """Train the head, calibrate it and test what it says."""
+    cards = options.work / "cards"
+    if (cards / f"{name}.json").is_file():
+        return
+    command = [sys.executable, "-m", "splus_srgan.training.calibration", card, pairs, "-o", cards]
+    command += ["--minutes", options.head_minutes, "--steps", 100_000, "--test", 80]
+    run(*command, "--name", name, "--version", options.version)
 
 
 def measure(options):
@@ -160,9 +180,8 @@ def parse():
     add("--version", default="0.1", help="of the weights; default %(default)s")
     add("--pairs", type=int, default=4000, help="rendered fields; default %(default)s")
     add("--first", type=int, default=0, help="number of the first; default %(default)s")
-    add("--steps", type=int, default=6400, help="of each run; default %(default)s")
-    add("--rate", type=float, default=3e-4, help="highest learning rate; default %(default)s")
-    add("--seed", type=int, default=71, help="of the first run; default %(default)s")
+    add("--steps", type=int, default=6400, help="of the long runs; default %(default)s")
+    add("--seed", type=int, default=71, help="of the runs; default %(default)s")
     add("--head-minutes", type=float, default=10, help="for each head; default %(default)s")
     add("--from-nothing", action="store_true", help="do not start from the shipped weights")
     return parser.parse_args()

@@ -17,6 +17,7 @@ from splus_srgan.evaluation._pixels import (
     thumbnail,
     white_level,
 )
+from splus_srgan.io import stated_sky
 from splus_srgan.quality import Quality
 
 __all__ = ["LARGEST", "ShownField", "show_field", "viewer_data"]
@@ -146,7 +147,7 @@ def _sky_and_sigma(one, band, area):
     """Per input pixel: from the output's cards, else measured on the input or the output."""
     meta = one.output[band].meta or {}
     if "SRSKY" in meta and "SRSIGMA" in meta:
-        return float(meta.get("SRFSKY", meta["SRSKY"])), float(meta["SRSIGMA"])
+        return float(stated_sky(meta)), float(meta["SRSIGMA"])
     values = _values(one.output[band]) / area if one.pair is None else None
     measured = measure_background(values if one.pair is None else _values(one.pair.observed[band]))
     return float(measured.sky[0]), float(measured.sigma[0])

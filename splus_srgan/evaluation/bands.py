@@ -18,6 +18,7 @@ from splus_srgan.background import measure_background
 from splus_srgan.evaluation.apertures import blur_to_psf, to_input_grid
 from splus_srgan.evaluation.sources import detect
 from splus_srgan.exceptions import GridMismatchError
+from splus_srgan.io import stated_sky
 from splus_srgan.simulate import TARGET_PSF
 from splus_srgan.surveys.splus import PIXEL_SCALE, psf_from_header
 
@@ -239,7 +240,7 @@ def _compared_band(pair, name, made, output_psf, truth_psf):
     # Surface brightness is brought to flux per pixel, with an input pixel as the unit of area.
     scale = 0.25 / flux_per_pixel_factor(observed.unit, 2)
     image = np.where(bad.missing, 0, np.asarray(observed.data, float) - sky)
-    fine_sky = 0.25 * float(meta.get("SRFSKY", meta.get("SRSKY", sky)))
+    fine_sky = 0.25 * float(stated_sky(meta, sky))
     output = _filled(made, scale) - fine_sky * ~_missing(made)
     truth = None if pair.target is None else _filled(pair.target[name], scale)
     psf = psf_from_header(observed.meta)

@@ -25,6 +25,7 @@ from splus_srgan._units import flux_per_pixel_factor
 from splus_srgan._validate import check_integer, check_one_of, check_positive
 from splus_srgan.evaluation.uncertainty import coverage
 from splus_srgan.exceptions import NoSkyWarning
+from splus_srgan.io import stated_sky
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.quality import Quality
 from splus_srgan.training._calibration_fit import fit_table
@@ -275,7 +276,7 @@ def _pixels_of(made, target):
     share = flux_per_pixel_factor(made.unit, 2)
     header = made.meta
     rows = np.broadcast_arrays(
-        made.data - share * header.get("SRFSKY", header["SRSKY"]),
+        made.data - share * stated_sky(header),
         made.uncertainty.array,
         target.data,
         np.float32(share * header["SRSIGMA"]),
