@@ -41,7 +41,7 @@ def meshes(image):
         32,
         sigma_clip=SigmaClip(3.0),
         bkg_estimator=SExtractorBackground(),
-        bkgrms_estimator=MADStdBackgroundRMS(),
+        bkg_rms_estimator=MADStdBackgroundRMS(),
         exclude_percentile=100.0,
     )
     return background.background_median, background.background_rms_median, True
@@ -54,7 +54,7 @@ def frames(number, size):
     """Simulated fields as they are, with white noise, and with a pedestal; with their truths."""
     for seed in range(number):
         kind = KINDS[seed % len(KINDS)]
-        field = simulate_field([7, seed], shape=(size, size), kind=kind)
+        field = simulate_field([7, seed], shape=(size, size), kind=kind, real_psf=True)
         rng = np.random.default_rng([8, seed])
         for band, image in field.observed.items():
             sky, sigma, pixels = field.sky[band], field.sigma[band], image.data

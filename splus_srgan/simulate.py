@@ -27,6 +27,7 @@ from splus_srgan.wcs import upsample_header
 __all__ = [
     "KINDS",
     "TARGET_PSF",
+    "WINGS",
     "BandConditions",
     "SimulatedField",
     "coma_transfer",
@@ -35,17 +36,22 @@ __all__ = [
     "moffat_transfer",
     "noise_variance",
     "simulate_field",
+    "wing_transfer",
 ]
 
 KINDS = ("galaxy", "fill", "cluster", "stars", "blank")
 """Kinds of field: a galaxy, one larger than the frame, several, a crowded star field, blank sky."""
 
 TARGET_PSF = (1.0, 3.0)
-"""FWHM (arcsec) and Moffat beta of the target image."""
+"""FWHM (arcsec) and Moffat beta of the target image; wings stay what they are."""
+
+WINGS = (3.0, 2.0)
+"""Moffat alpha (arcsec) and beta of the wings of real PSFs (`wing_transfer`)."""
 
 _KIND_SHARES = (0.52, 0.12, 0.14, 0.12, 0.10)
 _FINE = 4  # fine pixels per S-PLUS pixel and axis
 _COMA = (0.02, 0.05)  # standard deviation and limit, see `coma_transfer`
+_WINGS = (0.28, 0.05, 0.40)  # mean, standard deviation and limit, see `wing_transfer`
 _OFFSET = 0.06  # arcsec, largest standard deviation of a band's astrometric error
 _MARGIN = 24  # S-PLUS pixels around the frame, for light that the PSF brings in
 
@@ -58,7 +64,7 @@ class BandConditions:
     Attributes
     ----------
     fwhm, beta : float
-        PSF: FWHM (arcsec) and Moffat beta.
+        PSF: FWHM (arcsec) and Moffat beta, as the header states them.
     ellipticity, position_angle : float
         PSF: ``1 - b/a``, and the angle of the major axis (radians, from x to y).
     sigma : float
@@ -76,6 +82,8 @@ class BandConditions:
         averaged.  They set the correlation of the noise.
     coma : tuple of float
         PSF: its lopsidedness ``(y, x)``, see `coma_transfer`.
+    wings : float
+        PSF: share of the light in its wings, see `wing_transfer`.
     offset : tuple of float
         Astrometric error ``(dy, dx)`` of the band, arcsec: its images, the target
         included, are moved by it.  Bands of real tiles lie up to 0.1 arcsec apart.
@@ -92,6 +100,7 @@ class BandConditions:
     saturation: float
     dithers: tuple[tuple[float, float], ...]
     coma: tuple[float, float] = (0.0, 0.0)
+    wings: float = 0.0
     offset: tuple[float, float] = (0.0, 0.0)
 
     @property
@@ -111,7 +120,7 @@ class SimulatedField:
         Band to S-PLUS image: ``(ny, nx)``, ADU per pixel at 0.55 arcsec.
     target : dict of str to `~astropy.nddata.CCDData`
         Band to noise-free image: ``(2 ny, 2 nx)``, ADU per pixel at 0.275 arcsec,
-        PSF `TARGET_PSF`, without the left-over sky.
+        PSF `TARGET_PSF` and the wings of the S-PLUS image, without the left-over sky.
     noiseless : dict of str to `~numpy.ndarray`
         Band to the S-PLUS image without noise and left-over sky, in ADU.
     sources : `~astropy.table.QTable`
@@ -227,6 +236,48 @@ def coma_transfer(fy, fx, fwhm, coma):
     return np.exp(1j * np.asarray(phase, np.float32))
 
 
+def wing_transfer(fy, fx, core, share):
+    r"""
+    Fourier transform of a PSF of which a share of the light is in wide wings.
+
+    .. math:: \hat{I}(\nu) = (1 - w)\, \hat{C}(\nu) + w\, \hat{M}(\nu)
+
+    with the transfer :math:`\hat{C}` of the core and that of a Moffat profile of
+    :math:`\alpha = 3` arcsec and :math:`\beta = 2` (`WINGS`), :math:`\hat{M}`.
+
+    Parameters
+    ----------
+    fy, fx : `~numpy.ndarray`
+        Frequencies in cycles per arcsec; they broadcast against each other.
+    core : `~numpy.ndarray`
+        Transfer of the core (`moffat_transfer`).
+    share : float
+        Share :math:`w` of the light that is in the wings, 0 to 1.
+
+    Returns
+    -------
+    transfer : `~numpy.ndarray`
+        1 at frequency zero.
+
+    Notes
+    -----
+    Fitted to stars of 21 real images (g, r, z; peak above 100 sigma, not saturated): the share
+    is 0.28, with a scatter of 0.05, whatever the band and the seeing.  The core falls off more
+    steeply than the one profile that the header states: 0.95 of its FWHM, 1.3 of its
+    beta.  ``benchmarks/wings.py`` repeats the fit.
+
+    Examples
+    --------
+    >>> from splus_srgan.simulate import moffat_transfer, wing_transfer
+    >>> core = moffat_transfer(0.0, 0.5, 1.0, 3.0)
+    >>> round(float(wing_transfer(0.0, 0.5, core, 0.28)), 4)
+    0.1893
+    """
+    alpha, beta = WINGS
+    fwhm = 2 * alpha * np.sqrt(2 ** (1 / beta) - 1)
+    return (1 - share) * core + share * moffat_transfer(fy, fx, fwhm, beta)
+
+
 def _lanczos3(offset):
     """Weights of a Lanczos-3 resampling by a fraction of a pixel."""
     x = np.arange(-3, 4) - offset
@@ -297,6 +348,7 @@ def draw_conditions(rng, band):
     n_dither = rng.choice([3, 3, 3, 4, 6])
     # Streams of their own, so that they change nothing else of a seed.
     astrometry, optics = rng.spawn(2)
+    wings, scatter, most = _WINGS
     offset = astrometry.normal(0, astrometry.uniform(0, _OFFSET), 2)
     coma = np.clip(optics.normal(0, _COMA[0], 2), -_COMA[1], _COMA[1])
     return BandConditions(
@@ -311,19 +363,23 @@ def draw_conditions(rng, band):
         saturation=float(facts.saturation),
         dithers=tuple((float(dy), float(dx)) for dy, dx in rng.uniform(-0.5, 0.5, (n_dither, 2))),
         coma=(float(coma[0]), float(coma[1])),
+        wings=float(np.clip(optics.normal(wings, scatter), 0, most)),
         offset=(float(offset[0]), float(offset[1])),
     )
 
 
-def _seen_through(spectrum, frequencies, shift, psf, coma=None):
+def _seen_through(spectrum, frequencies, shift, psf, wings, coma=None):
     """The scene convolved with a PSF, with the sample points moved by ``shift`` arcsec (y, x)."""
     fy, fx = frequencies
     move_y, move_x = (
         np.exp(np.complex64(2j * np.pi * s) * f) for s, f in zip(shift, (fy, fx), strict=True)
     )
-    transfer = moffat_transfer(fy, fx, **psf) * (move_y * move_x)
+    transfer = moffat_transfer(fy, fx, **psf)
     if coma is not None:
-        transfer *= coma_transfer(fy, fx, psf["fwhm"], coma)
+        transfer = transfer * coma_transfer(fy, fx, psf["fwhm"], coma)
+    if wings:
+        transfer = wing_transfer(fy, fx, transfer, wings)
+    transfer = transfer * (move_y * move_x)
     return fft.irfft2(spectrum * transfer.astype(np.complex64), overwrite_x=True)
 
 
@@ -334,9 +390,10 @@ def _observe(plane, conditions, shape, fine_scale):
     fx = fft.rfftfreq(grid[1], fine_scale).astype(np.float32)[None, :]
     spectrum = fft.rfft2(plane)
     images = []
+    # What a header states is a fit of one profile to the core and the wings together.
     seeing = {
-        "fwhm": conditions.fwhm,
-        "beta": conditions.beta,
+        "fwhm": conditions.fwhm * (1 - 0.18 * conditions.wings),
+        "beta": conditions.beta * (1 + 1.25 * conditions.wings),
         "ellipticity": conditions.ellipticity,
         "position_angle": conditions.position_angle,
     }
@@ -344,7 +401,8 @@ def _observe(plane, conditions, shape, fine_scale):
     for step, psf, coma in ((_FINE, seeing, conditions.coma), (_FINE // 2, target, None)):
         # The centre of a pixel of `step` fine pixels lies between two of them.
         shift = [(step - 1) / 2 * fine_scale - error for error in conditions.offset]
-        image = _seen_through(spectrum, (fy, fx), shift, psf, coma)[::step, ::step]
+        image = _seen_through(spectrum, (fy, fx), shift, psf, conditions.wings, coma)
+        image = image[::step, ::step]
         size = np.array(shape) * (_FINE // step)
         # The same place on both grids, also where the margins are not even.
         first = (np.array(grid) // _FINE - shape) // 2 * (_FINE // step)
@@ -405,7 +463,7 @@ def _source_table(scene, wcs, offset):
     return table
 
 
-def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, lopsided=False):
+def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, real_psf=False):
     """
     Simulate a field as S-PLUS sees it, and the image to be had from it.
 
@@ -424,9 +482,10 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, 
         Any of ``u, g, r, i, z``.
     kind : str, optional
         One of `KINDS`; drawn when `None`.
-    lopsided : bool, optional
-        Whether PSFs are lopsided, as real ones are and those of training fields; what the
-        position of a source is then depends on how it is measured (`coma_transfer`).
+    real_psf : bool, optional
+        Whether PSFs are as those of real images, and not only Moffat profiles: with wide
+        wings (`wing_transfer`), which the target has too, and lopsided (`coma_transfer`), so
+        that the position of a source depends on how it is measured.
 
     Returns
     -------
@@ -465,8 +524,8 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, 
     observed, target, noiseless, drawn = {}, {}, {}, {}
     for band, plane in zip(scene.bands, scene.image, strict=True):
         conditions = draw_conditions(rng, band)
-        if not lopsided:
-            conditions = dataclasses.replace(conditions, coma=(0.0, 0.0))
+        if not real_psf:
+            conditions = dataclasses.replace(conditions, coma=(0.0, 0.0), wings=0.0)
         drawn[band] = conditions
         clean, sharp = _observe(plane, conditions, shape, fine_scale)
         deviation = np.sqrt(noise_variance(clean, conditions.sigma, conditions.electrons))

@@ -347,7 +347,7 @@ def test_shipped_uncertainties_cover_what_they_say(name):
     """Fields that neither training nor calibration has seen."""
     if not load_card(name).uncertainty:
         pytest.skip(f"{name} predicts no uncertainty")
-    fields = [simulate_field((3, k), lopsided=True) for k in range(80)]
+    fields = [simulate_field((3, k), real_psf=True) for k in range(80)]
     table = measure_coverage(SRGANEnhancer(name, uncertainty=True), fields)
     pooled = table[table["band"] == "all"]
     stated = load_card(name).scores["coverage"]

@@ -21,6 +21,7 @@ from splus_srgan.simulate import (
     moffat_transfer,
     noise_variance,
     simulate_field,
+    wing_transfer,
 )
 from splus_srgan.surveys import splus
 from splus_srgan.wcs import upsample_header, upsample_wcs
@@ -148,14 +149,32 @@ def test_coma_draws_a_tail_and_leaves_a_fitted_position(fwhm):
     assert_allclose(fit, 0, atol=0.3 * np.max(np.abs(wanted)))
 
 
-def test_only_psfs_are_lopsided_where_asked_for():
-    plain, lopsided = (simulate_field(3, shape=(32, 32), lopsided=on) for on in (False, True))
+def test_only_psfs_are_real_where_asked_for():
+    plain, real = (simulate_field(3, shape=(32, 32), real_psf=on) for on in (False, True))
     for band in plain.conditions:
-        one, other = plain.conditions[band], lopsided.conditions[band]
+        one, other = plain.conditions[band], real.conditions[band]
         assert one.coma == (0, 0) != other.coma
-        assert dataclasses.replace(other, coma=one.coma) == one
-        assert_array_equal(plain.target[band].data, lopsided.target[band].data)
-        assert not np.array_equal(plain.observed[band].data, lopsided.observed[band].data)
+        assert one.wings == 0 < other.wings
+        assert dataclasses.replace(other, coma=one.coma, wings=one.wings) == one
+        assert_array_equal(plain.sources["flux_" + band], real.sources["flux_" + band])
+        assert not np.array_equal(plain.target[band].data, real.target[band].data)
+        assert not np.array_equal(plain.observed[band].data, real.observed[band].data)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4])
+def test_wings_are_those_of_the_profile(galsim, share):
+    n, scale = 600, 0.1
+    fy, fx = np.fft.fftfreq(n, scale)[:, None], np.fft.rfftfreq(n, scale)[None]
+    core = moffat_transfer(fy, fx, 1.2, 4.0)
+    image = np.fft.fftshift(np.fft.irfft2(wing_transfer(fy, fx, core, share)))
+    wings = galsim.Moffat(2.0, scale_radius=3)
+    profile = (1 - share) * galsim.Moffat(4.0, fwhm=1.2) + share * wings
+    y, x = scale * (np.mgrid[:n, :n] - n // 2)
+    for radius in (0.0, 2.5, 5.0, 10.0):
+        ring = np.abs(np.hypot(y, x) - radius) < 0.5 * scale
+        wanted = [profile.xValue(*point) for point in zip(x[ring], y[ring], strict=True)]
+        # The sum over the frame is 1, and some of the wings comes around its edges.
+        assert_allclose(image[ring] / scale**2, wanted, rtol=0.03)
 
 
 @pytest.mark.parametrize("step", [4, 2])

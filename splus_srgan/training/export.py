@@ -16,7 +16,7 @@ from splus_srgan.models.weights import ANY_BAND, load_card, save_weights
 from splus_srgan.simulate import TARGET_PSF, simulate_field
 from splus_srgan.surveys.splus import PIXEL_SCALE
 from splus_srgan.training._checkpoint_io import CONTENT, read_checkpoint
-from splus_srgan.training._fields import SEEDS
+from splus_srgan.training._fields import SEEDS, has_real_psf
 from splus_srgan.training.calibration import calibrate
 from splus_srgan.training.config import load_config
 
@@ -167,7 +167,12 @@ def calibrate_weights(card, *, shape=(128, 128), bands=None, n_fields=150, progr
     known = load_card(card)
     bands = tuple(known.bands if bands is None else bands)
     fields = (
-        simulate_field((SEEDS["validation"], k), shape=tuple(shape), bands=bands, lopsided=True)
+        simulate_field(
+            (SEEDS["validation"], k),
+            shape=tuple(shape),
+            bands=bands,
+            real_psf=has_real_psf(k),
+        )
         for k in range(n_fields)
     )
     with warnings.catch_warnings():
