@@ -12,7 +12,7 @@ import numpy as np
 from scipy import fft, ndimage, signal
 
 from splus_srgan._validate import check_finite
-from splus_srgan.simulate import moffat_transfer
+from splus_srgan.psf import moffat_transfer
 
 __all__ = ["REACH", "anchor_flux", "matching_kernel"]
 

@@ -17,41 +17,31 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.table import QTable
 from astropy.wcs import WCS
-from scipy import fft, ndimage, special
+from scipy import fft, ndimage
 
 from splus_srgan._scene import draw_scene
 from splus_srgan._validate import check_one_of
+from splus_srgan.psf import TARGET_PSF, coma_transfer, moffat_transfer, wing_transfer
 from splus_srgan.surveys import splus
 from splus_srgan.wcs import upsample_header
 
 __all__ = [
     "KINDS",
-    "TARGET_PSF",
-    "WINGS",
     "BandConditions",
     "SimulatedField",
-    "coma_transfer",
     "correlated_noise",
     "draw_conditions",
-    "moffat_transfer",
     "noise_variance",
     "simulate_field",
-    "wing_transfer",
 ]
 
 KINDS = ("galaxy", "fill", "cluster", "stars", "blank")
 """Kinds of field: a galaxy, one larger than the frame, several, a crowded star field, blank sky."""
 
-TARGET_PSF = (1.0, 3.0)
-"""FWHM (arcsec) and Moffat beta of the target image; wings stay what they are."""
-
-WINGS = (3.0, 2.0)
-"""Moffat alpha (arcsec) and beta of the wings of real PSFs (`wing_transfer`)."""
-
 _KIND_SHARES = (0.52, 0.12, 0.14, 0.12, 0.10)
 _FINE = 4  # fine pixels per S-PLUS pixel and axis
-_COMA = (0.02, 0.05)  # standard deviation and limit, see `coma_transfer`
-_WINGS = (0.28, 0.05, 0.40)  # mean, standard deviation and limit, see `wing_transfer`
+_COMA = (0.02, 0.05)  # standard deviation and limit, see coma_transfer
+_WINGS = (0.28, 0.05, 0.40)  # mean, standard deviation and limit, see wing_transfer
 _OFFSET = 0.06  # arcsec, largest standard deviation of a band's astrometric error
 _MARGIN = 24  # S-PLUS pixels around the frame, for light that the PSF brings in
 
@@ -81,9 +71,9 @@ class BandConditions:
         Fractional offsets ``(dy, dx)`` of the exposures that were resampled and
         averaged.  They set the correlation of the noise.
     coma : tuple of float
-        PSF: its lopsidedness ``(y, x)``, see `coma_transfer`.
+        PSF: its lopsidedness ``(y, x)``, see `~splus_srgan.psf.coma_transfer`.
     wings : float
-        PSF: share of the light in its wings, see `wing_transfer`.
+        PSF: share of the light in its wings, see `~splus_srgan.psf.wing_transfer`.
     offset : tuple of float
         Astrometric error ``(dy, dx)`` of the band, arcsec: its images, the target
         included, are moved by it.  Bands of real tiles lie up to 0.1 arcsec apart.
@@ -120,7 +110,8 @@ class SimulatedField:
         Band to S-PLUS image: ``(ny, nx)``, ADU per pixel at 0.55 arcsec.
     target : dict of str to `~astropy.nddata.CCDData`
         Band to noise-free image: ``(2 ny, 2 nx)``, ADU per pixel at 0.275 arcsec,
-        PSF `TARGET_PSF` and the wings of the S-PLUS image, without the left-over sky.
+        PSF `~splus_srgan.psf.TARGET_PSF` and the wings of the S-PLUS image, without the
+        left-over sky.
     noiseless : dict of str to `~numpy.ndarray`
         Band to the S-PLUS image without noise and left-over sky, in ADU.
     sources : `~astropy.table.QTable`
@@ -148,134 +139,6 @@ class SimulatedField:
     def sigma(self):
         """Sky noise per band, ADU per pixel."""
         return {band: c.sigma * c.adu_per_nmgy for band, c in self.conditions.items()}
-
-
-def moffat_transfer(fy, fx, fwhm, beta, *, ellipticity=0.0, position_angle=0.0):
-    r"""
-    Fourier transform of a Moffat PSF of unit flux.
-
-    .. math:: \hat{I}(\nu) = \frac{2}{\Gamma(\beta - 1)} \left(\frac{q}{2}\right)^{\beta - 1}
-              K_{\beta - 1}(q), \qquad q = 2 \pi \alpha \nu, \qquad
-              \alpha = \frac{\mathrm{FWHM}}{2 \sqrt{2^{1 / \beta} - 1}}
-
-    with the modified Bessel function :math:`K`.  An ellipticity stretches one axis
-    and shrinks the other, and keeps the area.
-
-    Parameters
-    ----------
-    fy, fx : `~numpy.ndarray`
-        Frequencies in cycles per arcsec; they broadcast against each other.
-    fwhm : float
-        FWHM in arcsec (the geometric mean of both axes).
-    beta : float
-        Moffat beta, above 1.
-    ellipticity : float, optional
-        ``1 - b/a``.
-    position_angle : float, optional
-        Angle of the major axis in radians, from x to y.
-
-    Returns
-    -------
-    transfer : `~numpy.ndarray`
-        Real, 1 at frequency zero.
-
-    Examples
-    --------
-    >>> from splus_srgan.simulate import moffat_transfer
-    >>> round(float(moffat_transfer(0.0, 0.5, 1.0, 3.0)), 4)
-    0.2625
-    """
-    alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
-    stretch = np.sqrt(1 - ellipticity)
-    cos, sin = np.cos(position_angle), np.sin(position_angle)
-    major, minor = (cos * fx + sin * fy) / stretch, (cos * fy - sin * fx) * stretch
-    q = 2 * np.pi * alpha * np.hypot(major, minor)
-    # The Bessel function is slow: a fine table of it is exact to 1e-7.
-    table_q = np.linspace(1e-6, max(1e-3, float(np.max(q))), 8192)
-    table = 2 / special.gamma(beta - 1) * (table_q / 2) ** (beta - 1)
-    table *= special.kv(beta - 1, table_q)
-    return np.interp(q, table_q, table).astype(np.float32)
-
-
-def coma_transfer(fy, fx, fwhm, coma):
-    r"""
-    Factor on the Fourier transform of a PSF that makes it lopsided.
-
-    .. math:: T(\nu) = \exp\left[i\, (\kappa \cdot x) (x^2 - 2)\right],
-              \qquad x = 2 \pi \nu\, \frac{\mathrm{FWHM}}{\sqrt{8 \ln 2}}
-
-    The cubic phase draws a tail towards :math:`\kappa`, which moves the peak the other way; the
-    linear one moves a Gaussian of this FWHM back to where a fit of that Gaussian finds it
-    at the origin, to first order.  Positions of catalogues, and so the WCS, are measured that
-    way; the mean position of the light, wings included, is
-    :math:`2 \kappa\, \mathrm{FWHM} / \sqrt{8 \ln 2}` towards the tail.
-
-    Parameters
-    ----------
-    fy, fx : `~numpy.ndarray`
-        Frequencies in cycles per arcsec; they broadcast against each other.
-    fwhm : float
-        FWHM in arcsec.
-    coma : tuple of float
-        :math:`\kappa` along ``(y, x)``, without unit.
-
-    Returns
-    -------
-    transfer : `~numpy.ndarray`
-        Complex, of modulus 1, and 1 at frequency zero.
-
-    Examples
-    --------
-    >>> from splus_srgan.simulate import coma_transfer
-    >>> complex(coma_transfer(0.1, 0.2, 1.5, (0.0, 0.0)))
-    (1+0j)
-    """
-    sigma = 2 * np.pi * fwhm / np.sqrt(8 * np.log(2))
-    y, x = sigma * fy, sigma * fx
-    phase = (coma[0] * y + coma[1] * x) * (y**2 + x**2 - 2)
-    return np.exp(1j * np.asarray(phase, np.float32))
-
-
-def wing_transfer(fy, fx, core, share):
-    r"""
-    Fourier transform of a PSF of which a share of the light is in wide wings.
-
-    .. math:: \hat{I}(\nu) = (1 - w)\, \hat{C}(\nu) + w\, \hat{M}(\nu)
-
-    with the transfer :math:`\hat{C}` of the core and that of a Moffat profile of
-    :math:`\alpha = 3` arcsec and :math:`\beta = 2` (`WINGS`), :math:`\hat{M}`.
-
-    Parameters
-    ----------
-    fy, fx : `~numpy.ndarray`
-        Frequencies in cycles per arcsec; they broadcast against each other.
-    core : `~numpy.ndarray`
-        Transfer of the core (`moffat_transfer`).
-    share : float
-        Share :math:`w` of the light that is in the wings, 0 to 1.
-
-    Returns
-    -------
-    transfer : `~numpy.ndarray`
-        1 at frequency zero.
-
-    Notes
-    -----
-    Fitted to stars of 21 real images (g, r, z; peak above 100 sigma, not saturated): the share
-    is 0.28, with a scatter of 0.05, whatever the band and the seeing.  The core falls off more
-    steeply than the one profile that the header states: 0.95 of its FWHM, 1.3 of its
-    beta.  ``benchmarks/wings.py`` repeats the fit.
-
-    Examples
-    --------
-    >>> from splus_srgan.simulate import moffat_transfer, wing_transfer
-    >>> core = moffat_transfer(0.0, 0.5, 1.0, 3.0)
-    >>> round(float(wing_transfer(0.0, 0.5, core, 0.28)), 4)
-    0.1893
-    """
-    alpha, beta = WINGS
-    fwhm = 2 * alpha * np.sqrt(2 ** (1 / beta) - 1)
-    return (1 - share) * core + share * moffat_transfer(fy, fx, fwhm, beta)
 
 
 def _lanczos3(offset):
@@ -484,8 +347,9 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, 
         One of `KINDS`; drawn when `None`.
     real_psf : bool, optional
         Whether PSFs are as those of real images, and not only Moffat profiles: with wide
-        wings (`wing_transfer`), which the target has too, and lopsided (`coma_transfer`), so
-        that the position of a source depends on how it is measured.
+        wings (`~splus_srgan.psf.wing_transfer`), which the target has too, and lopsided
+        (`~splus_srgan.psf.coma_transfer`), so that the position of a source depends on how
+        it is measured.
 
     Returns
     -------

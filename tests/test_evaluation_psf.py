@@ -23,7 +23,7 @@ from splus_srgan.evaluation.psf import (
     psf_residual,
     psf_table,
 )
-from splus_srgan.simulate import TARGET_PSF
+from splus_srgan.psf import TARGET_PSF
 from splus_srgan.surveys.splus import PIXEL_SCALE, psf_from_header
 
 SHARPER, WIDTH, RESIDUAL, ENERGY = LIMITS

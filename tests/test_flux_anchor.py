@@ -8,7 +8,7 @@ from scipy import signal
 
 from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.flux_anchor import REACH, anchor_flux, matching_kernel
-from splus_srgan.simulate import TARGET_PSF
+from splus_srgan.psf import TARGET_PSF
 from splus_srgan.surveys.splus import PIXEL_SCALE, psf_from_header
 
 OPTIONS = {"engine": "torch", "device": "cpu", "precision": "float32"}

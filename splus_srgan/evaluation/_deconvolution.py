@@ -13,7 +13,7 @@ from splus_srgan.enhance import _input_psfs
 from splus_srgan.evaluation._baseline import FACTOR, _Baseline, interpolate
 from splus_srgan.evaluation.psf import moffat_psf
 from splus_srgan.flux_anchor import matching_kernel
-from splus_srgan.simulate import TARGET_PSF, moffat_transfer
+from splus_srgan.psf import TARGET_PSF, moffat_transfer
 from splus_srgan.surveys.splus import PIXEL_SCALE
 
 __all__ = ["RichardsonLucy", "Wiener"]

@@ -10,7 +10,7 @@ are in pixels of the input grid, 0-based; ``factor`` is how many times finer an 
 import numpy as np
 from scipy import fft
 
-from splus_srgan.simulate import TARGET_PSF, moffat_transfer
+from splus_srgan.psf import TARGET_PSF, moffat_transfer
 from splus_srgan.surveys.splus import PIXEL_SCALE
 
 __all__ = ["aperture_flux", "aperture_noise", "area_noise", "blur_to_psf", "to_input_grid"]

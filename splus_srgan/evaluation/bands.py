@@ -19,7 +19,7 @@ from splus_srgan.evaluation.apertures import blur_to_psf, to_input_grid
 from splus_srgan.evaluation.sources import detect
 from splus_srgan.exceptions import GridMismatchError
 from splus_srgan.io import stated_sky
-from splus_srgan.simulate import TARGET_PSF
+from splus_srgan.psf import TARGET_PSF
 from splus_srgan.surveys.splus import PIXEL_SCALE, psf_from_header
 
 __all__ = ["ComparedBand", "compared_bands", "fit_moffat"]

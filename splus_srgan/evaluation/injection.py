@@ -17,7 +17,7 @@ from splus_srgan.evaluation.bands import compared_bands
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.sources import detect, match_positions
 from splus_srgan.evaluation.statistics import judge, median_error
-from splus_srgan.simulate import moffat_transfer
+from splus_srgan.psf import moffat_transfer
 from splus_srgan.surveys.splus import PIXEL_SCALE
 
 __all__ = [
