@@ -29,6 +29,7 @@ ANY_BAND = "any"
 """Band name of a card whose generator takes any one band."""
 
 _FOLDER = Path(__file__).with_name("weights")
+_AUTOMATIC = ("splus-grz", "splus-any")  # the others are taken by name alone
 _REQUIRED = (
     "name",
     "version",
@@ -293,7 +294,8 @@ def choose_card(weights, bands):
     ----------
     weights : str, path-like or `WeightsCard`
         As for `load_card`, or ``"auto"``: shipped weights for exactly these bands
-        where there are some, else the ones that take any one band.
+        where there are some, else the ones that take any one band; only weights of the
+        form that was chosen as default (docs/model_cards).
     bands : sequence of str
         Bands of the data, in any spelling that `canonical_band` knows, and in any
         order.
@@ -309,7 +311,7 @@ def choose_card(weights, bands):
         If the card is for other bands.
     """
     if str(weights) == "auto":
-        cards = [load_card(name) for name in available()]
+        cards = [load_card(name) for name in _AUTOMATIC if name in available()]
         wanted = {_canonical_or_same(band) for band in bands}
         fitting = [card for card in cards if set(card.bands) == wanted and len(bands) > 1]
         fitting += [card for card in cards if card.takes_any_band]
