@@ -15,8 +15,11 @@ from astropy.utils.exceptions import AstropyWarning
 
 from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.models.weights import load_card
+from splus_srgan.simulate import PSFS
+from splus_srgan.training._fields import PSF
 
 TEST_SEED, VALIDATION_SEED = 3, 2
+_simulation = {"psf": PSF}  # `parse` changes it: the fields of a run are all of one kind
 CARDS = ["splus-grz", "splus-any"]
 BANDS = ("g", "r", "z")
 TILES = (
@@ -62,6 +65,13 @@ def make_parser(description, *, fields=40):
         metavar="CARD",
         help="names or paths of weights; default: %(default)s",
     )
+    parser.add_argument(
+        "--psf",
+        default=_simulation["psf"],
+        choices=PSFS,
+        help="PSFs of the simulated fields; the weights were trained on %(default)s ones, real "
+        "ones have wings besides",
+    )
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     parser.add_argument("--engine", default="auto", choices=("auto", "torch", "openvino"))
     parser.add_argument(
@@ -77,6 +87,7 @@ def make_parser(description, *, fields=40):
 def parse(parser):
     """Parse the options and print what runs where."""
     options = parser.parse_args()
+    _simulation["psf"] = options.psf
     print_header(options.weights)
     print("options  " + "  ".join(f"{key}={value}" for key, value in vars(options).items()))
     return options
@@ -136,7 +147,7 @@ def fields(number, *, seed=TEST_SEED, **keywords):
     for k in range(number):
         if sys.stderr.isatty():
             print(f"\rfield {k + 1}/{number} ", end="", file=sys.stderr)
-        yield k, simulate_field((seed, k), bands=BANDS, real_psf=True, **keywords)
+        yield k, simulate_field((seed, k), bands=BANDS, **(_simulation | keywords))
     if sys.stderr.isatty():
         print("\r" + 20 * " " + "\r", end="", file=sys.stderr)
 

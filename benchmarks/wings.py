@@ -123,14 +123,14 @@ def main():
     if root:
         rows = (measure(*one) for one in real_images(root))
         report("Real images", [row for row in rows if row])
-    for real_psf in (True, False):
+    for psf in ("real", "moffat"):
         rows = []
         for k in range(options.fields):
             field = simulate_field(
-                (TEST_SEED, k), kind="stars", shape=(200, 200), bands=BANDS, real_psf=real_psf
+                (TEST_SEED, k), kind="stars", shape=(200, 200), bands=BANDS, psf=psf
             )
             rows += [measure(f"(3, {k})", *item) for item in field.observed.items()]
-        report(f"Simulated star fields, real_psf={real_psf}", [row for row in rows if row])
+        report(f"Simulated star fields, psf={psf!r}", [row for row in rows if row])
 
 
 if __name__ == "__main__":

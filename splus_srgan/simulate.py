@@ -27,6 +27,7 @@ from splus_srgan.wcs import upsample_header
 
 __all__ = [
     "KINDS",
+    "PSFS",
     "BandConditions",
     "SimulatedField",
     "correlated_noise",
@@ -37,6 +38,9 @@ __all__ = [
 
 KINDS = ("galaxy", "fill", "cluster", "stars", "blank")
 """Kinds of field: a galaxy, one larger than the frame, several, a crowded star field, blank sky."""
+
+PSFS = ("moffat", "lopsided", "real")
+"""Kinds of PSF: Moffat profiles, lopsided ones, and those with wide wings besides."""
 
 _KIND_SHARES = (0.52, 0.12, 0.14, 0.12, 0.10)
 _FINE = 4  # fine pixels per S-PLUS pixel and axis
@@ -326,7 +330,7 @@ def _source_table(scene, wcs, offset):
     return table
 
 
-def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, real_psf=False):
+def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, psf="moffat"):
     """
     Simulate a field as S-PLUS sees it, and the image to be had from it.
 
@@ -345,11 +349,11 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, 
         Any of ``u, g, r, i, z``.
     kind : str, optional
         One of `KINDS`; drawn when `None`.
-    real_psf : bool, optional
-        Whether PSFs are as those of real images, and not only Moffat profiles: with wide
-        wings (`~splus_srgan.psf.wing_transfer`), which the target has too, and lopsided
+    psf : {"moffat", "lopsided", "real"}, optional
+        PSFs are Moffat profiles, as headers state them; or lopsided besides
         (`~splus_srgan.psf.coma_transfer`), so that the position of a source depends on how
-        it is measured.
+        it is measured; or lopsided and with wide wings (`~splus_srgan.psf.wing_transfer`),
+        which the target has too.
 
     Returns
     -------
@@ -359,7 +363,7 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, 
     Raises
     ------
     ValueError
-        If a band or the kind is unknown, or the shape is too small.
+        If a band, the kind or the kind of PSF is unknown, or the shape is too small.
 
     Examples
     --------
@@ -370,6 +374,7 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, 
     """
     shape = _check_shape(shape)
     bands = _check_bands(bands)
+    check_one_of("psf", psf, PSFS)
     rng = np.random.default_rng(seed)
     kind = rng.choice(KINDS, p=_KIND_SHARES) if kind is None else check_one_of("kind", kind, KINDS)
     padded = tuple(fft.next_fast_len(n + 2 * _MARGIN, real=True) for n in shape)
@@ -388,8 +393,10 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, 
     observed, target, noiseless, drawn = {}, {}, {}, {}
     for band, plane in zip(scene.bands, scene.image, strict=True):
         conditions = draw_conditions(rng, band)
-        if not real_psf:
-            conditions = dataclasses.replace(conditions, coma=(0.0, 0.0), wings=0.0)
+        if psf == "moffat":
+            conditions = dataclasses.replace(conditions, coma=(0.0, 0.0))
+        if psf != "real":
+            conditions = dataclasses.replace(conditions, wings=0.0)
         drawn[band] = conditions
         clean, sharp = _observe(plane, conditions, shape, fine_scale)
         deviation = np.sqrt(noise_variance(clean, conditions.sigma, conditions.electrons))

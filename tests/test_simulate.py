@@ -2,6 +2,7 @@
 """Simulated fields: profiles and PSFs against GalSim, noise, grids, headers, sources."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from splus_srgan._scene import deposit, sersic
 from splus_srgan.psf import TARGET_PSF, WINGS
 from splus_srgan.simulate import (
     KINDS,
+    PSFS,
     BandConditions,
     _observe,
     correlated_noise,
@@ -115,16 +117,24 @@ def moffat_star(shape, x, y, scale, fwhm, beta, *, ellipticity=0.0, position_ang
 # Profiles and PSFs
 
 
-def test_only_psfs_are_real_where_asked_for():
-    plain, real = (simulate_field(3, shape=(32, 32), real_psf=on) for on in (False, True))
+def test_only_psfs_are_those_asked_for():
+    plain, lopsided, real = (simulate_field(3, shape=(32, 32), psf=kind) for kind in PSFS)
     for band in plain.conditions:
-        one, other = plain.conditions[band], real.conditions[band]
-        assert one.coma == (0, 0) != other.coma
-        assert one.wings == 0 < other.wings
-        assert dataclasses.replace(other, coma=one.coma, wings=one.wings) == one
+        one, two, three = (field.conditions[band] for field in (plain, lopsided, real))
+        assert one.coma == (0, 0) != two.coma
+        assert one.wings == two.wings == 0 < three.wings
+        assert dataclasses.replace(two, coma=one.coma) == one
+        assert dataclasses.replace(three, wings=two.wings) == two
         assert_array_equal(plain.sources["flux_" + band], real.sources["flux_" + band])
+        assert_array_equal(plain.target[band].data, lopsided.target[band].data)
         assert not np.array_equal(plain.target[band].data, real.target[band].data)
-        assert not np.array_equal(plain.observed[band].data, real.observed[band].data)
+        seen = [field.observed[band].data for field in (plain, lopsided, real)]
+        assert not any(np.array_equal(x, y) for x, y in itertools.combinations(seen, 2))
+
+
+def test_unknown_kind_of_psf_is_refused():
+    with pytest.raises(ValueError, match=r"psf must be one of .*; got 'gauss'"):
+        simulate_field(3, psf="gauss")
 
 
 @pytest.mark.parametrize("step", [4, 2])

@@ -94,7 +94,7 @@ def test_rendered_pairs_are_the_simulated_fields(folder):
     assert clean.shape == (3, 2, 32, 32)
     assert sharp.shape == (3, 2, 64, 64)
     assert table["bands"] == ["g", "r"]
-    field = simulate_field((SEEDS["train"], 1), shape=(32, 32), bands=("g", "r"), real_psf=True)
+    field = simulate_field((SEEDS["train"], 1), shape=(32, 32), bands=("g", "r"), psf="lopsided")
     conditions = field.conditions["r"]
     assert_allclose(clean[1, 1] * conditions.adu_per_nmgy, field.noiseless["r"], rtol=1e-5)
     assert_allclose(sharp[1, 1] * conditions.adu_per_nmgy, field.target["r"].data, rtol=1e-5)
@@ -124,7 +124,7 @@ def test_sample_has_the_parts_that_training_reads(folder, single_band, n_band):
 
 def test_truth_is_the_target_in_noises_of_an_input_pixel():
     pairs = SimulatedPairs(3, shape=(32, 32), bands=("g", "r"), augmentation="none", **EXACT)
-    field = simulate_field((SEEDS["train"], 2), shape=(32, 32), bands=("g", "r"), real_psf=True)
+    field = simulate_field((SEEDS["train"], 2), shape=(32, 32), bands=("g", "r"), psf="lopsided")
     sample = pairs[2]
     for b, band in enumerate("gr"):
         c = field.conditions[band]
@@ -194,7 +194,7 @@ def test_seed_space_is_that_of_the_paper(folder, single_band, monkeypatch):
     linear, seed = (RenderedPairs(folder, space=s, **options)[1] for s in ("noise", "seed"))
     assert set(seed) == {"input", "target", "weight", "index"}
     bands = ("r",) if single_band else ("g", "r")
-    conditions = simulate_field((1, 1), shape=(32, 32), bands=("g", "r"), real_psf=True).conditions
+    conditions = simulate_field((1, 1), shape=(32, 32), bands=("g", "r"), psf="lopsided").conditions
     sigma, adu = (
         np.array([getattr(conditions[band], name) for band in bands])[:, None, None]
         for name in ("sigma", "adu_per_nmgy")
@@ -541,7 +541,7 @@ def test_validation_has_whole_fields_of_seeds_of_its_own(folder, source):
     pairs = make_dataset(config, "validation")
     assert len(pairs) == 2
     field = simulate_field(
-        (SEEDS["validation"], 1), shape=(24, 24), bands=("g", "r"), real_psf=True
+        (SEEDS["validation"], 1), shape=(24, 24), bands=("g", "r"), psf="lopsided"
     )
     conditions = field.conditions["g"]
     wanted = 4 * field.target["g"].data / conditions.adu_per_nmgy / conditions.sigma

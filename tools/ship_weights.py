@@ -2,7 +2,7 @@
 """
 Make the weights that the package ships, and put them in their place.
 
-    python tools/ship_weights.py make WORK --version 0.5     # hours: pairs, runs, heads
+    python tools/ship_weights.py make WORK --version 0.4     # hours: pairs, runs, heads
     python tools/ship_weights.py measure WORK                # half an hour: benchmarks
     python tools/ship_weights.py install WORK                # cards with scores, and their pages
 
@@ -29,7 +29,7 @@ SOFT = {
     "losses.pixel": 1.0,
     "losses.pixel_kind": "charbonnier",
     "losses.charbonnier_epsilon": 0.05,
-    "losses.pixel_softening": 1.0,
+    "losses.pixel_softening": 0.7,
 }
 SQUARED = {
     "losses.pixel": 60,
@@ -38,8 +38,8 @@ SQUARED = {
     "optimizer.warm_up_steps": 50,
 }
 RECIPES = {
-    "splus-grz": ({"optimizer.rate": 5e-4}, SQUARED),
-    "splus-any": ({"optimizer.rate": 5e-4} | SOFT, SQUARED),
+    "splus-grz": ({"optimizer.rate": 3e-4}, SQUARED),
+    "splus-any": ({"optimizer.rate": 3e-4} | SOFT, SQUARED),
 }
 """A long run and a short one for each, by what they change of the preset ``fidelity``."""
 

@@ -14,10 +14,13 @@ from splus_srgan._validate import check_integer, check_one_of
 from splus_srgan.simulate import simulate_field
 from splus_srgan.surveys import splus
 
-__all__ = ["SEEDS", "Field", "FieldStore", "RenderedFolder", "render_pairs"]
+__all__ = ["PSF", "SEEDS", "Field", "FieldStore", "RenderedFolder", "render_pairs"]
 
 SEEDS = {"train": 1, "validation": 2, "test": 3}
 """First number of the seed pairs of `splus_srgan.simulate_field`, one per purpose."""
+
+PSF = "lopsided"
+"""Kind of PSF of the fields that the shipped weights were trained on and calibrated with."""
 
 CLEAN, SHARP, CONDITIONS = "clean.npy", "sharp.npy", "conditions.json"
 _MEMORY = 2**29  # bytes of fields that a process keeps
@@ -61,18 +64,9 @@ class Field:
         return self.clean.nbytes + self.sharp.nbytes
 
 
-def has_real_psf(number):
-    """
-    Whether a field of this number has PSFs as real ones are: two of three.
-
-    The others have Moffat profiles alone, so that what is learnt holds for both.
-    """
-    return number % 3 > 0
-
-
 def render_field(seed, *, shape, bands):
     """Simulate one field and keep what does not change with the noise."""
-    simulated = simulate_field(seed, shape=shape, bands=bands, real_psf=has_real_psf(seed[1]))
+    simulated = simulate_field(seed, shape=shape, bands=bands, psf=PSF)
     seen = [simulated.conditions[band] for band in bands]
     clean = [simulated.noiseless[b] / c.adu_per_nmgy for b, c in zip(bands, seen, strict=True)]
     sharp = [simulated.target[b].data / c.adu_per_nmgy for b, c in zip(bands, seen, strict=True)]
