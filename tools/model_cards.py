@@ -58,6 +58,8 @@ Terms
 _FAILURES = """\
 * The fluxes of single fields may be off by more than the medians above: real PSFs, skies and band
   passes are not those of the simulation.
+* Real PSFs have wide wings, which training had not: the flux within 3 arcsec of a source comes out
+  40 to 60 mmag too bright where they are simulated.  At matched PSF and in 6 arcsec it is right.
 * Real PSFs are not symmetric.  All stars of a field are moved alike, by up to 0.1 output pixels,
   towards where a wide window sees their light; the centroid of the input itself moves by more
   between a narrow window and a wide one.
