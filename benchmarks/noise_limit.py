@@ -3,12 +3,12 @@ r"""
 How near the error on a lone star is to the least that the noise allows.
 
 The Cramer-Rao bound of an unbiased estimate of the target image: flux and place of the star are
-unknown, and its PSF either known or to be found on the star itself (FWHM, beta, share of
-the wings).  With the derivatives J of the input and G of the target and the noise's
-covariance C, the least sum of squared errors is the trace of G^T (J^T C^-1 J)^-1 G; C is
-that of a mean of three resampled exposures.  The flux in units of the noise of one pixel is listed
-with its S/N.  A ratio near 1 says that more training has nothing to gain there; below S/N 10
-a biased estimate may stay under the bound.
+unknown, and its PSF either known or to be found on the star itself (FWHM, beta, and with
+``--psf real`` the share of the wings).  With the derivatives J of the input and G of the target
+and the noise's covariance C, the least sum of squared errors is the trace of
+G^T (J^T C^-1 J)^-1 G; C is that of a mean of three resampled exposures.  The flux, in units
+of the noise of one pixel, is listed with its S/N.  A ratio near 1 says that more training has
+nothing to gain there; below S/N 10 a biased estimate may stay under the bound.
 """
 
 import numpy as np
@@ -23,7 +23,10 @@ from splus_srgan.simulate import correlated_noise
 from splus_srgan.surveys.splus import PIXEL_SCALE
 
 SIZE, HALF = 64, 40  # input pixels of the frame; output pixels around the star that count
-SEEING = {"fwhm": 1.3, "beta": 3.9, "share": 0.28}
+SEEINGS = {
+    "real": {"fwhm": 1.3, "beta": 3.9, "share": 0.28},
+    "moffat": {"fwhm": 1.3, "beta": 2.9, "share": 0.0},
+}
 FLUXES = (30.0, 100.0, 300.0, 1000.0)
 STEP = 1e-3
 
@@ -47,9 +50,9 @@ def derivatives(make, parameters, names):
     return np.array(rows)
 
 
-def bound(flux, y, x, power, *, psf_known):
+def bound(flux, y, x, seeing, power, *, psf_known):
     """Least sum of squared errors of the target, within ``HALF`` of the star."""
-    places, shape = {"y": y, "x": x}, () if psf_known else ("fwhm", "beta", "share")
+    shape = () if psf_known else tuple(name for name, value in seeing.items() if value)
 
     def coarse(**p):
         return star(1, **p)
@@ -57,7 +60,7 @@ def bound(flux, y, x, power, *, psf_known):
     def fine(y, x, share, **_):
         return star(2, y, x, *TARGET_PSF, share)
 
-    parameters = places | SEEING
+    parameters = {"y": y, "x": x, **seeing}
     names = ("y", "x", *shape)
     seen = np.concatenate([[coarse(**parameters)], flux * derivatives(coarse, parameters, names)])
     made = np.concatenate([[fine(**parameters)], flux * derivatives(fine, parameters, names)])
@@ -90,21 +93,21 @@ def wcs():
     return made
 
 
-def errors(enhancer, flux, power, draws):
+def errors(enhancer, flux, seeing, power, draws):
     """Mean sum of squared errors, and both bounds."""
     rng = np.random.default_rng(2)
     window = np.s_[SIZE - HALF : SIZE + HALF, SIZE - HALF : SIZE + HALF]
     rows = []
     for _ in range(draws):
         y, x = rng.uniform(-0.3, 0.3, 2)
-        image = flux * star(1, y, x, **SEEING) + noise(rng)
+        image = flux * star(1, y, x, **seeing) + noise(rng)
         with quiet():
             made = enhancer(
                 CCDData(image.astype(np.float32), unit=u.adu, wcs=wcs()), sky=0.0, sigma=1.0
             )
-        truth = flux * star(2, y, x, *TARGET_PSF, SEEING["share"])
+        truth = flux * star(2, y, x, *TARGET_PSF, seeing["share"])
         found = np.sum((made.data - truth)[window].astype(float) ** 2)
-        least = [bound(flux, y, x, power, psf_known=known) for known in (True, False)]
+        least = [bound(flux, y, x, seeing, power, psf_known=known) for known in (True, False)]
         rows.append((found, *least))
     return np.mean(rows, axis=0)
 
@@ -115,12 +118,13 @@ def main():
     parser.set_defaults(weights=["splus-any"])
     parser.add_argument("--draws", type=int, default=60, help="per flux; default %(default)s")
     options = parse(parser)
+    seeing = SEEINGS["real" if options.psf == "real" else "moffat"]
     power = noise_power(np.random.default_rng(1))
-    matched = np.sqrt(np.mean(np.abs(fft.fft2(star(1, 0, 0, **SEEING))) ** 2 / power))
+    matched = np.sqrt(np.mean(np.abs(fft.fft2(star(1, 0, 0, **seeing))) ** 2 / power))
     for name, enhancer in make_enhancers(options).items():
         rows = []
         for flux in FLUXES:
-            found, *least = errors(enhancer, flux, power, options.draws)
+            found, *least = errors(enhancer, flux, seeing, power, options.draws)
             above = (f"{10 * np.log10(found / one):+.2f}" for one in least)
             cells = (f"{value:.2f}" for value in (found, *least))
             rows.append((f"{flux:g}", f"{flux * matched:.0f}", *cells, *above))
