@@ -139,7 +139,7 @@ def wing_transfer(fy, fx, core, share):
     >>> from splus_srgan.psf import moffat_transfer, wing_transfer
     >>> core = moffat_transfer(0.0, 0.5, 1.0, 3.0)
     >>> round(float(wing_transfer(0.0, 0.5, core, 0.28)), 4)
-    0.1893
+    0.1891
     """
     alpha, beta = WINGS
     fwhm = 2 * alpha * np.sqrt(2 ** (1 / beta) - 1)
