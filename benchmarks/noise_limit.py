@@ -45,7 +45,7 @@ def derivatives(make, parameters, names):
     """Numerical derivatives of an image by its parameters, one row each."""
     rows = []
     for name in names:
-        low, high = (make(**parameters | {name: parameters[name] + d})[...] for d in (-STEP, STEP))
+        low, high = (make(**parameters | {name: parameters[name] + d}) for d in (-STEP, STEP))
         rows.append((high - low) / (2 * STEP))
     return np.array(rows)
 

@@ -41,6 +41,12 @@ def real_data():
     return path
 
 
+@pytest.fixture(scope="session")
+def galsim():
+    """The test oracle for profiles and PSFs; tests skip where it is not installed."""
+    return pytest.importorskip("galsim")
+
+
 @pytest.fixture(scope="module")
 def one_thread():
     """Tiny networks are slower with more threads of torch than one."""

@@ -11,11 +11,6 @@ from splus_srgan.psf import coma_transfer, moffat_transfer, wing_transfer
 FINE_SCALE = 0.55 / 4
 
 
-@pytest.fixture(scope="module")
-def galsim():
-    return pytest.importorskip("galsim")
-
-
 @pytest.mark.parametrize(("ellipticity", "beta"), [(0.0, 2.2), (0.1, 2.9), (0.15, 4.5)])
 def test_moffat_transfer_agrees_with_galsim(galsim, ellipticity, beta):
     frequency = np.linspace(0, 2, 30)

@@ -44,11 +44,6 @@ CONDITIONS = BandConditions(
 
 
 @pytest.fixture(scope="module")
-def galsim():
-    return pytest.importorskip("galsim")
-
-
-@pytest.fixture(scope="module")
 def fields():
     """A small field of every kind."""
     return {kind: simulate_field(11, shape=(36, 44), kind=kind) for kind in KINDS}
