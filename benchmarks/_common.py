@@ -16,10 +16,9 @@ from astropy.utils.exceptions import AstropyWarning
 from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.models.weights import load_card
 from splus_srgan.simulate import PSFS
-from splus_srgan.training._fields import PSF
 
 TEST_SEED, VALIDATION_SEED = 3, 2
-_simulation = {"psf": PSF}  # `parse` changes it: the fields of a run are all of one kind
+_simulation = {"psf": PSFS[0]}  # `parse` changes it: the fields of a run are all of one kind
 CARDS = ["splus-grz", "splus-any"]
 BANDS = ("g", "r", "z")
 TILES = (
@@ -69,8 +68,7 @@ def make_parser(description, *, fields=40):
         "--psf",
         default=_simulation["psf"],
         choices=PSFS,
-        help="PSFs of the simulated fields; the weights were trained on %(default)s ones, real "
-        "ones have wings besides",
+        help="PSFs of the simulated fields; default %(default)s, with wings",
     )
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     parser.add_argument("--engine", default="auto", choices=("auto", "torch", "openvino"))

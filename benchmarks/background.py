@@ -54,7 +54,7 @@ def frames(number, size):
     """Simulated fields as they are, with white noise, and with a pedestal; with their truths."""
     for seed in range(number):
         kind = KINDS[seed % len(KINDS)]
-        field = simulate_field([7, seed], shape=(size, size), kind=kind, psf="real")
+        field = simulate_field([7, seed], shape=(size, size), kind=kind)
         rng = np.random.default_rng([8, seed])
         for band, image in field.observed.items():
             sky, sigma, pixels = field.sky[band], field.sigma[band], image.data

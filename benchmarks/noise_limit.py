@@ -118,7 +118,7 @@ def main():
     parser.set_defaults(weights=["splus-any"])
     parser.add_argument("--draws", type=int, default=60, help="per flux; default %(default)s")
     options = parse(parser)
-    seeing = SEEINGS["real" if options.psf == "real" else "moffat"]
+    seeing = SEEINGS[options.psf]
     power = noise_power(np.random.default_rng(1))
     matched = np.sqrt(np.mean(np.abs(fft.fft2(star(1, 0, 0, **seeing))) ** 2 / power))
     for name, enhancer in make_enhancers(options).items():

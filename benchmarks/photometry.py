@@ -3,7 +3,8 @@
 Flux, position and width of sources: enhanced images against the truth and the input.
 
 truth    simulated fields: r = 3" apertures on the output against the truth.
-matched  output convolved to the PSF of the input (header) against the input, r = 6".
+matched  output convolved to the PSF of the input (the core of the header's, and wings) against
+         the input, r = 6".
 stars    centroids and FWHM of isolated stars; a star's place is that of the same fit to the
          truth in its band, or to the input, whose own error then stands beside the shift.
 grid     seams between blocks, WCS round trip, FITS verification.
@@ -48,7 +49,8 @@ from splus_srgan.evaluation.photometry import SNR_BINS, compare_fluxes
 from splus_srgan.evaluation.sources import detect
 from splus_srgan.evaluation.statistics import excess_scatter, median_error, robust_std
 from splus_srgan.io import stated_sky
-from splus_srgan.surveys.splus import psf_from_header
+from splus_srgan.psf import TARGET_PSF
+from splus_srgan.surveys.splus import wing_share_from_header, winged_psf_from_header
 
 REFERENCE = "(truth)"
 
@@ -61,6 +63,8 @@ def compared_band(name, image, output, mask, sky, sigma, *, truth=None):
     bad |= ~np.isfinite(image.data)
     if image.mask is not None:
         bad |= image.mask
+    psf = winged_psf_from_header(image.meta)
+    target = (*TARGET_PSF, wing_share_from_header(image.meta))
     return ComparedBand(
         name,
         data - sky,
@@ -70,7 +74,9 @@ def compared_band(name, image, output, mask, sky, sigma, *, truth=None):
         electrons=float(gain) if gain and gain > 0 else 0.0,
         bad=bad,
         mask=mask,
-        psf=psf_from_header(image.meta),
+        psf=psf,
+        output_psf=target,
+        truth_psf=target,
     )
 
 

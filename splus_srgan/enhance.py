@@ -23,15 +23,20 @@ from splus_srgan.exceptions import DomainWarning, NoSkyWarning
 from splus_srgan.flux_anchor import anchor_flux, check_strength
 from splus_srgan.io import add_provenance
 from splus_srgan.models.weights import choose_card, load_card
+from splus_srgan.psf import psf_image
 from splus_srgan.quality import quality_plane
 from splus_srgan.stretch import NoiseAsinhStretch
-from splus_srgan.surveys.splus import psf_from_header
+from splus_srgan.surveys.splus import (
+    psf_from_header,
+    wing_share_from_header,
+    winged_psf_from_header,
+)
 from splus_srgan.wcs import upsample_header, upsample_wcs
 
 __all__ = ["SRGANEnhancer"]
 
 _FACTOR = 2
-_PSF_RADIUS = 20  # output pixels: 99.9 % of the light of the target PSF
+_PSF_RADIUS = 40  # output pixels: 98 % of the light, wings included
 _NEAR_SATURATION = 0.95  # of the level in the header: coadds saturate a little below it
 _SCALE_TOLERANCE = 0.03  # pixel scales this close to the card's are inside its domain
 # Side of the blocks: with a halo of 45, 384 costs 1.5 times the work of one piece.
@@ -62,8 +67,8 @@ class SRGANEnhancer:
     flux_anchor : float or bool, optional
         Strength (0 to 1) of the correction that ties the flux of sources to the
         input's (`splus_srgan.flux_anchor`); `None` follows the card.  It needs the
-        PSF of the input, from the cards FWHMMEAN and FWHMBETA and the WCS; a band
-        without them goes without, and its card SRANCHOR says 0.
+        PSF of the input, from the cards FWHMMEAN and FWHMBETA and the WCS, and is only as
+        good as they are; a band without them goes without, and its card SRANCHOR says 0.
     uncertainty : {False, True, "ensemble"}, optional
         Whether to give the standard deviation of each pixel
         (`~astropy.nddata.StdDevUncertainty`): half the width of the interval that holds
@@ -173,13 +178,15 @@ class SRGANEnhancer:
         quality = self._quality(stack, card, filled, saturated, sky, sigma, runner.radius)
         fine, std = self._generate(runner, card, stack, filled, sky, sigma)
         strength, psfs = self._anchor_strength(card), _input_psfs(stack)
+        target_psfs = [_target_psf(card, meta) for meta in stack.metas]
         fine = anchor_flux(
             fine,
             filled,
             sky,
             sigma,
             psfs=psfs,
-            target_psf=_target_moffat(card),
+            target_psfs=target_psfs,
+            pixel_scale=_pixel_scale(stack, card),
             strength=strength,
             mask=stack.mask | saturated,
         )
@@ -208,7 +215,7 @@ class SRGANEnhancer:
             uncertainty=std,
             wcs=None if stack.wcs is None else upsample_wcs(stack.wcs, factor=_FACTOR),
             metas=metas,
-            psfs=[target_psf(card)] * len(stack.bands),
+            psfs=[_psf_image(psf, card) for psf in target_psfs],
         )
 
     def _runner(self, card):
@@ -379,27 +386,6 @@ def _n_planes(engine, y):
     return 2 * len(y) if getattr(engine, "with_scale", False) else len(y)
 
 
-def target_psf(card):
-    """
-    The PSF that a card promises, on the output grid.
-
-    Parameters
-    ----------
-    card : `~splus_srgan.models.weights.WeightsCard`
-        Its ``target_psf`` is a Moffat profile.
-
-    Returns
-    -------
-    psf : `~numpy.ndarray`, shape (41, 41)
-        Sum 1, centred on the central pixel; float32.
-    """
-    fwhm, beta = _target_moffat(card)
-    alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
-    y, x = np.mgrid[-_PSF_RADIUS : _PSF_RADIUS + 1, -_PSF_RADIUS : _PSF_RADIUS + 1]
-    psf = (1 + (x**2 + y**2) / alpha**2) ** -beta
-    return (psf / psf.sum()).astype(np.float32)
-
-
 def check_domain(stack, card):
     """
     Compare the input with what a card was trained for.
@@ -531,17 +517,27 @@ def _saturated(stack, filled):
 
 
 def _input_psfs(stack):
-    """FWHM (input pixels) and beta per band, from the headers; `None` where not known."""
+    """PSF of each band, from its header; `None` where not known."""
     if stack.wcs is None or not stack.wcs.has_celestial:
         return [None] * len(stack.bands)
-    scale = float(np.mean(proj_plane_pixel_scales(stack.wcs.celestial))) * 3600
-    psfs = [psf_from_header(meta) for meta in stack.metas]
-    return [None if psf is None else (psf[0] / scale, psf[1]) for psf in psfs]
+    return [winged_psf_from_header(meta) for meta in stack.metas]
 
 
-def _target_moffat(card):
-    """FWHM (output pixels) and beta that a card promises."""
-    return card.target_psf["fwhm"] / (card.pixel_scale / _FACTOR), card.target_psf["beta"]
+def _psf_image(psf, card):
+    scale = card.pixel_scale / _FACTOR
+    return psf_image(psf, pixel_scale=scale, radius=_PSF_RADIUS).astype(np.float32)
+
+
+def _target_psf(card, meta):
+    """PSF of an enhanced band: the core that the card promises, and the wings of the input."""
+    return card.target_psf["fwhm"], card.target_psf["beta"], wing_share_from_header(meta)
+
+
+def _pixel_scale(stack, card):
+    """Arcsec per input pixel; without a WCS, that of the card."""
+    if stack.wcs is None or not stack.wcs.has_celestial:
+        return card.pixel_scale
+    return float(np.mean(proj_plane_pixel_scales(stack.wcs.celestial))) * 3600
 
 
 def _band_record(band, index, sky, sigma):

@@ -12,7 +12,8 @@ import numpy as np
 from scipy import fft, ndimage, signal
 
 from splus_srgan._validate import check_finite
-from splus_srgan.psf import moffat_transfer
+from splus_srgan.psf import matching_transfer
+from splus_srgan.surveys.splus import PIXEL_SCALE
 
 __all__ = ["REACH", "anchor_flux", "matching_kernel"]
 
@@ -26,16 +27,17 @@ REACH = _KERNEL_SIZE // 4 + 1 + 2 * int(_TRUNCATE * _SMOOTHING + 0.5) + 1
 """How far (input pixels, along each axis) the correction of a pixel looks."""
 
 
-def matching_kernel(source, wanted, *, phase=0.0):
+def matching_kernel(source, wanted, *, pixel_scale=PIXEL_SCALE / 2, phase=0.0):
     r"""
-    Kernel that brings one Moffat PSF to another, broader one.
-
-    The ratio of both transfer functions, :math:`\min(\hat{W} / \hat{S}, 1)`.
+    Kernel of `~splus_srgan.psf.matching_transfer`, on pixels.
 
     Parameters
     ----------
     source, wanted : tuple of float
-        FWHM in pixels, and beta, of the PSF at hand and of the one wanted.
+        FWHM (arcsec), Moffat beta and, if there are any, share of the wings of the PSF at
+        hand and of the one wanted (`~splus_srgan.psf.psf_transfer`).
+    pixel_scale : float, optional
+        Arcsec per pixel.
     phase : float, optional
         Shift of the result, in pixels along both axes.
 
@@ -47,21 +49,30 @@ def matching_kernel(source, wanted, *, phase=0.0):
     Examples
     --------
     >>> from splus_srgan.flux_anchor import matching_kernel
-    >>> kernel = matching_kernel((3.6, 3.0), (5.0, 3.0))
+    >>> kernel = matching_kernel((1.0, 3.0), (1.4, 3.0))
     >>> kernel.shape, round(float(kernel.sum()), 6)
     ((65, 65), 1.0)
     """
-    fy = fft.fftfreq(_KERNEL_SIZE)[:, None]
-    fx = fft.rfftfreq(_KERNEL_SIZE)[None, :]
-    have = moffat_transfer(fy, fx, *source).astype(float)
-    want = moffat_transfer(fy, fx, *wanted).astype(float)
-    ratio = np.minimum(want / np.maximum(have, 1e-12), 1)
-    ratio = ratio * np.exp(-2j * np.pi * phase * (fy + fx))
+    fy = fft.fftfreq(_KERNEL_SIZE, pixel_scale)[:, None]
+    fx = fft.rfftfreq(_KERNEL_SIZE, pixel_scale)[None, :]
+    ratio = matching_transfer(fy, fx, source, wanted)
+    ratio = ratio * np.exp(-2j * np.pi * phase * pixel_scale * (fy + fx))
     kernel = fft.fftshift(fft.irfft2(ratio, s=(_KERNEL_SIZE, _KERNEL_SIZE)))
     return kernel / kernel.sum()
 
 
-def anchor_flux(image, observed, sky, sigma, *, psfs, target_psf, strength=1.0, mask=None):
+def anchor_flux(
+    image,
+    observed,
+    sky,
+    sigma,
+    *,
+    psfs,
+    target_psfs,
+    pixel_scale=PIXEL_SCALE,
+    strength=1.0,
+    mask=None,
+):
     r"""
     Give the sources of an enhanced image the flux that was observed.
 
@@ -82,11 +93,14 @@ def anchor_flux(image, observed, sky, sigma, *, psfs, target_psf, strength=1.0, 
         Input, without missing pixels.
     sky, sigma : `~numpy.ndarray`
         Sky and noise of the input; they broadcast against it.
-    psfs : sequence of (float, float) or None
-        FWHM (input pixels) and Moffat beta of the input, per band.  A band for which
-        it is not known stays as it is.
-    target_psf : tuple of float
-        FWHM (output pixels) and Moffat beta of ``image``.
+    psfs : sequence of tuple of float or None
+        PSF of the input, per band: FWHM (arcsec), Moffat beta and, if there are any, share of
+        the wings (`~splus_srgan.psf.psf_transfer`).  A band for which it is not known stays
+        as it is.
+    target_psfs : sequence of tuple of float
+        The same of ``image``.
+    pixel_scale : float, optional
+        Arcsec per input pixel.
     strength : float, optional
         0 (nothing) to 1.
     mask : `~numpy.ndarray` of bool, shape (n_band, ny, nx), optional
@@ -109,7 +123,7 @@ def anchor_flux(image, observed, sky, sigma, *, psfs, target_psf, strength=1.0, 
         if psf is None or not strength:
             continue
         # An input pixel is centred between output pixels 2 i and 2 i + 1.
-        kernel = matching_kernel(target_psf, (2 * psf[0], psf[1]), phase=-0.5)
+        kernel = matching_kernel(target_psfs[k], psf, pixel_scale=pixel_scale / 2, phase=-0.5)
         fine_sky = np.float32(np.median(sky[k]))
         plane = anchored[k] - fine_sky
         told = None if mask is None else ~mask[k]

@@ -9,13 +9,60 @@ seeing that the survey measures on its images.
 import numpy as np
 from scipy import special
 
-__all__ = ["TARGET_PSF", "WINGS", "coma_transfer", "moffat_transfer", "wing_transfer"]
+__all__ = [
+    "TARGET_PSF",
+    "WINGS",
+    "WING_SHARE",
+    "coma_transfer",
+    "core_profile",
+    "matching_transfer",
+    "moffat_transfer",
+    "psf_image",
+    "psf_profile",
+    "psf_transfer",
+    "wing_transfer",
+]
 
 TARGET_PSF = (1.0, 3.0)
 """FWHM (arcsec) and Moffat beta of the target image; wings stay what they are."""
 
 WINGS = (3.0, 2.0)
 """Moffat alpha (arcsec) and beta of the wings of real PSFs (`wing_transfer`)."""
+
+WING_SHARE = 0.28
+"""Share of the light that is in the wings of S-PLUS images (`wing_transfer`)."""
+
+
+def core_profile(fwhm, beta, share=WING_SHARE):
+    r"""
+    Profile of the core of a PSF, from that of one Moffat fitted to core and wings.
+
+    .. math:: \mathrm{FWHM}_c = (1 - 0.18\, w)\, \mathrm{FWHM}, \qquad
+              \beta_c = (1 + 1.25\, w)\, \beta
+
+    Parameters
+    ----------
+    fwhm, beta : float
+        What a fit of a single profile gives, as headers state it.
+    share : float, optional
+        Share :math:`w` of the light that is in the wings (`wing_transfer`), 0 to 1.
+
+    Returns
+    -------
+    fwhm, beta : float
+        Of the core; the FWHM in the unit of the one given.
+
+    Notes
+    -----
+    Measured as the share was, see `wing_transfer`.
+
+    Examples
+    --------
+    >>> from splus_srgan.psf import core_profile
+    >>> [round(value, 3) for value in core_profile(1.4, 2.9)]
+    [1.329, 3.915]
+    """
+    return fwhm * (1 - 0.18 * share), beta * (1 + 1.25 * share)
 
 
 def moffat_transfer(fy, fx, fwhm, beta, *, ellipticity=0.0, position_angle=0.0):
@@ -131,8 +178,8 @@ def wing_transfer(fy, fx, core, share):
     -----
     Fitted to stars of 21 real images (g, r, z; peak above 100 sigma, not saturated): the share
     is 0.28, with a scatter of 0.05, whatever the band and the seeing.  The core falls off more
-    steeply than the one profile that the header states: 0.95 of its FWHM, 1.3 of its
-    beta.  ``benchmarks/wings.py`` repeats the fit.
+    steeply than the one profile that the header states (`core_profile`): 0.95 of its FWHM,
+    1.3 of its beta.  ``benchmarks/wings.py`` repeats the fit.
 
     Examples
     --------
@@ -144,3 +191,129 @@ def wing_transfer(fy, fx, core, share):
     alpha, beta = WINGS
     fwhm = 2 * alpha * np.sqrt(2 ** (1 / beta) - 1)
     return (1 - share) * core + share * moffat_transfer(fy, fx, fwhm, beta)
+
+
+def psf_transfer(fy, fx, fwhm, beta, wings=0.0):
+    """
+    Fourier transform of a round PSF: a Moffat core, and wings beside it.
+
+    Parameters
+    ----------
+    fy, fx : `~numpy.ndarray`
+        Frequencies in cycles per arcsec; they broadcast against each other.
+    fwhm, beta : float
+        FWHM (arcsec) and Moffat beta of the core.
+    wings : float, optional
+        Share of the light that is in the wings (`wing_transfer`).
+
+    Returns
+    -------
+    transfer : `~numpy.ndarray`
+        Real, 1 at frequency zero.
+
+    Examples
+    --------
+    >>> from splus_srgan.psf import psf_transfer
+    >>> round(float(psf_transfer(0.0, 0.5, 1.0, 3.0, 0.28)), 4)
+    0.1891
+    """
+    core = moffat_transfer(fy, fx, fwhm, beta)
+    return wing_transfer(fy, fx, core, wings) if wings else core
+
+
+def matching_transfer(fy, fx, source, wanted):
+    r"""
+    Fourier transform of the kernel that brings one PSF to another, broader one.
+
+    .. math:: \hat{K}(\nu) = \min\left(\hat{W}(\nu) / \hat{S}(\nu), 1\right)
+
+    so what the sharper PSF has lost is not made up.
+
+    Parameters
+    ----------
+    fy, fx : `~numpy.ndarray`
+        Frequencies in cycles per arcsec; they broadcast against each other.
+    source, wanted : tuple of float
+        FWHM (arcsec), beta and, if there are any, share of the wings of the PSF at hand
+        and of the one wanted, as for `psf_transfer`.
+
+    Returns
+    -------
+    transfer : `~numpy.ndarray`
+        Real, 1 at frequency zero.
+
+    Examples
+    --------
+    >>> from splus_srgan.psf import matching_transfer
+    >>> round(float(matching_transfer(0.0, 0.5, (1.0, 3.0), (1.4, 3.0))), 4)
+    0.4225
+    >>> round(float(matching_transfer(0.0, 0.5, (1.0, 3.0, 0.28), (1.4, 3.0, 0.28))), 4)
+    0.4228
+    """
+    have, want = (psf_transfer(fy, fx, *psf).astype(float) for psf in (source, wanted))
+    return np.minimum(want / np.maximum(have, 1e-12), 1)
+
+
+def psf_profile(r, fwhm, beta, wings=0.0):
+    r"""
+    Surface brightness of a round PSF of unit flux.
+
+    .. math:: I(r) = (1 - w)\, M(r; \alpha_c, \beta) + w\, M(r; 3'', 2), \qquad
+              M(r; \alpha, \beta) = \frac{\beta - 1}{\pi \alpha^2}
+              \left(1 + \frac{r^2}{\alpha^2}\right)^{-\beta}
+
+    Parameters
+    ----------
+    r : array_like
+        Radius, arcsec.
+    fwhm, beta, wings
+        As for `psf_transfer`.
+
+    Returns
+    -------
+    brightness : `~numpy.ndarray`
+        Per square arcsec.
+
+    Examples
+    --------
+    >>> from splus_srgan.psf import psf_profile
+    >>> round(float(psf_profile(0.5, 1.0, 3.0) / psf_profile(0.0, 1.0, 3.0)), 6)
+    0.5
+    """
+    core = (fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1)), beta)
+    r2 = np.square(r)
+    return sum(
+        share * (b - 1) / (np.pi * alpha**2) * (1 + r2 / alpha**2) ** -b
+        for share, (alpha, b) in ((1 - wings, core), (wings, WINGS))
+    )
+
+
+def psf_image(psf, *, pixel_scale, radius):
+    """
+    Draw a PSF on pixels.
+
+    Parameters
+    ----------
+    psf : tuple of float
+        FWHM (arcsec), beta and, if there are any, share of the wings.
+    pixel_scale : float
+        Arcsec per pixel.
+    radius : int
+        Pixels to each side of the central one.
+
+    Returns
+    -------
+    image : `~numpy.ndarray`, shape (2 radius + 1, 2 radius + 1)
+        Sum 1, centred on the central pixel; a PSF holds the pixel's own response, so it is
+        sampled at the pixel centres.
+
+    Examples
+    --------
+    >>> from splus_srgan.psf import psf_image
+    >>> image = psf_image((1.0, 3.0, 0.28), pixel_scale=0.275, radius=20)
+    >>> image.shape, round(float(image.sum()), 6)
+    ((41, 41), 1.0)
+    """
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    image = psf_profile(pixel_scale * np.hypot(y, x), *psf)
+    return image / image.sum()

@@ -69,7 +69,7 @@ class Registration:
     --------
     >>> from splus_srgan import simulate_field
     >>> from splus_srgan.registration import measure_registration
-    >>> field = simulate_field(1, shape=(64, 64), kind="cluster")
+    >>> field = simulate_field(1, shape=(64, 64), kind="cluster", psf="moffat")
     >>> found = measure_registration(field.target["r"], field.observed["r"])
     >>> found.measured, max(abs(s) for s in found.shift) < 0.1
     (True, True)

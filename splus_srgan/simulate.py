@@ -21,7 +21,14 @@ from scipy import fft, ndimage
 
 from splus_srgan._scene import draw_scene
 from splus_srgan._validate import check_one_of
-from splus_srgan.psf import TARGET_PSF, coma_transfer, moffat_transfer, wing_transfer
+from splus_srgan.psf import (
+    TARGET_PSF,
+    WING_SHARE,
+    coma_transfer,
+    core_profile,
+    moffat_transfer,
+    wing_transfer,
+)
 from splus_srgan.surveys import splus
 from splus_srgan.wcs import upsample_header
 
@@ -39,13 +46,13 @@ __all__ = [
 KINDS = ("galaxy", "fill", "cluster", "stars", "blank")
 """Kinds of field: a galaxy, one larger than the frame, several, a crowded star field, blank sky."""
 
-PSFS = ("moffat", "lopsided", "real")
-"""Kinds of PSF: Moffat profiles, lopsided ones, and those with wide wings besides."""
+PSFS = ("real", "moffat")
+"""Kinds of PSF: lopsided and with wide wings, as real ones are; or Moffat profiles alone."""
 
 _KIND_SHARES = (0.52, 0.12, 0.14, 0.12, 0.10)
 _FINE = 4  # fine pixels per S-PLUS pixel and axis
 _COMA = (0.02, 0.05)  # standard deviation and limit, see coma_transfer
-_WINGS = (0.28, 0.05, 0.40)  # mean, standard deviation and limit, see wing_transfer
+_WINGS = (WING_SHARE, 0.05, 0.40)  # mean, standard deviation and limit
 _OFFSET = 0.06  # arcsec, largest standard deviation of a band's astrometric error
 _MARGIN = 24  # S-PLUS pixels around the frame, for light that the PSF brings in
 
@@ -58,7 +65,8 @@ class BandConditions:
     Attributes
     ----------
     fwhm, beta : float
-        PSF: FWHM (arcsec) and Moffat beta, as the header states them.
+        PSF: FWHM (arcsec) and Moffat beta of the one profile that the header states; of its
+        core, see `~splus_srgan.psf.core_profile`.
     ellipticity, position_angle : float
         PSF: ``1 - b/a``, and the angle of the major axis (radians, from x to y).
     sigma : float
@@ -257,10 +265,10 @@ def _observe(plane, conditions, shape, fine_scale):
     fx = fft.rfftfreq(grid[1], fine_scale).astype(np.float32)[None, :]
     spectrum = fft.rfft2(plane)
     images = []
-    # What a header states is a fit of one profile to the core and the wings together.
+    fwhm, beta = core_profile(conditions.fwhm, conditions.beta, conditions.wings)
     seeing = {
-        "fwhm": conditions.fwhm * (1 - 0.18 * conditions.wings),
-        "beta": conditions.beta * (1 + 1.25 * conditions.wings),
+        "fwhm": fwhm,
+        "beta": beta,
         "ellipticity": conditions.ellipticity,
         "position_angle": conditions.position_angle,
     }
@@ -305,6 +313,7 @@ def _header(rng, band, shape, conditions, pointing):
     header["HIERARCH OAJ PRO FWHMMEAN"] = (conditions.fwhm, "PSFex FWHM")
     header["HIERARCH OAJ PRO FWHMBETA"] = (conditions.beta, "PSFex beta")
     header["HIERARCH OAJ PRO ELLIPMEAN"] = (conditions.ellipticity, "PSFex Ellip")
+    header[splus.WING_CARD] = (conditions.wings, "share of the light in the wings of the PSF")
     return header
 
 
@@ -330,7 +339,7 @@ def _source_table(scene, wcs, offset):
     return table
 
 
-def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, psf="moffat"):
+def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, psf="real"):
     """
     Simulate a field as S-PLUS sees it, and the image to be had from it.
 
@@ -349,11 +358,10 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, 
         Any of ``u, g, r, i, z``.
     kind : str, optional
         One of `KINDS`; drawn when `None`.
-    psf : {"moffat", "lopsided", "real"}, optional
-        PSFs are Moffat profiles, as headers state them; or lopsided besides
-        (`~splus_srgan.psf.coma_transfer`), so that the position of a source depends on how
-        it is measured; or lopsided and with wide wings (`~splus_srgan.psf.wing_transfer`),
-        which the target has too.
+    psf : {"real", "moffat"}, optional
+        PSFs as real ones are: lopsided (`~splus_srgan.psf.coma_transfer`), so that the
+        position of a source depends on how it is measured, and with wide wings
+        (`~splus_srgan.psf.wing_transfer`), which the target has too.  Or Moffat profiles alone.
 
     Returns
     -------
@@ -394,9 +402,7 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, 
     for band, plane in zip(scene.bands, scene.image, strict=True):
         conditions = draw_conditions(rng, band)
         if psf == "moffat":
-            conditions = dataclasses.replace(conditions, coma=(0.0, 0.0))
-        if psf != "real":
-            conditions = dataclasses.replace(conditions, wings=0.0)
+            conditions = dataclasses.replace(conditions, coma=(0.0, 0.0), wings=0.0)
         drawn[band] = conditions
         clean, sharp = _observe(plane, conditions, shape, fine_scale)
         deviation = np.sqrt(noise_variance(clean, conditions.sigma, conditions.electrons))

@@ -19,7 +19,6 @@ from splus_srgan.models.weights import load_card, load_generator, save_weights
 from splus_srgan.training import _calibration_fit
 from splus_srgan.training._calibration_fit import fit_table
 from splus_srgan.training._coverage import coverage_misfit
-from splus_srgan.training._fields import PSF
 from splus_srgan.training.calibration import calibrate, measure_coverage, train_head
 from splus_srgan.training.dataset import render_pairs
 
@@ -348,7 +347,7 @@ def test_shipped_uncertainties_cover_what_they_say(name):
     """Fields that neither training nor calibration has seen."""
     if not load_card(name).uncertainty:
         pytest.skip(f"{name} predicts no uncertainty")
-    fields = [simulate_field((3, k), psf=PSF) for k in range(80)]
+    fields = [simulate_field((3, k)) for k in range(80)]
     table = measure_coverage(SRGANEnhancer(name, uncertainty=True), fields)
     pooled = table[table["band"] == "all"]
     stated = load_card(name).scores["coverage"]

@@ -14,7 +14,7 @@ from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan import Quality, SRGANEnhancer, simulate_field, upsample_wcs
-from splus_srgan.enhance import target_psf
+from splus_srgan.evaluation.bands import fit_psf
 from splus_srgan.exceptions import (
     DomainWarning,
     NoSkyWarning,
@@ -22,6 +22,7 @@ from splus_srgan.exceptions import (
     WeightsError,
 )
 from splus_srgan.models.weights import load_card, load_generator
+from splus_srgan.psf import WING_SHARE
 
 # The flux anchor has its own tests; with it, a pixel depends on more than the generator's reach.
 OPTIONS = {"engine": "torch", "device": "cpu", "precision": "float32", "flux_anchor": 0}
@@ -433,14 +434,23 @@ def test_nothing_is_warned_of_within_the_domain(enhancer, field):
 # What goes along
 
 
-def test_psf_is_what_the_card_promises(sharp):
+def test_psf_is_what_the_card_promises(sharp, field):
     card = load_card("splus-grz")
-    psf = sharp["g"].psf
-    assert_array_equal(psf, target_psf(card))
-    assert_allclose(psf.sum(), 1, rtol=1e-5)
-    assert np.unravel_index(psf.argmax(), psf.shape) == (20, 20)
-    half = np.interp(card.target_psf["fwhm"] / 2 / 0.275, np.arange(21), psf[20, 20:])
-    assert_allclose(half / psf.max(), 0.5, atol=0.03)
+    for band in sharp:
+        psf = sharp[band].psf
+        assert psf.dtype == np.float32
+        assert_allclose(psf.sum(), 1, rtol=1e-5)
+        assert np.unravel_index(psf.argmax(), psf.shape) == (40, 40)
+        fwhm, beta, wings = fit_psf(psf, pixel_scale=0.275)
+        assert_allclose((fwhm, beta), (card.target_psf["fwhm"], card.target_psf["beta"]), rtol=1e-3)
+        assert_allclose(wings, field[band].meta["PSFWINGS"], atol=1e-3)
+
+
+def test_psf_of_a_survey_image_has_the_wings_of_the_survey(field):
+    image = field["r"].copy()
+    del image.meta["PSFWINGS"]
+    psf = SRGANEnhancer("splus-any", **OPTIONS)(image, bands="r").psf
+    assert_allclose(fit_psf(psf, pixel_scale=0.275)[2], WING_SHARE, atol=1e-3)
 
 
 def test_header_says_what_made_the_image(field, sharp):

@@ -13,8 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
 from splus_srgan import simulate_field
-from splus_srgan.enhance import target_psf
-from splus_srgan.evaluation.bands import ComparedBand, compared_bands, fit_moffat
+from splus_srgan.evaluation.bands import ComparedBand, compared_bands, fit_psf
 from splus_srgan.evaluation.catalog import list_sources, usable
 from splus_srgan.evaluation.completeness import checks_completeness, find_and_match, rates
 from splus_srgan.evaluation.pairs import EvaluationPair
@@ -27,7 +26,7 @@ from splus_srgan.evaluation.sources import (
     smoothed_noise,
 )
 from splus_srgan.exceptions import GridMismatchError
-from splus_srgan.models.weights import load_card
+from splus_srgan.psf import psf_image
 from splus_srgan.simulate import correlated_noise
 
 PLACE = {"radius": 3.0, "annulus": (5.0, 8.0), "apart": 8.0}
@@ -187,9 +186,9 @@ def test_compared_bands_remove_sky_and_keep_what_is_known(pair):
 def test_output_psf_is_that_of_its_image(pair):
     output = {name: image.copy() for name, image in pair.target.items()}
     for image in output.values():
-        image.psf = target_psf(load_card("splus-grz"))
+        image.psf = psf_image((1.0, 3.0, 0.28), pixel_scale=0.275, radius=40)
     band = compared_bands(pair, output)["r"]
-    assert_allclose(band.output_psf, (1.0, 3.0), rtol=1e-3)
+    assert_allclose(band.output_psf, (1.0, 3.0, 0.28), rtol=1e-3)
     bare = compared_bands(pair, pair.target)["r"]
     assert bare.output_psf == bare.psf
 
@@ -240,9 +239,10 @@ def test_errors_say_what_is_wrong(pair):
         ComparedBand("r", np.zeros((4, 4)), np.zeros((4, 4)), 1.0)
 
 
-def test_fit_moffat_recovers_a_profile():
-    image = target_psf(load_card("splus-grz"))
-    assert_allclose(fit_moffat(image, pixel_scale=0.275), (1.0, 3.0), rtol=1e-4)
+@pytest.mark.parametrize("psf", [(1.0, 3.0, 0.0), (1.0, 3.0, 0.28), (1.8, 2.2, 0.1)])
+def test_fit_recovers_a_psf(psf):
+    image = psf_image(psf, pixel_scale=0.275, radius=40)
+    assert_allclose(fit_psf(image, pixel_scale=0.275), psf, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(

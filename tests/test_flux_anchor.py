@@ -8,30 +8,36 @@ from scipy import signal
 
 from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.flux_anchor import REACH, anchor_flux, matching_kernel
-from splus_srgan.psf import TARGET_PSF
-from splus_srgan.surveys.splus import PIXEL_SCALE, psf_from_header
+from splus_srgan.psf import TARGET_PSF, WING_SHARE, WINGS
+from splus_srgan.surveys.splus import PIXEL_SCALE, wing_share_from_header, winged_psf_from_header
 
 OPTIONS = {"engine": "torch", "device": "cpu", "precision": "float32"}
-TARGET = (TARGET_PSF[0] / (PIXEL_SCALE / 2), TARGET_PSF[1])  # output pixels
-SEEING = (1.4 / PIXEL_SCALE, 2.8)  # input pixels
+FINE_SCALE = PIXEL_SCALE / 2
+SEEING = (1.4, 2.8)
 
 
-def moffat(shape, psf, center):
-    """Moffat profile of unit flux, as its formula says."""
+def moffat(shape, psf, center, scale=FINE_SCALE, wings=0.0):
+    """Moffat profile of unit flux, as its formula says, and wings besides."""
     y, x = np.indices(shape)
-    alpha = psf[0] / (2 * np.sqrt(2 ** (1 / psf[1]) - 1))
-    r2 = (y - center[0]) ** 2 + (x - center[1]) ** 2
-    return (psf[1] - 1) / (np.pi * alpha**2) * (1 + r2 / alpha**2) ** -psf[1]
+    r2 = scale**2 * ((y - center[0]) ** 2 + (x - center[1]) ** 2)
+    core = (psf[0] / (2 * np.sqrt(2 ** (1 / psf[1]) - 1)), psf[1])
+    parts = (
+        share * (beta - 1) / (np.pi * alpha**2) * (1 + r2 / alpha**2) ** -beta
+        for share, (alpha, beta) in ((1 - wings, core), (wings, WINGS))
+    )
+    return scale**2 * sum(parts)
 
 
-def star(flux, shape=(80, 80), center=(40.3, 38.6)):
+def star(flux, shape=(80, 80), center=(40.3, 38.6), wings=0.0):
     """A star as it is seen, and as it is on the fine grid (per input pixel)."""
     fine = tuple(2 * n for n in shape)
-    sharp = moffat(fine, TARGET, [2 * c + 0.5 for c in center])
-    return flux * moffat(shape, SEEING, center), 4 * flux * sharp
+    sharp = moffat(fine, TARGET_PSF, [2 * c + 0.5 for c in center], wings=wings)
+    return flux * moffat(shape, SEEING, center, PIXEL_SCALE, wings), 4 * flux * sharp
 
 
-def anchored(image, observed, *, sky=0.0, sigma=1.0, psf=SEEING, mask=None, **options):
+def anchored(
+    image, observed, *, sky=0.0, sigma=1.0, psf=SEEING, target=TARGET_PSF, mask=None, **options
+):
     """One band through `anchor_flux`."""
     mask = None if mask is None else mask[None]
     return anchor_flux(
@@ -40,7 +46,7 @@ def anchored(image, observed, *, sky=0.0, sigma=1.0, psf=SEEING, mask=None, **op
         np.array(sky),
         np.array(sigma),
         psfs=[psf],
-        target_psf=TARGET,
+        target_psfs=[target],
         mask=mask,
         **options,
     )[0]
@@ -60,13 +66,15 @@ def noise(shape, seed):
 # The kernel
 
 
+@pytest.mark.parametrize("wings", [0.0, WING_SHARE])
 @pytest.mark.parametrize("phase", [0.0, -0.5])
-@pytest.mark.parametrize("wanted", [(4.4, 4.4), (4.95, 3.0), (6.0, 2.2)])
-def test_kernel_brings_one_moffat_to_the_other(wanted, phase):
-    kernel = matching_kernel(TARGET, wanted, phase=phase)
+@pytest.mark.parametrize("wanted", [(1.2, 4.4), (1.36, 3.0), (1.65, 2.2)])
+def test_kernel_brings_one_psf_to_the_other(wanted, phase, wings):
+    kernel = matching_kernel((*TARGET_PSF, wings), (*wanted, wings), phase=phase)
     assert_allclose(kernel.sum(), 1, rtol=1e-6)
-    image = signal.fftconvolve(moffat((161, 161), TARGET, (80, 80)), kernel, mode="same")
-    expected = moffat((161, 161), wanted, (80 + phase, 80 + phase))
+    have = moffat((161, 161), TARGET_PSF, (80, 80), wings=wings)
+    image = signal.fftconvolve(have, kernel, mode="same")
+    expected = moffat((161, 161), wanted, (80 + phase, 80 + phase), wings=wings)
     assert_allclose(image, expected, rtol=0, atol=0.01 * expected.max())
     assert_allclose(aperture(image, (40, 40)), aperture(expected, (40, 40)), rtol=0.01)
 
@@ -75,16 +83,16 @@ def test_kernel_agrees_with_galsim():
     galsim = pytest.importorskip("galsim")
     have, want = (
         galsim.Moffat(beta=beta, fwhm=fwhm)
-        .drawImage(nx=161, ny=161, scale=1, method="no_pixel", dtype=float)
+        .drawImage(nx=161, ny=161, scale=FINE_SCALE, method="no_pixel", dtype=float)
         .array
-        for fwhm, beta in (TARGET, (5.0, 2.8))
+        for fwhm, beta in (TARGET_PSF, (1.4, 2.8))
     )
-    image = signal.fftconvolve(have, matching_kernel(TARGET, (5.0, 2.8)), mode="same")
+    image = signal.fftconvolve(have, matching_kernel(TARGET_PSF, (1.4, 2.8)), mode="same")
     assert_allclose(image, want, rtol=0, atol=0.01 * want.max())
 
 
 def test_kernel_does_not_sharpen():
-    kernel = matching_kernel((3.6, 3.0), (3.0, 3.0))
+    kernel = matching_kernel((1.0, 3.0), (0.9, 3.0))
     expected = np.zeros((65, 65))
     expected[32, 32] = 1
     assert_allclose(kernel, expected, atol=1e-6)
@@ -98,20 +106,29 @@ def test_flux_that_is_too_low_is_mended(kind, seed):
     """5 % too low becomes 0.5 % within 6 arcsec, of the brightest source, with noise."""
     field = simulate_field([5, seed], shape=(80, 80), bands=("r",), kind=kind)
     observed, truth = field.observed["r"], 4 * field.target["r"].data
-    fwhm, beta = psf_from_header(observed.meta)
     sky = field.sky["r"]
     result = anchored(
         0.95 * truth + sky,
         observed.data,
         sky=sky,
         sigma=field.sigma["r"],
-        psf=(fwhm / PIXEL_SCALE, beta),
+        psf=winged_psf_from_header(observed.meta),
+        target=(*TARGET_PSF, wing_share_from_header(observed.meta)),
     )
     inside = np.all([abs(field.sources[axis].value - 40) < 26 for axis in "xy"], axis=0)
     sources = field.sources[inside]
     row = sources[np.argmax(sources["flux_r"])]
     center = row["y"].value, row["x"].value
     assert_allclose(aperture(result - sky, center), aperture(truth, center), rtol=0.005)
+
+
+@pytest.mark.parametrize("wings", [0.0, WING_SHARE])
+def test_right_flux_stays(wings):
+    observed, truth = star(5e4, wings=wings)
+    found = anchored(truth, observed, psf=(*SEEING, wings), target=(*TARGET_PSF, wings))
+    for radius in (1.5, 3.0, 6.0):
+        before, after = (aperture(i, (40.3, 38.6), radius) for i in (truth, found))
+        assert_allclose(after, before, rtol=2e-3)
 
 
 @pytest.mark.parametrize("factor", [0.9, 0.95, 1.05, 1.1])
@@ -162,7 +179,7 @@ def test_band_without_psf_stays_as_it_is(psfs):
     image = np.stack([0.95 * truth, 1.05 * truth]).astype(np.float32)
     sky = np.zeros((2, 1, 1))
     result = anchor_flux(
-        image, np.stack([observed] * 2), sky, sky + 1, psfs=psfs, target_psf=TARGET
+        image, np.stack([observed] * 2), sky, sky + 1, psfs=psfs, target_psfs=[TARGET_PSF] * 2
     )
     for k, psf in enumerate(psfs):
         assert np.array_equal(result[k], image[k]) == (psf is None)
@@ -178,7 +195,7 @@ def test_inputs_are_not_modified():
     image, seen = (0.9 * truth).astype(np.float32)[None], observed.astype(np.float32)[None]
     before = image.copy(), seen.copy()
     sky = np.zeros((1, 1, 1))
-    anchor_flux(image, seen, sky, sky + 1, psfs=[SEEING], target_psf=TARGET)
+    anchor_flux(image, seen, sky, sky + 1, psfs=[SEEING], target_psfs=[TARGET_PSF])
     assert_array_equal(image, before[0])
     assert_array_equal(seen, before[1])
 

@@ -2,7 +2,6 @@
 """Simulated fields: profiles and PSFs against GalSim, noise, grids, headers, sources."""
 
 import dataclasses
-import itertools
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from photutils.aperture import CircularAperture
 
 from splus_srgan._scene import deposit, sersic
-from splus_srgan.psf import TARGET_PSF, WINGS
+from splus_srgan.psf import TARGET_PSF, WINGS, core_profile
 from splus_srgan.simulate import (
     KINDS,
     PSFS,
@@ -23,6 +22,7 @@ from splus_srgan.simulate import (
     simulate_field,
 )
 from splus_srgan.surveys import splus
+from splus_srgan.surveys.splus import psf_from_header, winged_psf_from_header
 from splus_srgan.wcs import upsample_header, upsample_wcs
 
 FINE_SCALE = 0.55 / 4
@@ -113,18 +113,29 @@ def moffat_star(shape, x, y, scale, fwhm, beta, *, ellipticity=0.0, position_ang
 
 
 def test_only_psfs_are_those_asked_for():
-    plain, lopsided, real = (simulate_field(3, shape=(32, 32), psf=kind) for kind in PSFS)
+    real, plain = (simulate_field(3, shape=(32, 32), psf=kind) for kind in PSFS)
     for band in plain.conditions:
-        one, two, three = (field.conditions[band] for field in (plain, lopsided, real))
+        one, two = (field.conditions[band] for field in (plain, real))
         assert one.coma == (0, 0) != two.coma
-        assert one.wings == two.wings == 0 < three.wings
-        assert dataclasses.replace(two, coma=one.coma) == one
-        assert dataclasses.replace(three, wings=two.wings) == two
+        assert one.wings == 0 < two.wings
+        assert dataclasses.replace(two, coma=one.coma, wings=one.wings) == one
         assert_array_equal(plain.sources["flux_" + band], real.sources["flux_" + band])
-        assert_array_equal(plain.target[band].data, lopsided.target[band].data)
         assert not np.array_equal(plain.target[band].data, real.target[band].data)
-        seen = [field.observed[band].data for field in (plain, lopsided, real)]
-        assert not any(np.array_equal(x, y) for x, y in itertools.combinations(seen, 2))
+        assert not np.array_equal(plain.observed[band].data, real.observed[band].data)
+
+
+def test_header_states_the_share_of_the_wings():
+    for psf in PSFS:
+        field = simulate_field(3, shape=(32, 32), psf=psf)
+        for band, image in field.observed.items():
+            conditions = field.conditions[band]
+            assert image.meta["PSFWINGS"] == conditions.wings
+            # What the scene was convolved with: the header's own profile where nothing is in wings.
+            *core, wings = winged_psf_from_header(image.meta)
+            expected = core_profile(conditions.fwhm, conditions.beta, conditions.wings)
+            assert_allclose(core, expected, rtol=1e-6)
+            assert wings == conditions.wings
+            assert (tuple(core) == psf_from_header(image.meta)) == (psf == "moffat")
 
 
 def test_unknown_kind_of_psf_is_refused():
@@ -204,13 +215,16 @@ def test_table_has_positions_and_fluxes_on_both_grids(shape):
     brightest = np.argmax(np.where(inside, flux, 0))
 
     conditions = field.conditions["r"]
+    fwhm, beta, _ = winged_psf_from_header(field.observed["r"].meta)
     seeing = {
-        "fwhm": conditions.fwhm,
-        "beta": conditions.beta,
+        "fwhm": fwhm,
+        "beta": beta,
         "ellipticity": conditions.ellipticity,
         "position_angle": conditions.position_angle,
     }
     target = {"fwhm": TARGET_PSF[0], "beta": TARGET_PSF[1]}
+    alpha, beta = WINGS
+    wings = {"fwhm": 2 * alpha * np.sqrt(2 ** (1 / beta) - 1), "beta": beta}
     images = field.noiseless["r"], field.target["r"].data
     # The band's astrometric error moves both images alike.
     error_y, error_x = conditions.offset
@@ -222,8 +236,9 @@ def test_table_has_positions_and_fluxes_on_both_grids(shape):
     ):
         positions = [step * axis + (step - 1) / 2 for axis in moved]
         predicted = conditions.adu_per_nmgy * sum(
-            f * moffat_star(image.shape, i, j, 0.55 / step, **psf)
+            f * share * moffat_star(image.shape, i, j, 0.55 / step, **part)
             for f, i, j in zip(flux, *positions, strict=True)
+            for share, part in ((1 - conditions.wings, psf), (conditions.wings, wings))
         )
         column, row = (round(axis[brightest]) for axis in positions)
         here = np.s_[row - 3 : row + 4, column - 3 : column + 4]

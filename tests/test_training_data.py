@@ -94,12 +94,21 @@ def test_rendered_pairs_are_the_simulated_fields(folder):
     assert clean.shape == (3, 2, 32, 32)
     assert sharp.shape == (3, 2, 64, 64)
     assert table["bands"] == ["g", "r"]
-    field = simulate_field((SEEDS["train"], 1), shape=(32, 32), bands=("g", "r"), psf="lopsided")
+    field = simulate_field((SEEDS["train"], 1), shape=(32, 32), bands=("g", "r"))
     conditions = field.conditions["r"]
     assert_allclose(clean[1, 1] * conditions.adu_per_nmgy, field.noiseless["r"], rtol=1e-5)
     assert_allclose(sharp[1, 1] * conditions.adu_per_nmgy, field.target["r"].data, rtol=1e-5)
     assert table["conditions"][1][1]["sigma"] == conditions.sigma
     assert table["conditions"][1][1]["adu_per_nmgy"] == conditions.adu_per_nmgy
+
+
+def test_some_training_fields_have_no_wings(tmp_path):
+    render_pairs(tmp_path, 2, shape=(16, 16), bands=("r",), first=10)
+    clean = np.load(tmp_path / "clean.npy")
+    for k, psf in enumerate(("moffat", "real")):
+        field = simulate_field((SEEDS["train"], 10 + k), shape=(16, 16), bands=("r",), psf=psf)
+        wanted = field.noiseless["r"] / field.conditions["r"].adu_per_nmgy
+        assert_allclose(clean[k, 0], wanted, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("single_band", "n_band"), [(False, 2), (True, 1)])
@@ -124,7 +133,7 @@ def test_sample_has_the_parts_that_training_reads(folder, single_band, n_band):
 
 def test_truth_is_the_target_in_noises_of_an_input_pixel():
     pairs = SimulatedPairs(3, shape=(32, 32), bands=("g", "r"), augmentation="none", **EXACT)
-    field = simulate_field((SEEDS["train"], 2), shape=(32, 32), bands=("g", "r"), psf="lopsided")
+    field = simulate_field((SEEDS["train"], 2), shape=(32, 32), bands=("g", "r"))
     sample = pairs[2]
     for b, band in enumerate("gr"):
         c = field.conditions[band]
@@ -194,7 +203,7 @@ def test_seed_space_is_that_of_the_paper(folder, single_band, monkeypatch):
     linear, seed = (RenderedPairs(folder, space=s, **options)[1] for s in ("noise", "seed"))
     assert set(seed) == {"input", "target", "weight", "index"}
     bands = ("r",) if single_band else ("g", "r")
-    conditions = simulate_field((1, 1), shape=(32, 32), bands=("g", "r"), psf="lopsided").conditions
+    conditions = simulate_field((1, 1), shape=(32, 32), bands=("g", "r")).conditions
     sigma, adu = (
         np.array([getattr(conditions[band], name) for band in bands])[:, None, None]
         for name in ("sigma", "adu_per_nmgy")
@@ -540,9 +549,7 @@ def test_validation_has_whole_fields_of_seeds_of_its_own(folder, source):
     config = config_of(folder if source == "rendered" else source, **exact)
     pairs = make_dataset(config, "validation")
     assert len(pairs) == 2
-    field = simulate_field(
-        (SEEDS["validation"], 1), shape=(24, 24), bands=("g", "r"), psf="lopsided"
-    )
+    field = simulate_field((SEEDS["validation"], 1), shape=(24, 24), bands=("g", "r"))
     conditions = field.conditions["g"]
     wanted = 4 * field.target["g"].data / conditions.adu_per_nmgy / conditions.sigma
     assert_allclose(pairs[1]["truth"][0], wanted, rtol=1e-4, atol=1e-4)

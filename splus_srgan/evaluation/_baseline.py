@@ -87,7 +87,7 @@ class _Baseline(ABC):
             quality=quality_plane(stack.mask, _saturated(stack, filled), radius=self._reach),
             wcs=None if stack.wcs is None else upsample_wcs(stack.wcs, factor=FACTOR),
             metas=metas,
-            psfs=[self._output_psf(stack)] * len(stack.bands),
+            psfs=self._output_psfs(stack),
         )
 
     @abstractmethod
@@ -98,9 +98,9 @@ class _Baseline(ABC):
         """PSFs of the input, for the methods that need them."""
         return None
 
-    def _output_psf(self, stack):
-        """PSF image of the output, where it is known."""
-        return None
+    def _output_psfs(self, stack):
+        """PSF image of each band of the output, where it is known."""
+        return [None] * len(stack.bands)
 
     def _record(self, bands, flux_factor):
         return {

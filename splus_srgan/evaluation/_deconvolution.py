@@ -11,13 +11,13 @@ from scipy import fft
 from splus_srgan._validate import check_integer, check_positive
 from splus_srgan.enhance import _input_psfs
 from splus_srgan.evaluation._baseline import FACTOR, _Baseline, interpolate
-from splus_srgan.evaluation.psf import moffat_psf
 from splus_srgan.flux_anchor import matching_kernel
-from splus_srgan.psf import TARGET_PSF, moffat_transfer
+from splus_srgan.psf import TARGET_PSF, psf_image, psf_transfer
 from splus_srgan.surveys.splus import PIXEL_SCALE
 
 __all__ = ["RichardsonLucy", "Wiener"]
 
+_PSF_RADIUS = 40  # output pixels
 _MARGIN = 32  # input pixels around the image, against the wrap-around of transforms
 
 
@@ -39,10 +39,9 @@ class _Deconvolution(_Baseline):
                 )
 
     def _psfs(self, stack):
-        """FWHM (output pixels) and beta per band."""
-        scale = _pixel_scale(stack)
+        """PSFs of input and output, and arcsec per output pixel, per band."""
         if self.psf is not None:
-            found = [(self.psf[0] / scale, self.psf[1])] * len(stack.bands)
+            found = [self.psf] * len(stack.bands)
         else:
             found = _input_psfs(stack)
         unknown = [band for band, one in zip(stack.bands, found, strict=True) if one is None]
@@ -51,12 +50,15 @@ class _Deconvolution(_Baseline):
                 f"psf must be given, as the header of {', '.join(unknown)} has no FWHMMEAN or the "
                 f"data have no WCS: {type(self).__name__}(psf=(fwhm in arcsec, beta))"
             )
-        target = FACTOR * self.target_psf[0] / scale, self.target_psf[1]
-        return [((FACTOR * fwhm, beta), target) for fwhm, beta in found]
+        # Only the core is sharpened: the target has the wings of the input.
+        scale = _pixel_scale(stack) / FACTOR
+        return [(psf, (*self.target_psf, *psf[2:]), scale) for psf in found]
 
-    def _output_psf(self, stack):
-        fwhm = FACTOR * self.target_psf[0] / _pixel_scale(stack)
-        return moffat_psf(fwhm, self.target_psf[1])
+    def _output_psfs(self, stack):
+        return [
+            psf_image(target, pixel_scale=scale, radius=_PSF_RADIUS)
+            for _, target, scale in self._psfs(stack)
+        ]
 
     def _enhance(self, flux, sigma, psfs):
         margin = [(0, 0), *(2 * [(_MARGIN, _MARGIN)])]
@@ -92,8 +94,8 @@ class Wiener(_Deconvolution):
     Parameters
     ----------
     psf : tuple of float, optional
-        FWHM (arcsec) and Moffat beta of the input; from the header (cards FWHMMEAN and
-        FWHMBETA) where not given.
+        FWHM (arcsec) and Moffat beta of the input, without wings; from the header (cards
+        FWHMMEAN and FWHMBETA), with wings, where not given.
     target_psf : tuple of float, optional
         FWHM (arcsec) and Moffat beta to reach.
     strength : float, optional
@@ -113,16 +115,17 @@ class Wiener(_Deconvolution):
         super().__post_init__()
         check_positive("strength", self.strength)
 
-    def _deconvolve(self, plane, sigma, psf, target):
+    def _deconvolve(self, plane, sigma, psf, target, pixel_scale):
         fine = interpolate(plane[None])[0]
-        fy = fft.fftfreq(fine.shape[0])[:, None]
-        fx = fft.rfftfreq(fine.shape[1])[None, :]
-        have, want = (moffat_transfer(fy, fx, *one).astype(float) for one in (psf, target))
+        fy = fft.fftfreq(fine.shape[0], pixel_scale)[:, None]
+        fx = fft.rfftfreq(fine.shape[1], pixel_scale)[None, :]
+        have, want = (psf_transfer(fy, fx, *one).astype(float) for one in (psf, target))
         rings, power = _ring_power(plane)
         keep = np.maximum(1 - self.strength * sigma**2 / power, 0)
         # Signal fades with frequency; a ring that gains by chance must not come back.
         keep = np.minimum.accumulate(keep)
-        keep = np.interp(FACTOR * np.hypot(fy, fx), rings, keep, right=0.0)
+        frequency = FACTOR * pixel_scale * np.hypot(fy, fx)  # cycles per input pixel
+        keep = np.interp(frequency, rings, keep, right=0.0)
         keep[0, 0] = 1.0
         return fft.irfft2(fft.rfft2(fine) * keep * want / np.maximum(have, 1e-9), s=fine.shape)
 
@@ -149,8 +152,8 @@ class RichardsonLucy(_Deconvolution):
     Parameters
     ----------
     psf : tuple of float, optional
-        FWHM (arcsec) and Moffat beta of the input; from the header (cards FWHMMEAN and
-        FWHMBETA) where not given.
+        FWHM (arcsec) and Moffat beta of the input, without wings; from the header (cards
+        FWHMMEAN and FWHMBETA), with wings, where not given.
     target_psf : tuple of float, optional
         FWHM (arcsec) and Moffat beta to reach.
     iterations : int, optional
@@ -170,11 +173,11 @@ class RichardsonLucy(_Deconvolution):
         super().__post_init__()
         check_integer("iterations", self.iterations, minimum=1)
 
-    def _deconvolve(self, plane, sigma, psf, target):
+    def _deconvolve(self, plane, sigma, psf, target, pixel_scale):
         from skimage.restoration import richardson_lucy
 
         fine = interpolate(plane[None])[0]
-        kernel = np.maximum(matching_kernel(target, psf), 0)
+        kernel = np.maximum(matching_kernel(target, psf, pixel_scale=pixel_scale), 0)
         kernel /= kernel.sum()
         pedestal = max(10 * sigma, sigma - fine.min())
         scale = fine.max() + pedestal

@@ -15,7 +15,7 @@ from splus_srgan.evaluation.artefacts import (
     checks_symmetry,
 )
 from splus_srgan.evaluation.astrometry import checks_stars, compare_stars
-from splus_srgan.evaluation.bands import compared_bands, fit_moffat
+from splus_srgan.evaluation.bands import compared_bands, fit_psf
 from splus_srgan.evaluation.catalog import list_sources
 from splus_srgan.evaluation.checks import Check
 from splus_srgan.evaluation.completeness import checks_completeness, find_and_match
@@ -173,14 +173,14 @@ def _has_cards(output):
 
 
 def _truth_psf(pair):
-    """FWHM and beta of the target: that of a truth is known, that of an image may be."""
+    """PSF of the target: that of a truth is known, that of an image may be."""
     if pair.target is None or pair.noise_free:
         return TARGET_PSF
     first = next(iter(pair.target.values()))
     if getattr(first, "psf", None) is None:
         return None
     scale = np.mean(np.abs(first.wcs.celestial.proj_plane_pixel_scales()[0].to_value("arcsec")))
-    return fit_moffat(first.psf, pixel_scale=float(scale))
+    return fit_psf(first.psf, pixel_scale=float(scale))
 
 
 def together(checks):

@@ -10,7 +10,7 @@ are in pixels of the input grid, 0-based; ``factor`` is how many times finer an 
 import numpy as np
 from scipy import fft
 
-from splus_srgan.psf import TARGET_PSF, moffat_transfer
+from splus_srgan.psf import TARGET_PSF, matching_transfer
 from splus_srgan.surveys.splus import PIXEL_SCALE
 
 __all__ = ["aperture_flux", "aperture_noise", "area_noise", "blur_to_psf", "to_input_grid"]
@@ -162,19 +162,19 @@ def aperture_noise(flux, free_area, *, radius, sigma, electrons=0.0, pixel_scale
 
 def blur_to_psf(image, wanted, *, psf=TARGET_PSF, pixel_scale=PIXEL_SCALE / 2, phase=0.0):
     """
-    Bring an image from one Moffat PSF to another, broader one.
+    Bring an image from one PSF to another, broader one.
 
-    The kernel is the ratio of the transfer functions, at most 1: what the sharper PSF
-    has lost is not made up.  The border is reflected.
+    With the kernel of `~splus_srgan.psf.matching_transfer`.  The border is reflected.
 
     Parameters
     ----------
     image : array_like, shape (ny, nx)
         Image.
     wanted : tuple of float
-        FWHM (arcsec) and beta to reach.
+        PSF to reach: FWHM (arcsec), Moffat beta and, if there are any, share of the wings
+        (`~splus_srgan.psf.psf_transfer`).
     psf : tuple of float, optional
-        FWHM (arcsec) and beta of the image.
+        The same of the image.
     pixel_scale : float, optional
         Arcsec per pixel of the image.
     phase : float, optional
@@ -198,9 +198,7 @@ def blur_to_psf(image, wanted, *, psf=TARGET_PSF, pixel_scale=PIXEL_SCALE / 2, p
     padded = np.pad(np.asarray(image, float), _MARGIN, mode="reflect")
     fy = fft.fftfreq(padded.shape[0], pixel_scale)[:, None]
     fx = fft.rfftfreq(padded.shape[1], pixel_scale)[None, :]
-    want = moffat_transfer(fy, fx, *wanted)
-    have = moffat_transfer(fy, fx, *psf)
-    ratio = np.minimum(want / np.maximum(have, 1e-6), 1)
+    ratio = matching_transfer(fy, fx, psf, wanted)
     if phase:
         ratio = ratio * np.exp(-2j * np.pi * phase * pixel_scale * (fy + fx))
     result = fft.irfft2(fft.rfft2(padded) * ratio, s=padded.shape)
@@ -219,10 +217,10 @@ def to_input_grid(image, wanted, *, psf=TARGET_PSF, pixel_scale=PIXEL_SCALE / 2)
     image : array_like, shape (2 ny, 2 nx)
         Flux per fine pixel.
     wanted : tuple of float or None
-        FWHM (arcsec) and beta of the input.  `None`, where it is not known: 2 x 2 pixels
+        PSF of the input, as for `blur_to_psf`.  `None`, where it is not known: 2 x 2 pixels
         are summed, and the PSF is left as it is.
     psf : tuple of float, optional
-        FWHM (arcsec) and beta of the image.
+        The same of the image.
     pixel_scale : float, optional
         Arcsec per fine pixel.
 

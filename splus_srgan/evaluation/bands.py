@@ -19,10 +19,10 @@ from splus_srgan.evaluation.apertures import blur_to_psf, to_input_grid
 from splus_srgan.evaluation.sources import detect
 from splus_srgan.exceptions import GridMismatchError
 from splus_srgan.io import stated_sky
-from splus_srgan.psf import TARGET_PSF
-from splus_srgan.surveys.splus import PIXEL_SCALE, psf_from_header
+from splus_srgan.psf import TARGET_PSF, psf_profile
+from splus_srgan.surveys.splus import PIXEL_SCALE, winged_psf_from_header
 
-__all__ = ["ComparedBand", "compared_bands", "fit_moffat"]
+__all__ = ["ComparedBand", "compared_bands", "fit_psf"]
 
 _NEAR_SATURATION = 0.9  # of the level in the header
 _SOURCE_LEVEL = 2.5  # sigma per pixel, of what annuli leave out
@@ -54,7 +54,8 @@ class ComparedBand:
     mask : `~numpy.ndarray` of bool, shape (ny, nx), optional
         Pixels of sources: what annuli leave out.
     psf : tuple of float or None, optional
-        FWHM (arcsec) and Moffat beta of the input.
+        FWHM (arcsec), Moffat beta and, if there are any, share of the wings
+        (`~splus_srgan.psf.psf_transfer`) of the input.
     output_psf, truth_psf : tuple of float or None, optional
         The same of the output, and of the truth.
     pixel_scale : float, optional
@@ -112,7 +113,7 @@ class ComparedBand:
         """Output at the PSF of the input, fine grid; as it is where a PSF is not known."""
         if self.psf is None or self.output_psf is None:
             return self.output
-        return blur_to_psf(self.output, self.psf, psf=self.output_psf, pixel_scale=self.fine_scale)
+        return self._blurred(self.output, self.psf, self.output_psf)
 
     @cached_property
     def seen_output(self):
@@ -129,20 +130,27 @@ class ComparedBand:
         return to_input_grid(image, wanted, psf=psf or TARGET_PSF, pixel_scale=self.fine_scale)
 
     @cached_property
+    def blurred_truth(self):
+        """Truth at the PSF of the input, fine grid."""
+        return self._blurred(self.truth, self.psf, self.truth_psf)
+
+    def _blurred(self, image, wanted, psf):
+        return blur_to_psf(image, wanted, psf=psf, pixel_scale=self.fine_scale)
+
+    @cached_property
     def matched(self):
         """Output and truth at one PSF, the broader one of both."""
         have, want = self.output_psf, self.truth_psf
-        if None in (have, want) or np.allclose(have, want, rtol=0.01):
+        if None in (have, want) or np.allclose(have[:2], want[:2], rtol=0.01):
             return self.output, self.truth
-        scale = self.fine_scale
         if have[0] < want[0]:
-            return blur_to_psf(self.output, want, psf=have, pixel_scale=scale), self.truth
-        return self.output, blur_to_psf(self.truth, have, psf=want, pixel_scale=scale)
+            return self._blurred(self.output, want, have), self.truth
+        return self.output, self._blurred(self.truth, have, want)
 
 
-def fit_moffat(psf, *, pixel_scale):
+def fit_psf(psf, *, pixel_scale):
     """
-    Give the FWHM and beta of the circular Moffat profile nearest to a PSF image.
+    Give the round PSF with wings that is nearest to a PSF image.
 
     Parameters
     ----------
@@ -154,29 +162,32 @@ def fit_moffat(psf, *, pixel_scale):
     Returns
     -------
     psf : tuple of float
-        FWHM (arcsec) and beta.
+        FWHM (arcsec), Moffat beta and share of the wings (`~splus_srgan.psf.psf_profile`).
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from splus_srgan.evaluation.bands import fit_moffat
-    >>> y, x = np.mgrid[-20:21, -20:21]
-    >>> fwhm, beta = fit_moffat((1 + (x**2 + y**2) / 4.0) ** -2.5, pixel_scale=0.275)
-    >>> round(fwhm, 3), round(beta, 2)
-    (0.622, 2.5)
+    >>> from splus_srgan.evaluation.bands import fit_psf
+    >>> from splus_srgan.psf import psf_image
+    >>> image = psf_image((1.0, 3.0, 0.28), pixel_scale=0.275, radius=30)
+    >>> [round(value, 3) for value in fit_psf(image, pixel_scale=0.275)]
+    [1.0, 3.0, 0.28]
     """
     psf = np.asarray(psf, float) / np.max(psf)
     y, x = (
         axis - (size - 1) / 2 for axis, size in zip(np.indices(psf.shape), psf.shape, strict=True)
     )
-    r2 = x**2 + y**2
+    r = pixel_scale * np.hypot(y, x)
 
     def residual(parameters):
-        height, alpha, beta = np.exp(parameters)
-        return (height * (1 + r2 / alpha**2) ** -beta - psf).ravel()
+        height, fwhm, beta, wings = parameters
+        profile = psf_profile(r, fwhm, beta, wings)
+        return (height * profile / profile.max() - psf).ravel()
 
-    _, alpha, beta = np.exp(optimize.least_squares(residual, np.log([1.0, 3.0, 3.0])).x)
-    return float(2 * alpha * np.sqrt(2 ** (1 / beta) - 1) * pixel_scale), float(beta)
+    # The FWHM of as many pixels as are above half of the peak.
+    start = max(2 * pixel_scale * np.sqrt(np.count_nonzero(psf > 0.5) / np.pi), pixel_scale)
+    bounds = ([0.2, 0.1 * start, 1.05, 0], [5, 10 * start, 50, 0.95])
+    found = optimize.least_squares(residual, [1, start, 3, 0.1], bounds=bounds, xtol=1e-12).x
+    return tuple(float(value) for value in found[1:])
 
 
 def compared_bands(pair, output, *, output_psf=None, truth_psf=TARGET_PSF):
@@ -194,8 +205,9 @@ def compared_bands(pair, output, *, output_psf=None, truth_psf=TARGET_PSF):
         Band to enhanced image ``(2 ny, 2 nx)``.  The card ``SRFSKY`` or ``SRSKY`` (sky
         per input pixel) says how much of it is sky; set it to 0 for an image without.
     output_psf : tuple of float, optional
-        FWHM (arcsec) and Moffat beta of the output.  `None`: fitted to its ``psf``; an
-        output without one counts as having the PSF of the input.
+        FWHM (arcsec), Moffat beta and share of the wings of the output; without the last,
+        it has those of the input.  `None`: fitted to its ``psf``; an output without one
+        counts as having the PSF of the input.
     truth_psf : tuple of float or None, optional
         The same of the truth.
 
@@ -243,13 +255,13 @@ def _compared_band(pair, name, made, output_psf, truth_psf):
     fine_sky = 0.25 * float(stated_sky(meta, sky))
     output = _filled(made, scale) - fine_sky * ~_missing(made)
     truth = None if pair.target is None else _filled(pair.target[name], scale)
-    psf = psf_from_header(observed.meta)
+    psf = winged_psf_from_header(observed.meta)
     pixel_scale = _pixel_scale(observed)
     notes = [] if psf else ["the PSF of the input is not known: no PSF was matched"]
     if output_psf is None:
         output_psf = psf
         if getattr(made, "psf", None) is not None:
-            output_psf = fit_moffat(made.psf, pixel_scale=pixel_scale / 2)
+            output_psf = fit_psf(made.psf, pixel_scale=pixel_scale / 2)
     flags = bad.any
     if truth is not None:
         hole = _missing(pair.target[name])
@@ -264,14 +276,21 @@ def _compared_band(pair, name, made, output_psf, truth_psf):
         electrons=_electrons(observed),
         bad=flags,
         psf=psf,
-        output_psf=output_psf,
-        truth_psf=truth_psf if truth is not None else None,
+        output_psf=_with_wings(output_psf, psf),
+        truth_psf=_with_wings(truth_psf, psf) if truth is not None else None,
         pixel_scale=pixel_scale,
         zero_point=_zero_point(pair, name, observed),
         notes=notes,
     )
     band.mask = _source_mask(band)
     return band
+
+
+def _with_wings(psf, seen):
+    """A PSF with the wings of the input's where nothing is said of them."""
+    if psf is None or seen is None:
+        return psf
+    return (*psf, *seen[len(psf) :])
 
 
 def _source_mask(band):

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.table import Table, vstack
 from scipy import ndimage
 
-from splus_srgan.evaluation.apertures import aperture_flux, aperture_noise, blur_to_psf
+from splus_srgan.evaluation.apertures import aperture_flux, aperture_noise
 from splus_srgan.evaluation.bands import compared_bands
 from splus_srgan.evaluation.checks import Check
 from splus_srgan.evaluation.sources import any_within, detect, inside, smoothed_noise
@@ -215,8 +215,8 @@ def detail_scores(band):
     scores = {"band": band.name, "n": 0} | dict.fromkeys(names, math.nan)
     if band.truth is None or not band.noise_free or band.psf is None:
         return scores
-    blurred = blur_to_psf(band.truth, band.psf, psf=band.truth_psf, pixel_scale=band.fine_scale)
-    truth, low, made = (4 / band.sigma * plane for plane in (band.truth, blurred, band.output))
+    planes = (band.truth, band.blurred_truth, band.output)
+    truth, low, made = (4 / band.sigma * plane for plane in planes)
     good = ~band.bad.repeat(2, 0).repeat(2, 1)
     if not good.any():
         return scores

@@ -17,7 +17,7 @@ from splus_srgan.evaluation.bands import compared_bands
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.sources import detect, match_positions
 from splus_srgan.evaluation.statistics import judge, median_error
-from splus_srgan.psf import moffat_transfer
+from splus_srgan.psf import psf_transfer
 from splus_srgan.surveys.splus import PIXEL_SCALE
 
 __all__ = [
@@ -65,7 +65,8 @@ def render_source(
     flux : float
         Total flux.
     psf : tuple of float
-        FWHM (arcsec) and Moffat beta.
+        FWHM (arcsec), Moffat beta and, if there are any, share of the wings
+        (`~splus_srgan.psf.psf_transfer`).
     half_light_radius : float, optional
         Of the disc along its major axis, arcsec; 0: a star.
     axis_ratio : float, optional
@@ -93,7 +94,7 @@ def render_source(
     column, row = int(np.rint(x)) - _STAMP // 2, int(np.rint(y)) - _STAMP // 2
     fy = fft.fftfreq(side, pixel_scale / _FINE)[:, None]
     fx = fft.rfftfreq(side, pixel_scale / _FINE)[None, :]
-    spectrum = moffat_transfer(fy, fx, *psf).astype(complex)
+    spectrum = psf_transfer(fy, fx, *psf).astype(complex)
     if half_light_radius > 0:
         spectrum *= _disc(fy, fx, half_light_radius / 1.678, axis_ratio, angle)
     # Every `step`-th sample lies at the center of a pixel of the result.
@@ -206,7 +207,7 @@ def inject(observed, sources, *, psfs, electrons=None, seed=0, pixel_scale=PIXEL
     sources : `~astropy.table.Table`
         As of `draw_injections`.
     psfs : dict of str to tuple of float
-        FWHM (arcsec) and Moffat beta of each band.
+        FWHM (arcsec), Moffat beta and, if there are any, share of the wings of each band.
     electrons : dict of str to float, optional
         Electrons per unit of the flux: the photon noise of the sources is added too.
         Bands without, or with 0, get none.

@@ -21,6 +21,7 @@ from splus_srgan.evaluation.catalog import list_sources
 from splus_srgan.evaluation.checks import Check
 from splus_srgan.evaluation.sources import any_within, inside, isolated
 from splus_srgan.evaluation.statistics import judge, median_error
+from splus_srgan.psf import psf_image
 
 __all__ = [
     "LIMITS",
@@ -375,14 +376,16 @@ def _measure_stars(band, psf, stars, snr):
     residual = core = energy = nothing
     promise = share = np.nan
     if promised:
-        promise = promised[0]
+        # The FWHM of a star is that of a fit to it, wings included.
+        middle = [np.shape(psf)[0] // 2]
+        promise = fine * fit_stars(psf, middle, middle, fwhm=promised[0] / fine)["fwhm"][0]
         compared = psf_residual(band.output, x, y, psf, radius=_REACH * promise / fine)
         residual, core = compared["residual"], compared["core"]
         radii = np.array([1, 3]) * promise / fine
         ring = tuple(np.array([4, 6]) * promise / fine)
         energy = encircled_energy(band.output, x, y, radii=radii, annulus=ring)[:, 0]
         # Measured like the stars: pixels blur what an aperture cuts through.
-        model = moffat_psf(promise / fine, promised[1], radius=int(np.ceil(ring[1])) + 1)
+        model = psf_image(promised, pixel_scale=fine, radius=int(np.ceil(ring[1])) + 1)
         centre = [model.shape[0] // 2]
         share = encircled_energy(model, centre, centre, radii=radii, annulus=ring)[0, 0]
     columns = (stars["x"], stars["y"], snr, scale * seen["fwhm"], fine * made["fwhm"])

@@ -9,6 +9,7 @@ import numpy as np
 
 from splus_srgan.evaluation._quiet import quiet
 from splus_srgan.evaluation.apertures import fine_places
+from splus_srgan.psf import psf_profile
 from splus_srgan.surveys.splus import PIXEL_SCALE
 
 __all__ = ["centroid_error", "centroid_limit", "centroids", "fwhm", "moffat_image", "moments"]
@@ -121,7 +122,8 @@ def moffat_image(psf, *, shape=(21, 21), x=None, y=None, factor=1, pixel_scale=P
     Parameters
     ----------
     psf : tuple of float
-        FWHM (arcsec) and Moffat beta.
+        FWHM (arcsec), Moffat beta and, if there are any, share of the wings
+        (`~splus_srgan.psf.psf_profile`).
     shape : tuple of int, optional
         ``(ny, nx)`` in input pixels.
     x, y : float, optional
@@ -148,17 +150,15 @@ def moffat_image(psf, *, shape=(21, 21), x=None, y=None, factor=1, pixel_scale=P
         for size, place in zip(shape[::-1], (x, y), strict=True)
     )
     (column, row), scale = fine_places([x], [y], factor)[0], pixel_scale / factor
-    alpha, beta = psf[0] / scale / (2 * np.sqrt(2 ** (1 / psf[1]) - 1)), psf[1]
     yy, xx = np.indices([factor * size for size in shape])
-    r2 = (xx - column) ** 2 + (yy - row) ** 2
-    return (beta - 1) / (np.pi * alpha**2) * (1 + r2 / alpha**2) ** -beta
+    return scale**2 * psf_profile(scale * np.hypot(yy - row, xx - column), *psf)
 
 
 def centroid_limit(flux, psf, *, sigma, electrons=0.0, pixel_scale=PIXEL_SCALE):
     r"""
     Smallest possible error of a star's centroid, per axis.
 
-    The Cramer-Rao bound :math:`[\sum (\partial m / \partial x)^2 / v]^{-1/2}` of a Moffat
+    The Cramer-Rao bound :math:`[\sum (\partial m / \partial x)^2 / v]^{-1/2}` of a
     star of known shape, with sky and photon noise.
 
     Parameters
@@ -166,7 +166,8 @@ def centroid_limit(flux, psf, *, sigma, electrons=0.0, pixel_scale=PIXEL_SCALE):
     flux : array_like, shape (n,)
         Of the stars.
     psf : tuple of float
-        FWHM (arcsec) and Moffat beta.
+        FWHM (arcsec), Moffat beta and, if there are any, share of the wings
+        (`~splus_srgan.psf.psf_profile`).
     sigma : float
         Sky noise per input pixel, in the unit of the flux.
     electrons : float, optional
@@ -185,13 +186,13 @@ def centroid_limit(flux, psf, *, sigma, electrons=0.0, pixel_scale=PIXEL_SCALE):
     >>> round(float(centroid_limit(100.0, (1.4, 3.0), sigma=1.0)[0]), 3)
     0.09
     """
-    fwhm, beta = psf
-    step = 0.25  # of a pixel
+    step, small = 0.25, 1e-3  # of a pixel
     yy, xx = np.mgrid[-10 : 10 + step : step, -10 : 10 + step : step]
-    alpha = fwhm / pixel_scale / (2 * np.sqrt(2 ** (1 / beta) - 1))
-    shape = 1 + (xx**2 + yy**2) / alpha**2
-    norm = (beta - 1) / (np.pi * alpha**2)
-    model, slope = norm * shape**-beta, 2 * beta * xx / alpha**2 * norm * shape ** (-beta - 1)
+    before, model, after = (
+        pixel_scale**2 * psf_profile(pixel_scale * np.hypot(yy, xx + move), *psf)
+        for move in (-small, 0, small)
+    )
+    slope = (before - after) / (2 * small)
     noise = (sigma * _SKY_LAW) ** 2
     photons = model / electrons if electrons else np.zeros_like(model)
     information = [

@@ -8,10 +8,24 @@ The numbers were measured on the headers and the noise of public S-PLUS images
 
 from dataclasses import dataclass
 
-__all__ = ["BANDS", "PIXEL_SCALE", "BandFacts", "canonical_band", "psf_from_header"]
+from splus_srgan.psf import WING_SHARE, core_profile
+
+__all__ = [
+    "BANDS",
+    "PIXEL_SCALE",
+    "WING_CARD",
+    "BandFacts",
+    "canonical_band",
+    "psf_from_header",
+    "wing_share_from_header",
+    "winged_psf_from_header",
+]
 
 PIXEL_SCALE = 0.55
 """Pixel scale of S-PLUS images in arcsec per pixel."""
+
+WING_CARD = "PSFWINGS"
+"""Keyword that states the share of the light in the wings of the PSF, in simulated images."""
 
 _BROAD = ("u", "g", "r", "i", "z")
 _NARROW = ("0378", "0395", "0410", "0430", "0515", "0660", "0861")
@@ -143,3 +157,59 @@ def psf_from_header(header):
     if "FWHMMEAN" not in values:
         return None
     return values["FWHMMEAN"], values.get("FWHMBETA", 3.0)
+
+
+def winged_psf_from_header(header):
+    """
+    Read the seeing, and take core and wings of that PSF apart.
+
+    What the pipeline fits is one profile to both together.
+
+    Parameters
+    ----------
+    header : mapping
+        FITS header or ``meta`` dictionary.
+
+    Returns
+    -------
+    psf : tuple of float or None
+        FWHM (arcsec) and Moffat beta of the core (`~splus_srgan.psf.core_profile`), and share of
+        the wings (`wing_share_from_header`). `None` where the header has no usable FWHM.
+
+    Examples
+    --------
+    >>> from splus_srgan.surveys.splus import winged_psf_from_header
+    >>> header = {"HIERARCH OAJ PRO FWHMMEAN": 1.36, "OAJ PRO FWHMBETA": 2.9}
+    >>> [round(value, 3) for value in winged_psf_from_header(header)]
+    [1.291, 3.915, 0.28]
+    >>> winged_psf_from_header(header | {"PSFWINGS": 0.0})
+    (1.36, 2.9, 0.0)
+    """
+    psf, share = psf_from_header(header), wing_share_from_header(header)
+    return None if psf is None else (*core_profile(*psf, share), share)
+
+
+def wing_share_from_header(header):
+    """
+    Give the share of the light that is in the wings of the PSF.
+
+    Parameters
+    ----------
+    header : mapping
+        FITS header or ``meta`` dictionary.
+
+    Returns
+    -------
+    share : float
+        What the card `WING_CARD` says, if it is within 0 and 1; without it, that of S-PLUS
+        images, `~splus_srgan.psf.WING_SHARE`.
+
+    Examples
+    --------
+    >>> from splus_srgan.surveys.splus import wing_share_from_header
+    >>> wing_share_from_header({}), wing_share_from_header({"PSFWINGS": 0.1})
+    (0.28, 0.1)
+    """
+    share = header.get(WING_CARD)
+    stated = isinstance(share, int | float) and 0 <= share <= 1
+    return float(share) if stated else WING_SHARE

@@ -6,7 +6,7 @@ import argparse
 from splus_srgan import SRGANEnhancer
 from splus_srgan.models.weights import load_card, load_generator, save_weights
 from splus_srgan.simulate import simulate_field
-from splus_srgan.training._fields import PSF, SEEDS
+from splus_srgan.training._fields import SEEDS
 from splus_srgan.training.calibration import calibrate, measure_coverage, train_head
 
 __all__ = ["main"]
@@ -115,7 +115,7 @@ def _rendered(card, options):
 
 
 def _fields(purpose, number):
-    return (simulate_field((SEEDS[purpose], k), psf=PSF) for k in range(number))
+    return (simulate_field((SEEDS[purpose], k)) for k in range(number))
 
 
 def _format(table):

@@ -14,13 +14,12 @@ from splus_srgan._validate import check_integer, check_one_of
 from splus_srgan.simulate import simulate_field
 from splus_srgan.surveys import splus
 
-__all__ = ["PSF", "SEEDS", "Field", "FieldStore", "RenderedFolder", "render_pairs"]
+__all__ = ["SEEDS", "Field", "FieldStore", "RenderedFolder", "render_pairs"]
 
 SEEDS = {"train": 1, "validation": 2, "test": 3}
 """First number of the seed pairs of `splus_srgan.simulate_field`, one per purpose."""
 
-PSF = "lopsided"
-"""Kind of PSF of the fields that the shipped weights were trained on and calibrated with."""
+_WITHOUT_WINGS = 5  # one training field of so many: wings are to be seen, not assumed
 
 CLEAN, SHARP, CONDITIONS = "clean.npy", "sharp.npy", "conditions.json"
 _MEMORY = 2**29  # bytes of fields that a process keeps
@@ -64,9 +63,16 @@ class Field:
         return self.clean.nbytes + self.sharp.nbytes
 
 
+def psf_kind(seed):
+    """Give the kind of PSF of a field, from its seed: training knows some without wings, too."""
+    purpose, number = seed
+    plain = purpose == SEEDS["train"] and number % _WITHOUT_WINGS == 0
+    return "moffat" if plain else "real"
+
+
 def render_field(seed, *, shape, bands):
     """Simulate one field and keep what does not change with the noise."""
-    simulated = simulate_field(seed, shape=shape, bands=bands, psf=PSF)
+    simulated = simulate_field(seed, shape=shape, bands=bands, psf=psf_kind(seed))
     seen = [simulated.conditions[band] for band in bands]
     clean = [simulated.noiseless[b] / c.adu_per_nmgy for b, c in zip(bands, seen, strict=True)]
     sharp = [simulated.target[b].data / c.adu_per_nmgy for b, c in zip(bands, seen, strict=True)]

@@ -17,7 +17,7 @@ from splus_srgan.psf import TARGET_PSF
 from splus_srgan.simulate import simulate_field
 from splus_srgan.surveys.splus import PIXEL_SCALE
 from splus_srgan.training._checkpoint_io import CONTENT, read_checkpoint
-from splus_srgan.training._fields import PSF, SEEDS
+from splus_srgan.training._fields import SEEDS
 from splus_srgan.training.calibration import calibrate
 from splus_srgan.training.config import load_config
 
@@ -168,12 +168,7 @@ def calibrate_weights(card, *, shape=(128, 128), bands=None, n_fields=150, progr
     known = load_card(card)
     bands = tuple(known.bands if bands is None else bands)
     fields = (
-        simulate_field(
-            (SEEDS["validation"], k),
-            shape=tuple(shape),
-            bands=bands,
-            psf=PSF,
-        )
+        simulate_field((SEEDS["validation"], k), shape=tuple(shape), bands=bands)
         for k in range(n_fields)
     )
     with warnings.catch_warnings():
