@@ -19,22 +19,12 @@ from _common import BANDS, TEST_SEED, TILES, print_header, print_table, quiet
 from scipy import ndimage, optimize
 
 from splus_srgan import measure_background, read_bands, simulate_field
-from splus_srgan.psf import WINGS
+from splus_srgan.psf import psf_profile
 from splus_srgan.surveys.splus import PIXEL_SCALE, psf_from_header
 
 HALF = 26  # pixels, half the side of a stamp
 APART = 25  # pixels, no brighter pixel within half of that
 FITTED = 18.0  # pixels, radius
-
-
-def moffat(r, alpha, beta):
-    """Surface brightness of a Moffat profile of unit flux."""
-    return (beta - 1) / (np.pi * alpha**2) * (1 + (r / alpha) ** 2) ** -beta
-
-
-def alpha_of(fwhm, beta):
-    """Alpha of a Moffat profile, from its FWHM."""
-    return fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
 
 
 def stars(image, sigma, saturation):
@@ -56,7 +46,7 @@ def fit(stamp, sigma, header_psf):
     def misfit(parameters):
         flux, dy, dx, fwhm, beta, share, sky = parameters
         r = PIXEL_SCALE * np.hypot(y - dy, x - dx)
-        model = (1 - share) * moffat(r, alpha_of(fwhm, beta), beta) + share * moffat(r, *WINGS)
+        model = psf_profile(r, fwhm, beta, share)
         return ((stamp - flux * model - sky) / error)[inside]
 
     peak = stamp[HALF, HALF]

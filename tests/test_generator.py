@@ -7,7 +7,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
-from splus_srgan.models.generator import SRResNet
+from splus_srgan.models.generator import SRResNet, low_pass
 
 PAPER = {
     "norm": "batch",
@@ -24,6 +24,7 @@ ARCHITECTURES = {
     "point kernels": {"n_blocks": 1, "first_kernel": 1, "last_kernel": 1},
     "batch": {"n_blocks": 2, "norm": "batch", "last_kernel": 5},
     "dilations": {"n_blocks": 1, "dilations": (2, 3)},
+    "low pass": {"n_blocks": 1, "low_pass": 2},
     "tanh": {"n_blocks": 2, "output": "tanh", "first_kernel": 9, "last_kernel": 9},
 }
 
@@ -127,6 +128,30 @@ def test_upsampling_keeps_the_mean_of_a_slope():
     assert_allclose(inner, plane[3:-3, 3:-3], rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_low_pass_has_its_response(order):
+    point = torch.zeros(1, 1, 32, 32, dtype=torch.float64)
+    point[..., 16, 16] = 1
+    found = np.fft.fft2(np.fft.ifftshift(low_pass(point, order)[0, 0].numpy()))
+    response = 1 - np.sin(np.pi * np.fft.fftfreq(32)) ** (2 * order)
+    assert_allclose(found, np.outer(response, response), atol=1e-12)
+
+
+def test_low_pass_does_not_depend_on_the_size():
+    image = torch.from_numpy(np.random.default_rng(3).normal(size=(1, 2, 61, 83)).astype("f4"))
+    whole = low_pass(image, 2)
+    part = low_pass(image[..., 10:41, 17:60], 2)
+    assert torch.equal(part[..., 2:-2, 2:-2], whole[..., 12:39, 19:58])
+    assert torch.equal(low_pass(image, 0), image)
+
+
+@pytest.mark.parametrize("output", ["residual", "tanh"])
+def test_generated_image_goes_through_the_filter(output):
+    y = torch.from_numpy(np.random.default_rng(4).normal(size=(1, 1, 24, 24)).astype("f4"))
+    plain, filtered = (make(output=output, low_pass=order) for order in (0, 2))
+    assert torch.equal(filtered(y), low_pass(plain(y), 2))
+
+
 def test_tanh_output_stays_within_one():
     generator = make(2, n_blocks=1, output="tanh")
     with torch.inference_mode():
@@ -172,6 +197,7 @@ def test_options_rebuild_the_generator():
         ({"n_tail_features": None}, "n_tail_features must be an integer of at least 1; got None"),
         ({"first_kernel": 4}, "first_kernel must be an odd integer of at least 1; got 4"),
         ({"last_kernel": -3}, "last_kernel must be an odd integer of at least 1; got -3"),
+        ({"low_pass": -1}, "low_pass must be an integer of at least 0; got -1"),
         ({"norm": "layer"}, "norm must be one of 'batch', None; got 'layer'"),
         ({"output": "linear"}, "output must be one of 'residual', 'tanh'; got 'linear'"),
     ],

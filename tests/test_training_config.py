@@ -58,6 +58,7 @@ def test_seed_preset_is_the_recipe():
         "n_tail_features": 256,
         "output": "tanh",
         "dilations": (),
+        "low_pass": 0,
         "scale": None,
     }
     assert config.generator.options(config.data.n_bands) == generator

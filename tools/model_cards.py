@@ -58,9 +58,6 @@ Terms
 _FAILURES = """\
 * The fluxes of single fields may be off by more than the medians above: real PSFs, skies and band
   passes are not those of the simulation.
-* Real PSFs have wide wings, which training had not: the flux within 3 arcsec of a source comes out
-  40 to 60 mmag too bright where they are simulated.  At matched PSF and in 6 arcsec it is within
-  10 mmag there.
 * Real PSFs are not symmetric.  All stars of a field are moved alike, by up to 0.1 output pixels, in
   the worst tile by 0.2, towards where a wide window sees their light; the centroid of the input
   itself moves by more between a narrow window and a wide one.
@@ -112,7 +109,8 @@ def _output(card):
     psf = card.target_psf
     text = (
         f"The same sky with pixels of half the side, and a {psf['profile']} PSF with a FWHM of "
-        f"{psf['fwhm']} arcsec and a beta of {psf['beta']}.  Flux anchor: {card.flux_anchor:g}."
+        f"{psf['fwhm']} arcsec and a beta of {psf['beta']}, and the wings of the input.  Flux "
+        f"anchor: {card.flux_anchor:g}."
     )
     if card.turned:
         text += "  Each image is the mean of two, one of which was turned by 180 degrees."

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["SRResNet"]
+__all__ = ["SRResNet", "low_pass"]
 
 _UPSCALING = 2
 _SCALE_FEATURES = 32
@@ -18,6 +18,51 @@ _CHOICES = {
     "output": ("residual", "tanh"),
     "scale": ("laplace", "gaussian", None),
 }
+
+
+def low_pass(images, order):
+    r"""
+    Remove what varies from one pixel to the next, and leave what is slower.
+
+    Along each axis, with the frequency :math:`\nu` in cycles per pixel,
+
+    .. math:: H(\nu) = 1 - \sin^{2n}(\pi \nu)
+
+    the maximally flat low pass of :math:`2n + 1` taps that is 0 at the Nyquist frequency.
+    The border is repeated.
+
+    Parameters
+    ----------
+    images : `~torch.Tensor`, shape (n, n_band, ny, nx)
+        Images.
+    order : int
+        :math:`n`; 0 leaves the images as they are.
+
+    Returns
+    -------
+    filtered : `~torch.Tensor`, shape (n, n_band, ny, nx)
+        A constant stays what it is.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from splus_srgan.models.generator import low_pass
+    >>> stripes = torch.tensor([1.0, -1.0]).repeat(4).expand(1, 1, 8, 8)
+    >>> float(low_pass(3 + stripes, 2)[0, 0, 4, 4])
+    3.0
+    """
+    if not order:
+        return images
+    size, choices = 2 * order + 1, 4**order
+    taps = [
+        -((-1) ** k) * math.comb(2 * order, order + k) / choices for k in range(-order, order + 1)
+    ]
+    taps[order] += 1
+    padded = functional.pad(images, 4 * [order], mode="replicate")
+    ny, nx = images.shape[-2:]
+    # Sums of shifted images and no convolution, whose rounding depends on the size.
+    rows = sum(taps[k] * padded[..., k : k + ny, :] for k in range(size))
+    return sum(taps[k] * rows[..., k : k + nx] for k in range(size))
 
 
 class SRResNet(nn.Module):
@@ -50,6 +95,10 @@ class SRResNet(nn.Module):
         apart: a wide view of faint, extended light at the cost of a narrow one.
     output : {"residual", "tanh"}, optional
         ``"tanh"`` has no skip from the input and ends in a hyperbolic tangent.
+    low_pass : int, optional
+        Order of `low_pass`, the filter that the generated image goes through; 0: none.  A
+        target with a well-sampled PSF has no power near the Nyquist frequency: what the
+        generator leaves there is a pattern with the period of its upsampling.
     scale : {"laplace", "gaussian"} or None, optional
         One more head, `log_scale`, that predicts how far off each pixel may be: the scale
         of a Laplace or of a Gaussian distribution.  What `forward` gives does not depend
@@ -86,6 +135,7 @@ class SRResNet(nn.Module):
         n_tail_features=32,
         output="residual",
         dilations=(),
+        low_pass=0,
         scale=None,
     ):
         super().__init__()
@@ -99,10 +149,11 @@ class SRResNet(nn.Module):
             "n_tail_features": n_tail_features,
             "output": output,
             "dilations": list(dilations),
+            "low_pass": low_pass,
             "scale": scale,
         }
         _check_options(self.options)
-        self.output = output
+        self.output, self.low_pass = output, low_pass
         self.first = nn.Sequential(_conv(n_bands, n_features, first_kernel), nn.ReLU(inplace=True))
         steps = [1] * n_blocks + list(dilations)
         self.blocks = nn.Sequential(*(_Block(n_features, norm, step) for step in steps))
@@ -126,12 +177,13 @@ class SRResNet(nn.Module):
         layers before it add their own radii.
         """
         coarse = sum(_reach(part) for part in (self.first, self.blocks, self.join))
-        fine = _reach(self.tail) + _reach(self.last)
+        made = _reach(self.last) + self.low_pass
+        fine = _reach(self.tail) + made
         if self.scale is not None:
             # The scale reads the features, and the generated image that the last layer made.
-            read = max(_reach(self.last), _reach(self.scale.of_features))
+            read = max(made, _reach(self.scale.of_features))
             fine = _reach(self.tail) + read + _reach(self.scale.wide) + _reach(self.scale.last)
-        bicubic = 2 if self.output == "residual" else 0
+        bicubic = 2 + math.ceil(self.low_pass / _UPSCALING) if self.output == "residual" else 0
         return max(coarse + math.ceil((fine + 0.5) / _UPSCALING), bicubic)
 
     def features(self, y):
@@ -173,7 +225,7 @@ class SRResNet(nn.Module):
 
     def finish(self, y, features):
         """
-        The last convolution and the skip from the input, in float32.
+        The last convolution, the skip from the input and the low pass, in float32.
 
         Parameters
         ----------
@@ -189,11 +241,11 @@ class SRResNet(nn.Module):
         """
         result = self.last(features)
         if self.output == "tanh":
-            return torch.tanh(result)
+            return low_pass(torch.tanh(result), self.low_pass)
         upsampled = functional.interpolate(
             y, scale_factor=_UPSCALING, mode="bicubic", align_corners=False
         )
-        return upsampled + result
+        return low_pass(upsampled + result, self.low_pass)
 
     def forward_with_scale(self, y):
         """
@@ -312,6 +364,9 @@ def _check_options(options):
         value = options[name]
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
+    order = options["low_pass"]
+    if not isinstance(order, int) or order < 0:
+        raise ValueError(f"low_pass must be an integer of at least 0; got {order!r}")
     for step in options["dilations"]:
         if not isinstance(step, int) or step < 1:
             raise ValueError(f"dilations must be integers of at least 1; got {step!r}")

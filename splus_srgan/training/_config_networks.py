@@ -69,6 +69,9 @@ class GeneratorConfig(_Section):
     dilations : list of int, optional
         One more residual block for each, whose first convolution reads pixels this far
         apart; each at least 1.
+    low_pass : int, optional
+        Order of the filter that the generated image goes through
+        (`~splus_srgan.models.generator.low_pass`); 0: none.
     scale : {None, "laplace", "gaussian"}, optional
         Distribution whose scale is predicted per pixel; needs ``losses.nll`` above 0.
     initialization : {"torch", "glorot"}, optional
@@ -83,6 +86,7 @@ class GeneratorConfig(_Section):
     n_tail_features: int = 32
     output: Output = "residual"
     dilations: tuple[int, ...] = (2, 4, 8, 4, 2)
+    low_pass: int = 2
     scale: Scale | None = None
     initialization: Initialization = "torch"
 
@@ -90,6 +94,7 @@ class GeneratorConfig(_Section):
 
     def __post_init__(self):
         self._integers(1, "n_features", "n_blocks", "n_tail_features")
+        self._integers(0, "low_pass")
         for name in ("first_kernel", "last_kernel"):
             if check_integer(self._key(name), getattr(self, name), minimum=1) % 2 == 0:
                 raise ValueError(f"{self._key(name)} must be odd; got {getattr(self, name)!r}")

@@ -204,6 +204,7 @@ def _seed():
             n_tail_features=256,
             output="tanh",
             dilations=(),
+            low_pass=0,
             initialization="glorot",
         ),
         discriminator=DiscriminatorConfig(kind="patch", n_features=64),
