@@ -19,11 +19,10 @@ from splus_srgan.evaluation.psf import (
     encircled_radius,
     fit_stars,
     moffat_encircled_energy,
-    moffat_psf,
     psf_residual,
     psf_table,
 )
-from splus_srgan.psf import TARGET_PSF
+from splus_srgan.psf import TARGET_PSF, psf_image
 from splus_srgan.surveys.splus import PIXEL_SCALE, psf_from_header
 
 SHARPER, WIDTH, RESIDUAL, ENERGY = LIMITS
@@ -93,7 +92,12 @@ def test_what_is_no_star_is_nan():
 def test_no_stars_give_no_rows():
     image = np.zeros((40, 40))
     assert len(fit_stars(image, [], [], fwhm=3.0)) == 0
-    assert len(psf_residual(image, [], [], moffat_psf(3.6, 3.0), radius=5)) == 0
+    assert (
+        len(
+            psf_residual(image, [], [], psf_image((3.6, 3.0), pixel_scale=1.0, radius=20), radius=5)
+        )
+        == 0
+    )
     assert encircled_energy(image, [], [], radii=[1, 2], annulus=(5, 8)).shape == (0, 2)
 
 
@@ -124,7 +128,13 @@ def test_residual_agrees_with_a_direct_sum():
 
 @pytest.mark.parametrize("width", [3.2, 4.0])
 def test_a_wrong_width_leaves_a_residual(width):
-    found = psf_residual(galsim_star(width, 3.0), [30], [30], moffat_psf(3.6, 3.0), radius=7)[0]
+    found = psf_residual(
+        galsim_star(width, 3.0),
+        [30],
+        [30],
+        psf_image((3.6, 3.0), pixel_scale=1.0, radius=20),
+        radius=7,
+    )[0]
     assert found["residual"] > 0.05
     assert np.sign(found["core"]) == np.sign(3.6 - width)
 
@@ -143,7 +153,7 @@ def test_psf_must_be_one():
 def test_encircled_energy_agrees_with_the_closed_form():
     """Fine pixels, that an aperture cuts through without harm."""
     fwhm, beta = 20.0, 3.0
-    image = moffat_psf(fwhm, beta, radius=150)
+    image = psf_image((fwhm, beta), pixel_scale=1.0, radius=150)
     radii = np.array([5.0, 10.0, 20.0, 40.0, 80.0])
     found = encircled_energy(image, [150], [150], radii=radii, annulus=(140, 149))[0]
     wanted = moffat_encircled_energy(radii, fwhm, beta)
@@ -227,7 +237,7 @@ def output_of(pair, change=lambda image: image):
     target = pair.target["r"]
     noise = np.random.default_rng(9).normal(0, 0.02 * pair.sigma["r"] / 4, target.shape)
     data = change(target.data + noise)
-    psf = moffat_psf(TARGET_PSF[0] / FINE, TARGET_PSF[1])
+    psf = psf_image(TARGET_PSF, pixel_scale=FINE, radius=20)
     meta = {"SRSKY": 0.0, "SRSIGMA": pair.sigma["r"]}
     return {"r": CCDData(data, unit=target.unit, wcs=target.wcs, psf=psf, meta=meta)}
 

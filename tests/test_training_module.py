@@ -686,7 +686,7 @@ def test_another_kind_of_generator_is_refused(options, message):
 
 
 def test_run_starts_from_a_card_and_tells_so(tmp_path):
-    earlier = SRResNet(2, n_features=4, n_blocks=1, n_tail_features=4)
+    earlier = SRResNet(2, n_features=4, n_blocks=1, n_tail_features=4, low_pass=2)
     torch.nn.init.normal_(earlier.last.weight)
     card = save_weights(
         earlier,

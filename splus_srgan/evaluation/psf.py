@@ -30,7 +30,6 @@ __all__ = [
     "encircled_radius",
     "fit_stars",
     "moffat_encircled_energy",
-    "moffat_psf",
     "psf_residual",
     "psf_table",
 ]
@@ -49,37 +48,6 @@ LIMITS = {
     "encircled energy within the promised FWHM, out - promised": 0.03,
 }
 """Limits of `checks_psf`: ratios, and shares of a star's flux; medians over stars."""
-
-
-def moffat_psf(fwhm, beta, *, radius=20):
-    r"""
-    Image of a circular Moffat PSF, :math:`I \propto (1 + r^2 / \alpha^2)^{-\beta}`.
-
-    Parameters
-    ----------
-    fwhm : float
-        FWHM in pixels, above 0.
-    beta : float
-        Moffat beta, above 1.
-    radius : int, optional
-        Pixels to each side of the central one.
-
-    Returns
-    -------
-    psf : `~numpy.ndarray`, shape (2 radius + 1, 2 radius + 1)
-        Sum 1, centred on the central pixel.
-
-    Examples
-    --------
-    >>> from splus_srgan.evaluation.psf import moffat_psf
-    >>> psf = moffat_psf(3.6, 3.0)
-    >>> psf.shape, round(float(psf.sum()), 6)
-    ((41, 41), 1.0)
-    """
-    alpha = check_positive("fwhm", fwhm) / (2 * np.sqrt(2 ** (1 / beta) - 1))
-    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    psf = (1 + (x**2 + y**2) / alpha**2) ** -float(beta)
-    return psf / psf.sum()
 
 
 def moffat_encircled_energy(radius, fwhm, beta):
@@ -142,8 +110,10 @@ def fit_stars(image, x, y, *, fwhm, mask=None):
 
     Examples
     --------
-    >>> from splus_srgan.evaluation.psf import fit_stars, moffat_psf
-    >>> star = fit_stars(1000 * moffat_psf(3.6, 3.0), [20.4], [19.7], fwhm=3.0)
+    >>> from splus_srgan.evaluation.psf import fit_stars
+    >>> from splus_srgan.psf import psf_image
+    >>> image = 1000 * psf_image((3.6, 3.0), pixel_scale=1.0, radius=20)
+    >>> star = fit_stars(image, [20.4], [19.7], fwhm=3.0)
     >>> [round(float(star[name][0]), 2) for name in ("x", "y", "fwhm", "beta")]
     [20.0, 20.0, 3.6, 3.0]
     """
@@ -192,9 +162,10 @@ def psf_residual(image, x, y, psf, *, radius, mask=None):
 
     Examples
     --------
-    >>> from splus_srgan.evaluation.psf import moffat_psf, psf_residual
-    >>> image = 1000 * moffat_psf(3.6, 3.0)
-    >>> star = psf_residual(image, [20.0], [20.0], moffat_psf(4.0, 3.0), radius=6)
+    >>> from splus_srgan.evaluation.psf import psf_residual
+    >>> from splus_srgan.psf import psf_image
+    >>> image, other = (psf_image((f, 3.0), pixel_scale=1.0, radius=20) for f in (3.6, 4.0))
+    >>> star = psf_residual(1000 * image, [20.0], [20.0], other, radius=6)
     >>> bool(star["residual"][0] > 0.05), bool(star["core"][0] > 0.05)
     (True, True)
     """
@@ -241,8 +212,9 @@ def encircled_energy(image, x, y, *, radii, annulus, mask=None):
 
     Examples
     --------
-    >>> from splus_srgan.evaluation.psf import encircled_energy, moffat_psf
-    >>> psf = moffat_psf(3.6, 4.0, radius=40)
+    >>> from splus_srgan.evaluation.psf import encircled_energy
+    >>> from splus_srgan.psf import psf_image
+    >>> psf = psf_image((3.6, 4.0), pixel_scale=1.0, radius=40)
     >>> energy = encircled_energy(psf, [40], [40], radii=[3.6, 12, 24], annulus=(30, 38))
     >>> energy.round(2)
     array([[0.81, 1.  , 1.  ]])
