@@ -39,7 +39,7 @@ Y, X = np.mgrid[:256, :256]
 @pytest.fixture(scope="module")
 def field():
     """A field with a galaxy and stars; input, output."""
-    simulated = simulate_field((77, 15), kind="galaxy")
+    simulated = simulate_field((77, 15), kind="galaxy", psf="moffat")
     pair = EvaluationPair.from_simulation(simulated, name="galaxy")
     return pair, SRGANEnhancer(device="cpu")(pair.observed)
 
