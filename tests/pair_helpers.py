@@ -17,7 +17,7 @@ NOISE = {"g": 0.0025, "r": 0.004, "z": 0.012}  # nmgy per pixel of 0.275 arcsec
 @functools.cache
 def simulated(seed, *, shape=(64, 64), bands=("r",), kind="galaxy"):
     """Input (nmgy, 0.55 arcsec) and target (0.275 arcsec) of one simulated field."""
-    field = simulate_field(seed, shape=shape, bands=bands, kind=kind)
+    field = simulate_field(seed, shape=shape, bands=bands, kind=kind, psf="moffat")
     rng = np.random.default_rng(seed)
     first, second = {}, {}
     for band in bands:

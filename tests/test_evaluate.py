@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.NoSkyWar
 @pytest.fixture(scope="module")
 def stars():
     """A field of stars in one band."""
-    field = simulate_field(5, shape=(96, 96), kind="stars", bands=("r",))
+    field = simulate_field(5, shape=(96, 96), kind="stars", bands=("r",), psf="moffat")
     return EvaluationPair.from_simulation(field, name="stars")
 
 
@@ -71,7 +71,7 @@ def test_a_wrong_flux_is_seen_and_the_truth_passes(stars, clean):
 
 
 def of_kind(seed, kind, shape, **options):
-    field = simulate_field((77, seed), shape=shape, kind=kind, **options)
+    field = simulate_field((77, seed), shape=shape, kind=kind, psf="moffat", **options)
     return EvaluationPair.from_simulation(field, name=f"{kind} {seed}")
 
 

@@ -298,7 +298,7 @@ def test_spectra_messages():
 
 @pytest.fixture(scope="module")
 def simulated():
-    return simulate_field((2, 1), shape=(96, 96), bands=("r",), kind="stars")
+    return simulate_field((2, 1), shape=(96, 96), bands=("r",), kind="stars", psf="moffat")
 
 
 @pytest.fixture(scope="module")

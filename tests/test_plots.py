@@ -35,7 +35,9 @@ FigureCanvasAgg = pytest.importorskip("matplotlib.backends.backend_agg").FigureC
 @pytest.fixture(scope="module")
 def fields():
     """Three small fields, with target, and their bicubic images."""
-    simulated = [simulate_field((9, k), shape=(64, 64), kind="galaxy") for k in range(3)]
+    simulated = [
+        simulate_field((9, k), shape=(64, 64), kind="galaxy", psf="moffat") for k in range(3)
+    ]
     pairs = [EvaluationPair.from_simulation(f, name=f"field {k}") for k, f in enumerate(simulated)]
     return pairs, [Bicubic()(p.observed, sky=p.sky, sigma=p.sigma) for p in pairs]
 
