@@ -5,12 +5,12 @@ import numpy as np
 from astropy.table import Table
 
 from splus_srgan.evaluation.apertures import aperture_flux
-from splus_srgan.evaluation.shapes import fwhm
+from splus_srgan.evaluation.shapes import fwhm, moffat_image
 from splus_srgan.evaluation.sources import any_within, detect, inside, isolated
 
 __all__ = ["list_sources", "usable"]
 
-_POINTLIKE = (0.2, 1.05, 1.3)  # of FWHM over seeing: tolerance and expected; largest elongation
+_POINTLIKE = (0.2, 1.3)  # tolerance of the width, relative to that of the PSF; largest elongation
 
 
 def list_sources(bands, *, known=None, detection_band=None):
@@ -78,10 +78,14 @@ def _own_flux(band, image, sources):
 def _is_pointlike(band, image, found):
     if band.psf is None or not len(found):
         return np.zeros(len(found), bool)
-    tolerance, expected, elongation = _POINTLIKE
-    width = fwhm(image, found["x"], found["y"], pixel_scale=band.pixel_scale)
-    # The Gaussian fitted to a Moffat star is a little wider than its FWHM.
-    return (abs(width / band.psf[0] - expected) < tolerance) & (found["elongation"] < elongation)
+    tolerance, elongation = _POINTLIKE
+    scale = {"pixel_scale": band.pixel_scale}
+    width = fwhm(image, found["x"], found["y"], **scale)
+    # A Gaussian fitted to a star is a little wider than its FWHM: by how much, the PSF tells.
+    star = moffat_image(band.psf, **scale)
+    middle = [star.shape[0] // 2]
+    expected = fwhm(star, middle, middle, **scale)
+    return (abs(width / expected - 1) < tolerance) & (found["elongation"] < elongation)
 
 
 def _known_sources(bands, known):
