@@ -25,21 +25,23 @@ from astropy.table import Table
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "splus_srgan" / "models" / "weights"
 BANDS = ("g", "r", "z")
+LONG = {"optimizer.rate": 3e-4, "losses.flux": 0.05}
 SOFT = {
     "losses.pixel": 1.0,
     "losses.pixel_kind": "charbonnier",
     "losses.charbonnier_epsilon": 0.05,
-    "losses.pixel_softening": 0.7,
+    "losses.pixel_softening": 1.0,
 }
 SQUARED = {
     "losses.pixel": 60,
     "losses.pixel_kind": "l2",
+    "losses.flux": 0.05,
     "optimizer.rate": 2e-4,
     "optimizer.warm_up_steps": 50,
 }
 RECIPES = {
-    "splus-grz": ({"optimizer.rate": 3e-4}, SQUARED),
-    "splus-any": ({"optimizer.rate": 3e-4} | SOFT, SQUARED),
+    "splus-grz": (LONG, SQUARED),
+    "splus-any": (LONG | SOFT, SQUARED),
 }
 """A long run and a short one for each, by what they change of the preset ``fidelity``."""
 
@@ -68,7 +70,7 @@ def make(options):
         start = None if options.from_nothing else name
         for number, changes in enumerate(stages, 1):
             folder = options.work / f"{name}-{number}"
-            steps = options.steps if number == 1 else options.steps // 10
+            steps = options.steps if number == 1 else options.steps // 5
             train(options, name, folder, pairs, start, steps, changes)
             start = folder
         calibrate(options, name, start / "weights" / "fidelity.json", pairs)
@@ -185,7 +187,7 @@ def parse():
     add("--version", default="0.1", help="of the weights; default %(default)s")
     add("--pairs", type=int, default=4000, help="rendered fields; default %(default)s")
     add("--first", type=int, default=0, help="number of the first; default %(default)s")
-    add("--steps", type=int, default=6400, help="of the long runs; default %(default)s")
+    add("--steps", type=int, default=4800, help="of the long runs; default %(default)s")
     add("--seed", type=int, default=71, help="of the runs; default %(default)s")
     add("--head-minutes", type=float, default=10, help="for each head; default %(default)s")
     add("--from-nothing", action="store_true", help="do not start from the shipped weights")
