@@ -231,8 +231,8 @@ def matching_transfer(fy, fx, source, wanted):
 
     Parameters
     ----------
-    fy, fx : `~numpy.ndarray`
-        Frequencies in cycles per arcsec; they broadcast against each other.
+    fy, fx
+        As for `psf_transfer`.
     source, wanted : tuple of float
         FWHM (arcsec), beta and, if there are any, share of the wings of the PSF at hand
         and of the one wanted, as for `psf_transfer`.

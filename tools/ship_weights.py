@@ -2,7 +2,7 @@
 """
 Make the weights that the package ships, and put them in their place.
 
-    python tools/ship_weights.py make WORK --version 0.4     # hours: pairs, runs, heads
+    python tools/ship_weights.py make WORK --version 0.6     # hours: pairs, runs, heads
     python tools/ship_weights.py measure WORK                # half an hour: benchmarks
     python tools/ship_weights.py install WORK                # cards with scores, and their pages
 

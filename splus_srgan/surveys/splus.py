@@ -168,7 +168,7 @@ def winged_psf_from_header(header):
     Parameters
     ----------
     header : mapping
-        FITS header or ``meta`` dictionary.
+        As for `psf_from_header`.
 
     Returns
     -------
@@ -196,7 +196,7 @@ def wing_share_from_header(header):
     Parameters
     ----------
     header : mapping
-        FITS header or ``meta`` dictionary.
+        As for `psf_from_header`.
 
     Returns
     -------
