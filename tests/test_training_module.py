@@ -448,6 +448,17 @@ def test_softer_pixels_are_worked_out_by_hand():
     assert_allclose(terms(batch, made)["pixel"].item(), wanted, rtol=1e-3)
 
 
+def test_discriminator_sees_images_in_its_own_stretch(monkeypatch):
+    keys = {"losses.adversarial": 0.1, "losses.adversarial_softening": 0.5}
+    network = module.SRGANModule(tiny(**keys))
+    seen = []
+    monkeypatch.setattr(network.discriminator, "forward_with_activations", seen.append)
+    images = sample(3)["target"][None]
+    network._judge(images)
+    linear = 3 * np.sinh(2 * images.numpy())
+    assert_allclose(seen[0].numpy(), np.arcsinh(linear / 0.5) / 2, rtol=1e-4, atol=1e-6)
+
+
 def test_scale_alone_gets_no_weight_without_its_likelihood():
     """The head is trained with the rest, and the generated image is what it was."""
     config = tiny(**{"generator.scale": "laplace", "losses.nll": 0.1})

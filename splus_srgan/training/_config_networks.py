@@ -191,6 +191,10 @@ class LossConfig(_Section):
         What the generator minimises.
     discriminator_kind : {"bce", "least_squares", "relativistic", "mse"}, optional
         What the discriminator minimises; ``"mse"`` is the seed paper's.
+    adversarial_softening : float, optional
+        Softening, in sky noises, of the stretch that the discriminator sees images in, above
+        0; by default that of the networks, ``data.softening``.  What is much fainter than the
+        softening is too faint for a discriminator with spectral norm.
     flux_growth : float, optional
         The weight of the flux grows from 1 to (1 + ``flux_growth``) times itself during the
         run; at least 0.
@@ -226,6 +230,7 @@ class LossConfig(_Section):
     feature_kind: FeatureKind = "mse"
     adversarial_kind: GeneratorAdversarial = "relativistic"
     discriminator_kind: DiscriminatorAdversarial = "relativistic"
+    adversarial_softening: float | None = None
     flux_growth: float = 3.0
     flux_sizes: tuple[int, ...] = (6, 12, 24)
     aperture_radii: tuple[float, ...] = (8.0, 16.0)
@@ -246,8 +251,9 @@ class LossConfig(_Section):
             adversarial_kind=GeneratorAdversarial, discriminator_kind=DiscriminatorAdversarial
         )
         self._positive("charbonnier_epsilon")
-        if self.pixel_softening is not None:
-            self._positive("pixel_softening")
+        for name in ("pixel_softening", "adversarial_softening"):
+            if getattr(self, name) is not None:
+                self._positive(name)
         self._tuple("flux_sizes", minimum=2)
         self._tuple("aperture_radii", integer=False)
         self._tuple("binned_sizes", minimum=4)

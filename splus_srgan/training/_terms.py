@@ -98,6 +98,13 @@ class GeneratorTerms:
         """Stretched images in sky noises."""
         return losses.unstretch(images, self.data.softening, self.data.range)
 
+    def judged(self, images):
+        """Images as the discriminator sees them."""
+        softening = self.options.adversarial_softening
+        if softening is None:
+            return images
+        return losses.stretch(self.linear(images), softening, self.data.range)
+
     def _pixel(self, batch, made):
         if self.options.pixel_kind == "noise":
             # What the input's noise would be in the truth's pixel.

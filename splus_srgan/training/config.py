@@ -121,6 +121,8 @@ class TrainingConfig:
             wrong.append("pixel (of the kind 'noise')")
         if self.losses.pixel > 0 and self.losses.pixel_softening is not None:
             wrong.append("pixel_softening (of pixel)")
+        if self.losses.needs_discriminator and self.losses.adversarial_softening is not None:
+            wrong.append("adversarial_softening (of adversarial)")
         if wrong:
             raise ValueError(
                 f"losses.{wrong[0]} needs linear fluxes, which data.space='seed' does not keep: "

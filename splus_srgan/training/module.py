@@ -303,8 +303,9 @@ class SRGANModule(L.LightningModule):
         self._descend(batch, 1, found)
 
     def _judge(self, images):
+        images = self._ordered(self._terms.judged(images))
         with self._autocast():
-            return self.discriminator.forward_with_activations(self._ordered(images))
+            return self.discriminator.forward_with_activations(images)
 
     def _descend(self, batch, number, loss):
         """One step of one optimizer."""
