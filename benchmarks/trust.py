@@ -6,9 +6,11 @@ noise       tiles of sky and noise alone, all patterns and detections are invent
             at 5 sigma of the input's noise, lines in the power spectrum of each sky and of the
             mean of all outputs (in sky noises of the input).
 turns       the same field turned and mirrored: rms of the change in the sky (in sky noises).
-depth       magnitude at which 90 % of the truth's sources are found, output less input.  Both are
-            searched down to the threshold at which 95 % of what is found is in the truth.
-uncertainty share of truths in the intervals of 68 and 95 %, by S/N of the truth in the pixel.
+depth       stars and small galaxies on tiles of noise: S/N (within 3", by the input's noise)
+            down to which 90 % of them are found, input over output, in magnitudes.  Both are
+            searched down to the lowest threshold at which 95 % of what is found was put there.
+uncertainty share of truths in the intervals of 68 and 95 %, by S/N of the pixel: the truth over
+            the sky noise of the input, and the image over its stated uncertainty.
 flux        median offset (mmag) and scatter beyond the noise against the truth, r = 3", of
             sources with S/N above 20; with the flux anchor and without it.
 kron        the same in elliptical apertures of 2.5 Kron radii, drawn on the truth, and of
@@ -19,7 +21,6 @@ Fields are simulated with test seeds, (3, k), which no training touches.
 
 from argparse import Namespace
 from collections import defaultdict
-from itertools import pairwise
 
 import numpy as np
 from _common import (
@@ -35,8 +36,10 @@ from _common import (
 )
 from photometry import measure_simulated
 from photutils.segmentation import SourceCatalog, detect_sources
+from scipy import optimize, special, stats
 
 from splus_srgan import SRGANEnhancer
+from splus_srgan.evaluation.apertures import area_noise
 from splus_srgan.evaluation.artefacts import (
     mean_output,
     pattern_lines,
@@ -45,6 +48,7 @@ from splus_srgan.evaluation.artefacts import (
 )
 from splus_srgan.evaluation.bands import compared_bands
 from splus_srgan.evaluation.hallucination import noise_field, noise_only_detections
+from splus_srgan.evaluation.injection import draw_injections, inject
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.sources import detect, match_positions
 from splus_srgan.evaluation.statistics import excess_scatter, median_error
@@ -52,9 +56,10 @@ from splus_srgan.models.weights import load_card
 from splus_srgan.training.calibration import measure_coverage
 
 FIRST_NOISE = 10_000  # test seeds of the noise tiles, beyond those of the fields
-THRESHOLDS = (5.0, 4.0, 3.5, 3.0, 2.5, 2.0, 1.7, 1.4, 1.2, 1.0)
+FIRST_INJECTED = 20_000
+THRESHOLDS = (5.0, 4.0, 3.5, 3.0, 2.7, 2.4, 2.1, 1.8, 1.5, 1.2, 1.0, 0.8, 0.6)
 PURITY, COMPLETENESS = 0.95, 0.9
-FAINTEST = 0.5  # threshold for the truth: what is real, however faint
+RADIUS = 3.0  # arcsec, of the aperture that S/N is stated in
 EDGE = 4  # input pixels: sources that the frame cuts are left out
 SECTIONS = ("noise", "turns", "depth", "uncertainty", "flux", "kron")
 
@@ -151,16 +156,13 @@ def search(image, sigma, factor, threshold):
 def judge_depth(name, make, options, limits):
     """Completeness and purity of detections in output and input."""
     enhancer = make()
-    purity, truths = defaultdict(list), defaultdict(list)
-    for _, field in fields(options.fields):
-        made = enhance(enhancer, field.observed)
-        for band, compared in compared_bands(
-            EvaluationPair.from_simulation(field, name="field"), made
-        ).items():
-            truth = search(compared.truth, compared.sigma, 2, FAINTEST)
-            places = np.asarray(truth["x"]), np.asarray(truth["y"])
-            magnitude = compared.zero_point - 2.5 * np.log10(np.asarray(truth["flux"]))
-            truths[band].append(magnitude)
+    pure, complete = defaultdict(list), defaultdict(list)
+    for k in range(options.fields):
+        sources, bands = injected_tile(enhancer, k)
+        places = np.asarray(sources["x"]), np.asarray(sources["y"])
+        for band, compared in bands.items():
+            noise = compared.sigma * area_noise(np.pi * (RADIUS / compared.pixel_scale) ** 2)
+            complete[band].append(np.asarray(sources[f"flux_{band}"]) / noise)
             for what, image, factor in (
                 ("output", compared.output, 2),
                 ("input", compared.image, 1),
@@ -169,29 +171,48 @@ def judge_depth(name, make, options, limits):
                     found = search(image, compared.sigma, factor, threshold)
                     index = match_positions(found["x"], found["y"], *places)
                     back = match_positions(*places, found["x"], found["y"])
-                    purity[band, what, threshold].append((np.sum(index >= 0), len(found)))
-                    truths[band, what, threshold].append(back >= 0)
+                    pure[band, what, threshold].append((np.sum(index >= 0), len(found)))
+                    complete[band, what, threshold].append(back >= 0)
     for band in BANDS:
-        depth = {}
+        depth, snr = {}, np.concatenate(complete[band])
         for what in ("input", "output"):
-            threshold, share = _lowest_pure(purity, band, what)
-            found = np.concatenate(truths[band, what, threshold])
-            depth[what] = depth_of(np.concatenate(truths[band]), found)
+            threshold, share = _lowest_pure(pure, band, what)
+            depth[what] = depth_of(snr, np.concatenate(complete[band, what, threshold]))
             print(
                 f"  {band} {what}: threshold {threshold}, purity {share:.3f}, "
-                f"{100 * COMPLETENESS:.0f} % complete to {depth[what]:.2f} mag"
+                f"{100 * COMPLETENESS:.0f} % complete down to S/N {depth[what]:.2f}"
             )
             if what == "output":
                 limits.add(name, "depth", "purity", band, share, PURITY, "at least")
-        gain = depth["output"] - depth["input"]
+        gain = 2.5 * np.log10(depth["input"] / depth["output"])
         limits.add(name, "depth", "gain in magnitudes", band, gain, 0.3, "at least")
 
 
-def _lowest_pure(purity, band, what):
+def injected_tile(enhancer, k):
+    """Stars and small galaxies put on a tile of noise, and what was made of it."""
+    pair = EvaluationPair(
+        name=f"tile {k}",
+        observed=noise_field((TEST_SEED, FIRST_INJECTED + k), shape=(256, 256), bands=BANDS),
+    )
+    bare = compared_bands(pair, enhance(enhancer, pair.observed))
+    sources = draw_injections(bare, n=40, seed=k, snr=(2, 60))
+    injected = inject(
+        pair.observed,
+        sources,
+        psfs={band: one.psf for band, one in bare.items()},
+        electrons={band: one.electrons for band, one in bare.items()},
+        seed=k,
+        pixel_scale=next(iter(bare.values())).pixel_scale,
+    )
+    pair = EvaluationPair(name=pair.name, observed=injected)
+    return sources, compared_bands(pair, enhance(enhancer, injected))
+
+
+def _lowest_pure(pure, band, what):
     """The lowest threshold whose detections are pure, and their purity."""
     best = None
     for threshold in THRESHOLDS:
-        right, all_found = np.sum(purity[band, what, threshold], axis=0)
+        right, all_found = np.sum(pure[band, what, threshold], axis=0)
         share = right / max(all_found, 1)
         if best is not None and share < PURITY:
             break
@@ -199,22 +220,19 @@ def _lowest_pure(purity, band, what):
     return best
 
 
-def depth_of(magnitudes, found, *, step=0.25):
-    """The magnitude at which the completeness falls below its limit, between bins of magnitude."""
-    edges = np.arange(14, 26, step)
-    previous = (edges[0], 1.0)
-    for low, high in pairwise(edges):
-        mine = (magnitudes >= low) & (magnitudes < high)
-        if mine.sum() < 8:
-            continue
-        share, middle = found[mine].mean(), (low + high) / 2
-        if share < COMPLETENESS:
-            x0, y0 = previous
-            if y0 > share:
-                return x0 + (y0 - COMPLETENESS) / (y0 - share) * (middle - x0)
-            return middle
-        previous = (middle, share)
-    return previous[0]
+def depth_of(snr, found):
+    """The S/N down to which so many are found."""
+    # Logistic in the logarithm of S/N, by maximum likelihood.
+    logs = np.log(snr)
+
+    def surprise(parameters):
+        middle, log_width = parameters
+        steps = (logs - middle) / np.exp(log_width)
+        return -np.sum(stats.logistic.logcdf(np.where(found, steps, -steps)))
+
+    best = optimize.minimize(surprise, (np.log(8.0), np.log(0.2)), method="Nelder-Mead")
+    middle, log_width = best.x
+    return float(np.exp(middle + np.exp(log_width) * special.logit(COMPLETENESS)))
 
 
 def judge_uncertainty(name, make, options, limits):
@@ -226,7 +244,8 @@ def judge_uncertainty(name, make, options, limits):
     for row in table:
         for level, slack in ((68, 3), (95, 2)):
             share = 100 * float(row[f"coverage_{level}"])
-            what = f"{level} %, S/N {row['low']:g} to {row['high']:g}: {share:.1f}, off by"
+            bins = f"{row['by']} {row['low']:g} to {row['high']:g}"
+            what = f"{level} %, {bins}: {share:.1f}, off by"
             limits.add(name, "uncertainty", what, row["band"], abs(share - level), slack)
 
 

@@ -135,13 +135,14 @@ def test_wrong_options_are_named(options, message):
 # The misfit and the table
 
 
-def hard_misfit(error, std, truth):
+def hard_misfit(image, truth, std, noise):
     """Counted, with the intervals of `coverage`."""
-    table = coverage(truth, truth + error, std)
     total = 0.0
-    for level, tolerated in ((68, 0.03), (95, 0.02)):
-        off = (table[f"coverage_{level}"][table["count"] > 0] - level / 100) / tolerated
-        total += np.sum(off**2 + off**4)
+    for ratio in (image / std, truth / noise):
+        table = coverage(truth, image, std, signal_to_noise=ratio)
+        for level, tolerated in ((68, 0.03), (95, 0.02)):
+            off = (table[f"coverage_{level}"][table["count"] > 0] - level / 100) / tolerated
+            total += np.sum(off**2 + off**4)
     return total
 
 
@@ -149,19 +150,19 @@ def hard_misfit(error, std, truth):
 def test_misfit_with_sharp_steps_is_that_of_the_counts(stated):
     rng = np.random.default_rng(0)
     truth = rng.exponential(20, 100_000)
-    error, std = rng.normal(size=truth.shape), np.full(truth.shape, stated)
-    parts = [torch.from_numpy(part) for part in (error, std, truth, np.ones(truth.shape))]
-    found = coverage_misfit(*parts, softness=1e-4).item()
-    assert found == pytest.approx(hard_misfit(error, std, truth), rel=0.02, abs=0.05)
+    image = truth + rng.normal(size=truth.shape)
+    rows = [image, truth, np.full(truth.shape, stated), np.full(truth.shape, 2.0)]
+    found = coverage_misfit(*map(torch.from_numpy, rows), softness=1e-4).item()
+    assert found == pytest.approx(hard_misfit(*rows), rel=0.02, abs=0.05)
 
 
 def test_misfit_has_a_gradient_towards_the_truth():
     rng = np.random.default_rng(0)
-    truth, error = torch.zeros(20_000), torch.from_numpy(rng.normal(size=20_000))
+    image, truth = torch.from_numpy(rng.normal(size=20_000)), torch.zeros(20_000)
     for stated, sign in ((0.5, -1), (2.0, 1)):
         log_std = torch.tensor(np.log(stated), requires_grad=True)
         std = log_std.exp() * torch.ones_like(truth)
-        coverage_misfit(error, std, truth, torch.ones_like(truth), softness=0.2).backward()
+        coverage_misfit(image, truth, std, torch.ones_like(std), softness=0.2).backward()
         assert np.sign(log_std.grad.item()) == sign
 
 
@@ -194,12 +195,14 @@ def test_factors_of_hostile_pixels_are_finite():
 
 
 class Field:
-    """A truth with all brightnesses; the sky is 3 in each input pixel."""
+    """All brightnesses, and truths that lie around them; the sky is 3 in each input pixel."""
 
     def __init__(self, seed, n=160):
         rng = np.random.default_rng(seed)
-        truth = np.where(rng.random((2, n, n)) < 0.5, 0, rng.lognormal(0.5, 2, (2, n, n)))
-        self.seed = seed
+        flux = np.where(rng.random((2, n, n)) < 0.5, 0, rng.lognormal(0.5, 2, (2, n, n)))
+        self.noise = np.sqrt(0.01 + flux / 50)
+        truth = flux + self.noise * rng.normal(size=flux.shape)
+        self.flux = dict(zip("gr", flux, strict=True))
         self.target = {b: CCDData(t, unit="adu") for b, t in zip("gr", truth, strict=True)}
         self.observed = self
 
@@ -213,11 +216,9 @@ class Enhancer:
         self.weights, self.table = weights, table
 
     def __call__(self, field):
-        rng, made = np.random.default_rng(1000 + field.seed), {}
-        for band, target in field.target.items():
-            noise = np.sqrt(0.01 + target.data / 50)
-            image = target.data + noise * rng.normal(size=noise.shape)
-            std = noise * (0.5 + 1 / (1 + np.abs(image)))
+        made = {}
+        for noise, (band, image) in zip(field.noise, field.flux.items(), strict=True):
+            std = noise * (0.5 + 1 / (1 + image))
             if self.weights.uncertainty:
                 table = self.weights.uncertainty["calibration"]
                 std = calibrate_std(std[None].copy(), image[None], 0.25, table)[0]
@@ -248,7 +249,9 @@ def test_calibration_makes_wrong_deviations_true_on_other_fields(card, monkeypat
     json.dumps(uncertainty)
     calibrated = Enhancer(dataclasses.replace(card, uncertainty=uncertainty))
     after = measure_coverage(calibrated, [Field(k) for k in range(10, 14)])
-    assert list(after["band"]) == [band for band in ("g", "r", "all") for _ in SNR_EDGES[1:]]
+    number = len(SNR_EDGES) - 1
+    assert list(after["band"]) == 2 * number * ["g"] + 2 * number * ["r"] + 2 * number * ["all"]
+    assert list(after["by"]) == 3 * (number * ["truth"] + number * ["image"])
     assert_allclose(after["coverage_68"], 0.68, atol=0.03)
     assert_allclose(after["coverage_95"], 0.95, atol=0.02)
     # Rows without remarks: 156 of 160.
@@ -317,13 +320,14 @@ def test_one_command_makes_a_card_with_uncertainties(tmp_path, capsys, monkeypat
     said = capsys.readouterr().out
     assert "uncertainty=True" in said
     assert "uncertainty='ensemble'" in said
-    assert "all S/N    30 to   inf:" in said
+    assert "all truth over sky noise    30 to   inf:" in said
+    assert "all           S/N stated    30 to   inf:" in said
     assert said.strip().endswith("tiny.json")
     card = load_card(new)
     assert (card.name, card.version, card.generator["scale"]) == ("tiny", "2", "laplace")
     assert set(card.uncertainty) == {"kind", "calibration", "ensemble"}
     assert set(card.scores["coverage_ensemble"]) == set(card.scores["coverage"])
-    assert len(card.scores["coverage"]["S/N -inf to 1"]) == 2
+    assert len(card.scores["coverage"]["S/N stated -inf to 1"]) == 2
     assert card.training["uncertainty"]["calibration"] == "2 fields of seeds (2, k)"
     state = load_generator(card).state_dict()
     assert all(torch.equal(state[name], value) for name, value in tiny.state_dict().items())
@@ -351,7 +355,7 @@ def test_shipped_uncertainties_cover_what_they_say(name):
     table = measure_coverage(SRGANEnhancer(name, uncertainty=True), fields)
     pooled = table[table["band"] == "all"]
     stated = load_card(name).scores["coverage"]
-    shares = np.array([share for bin_, share in stated.items() if bin_.startswith("S/N")])
+    shares = np.array([share for bins, share in stated.items() if bins != "measured_on"])
     assert_allclose(pooled["coverage_68"], shares[:, 0], atol=0.01)
     assert_allclose(pooled["coverage_95"], shares[:, 1], atol=0.01)
     assert_allclose(shares[:, 0], 0.68, atol=0.05)

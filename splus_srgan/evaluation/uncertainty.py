@@ -35,7 +35,7 @@ LIMITS = {"coverage_68": (0.65, 0.71), "coverage_95": (0.93, 0.97), "pit": 0.15}
 """Limits of `checks_uncertainty`: shares of pixels, and largest relative excess of PIT bins."""
 
 SNR_EDGES = (-np.inf, 1.0, 3.0, 10.0, 30.0, np.inf)
-"""Bins of signal to noise: truth over uncertainty, per pixel."""
+"""Bins of signal to noise, per pixel."""
 
 _LEVELS = (0.68, 0.95)
 _MIN_PIXELS = 200  # in a bin, for a verdict
@@ -56,8 +56,7 @@ def coverage(truth, image, uncertainty, *, signal_to_noise=None, edges=SNR_EDGES
     uncertainty : array_like, same shape
         Standard deviations, above 0; other pixels are left out.
     signal_to_noise : array_like, same shape, optional
-        What to bin by; by default ``truth / uncertainty``.  Not the image's, whose errors
-        would choose the bin.
+        What to bin by; by default ``truth / uncertainty``.  See the notes.
     edges : sequence of float, optional
         Rising edges of the bins.
     mask : array_like of bool, optional
@@ -73,6 +72,14 @@ def coverage(truth, image, uncertainty, *, signal_to_noise=None, edges=SNR_EDGES
     ------
     ValueError
         If the shapes differ.
+
+    Notes
+    -----
+    Whatever bins pixels has errors that choose the bin.  A source too faint to be seen, where the
+    uncertainty is that of blank sky, is bright by its truth over that uncertainty: for an image
+    that leaves out what cannot be seen, divide the truth by the noise of the *input*, as
+    `checks_uncertainty` does.  The image over its uncertainty is what its reader knows; an image
+    that was not denoised is above the truth wherever it is bright by chance.
 
     Examples
     --------
@@ -310,8 +317,9 @@ def checks_uncertainty(pair, output):
     Returns
     -------
     checks : list of `~splus_srgan.evaluation.checks.Check`
-        For each band the coverage at 68 and 95 % in each bin of `SNR_EDGES`, and the largest
-        excess of a PIT bin, against `LIMITS`.  Without uncertainty or truth, "not measured".
+        For each band the coverage at 68 and 95 % in each bin of `SNR_EDGES`, of the truth over
+        the noise of the sky in the input, and the largest excess of a PIT bin, against `LIMITS`.
+        Without uncertainty or truth, "not measured".
 
     Raises
     ------
@@ -328,7 +336,9 @@ def checks_uncertainty(pair, output):
             checks.append(_nothing("coverage at 68 %", name, "coverage_68", missing))
             continue
         options = {"mask": band.bad.repeat(2, 0).repeat(2, 1)}
-        table = coverage(band.truth, band.output, sigma, **options)
+        # The flux of an input pixel, and its noise, are shared by four.
+        ratio = 4 * band.truth / band.sigma
+        table = coverage(band.truth, band.output, sigma, signal_to_noise=ratio, **options)
         for level in (68, 95):
             checks += [_coverage_check(row, level, name) for row in table]
         checks.append(_pit_check(band, sigma, options))

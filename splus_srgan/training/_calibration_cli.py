@@ -11,6 +11,8 @@ from splus_srgan.training.calibration import calibrate, measure_coverage, train_
 
 __all__ = ["main"]
 
+_BINS = {"truth": "truth over sky noise", "image": "S/N stated"}
+
 
 def main(arguments=None):
     """Command line."""
@@ -62,15 +64,13 @@ def _entries(card, options):
 
 
 def _score(table, number):
-    """Shares of truths within the intervals of 68 and 95 %, by true signal to noise."""
-    pooled = table[table["band"] == "all"]
-    shares = {
-        f"S/N {row['low']:g} to {row['high']:g}": [
-            round(float(row[f"coverage_{level}"]), 3) for level in (68, 95)
-        ]
-        for row in pooled
-    }
-    return {"measured_on": f"{number} fields of seeds ({SEEDS['test']}, k)"} | shares
+    """Shares of truths within the intervals of 68 and 95 %, by signal to noise."""
+    found = {"measured_on": f"{number} fields of seeds ({SEEDS['test']}, k)"}
+    for row in table[table["band"] == "all"]:
+        shares = [round(float(row[f"coverage_{level}"]), 3) for level in (68, 95)]
+        bins = f"{_BINS[row['by']]} {row['low']:g} to {row['high']:g}"
+        found[bins] = shares
+    return found
 
 
 def _parser():
@@ -121,6 +121,7 @@ def _fields(purpose, number):
 def _format(table):
     for row in table:
         yield (
-            f"{row['band']:>4} S/N {row['low']:5g} to {row['high']:5g}: {row['count']:9d} pixels, "
+            f"{row['band']:>4} {_BINS[row['by']]:>20} {row['low']:5g} to {row['high']:5g}: "
+            f"{row['count']:9d} pixels, "
             f"{row['coverage_68']:.3f} {row['coverage_95']:.3f}, mean pull {row['bias']:+.2f}"
         )

@@ -84,9 +84,9 @@ def _misfit(logs, rows, table, softness):
     image, std, truth, sigma = rows
     index, weight = table_weights(std, image, sigma, table)
     log_factor = (torch.from_numpy(weight).float() * logs.flatten()[torch.from_numpy(index)]).sum(0)
-    image, std, truth = (torch.from_numpy(values) for values in (image, std, truth))
+    image, std, truth, sigma = map(torch.from_numpy, rows)
     std = std * torch.exp(log_factor)
-    return coverage_misfit(image - truth, std, truth, torch.ones_like(std), softness=softness)
+    return coverage_misfit(image, truth, std, sigma, softness=softness)
 
 
 def _roughness(logs):

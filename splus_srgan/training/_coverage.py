@@ -16,9 +16,9 @@ _LEVELS = ((0.68, 0.03), (0.95, 0.02))
 _SMALL = 1e-6
 
 
-def coverage_misfit(error, std, truth, weight, *, softness, prior=0.0):
+def coverage_misfit(image, truth, std, noise, *, softness):
     r"""
-    Misfit of the coverage in bins of the true signal to noise, differentiable.
+    Misfit of the coverage in bins of signal to noise, differentiable.
 
     Steps are replaced by logistic functions of logarithms, of width ``softness``: the share of
     truths within the interval of a level :math:`p`, in a bin, becomes
@@ -29,34 +29,34 @@ def coverage_misfit(error, std, truth, weight, *, softness, prior=0.0):
 
     Parameters
     ----------
-    error, std, truth, weight : `~torch.Tensor`, any one shape
-        Errors, stated standard deviations (above 0) and truths in one unit, and weights.
+    image, truth, std, noise : `~torch.Tensor`, any one shape
+        Images, truths, stated standard deviations and noises of the sky (both above 0) in one
+        unit.
     softness : float
         Width of the steps, above 0; 0.1 is ten percent of the standard deviation.
-    prior : float, optional
-        Pixels of the right coverage that each bin is taken to hold besides, so that a bin with
-        few pixels does not count.
 
     Returns
     -------
     misfit : `~torch.Tensor`
-        Scalar, sum over the bins of `~splus_srgan.evaluation.uncertainty.SNR_EDGES` and both
-        levels of :math:`d^2 + d^4`, where :math:`d` is the deviation in units of what is
-        tolerated, 0.03 at 68 % and 0.02 at 95 %.
+        Scalar, sum over the bins of `~splus_srgan.evaluation.uncertainty.SNR_EDGES`, once of the
+        image over ``std`` and once of the truth over ``noise``, and over both levels, of
+        :math:`d^2 + d^4`, where :math:`d` is the deviation in units of what is tolerated, 0.03
+        at 68 % and 0.02 at 95 %.
     """
-    log_pull = torch.log(error.abs() / std + _SMALL)
+    log_pull = torch.log((image - truth).abs() / std + _SMALL)
     inside = [
         torch.sigmoid((float(np.log(stats.norm.ppf((1 + level) / 2))) - log_pull) / softness)
         for level, _ in _LEVELS
     ]
-    signal = torch.asinh(truth / std)
-    total = signal.new_zeros(())
-    for low, high in pairwise(np.arcsinh(SNR_EDGES)):
-        member = weight * _step(signal - low, softness) * _step(high - signal, softness)
-        count = member.sum() + prior + _SMALL
-        for share, (level, tolerated) in zip(inside, _LEVELS, strict=True):
-            off = (member * (share - level)).sum() / count / tolerated
-            total = total + off**2 + off**4
+    total = std.new_zeros(())
+    for ratio in (image / std, truth / noise):
+        signal = torch.asinh(ratio)
+        for low, high in pairwise(np.arcsinh(SNR_EDGES)):
+            member = _step(signal - low, softness) * _step(high - signal, softness)
+            count = member.sum() + _SMALL
+            for share, (level, tolerated) in zip(inside, _LEVELS, strict=True):
+                off = (member * (share - level)).sum() / count / tolerated
+                total = total + off**2 + off**4
     return total
 
 

@@ -163,8 +163,9 @@ def calibrate(enhancer, fields, *, seed=0, progress_bar=None):
 
     A factor for each signal to noise and relative noise of a pixel, as
     the image has them, such that 68 % and 95 % of the truths lie
-    within 0.994 and 1.960 standard deviations in every bin of the *true* signal to noise
-    (`~splus_srgan.evaluation.uncertainty.SNR_EDGES`).  Of all such tables a smooth one is taken.
+    within 0.994 and 1.960 standard deviations in every bin of signal to noise
+    (`~splus_srgan.evaluation.uncertainty.SNR_EDGES`), both as the image states it and by the
+    truth over the noise of the sky.  Of all such tables a smooth one is taken.
 
     Parameters
     ----------
@@ -220,7 +221,8 @@ def measure_coverage(enhancer, fields, *, progress_bar=None):
     -------
     table : `~astropy.table.QTable`
         That of `splus_srgan.evaluation.uncertainty.coverage` for each ``band``, and for
-        ``"all"``.
+        ``"all"``, with the bins ``by`` ``"truth"``, over the noise of the sky in the input, and
+        by ``"image"``, over its own uncertainty.
 
     Raises
     ------
@@ -228,11 +230,13 @@ def measure_coverage(enhancer, fields, *, progress_bar=None):
         If there are too few pixels.
     """
     parts = {}
-    image, std, truth, _ = _pixels(enhancer, fields, progress_bar, parts)
+    pixels = _pixels(enhancer, fields, progress_bar, parts)
     rows = []
     for band, slices in (*parts.items(), ("all", [slice(None)])):
-        one = [np.concatenate([values[part] for part in slices]) for values in (truth, image, std)]
-        rows += [{"band": band, **dict(row)} for row in coverage(*one)]
+        image, std, truth, sigma = np.concatenate([pixels[:, part] for part in slices], axis=1)
+        for by, ratio in (("truth", truth / sigma), ("image", image / std)):
+            table = coverage(truth, image, std, signal_to_noise=ratio)
+            rows += [{"band": band, "by": by, **dict(row)} for row in table]
     return QTable(rows=rows)
 
 
