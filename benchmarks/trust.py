@@ -57,7 +57,7 @@ from splus_srgan.training.calibration import measure_coverage
 
 FIRST_NOISE = 10_000  # test seeds of the noise tiles, beyond those of the fields
 FIRST_INJECTED = 20_000
-THRESHOLDS = (5.0, 4.0, 3.5, 3.0, 2.7, 2.4, 2.1, 1.8, 1.5, 1.2, 1.0, 0.8, 0.6)
+THRESHOLDS = (5.0, 4.0, 3.5, 3.0, 2.7, 2.4, 2.1, 1.8, 1.5, 1.2, 1.0, 0.8, 0.6, 0.5, 0.4)
 PURITY, COMPLETENESS = 0.95, 0.9
 RADIUS = 3.0  # arcsec, of the aperture that S/N is stated in
 EDGE = 4  # input pixels: sources that the frame cuts are left out

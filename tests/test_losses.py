@@ -342,6 +342,17 @@ def test_spectrum_loss_in_numpy():
     assert_allclose(found, np.abs(logs[0] - logs[1]).mean(), rtol=1e-3)
 
 
+def test_spectrum_loss_counts_from_its_floor_up():
+    """As much noise as the floor doubles the power of an empty image."""
+    noise = 0.003 * torch.randn(200, 1, 48, 40, generator=torch.Generator().manual_seed(1))
+    empty = torch.zeros_like(noise)
+    assert spectrum_loss(noise, empty, floor=0.003).item() == pytest.approx(math.log(2), rel=0.02)
+    assert spectrum_loss(noise, empty, floor=3.0) < 1e-4
+    assert spectrum_loss(noise, empty) > 20
+    # Far above it nothing changes.
+    assert_allclose(spectrum_loss(2 * noise, noise, floor=1e-6), math.log(4), rtol=1e-3)
+
+
 def test_spectrum_loss_does_not_see_where_the_light_is():
     torch.manual_seed(0)
     target = torch.zeros(1, 1, 64, 64)

@@ -217,6 +217,7 @@ def test_unknown_key_is_refused_with_the_nearest(key, hint):
         ("losses.pixel_softening", 0.0, r"losses.pixel_softening.*above 0.*0.0"),
         ("losses.adversarial_softening", -1, r"losses.adversarial_softening.*above 0.*-1"),
         ("losses.pixel_kind", "l3", r"losses.pixel_kind.*'l1', 'l2'.*l3"),
+        ("losses.spectrum_floor", -1, r"losses.spectrum_floor must be at least 0; got -1"),
         ("losses.flux_sizes", [], r"losses.flux_sizes must hold at least one number; got \(\)"),
         ("losses.binned_sizes", [7], r"losses.binned_sizes must be even; got \(7,\)"),
         ("losses.aperture_radii", [0], r"every entry of losses.aperture_radii must be above 0"),

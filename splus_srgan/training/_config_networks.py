@@ -204,6 +204,9 @@ class LossConfig(_Section):
         Radii of the apertures of ``aperture`` in output pixels, each above 0.
     binned_sizes : list of int, optional
         Sides of the boxes of ``binned_flux`` in output pixels, each even and at least 4.
+    spectrum_floor : float, optional
+        White noise, in stretched units, whose power is added to both spectra of ``spectrum``,
+        at least 0; without it empty crops count most.
     starlet_scales : int, optional
         Wavelet planes of ``starlet``, at least 1.
     vgg_weights : {None, "random"} or path, optional
@@ -235,6 +238,7 @@ class LossConfig(_Section):
     flux_sizes: tuple[int, ...] = (6, 12, 24)
     aperture_radii: tuple[float, ...] = (8.0, 16.0)
     binned_sizes: tuple[int, ...] = (12, 24)
+    spectrum_floor: float = 0.0
     starlet_scales: int = 4
     vgg_weights: str | None = None
     vgg_layer: str = "block3_conv3"
@@ -243,7 +247,7 @@ class LossConfig(_Section):
     _prefix = "losses."
 
     def __post_init__(self):
-        self._not_negative(*LOSS_TERMS, "flux_growth")
+        self._not_negative(*LOSS_TERMS, "flux_growth", "spectrum_floor")
         if not any(self.weights.values()):
             raise ValueError("losses must have at least one weight above 0; all are 0")
         self._one_of(pixel_kind=PixelKind, feature_kind=FeatureKind)

@@ -84,7 +84,7 @@ class GeneratorTerms:
             "flux": self._flux,
             "aperture": self._aperture,
             "binned_flux": self._binned_flux,
-            "spectrum": lambda batch, made: losses.spectrum_loss(made, batch["target"]),
+            "spectrum": self._spectrum,
             "starlet": self._starlet,
             "nll": lambda batch, made: self._nll(batch, made, log_scale),
         }
@@ -158,6 +158,9 @@ class GeneratorTerms:
             batch["weight"],
             sizes=self.options.binned_sizes,
         )
+
+    def _spectrum(self, batch, made):
+        return losses.spectrum_loss(made, batch["target"], floor=self.options.spectrum_floor)
 
     def _starlet(self, batch, made):
         return losses.starlet_loss(

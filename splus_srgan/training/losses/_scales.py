@@ -11,6 +11,7 @@ __all__ = ["feature_loss", "feature_matching_loss", "spectrum_loss", "starlet_lo
 
 # Of the target's mean power. Noise-free targets fall to 1e-9 of it: no eye and no photometry
 # would tell such ripples from none.
+_WINDOW_POWER = (3 / 8) ** 2  # mean square of a Hann window in two dimensions
 _POWER_FLOOR = 1e-6
 
 
@@ -117,7 +118,7 @@ def starlet_loss(generated, target, weight, *, n_scales=4):
     return (sizes / torch.tensor(starlet_noise(n_scales), device=sizes.device)).mean()
 
 
-def spectrum_loss(generated, target):
+def spectrum_loss(generated, target, *, floor=0.0):
     r"""
     Difference of the power spectra of two images.
 
@@ -131,6 +132,8 @@ def spectrum_loss(generated, target):
     ----------
     generated, target : `~torch.Tensor`, shape (n, n_band, ny, nx)
         Images in the same space, usually stretched; at least 4 pixels along each side.
+    floor : float, optional
+        Standard deviation of the white noise whose power is added to both, at least 0.
 
     Returns
     -------
@@ -145,7 +148,8 @@ def spectrum_loss(generated, target):
     Notes
     -----
     A millionth of the mean of the target's power is added to both: noise-free targets have next
-    to none at high frequencies.
+    to none at high frequencies.  Where a target is empty that is nothing, and the loss is
+    larger than anywhere else: give a ``floor`` below which power does not matter.
     """
     check_shapes(generated=generated, target=target)
     ny, nx = target.shape[-2:]
@@ -156,8 +160,9 @@ def spectrum_loss(generated, target):
     scale = largest.amax(dim=(-2, -1), keepdim=True).clamp(min=1e-6)
     rings = _rings(ny, nx, target.device)
     powers = [_ring_power(image.float() / scale, rings) for image in (generated, target)]
-    floor = _POWER_FLOOR * powers[1].mean(dim=-1, keepdim=True) + 1e-20
-    logs = [torch.log(power + floor) for power in powers]
+    added = _POWER_FLOOR * powers[1].mean(dim=-1, keepdim=True) + 1e-20
+    added = added + _WINDOW_POWER * (floor / scale[..., 0]).square()
+    logs = [torch.log(power + added) for power in powers]
     return (logs[0] - logs[1]).abs().mean()
 
 
