@@ -11,7 +11,6 @@ __all__ = ["feature_loss", "feature_matching_loss", "spectrum_loss", "starlet_lo
 
 # Of the target's mean power. Noise-free targets fall to 1e-9 of it: no eye and no photometry
 # would tell such ripples from none.
-_WINDOW_POWER = (3 / 8) ** 2  # mean square of a Hann window in two dimensions
 _POWER_FLOOR = 1e-6
 
 
@@ -158,10 +157,10 @@ def spectrum_loss(generated, target, *, floor=0.0):
     # One scale for both, which the difference of the logarithms does not see.
     largest = torch.maximum(generated.detach().abs(), target.detach().abs()).float()
     scale = largest.amax(dim=(-2, -1), keepdim=True).clamp(min=1e-6)
-    rings = _rings(ny, nx, target.device)
-    powers = [_ring_power(image.float() / scale, rings) for image in (generated, target)]
+    rings, window = _rings(ny, nx, target.device), _window(ny, nx, target.device)
+    powers = [_ring_power(image.float() / scale, window, rings) for image in (generated, target)]
     added = _POWER_FLOOR * powers[1].mean(dim=-1, keepdim=True) + 1e-20
-    added = added + _WINDOW_POWER * (floor / scale[..., 0]).square()
+    added = added + window.square().mean() * (floor / scale[..., 0]).square()
     logs = [torch.log(power + added) for power in powers]
     return (logs[0] - logs[1]).abs().mean()
 
@@ -175,10 +174,12 @@ def _rings(ny, nx, device):
     return inside / inside.sum(dim=1, keepdim=True)
 
 
-def _ring_power(image, rings):
-    ny, nx = image.shape[-2:]
-    options = {"periodic": False, "device": image.device}
-    window = torch.outer(*(torch.hann_window(n + 2, **options)[1:-1] for n in (ny, nx)))
+def _window(ny, nx, device):
+    options = {"periodic": False, "device": device}
+    return torch.outer(*(torch.hann_window(n + 2, **options)[1:-1] for n in (ny, nx)))
+
+
+def _ring_power(image, window, rings):
     flat = image - image.mean(dim=(-2, -1), keepdim=True)
     found = torch.fft.fft2(flat * window, norm="ortho")
     power = found.real.square() + found.imag.square()
