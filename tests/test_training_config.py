@@ -256,7 +256,7 @@ def test_value_is_refused_by_name(key, value, message):
         ({"losses.nll": 0.1}, r"generator.scale and losses.nll go together.*scale=None"),
         ({"run.epochs": 10}, r"run.pretrain_epochs and run.ramp_epochs .* got 50 \+ 10 > 10"),
         (
-            {"losses.pixel": 0, "losses.flux": 0},
+            {"losses.pixel": 0, "losses.flux": 0, "losses.spectrum": 0},
             r"run.pretrain_epochs must be 0 where all losses need the discriminator; got 50",
         ),
     ],
