@@ -303,6 +303,24 @@ def test_a_predicted_scale_is_calibrated(tiny, monkeypatch):
     assert (sharp["g"].uncertainty.array > 0).all()
 
 
+@pytest.mark.parametrize(("options", "chosen"), [({}, "best"), (ADVERSARIAL, "last")])
+def test_with_a_discriminator_the_last_weights_count(tiny, monkeypatch, options, chosen):
+    """Its score is best before the discriminator enters."""
+    scores = iter([40.0, 30.0, 20.0])
+    monkeypatch.setattr("splus_srgan.training.module.flux_aware_score", lambda *_: next(scores))
+    result = train(tiny(**options))
+    states = {
+        name: read_checkpoint(getattr(result, name))["state_dict"] for name in ("best", "last")
+    }
+    assert not torch.equal(*(state["average.last.weight"] for state in states.values()))
+    wanted = states[chosen]["average.last.weight"]
+    assert torch.equal(load_generator(result.card).state_dict()["last.weight"], wanted)
+    other = tiny("other", **options, **{"run.start_from": str(result.folder)})
+    module = SRGANModule(other)
+    module.start_from(result.folder)
+    assert torch.equal(module.average.last.weight, wanted)
+
+
 def test_without_validation_the_last_weights_are_exported(tiny):
     result = train(tiny(**{"data.n_validation": 0, "run.epochs": 1}))
     assert result.best is None

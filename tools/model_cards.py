@@ -123,20 +123,21 @@ def _output(card):
 
 
 def _stages(card):
-    rows = [("stage", "steps", "optimizer", "rate", "pixel loss", "batch", "crop")]
+    rows = [("stage", "steps", "optimizer", "rate", "loss", "batch", "crop")]
     for number, stage in enumerate(card.training["stages"], 1):
         rows.append((str(number), *map(str, _stage(stage))))
     return _table(rows)
 
 
 def _stage(stage):
-    """Steps, optimizer, rate, pixel loss, batch and crop, of stages old and new."""
+    """Steps, optimizer, rate, losses, batch and crop, of stages old and new."""
     if "power" in stage:
         loss = {1: "absolute", 2: "squared"}[stage["power"]]
         optimizer, rate = stage.get("optimizer", "adam"), stage["peak_rate"]
         return stage["steps"], optimizer, rate, loss, stage["batch_size"], stage["crop"]
     kinds = {"l1": "absolute", "l2": "squared", "charbonnier": "Charbonnier"}
-    loss = kinds[stage["losses"]["pixel_kind"]]
+    terms = [term for term in ("adversarial", "spectrum") if stage["losses"].get(term, 0) > 0]
+    loss = ", ".join([kinds[stage["losses"]["pixel_kind"]], *terms])
     data, optimizer = stage["data"], stage["optimizer"]
     return (
         stage["steps"],

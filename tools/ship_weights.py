@@ -3,7 +3,7 @@
 Make the weights that the package ships, and put them in their place.
 
     python tools/ship_weights.py make WORK --version 0.6     # hours: pairs, runs, heads
-    python tools/ship_weights.py measure WORK                # half an hour: benchmarks
+    python tools/ship_weights.py measure WORK                # an hour: benchmarks
     python tools/ship_weights.py install WORK                # cards with scores, and their pages
 
 Each step is a command that could be typed, and is printed.  What WORK has already is not done
@@ -22,6 +22,8 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
+from splus_srgan.training.config import preset
+
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "splus_srgan" / "models" / "weights"
 BANDS = ("g", "r", "z")
@@ -39,11 +41,24 @@ SQUARED = {
     "optimizer.rate": 2e-4,
     "optimizer.warm_up_steps": 50,
 }
+SRGAN = {
+    "losses.pixel": 60,
+    "losses.pixel_kind": "l2",
+    "losses.flux": 0.05,
+    "optimizer.rate": 1e-4,
+    "optimizer.warm_up_steps": 50,
+    "optimizer.ema": 0.995,
+    "run.epochs": 50,
+    "run.pretrain_epochs": 0,
+    "run.ramp_epochs": 5,
+}
 RECIPES = {
     "splus-grz": (LONG, SQUARED),
     "splus-any": (LONG | SOFT, SQUARED),
 }
 """A long run and a short one for each, by what they change of the preset ``fidelity``."""
+NAMES = [*RECIPES, *(f"{name}-srgan" for name in RECIPES)]
+"""The srgan form goes on from the other one, by what it changes of the preset ``default``."""
 
 THANKS = (
     "Trained on simulations alone, whose magnitudes, sizes, colors, seeing and noise follow "
@@ -71,41 +86,52 @@ def make(options):
         for number, changes in enumerate(stages, 1):
             folder = options.work / f"{name}-{number}"
             steps = options.steps if number == 1 else options.steps // 5
-            train(options, name, folder, pairs, start, steps, changes)
-            start = folder
-        calibrate(options, name, start / "weights" / "fidelity.json", pairs)
+            start = train(options, "fidelity", folder, start, steps, changes)
+        calibrate(options, name, start)
+        folder = options.work / f"{name}-srgan"
+        calibrate(
+            options,
+            f"{name}-srgan",
+            train(options, "default", folder, start, options.steps // 5, SRGAN),
+        )
 
 
-def train(options, name, folder, pairs, start, steps, changes):
-    """Train, or go on; a run that has its weights is finished."""
-    if (folder / "weights").is_dir():
-        return
+def train(options, recipe, folder, start, steps, changes):
+    """Train, or go on; a run that has its weights is finished.  Its card."""
+    card = folder / "weights" / f"{recipe}.json"
+    if card.is_file():
+        return card
     command = [sys.executable, "-m", "splus_srgan", "train"]
     if (folder / "checkpoints" / "last.ckpt").is_file():
         run(*command, "--resume", folder)
-        return
-    keys = {"data.source": pairs, "run.steps_per_epoch": steps // 80, "run.seed": options.seed}
+        return card
+    keys = {
+        "data.source": options.work / "pairs",
+        "data.single_band": str("any" in folder.name).lower(),
+        "run.steps_per_epoch": steps // changes.get("run.epochs", preset(recipe).run.epochs),
+        "run.seed": options.seed,
+    }
     if start is not None:
         keys["run.start_from"] = start
-    if name == "splus-any":
-        keys["data.single_band"] = "true"
     flags = [part for key, value in (keys | changes).items() for part in (f"--{key}", value)]
-    run(*command, "--preset", "fidelity", *flags, "-o", folder)
+    run(*command, "--preset", recipe, *flags, "-o", folder)
+    return card
 
 
-def calibrate(options, name, card, pairs):
+def calibrate(options, name, card):
     """Train the head, calibrate it and test what it says."""
     cards = options.work / "cards"
     if (cards / f"{name}.json").is_file():
         return
-    command = [sys.executable, "-m", "splus_srgan.training.calibration", card, pairs, "-o", cards]
-    command += ["--minutes", options.head_minutes, "--steps", 100_000, "--test", 80]
+    command = [sys.executable, "-m", "splus_srgan.training.calibration", card]
+    command += [options.work / "pairs", "-o", cards, "--fields", 200, "--test", 100]
+    command += ["--minutes", options.head_minutes, "--steps", 100_000]
     run(*command, "--name", name, "--version", options.version)
 
 
 def measure(options):
     """Run the benchmarks whose results the cards state."""
-    cards = [options.work / "cards" / f"{name}.json" for name in RECIPES]
+    cards = [options.work / "cards" / f"{name}.json" for name in NAMES]
     common = ["--weights", *cards, "-o"]
     for script, more in (
         ("quality", ()),
@@ -122,7 +148,7 @@ def measure(options):
 
 def install(options):
     """Put the cards, with what was measured, into the package, and write their pages."""
-    for name in RECIPES:
+    for name in NAMES:
         card = json.loads((options.work / "cards" / f"{name}.json").read_text())
         card["scores"] = scores(options.work, name) | {"coverage": card["scores"]["coverage"]}
         card |= {"license": "BSD-3-Clause", "acknowledgements": THANKS}
@@ -145,6 +171,11 @@ def scores(work, name):
         "psnr_db": per_band(table, f"ours: {name}", "psnr", 2),
         "ssim": per_band(table, f"ours: {name}", "ssim", 4),
     }
+    for scale in ("coarse", "fine"):
+        powers = per_band(table, f"ours: {name}", f"power_{scale}", 4)
+        found[f"power_spectrum_{scale}"] = {
+            b: round(float(np.exp(p)), 2) for b, p in powers.items()
+        }
     for key, method in METHODS.items():
         found[f"psnr_db_{key}"] = per_band(table, method, "psnr", 2)
     found["photometry_mmag"] = {

@@ -10,8 +10,16 @@ from pathlib import Path
 import torch
 
 from splus_srgan._optional import import_optional
+from splus_srgan.training._config_networks import DISCRIMINATOR_TERMS
 
-__all__ = ["CONTENT", "AtomicCheckpointIO", "find_checkpoint", "read_checkpoint", "settle_loops"]
+__all__ = [
+    "CONTENT",
+    "AtomicCheckpointIO",
+    "chosen_checkpoint",
+    "find_checkpoint",
+    "read_checkpoint",
+    "settle_loops",
+]
 
 CONTENT = "splus_srgan"
 """Key of what this package adds to a checkpoint: version, configuration, step."""
@@ -157,6 +165,30 @@ def find_checkpoint(place):
             "--resume"
         )
     return last
+
+
+def chosen_checkpoint(folder):
+    """
+    Choose the checkpoint whose weights are those of a run.
+
+    The one with the best score; with a discriminator the last one, since the score knows nothing
+    of what that brings, and is highest before it enters.
+
+    Parameters
+    ----------
+    folder : path-like
+        The checkpoints of a run.
+
+    Returns
+    -------
+    path : `~pathlib.Path` or None
+        The file; `None` where there is none.
+    """
+    best, last = (Path(folder) / f"{name}.ckpt" for name in ("best", "last"))
+    if not (best.is_file() and last.is_file()):
+        return next((path for path in (best, last) if path.is_file()), None)
+    losses = read_checkpoint(last)[CONTENT]["config"]["losses"]
+    return last if any(losses[name] > 0 for name in DISCRIMINATOR_TERMS) else best
 
 
 def settle_loops(checkpoint, *, step, steps_per_epoch):

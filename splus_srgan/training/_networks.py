@@ -9,7 +9,7 @@ from splus_srgan.exceptions import WeightsError
 from splus_srgan.models.discriminator import PatchDiscriminator, UNetDiscriminator
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.weights import load_card, load_generator
-from splus_srgan.training._checkpoint_io import read_checkpoint
+from splus_srgan.training._checkpoint_io import chosen_checkpoint, read_checkpoint
 
 __all__ = ["MODULE_STATE", "make_discriminator", "make_generator", "read_start"]
 
@@ -45,8 +45,7 @@ def _glorot(network):
 def read_start(source):
     """Give averaged weights, and the stages that led to them."""
     path = Path(source)
-    run = [path / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")]
-    path = next((checkpoint for checkpoint in run if checkpoint.is_file()), path)
+    path = chosen_checkpoint(path / "checkpoints") or path
     if path.suffix != ".ckpt":
         try:
             card = load_card(source)

@@ -169,7 +169,7 @@ class SRGANModule(L.LightningModule):
         ----------
         source : str or path-like
             Name or path of a card, a checkpoint, or the folder of a run, of which the
-            best one is taken.
+            best one is taken, or with a discriminator the last.
 
         Raises
         ------

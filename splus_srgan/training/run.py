@@ -10,7 +10,8 @@ The folder of a run holds::
     tensorboard/         the same, where TensorBoard is installed
     pictures/            validation images: input, generated, target
     checkpoints/         last.ckpt and best.ckpt, each enough to go on from
-    weights/             the card of the best, for `splus_srgan.SRGANEnhancer`
+    weights/             the card of the best, or with a discriminator of the last, for
+                         `splus_srgan.SRGANEnhancer`
 """
 
 import warnings
@@ -21,7 +22,12 @@ import torch
 from astropy.table import Table
 
 from splus_srgan.exceptions import SplusSrganWarning
-from splus_srgan.training._checkpoint_io import CONTENT, find_checkpoint, read_checkpoint
+from splus_srgan.training._checkpoint_io import (
+    CONTENT,
+    chosen_checkpoint,
+    find_checkpoint,
+    read_checkpoint,
+)
 from splus_srgan.training._history import read_history
 from splus_srgan.training._run_folder import checkpoint_folder, prepare_folder
 from splus_srgan.training._trainer import is_first_process, make_trainer, quiet
@@ -69,7 +75,7 @@ class TrainingResult:
         The folder of the run.
     card : `~pathlib.Path`
         Card of the exported weights: of the best checkpoint, or of the last one where
-        nothing was validated.
+        nothing was validated, or a discriminator was trained.
     best : `~pathlib.Path` or None
         Checkpoint of the best validation.
     last : `~pathlib.Path`
@@ -225,10 +231,10 @@ def _fit(trainer, module, data, start, checkpoints):
 
 
 def _finish(folder, trainer, module, checkpoints):
-    """Export the best weights and gather what was written."""
+    """Export the weights and gather what was written."""
     best = checkpoints.best if checkpoints.best.is_file() else None
     if trainer.is_global_zero:
-        _export(best or checkpoints.last, folder / "weights", module.config)
+        _export(chosen_checkpoint(checkpoint_folder(folder)), folder / "weights", module.config)
     return TrainingResult(
         folder=folder,
         card=folder / "weights" / f"{module.config.name}.json",
