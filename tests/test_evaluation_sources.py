@@ -245,6 +245,20 @@ def test_fit_recovers_a_psf(psf):
     assert_allclose(fit_psf(image, pixel_scale=0.275), psf, rtol=1e-3, atol=1e-3)
 
 
+def test_parts_told_apart_in_the_output_alone_are_pure_and_new_ones_are_not():
+    y, x = np.mgrid[:128, :128]
+    bar = 20 * np.exp(-((x - 64) ** 2 / 800 + (y - 64) ** 2 / 50))
+    parts = bar * (1 + 0.4 * np.cos((x - 64) / 4))
+    new = 20 * np.exp(-((x - 64) ** 2 + (y - 100) ** 2) / 20)
+    coarse = bar.reshape(64, 2, 64, 2).sum(axis=(1, 3))
+    band = ComparedBand("r", coarse, parts + new, 1.0, truth=bar)
+    rows = find_and_match(band)
+    of_output = rows[rows["list"] == "output"]
+    assert np.sum(rows["list"] == "truth") == 1
+    assert len(of_output) > 3
+    assert_allclose(of_output["y"][~of_output["in_truth"]], [49.75], atol=0.3)
+
+
 @pytest.mark.parametrize(
     ("how", "failing"),
     [

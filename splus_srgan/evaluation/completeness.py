@@ -17,6 +17,7 @@ SNR_EDGES = (3, 5, 7, 10, 15, 20, 30, 50, 100, np.inf)
 
 _RADIUS = 1.65  # arcsec, of the aperture that gives a detection its S/N: 3 input pixels
 _EDGE = 3.0  # arcsec
+_CONFIRMED = 0.5  # of the flux of a source
 
 
 def _snr(band, image, factor, table):
@@ -46,7 +47,9 @@ def find_and_match(band, *, threshold=5.0, reference_threshold=2.5):
 
     All are found with the same threshold in surface brightness, in units of the input's
     noise.  What lies at the threshold may fall on either side of it; so a counterpart may
-    be as faint as ``reference_threshold``.
+    be as faint as ``reference_threshold``.  Parts of a galaxy are told apart in one image and not
+    in another; so what has at least half of its flux in the truth at the same place is in the
+    truth, too.
 
     Parameters
     ----------
@@ -80,6 +83,9 @@ def find_and_match(band, *, threshold=5.0, reference_threshold=2.5):
             table[f"in_{other}"] = np.zeros(len(table), bool)
             if other in found:
                 table[f"in_{other}"] = _matched(band, table, found[other])
+        if "truth" in found and name != "truth":
+            there, _ = _snr(band, band.truth, 2, table)
+            table["in_truth"] |= there >= _CONFIRMED * np.asarray(table["flux"])
     rows = vstack(list(found.values()))
     scale = {"pixel_scale": band.pixel_scale}
     keep = np.asarray(rows["peak"]) > threshold
