@@ -253,7 +253,7 @@ def _default():
         # Without spectral norm: differences are so faint that a U-Net with it tells none.
         discriminator=DiscriminatorConfig(kind="patch", n_features=24, n_dense=128),
         losses=LossConfig(
-            adversarial=0.02, adversarial_softening=0.3, spectrum=0.05, spectrum_floor=0.002
+            adversarial=0.01, adversarial_softening=0.3, spectrum=0.1, spectrum_floor=0.002
         ),
         run=RunConfig(pretrain_epochs=50, ramp_epochs=10),
     )
