@@ -343,7 +343,7 @@ def test_seed_step_is_the_recipes():
 
 def test_discriminator_waits_and_then_ramps_up():
     """Two steps alone, two of the ramp, two whole."""
-    trained, recorder = fit(tiny())
+    trained, recorder = fit(tiny(**{"losses.feature_matching": 0.1}))
     weights = recorder.weights
     for step in range(6):
         moved = changed(weights[step], weights[step + 1], "discriminator.")
@@ -351,12 +351,13 @@ def test_discriminator_waits_and_then_ramps_up():
         assert changed(weights[step], weights[step + 1], "generator.")
     assert ["loss/adversarial" in row for row in recorder.logged] == 2 * [False] + 4 * [True]
     assert trained.step == trained.trainer.global_step == 6
-    weight = trained.config.losses.adversarial
+    weights = trained.config.losses.weights
     for row, ramp in zip(recorder.logged[2:], [0.5, 1, 1, 1], strict=True):
         flux = 0.03 * (1 + 3 * recorder.logged.index(row) / 6)
         wanted = 2 * row["loss/pixel"] + flux * row["loss/flux"]
-        wanted += ramp * weight * row["loss/adversarial"]
-        wanted += ramp * 0.1 * row["loss/feature_matching"]
+        wanted += weights["spectrum"] * row["loss/spectrum"]
+        wanted += ramp * weights["adversarial"] * row["loss/adversarial"]
+        wanted += ramp * weights["feature_matching"] * row["loss/feature_matching"]
         assert_allclose(row["loss/total"], wanted, rtol=1e-5)
 
 
