@@ -384,12 +384,13 @@ def test_no_discriminator_is_made_where_none_is_needed():
 
 
 @pytest.mark.parametrize("kind", ["bce", "least_squares", "relativistic"])
-def test_each_kind_of_adversary_trains_both(kind):
+@pytest.mark.parametrize(("network", "layer"), [("patch", "layers.0.conv"), ("unet", "first")])
+def test_each_kind_of_adversary_trains_both(kind, network, layer):
     overrides = {"losses.adversarial_kind": kind, "losses.discriminator_kind": kind}
-    overrides |= {"discriminator.kind": "patch", "run.pretrain_epochs": 0, "run.epochs": 1}
+    overrides |= {"discriminator.kind": network, "run.pretrain_epochs": 0, "run.epochs": 1}
     _, recorder = fit(tiny(**overrides))
     first, last = recorder.weights[0], recorder.weights[-1]
-    assert changed(first, last, "discriminator.layers.0.conv")
+    assert changed(first, last, f"discriminator.{layer}")
     assert changed(first, last, "generator.last")
 
 
