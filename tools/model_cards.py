@@ -94,10 +94,21 @@ def page(name):
 
 def _purpose(card, parameters, radius):
     bands = "any one band" if card.takes_any_band else f"the bands {', '.join(card.bands)} together"
-    return (
+    text = (
         f"For {bands}.  The generator has {parameters:,} parameters and sees {radius} input pixels "
         "to each side."
     )
+    if _is_adversarial(card):
+        text += (
+            "  The srgan form, trained with a discriminator: detail on the scale of the PSF is of "
+            "the right strength on the whole, and not always in the right place."
+        )
+    return text
+
+
+def _is_adversarial(card):
+    stages = card.training["stages"]
+    return any(stage.get("losses", {}).get("adversarial", 0) > 0 for stage in stages)
 
 
 def _domain(card):
