@@ -101,7 +101,7 @@ def _purpose(card, parameters, radius):
     if _is_adversarial(card):
         text += (
             "  The srgan form, trained with a discriminator: detail on the scale of the PSF is of "
-            "the right strength on the whole, and not always in the right place."
+            "nearly the right strength on the whole, and not always in the right place."
         )
     return text
 
