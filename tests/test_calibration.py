@@ -358,8 +358,15 @@ def test_shipped_uncertainties_cover_what_they_say(name):
     pooled, shares = table[table["band"] == "all"], np.array(list(stated.values()))
     assert_allclose(pooled["coverage_68"], shares[:, 0], atol=0.01)
     assert_allclose(pooled["coverage_95"], shares[:, 1], atol=0.01)
-    # What is dark may hide a source, rarely: no one deviation fits both shares.
-    dark = np.isinf(pooled["low"])
-    assert_allclose(shares[~dark, 0], 0.68, atol=0.05)
-    assert_allclose(shares[dark, 0], 0.68, atol=0.1)
+    bright = np.isfinite(pooled["low"])
+    assert_allclose(shares[bright, 0], 0.68, atol=0.05)
     assert_allclose(shares[:, 1], 0.95, atol=0.05)
+
+
+@pytest.mark.xfail(strict=True, reason="what is dark hides a source, rarely: 72 to 78 % at 68 %")
+@pytest.mark.parametrize("name", available())
+def test_shipped_uncertainties_of_dark_pixels_cover_what_they_say(name):
+    stated = load_card(name).scores["coverage"]
+    shares = [share[0] for bins, share in stated.items() if "-inf" in bins]
+    assert len(shares) == 2
+    assert_allclose(shares, 0.68, atol=0.05)
