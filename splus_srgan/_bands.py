@@ -5,7 +5,17 @@ import re
 
 from splus_srgan.surveys.splus import canonical_band
 
-__all__ = ["UNNAMED", "band_names", "check_distinct", "check_label", "meta_band", "same_band"]
+__all__ = [
+    "UNNAMED",
+    "band_names",
+    "check_distinct",
+    "check_label",
+    "describe_plane",
+    "meta_band",
+    "same_band",
+    "split_bands",
+    "tidy_band",
+]
 
 UNNAMED = "unknown"
 """Name of the band of an image that does not say."""
@@ -53,6 +63,24 @@ def _is_name(text):
     except ValueError:
         return len(text) == 1
     return True
+
+
+def describe_plane(meta, band):
+    """
+    Turn the metadata of a cube into that of one of its planes, in place.
+
+    Parameters
+    ----------
+    meta : `~astropy.io.fits.Header` or dict
+        A copy of the cube's own.
+    band : str
+        Name of the plane.
+    """
+    for key in ("NAXIS3", "BANDS", *(f"BAND{i}" for i in range(10))):
+        meta.pop(key, None)
+    if "NAXIS" in meta:
+        meta["NAXIS"] = 2
+    meta["BAND"] = band
 
 
 def split_bands(value, n_band):

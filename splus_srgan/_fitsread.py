@@ -9,7 +9,7 @@ from astropy import nddata
 from astropy import units as u
 from astropy.nddata import CCDData
 
-from splus_srgan._bands import meta_band, split_bands
+from splus_srgan._bands import describe_plane, meta_band, split_bands
 from splus_srgan._fill import without_exposure
 from splus_srgan._fitsfile import load_images
 from splus_srgan._grid import header_wcs, strip_wcs_cards
@@ -187,18 +187,10 @@ def _split(candidate, primary, path, unit):
         image = CCDData(array, unit=unit, mask=_mask(array, candidate, i), wcs=wcs)
         image.meta = meta.copy()
         if len(planes) > 1:
-            _describe_plane(image.meta, name)
+            describe_plane(image.meta, name)
         _attach(image, candidate.parts)
         found.append(FoundBand(name, image, path))
     return found
-
-
-def _describe_plane(meta, band):
-    """Turn the header of a cube into that of one of its planes."""
-    for key in ("NAXIS3", "BANDS", *(f"BAND{i}" for i in range(10))):
-        meta.remove(key, ignore_missing=True)
-    meta["NAXIS"] = 2
-    meta["BAND"] = band
 
 
 def _mask(array, candidate, i):

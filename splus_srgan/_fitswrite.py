@@ -6,6 +6,7 @@ import os
 import shutil
 import uuid
 import warnings
+from contextlib import contextmanager
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -18,9 +19,19 @@ from splus_srgan._bands import check_distinct
 from splus_srgan._grid import fits_wcs, strip_wcs_cards, wcs_cards
 from splus_srgan.exceptions import SplusSrganWarning
 
-__all__ = ["build_hdus", "check_writable", "set_card", "write_atomically"]
+__all__ = [
+    "CHECKSUM_OF",
+    "atomic_file",
+    "build_hdus",
+    "check_writable",
+    "set_card",
+    "write_atomically",
+]
 
 _SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")
+CHECKSUM_OF = "of this HDU"
+"""Instead of the date in the comments of checksums: same bands, same bytes."""
+
 _STRUCTURE = ("CHECKSUM", "DATASUM", "BSCALE", "BZERO", "BLANK", "EXTNAME", "EXTVER", "BUNIT")
 
 
@@ -94,14 +105,41 @@ def write_atomically(path, hdus, *, overwrite=False):
     OSError
         If it cannot be written, for example on a full disk. Nothing is left behind.
     """
+    with atomic_file(path, overwrite=overwrite) as temporary:
+        _add_checksums(hdus)
+        hdus.writeto(temporary, output_verify="exception")
+    return Path(path)
+
+
+@contextmanager
+def atomic_file(path, *, overwrite=False):
+    """
+    Give the name of a file to write, which then takes its place at once.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to be.
+    overwrite : bool, optional
+        Whether it may exist. Until the new one is complete the old one stays.
+
+    Yields
+    ------
+    temporary : `~pathlib.Path`
+        A file beside it, which does not exist yet.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, for example on a full disk. Nothing is left behind.
+    """
     path = check_writable(path, overwrite)
     target = Path(os.path.realpath(path))  # through a link, not over it
     suffix = ".fits.gz" if path.name.lower().endswith(".gz") else ".fits"
     # A name of our own, since files of tempfile are readable by their owner alone.
     temporary = target.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}{suffix}")
     try:
-        _add_checksums(hdus)
-        hdus.writeto(temporary, output_verify="exception")
+        yield temporary
         _to_disk(temporary)
         if target.exists():
             shutil.copymode(target, temporary)
@@ -117,15 +155,14 @@ def write_atomically(path, hdus, *, overwrite=False):
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
-    return path
 
 
 def _add_checksums(hdus):
-    # Not by writeto, which puts the date into their comments: same bands, same bytes.
+    # Not by writeto, which puts the date into their comments.
     hdus.verify("exception")
     hdus.update_extend()
     for hdu in hdus:
-        hdu.add_checksum(when="of this HDU")
+        hdu.add_checksum(when=CHECKSUM_OF)
 
 
 def _to_disk(path):
@@ -184,7 +221,8 @@ def _band_hdus(band, image):
     }
     for part, plane in planes.items():
         if plane is not None:
-            array = plane.astype(np.uint8) if part == "MASK" else np.asarray(plane)
+            # A view: a plane may be large, or only stand for one.
+            array = np.asarray(plane, bool).view(np.uint8) if part == "MASK" else np.asarray(plane)
             hdus.append(fits.ImageHDU(array, name=f"{part}_{band}"))
             hdus[-1].header["SRBAND"] = (band, "band, as spelled by the user")
             if part == "UNCERT":

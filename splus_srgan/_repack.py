@@ -77,7 +77,7 @@ def _build(stack, like, data, wcs, meta, psf, planes):
         "mask": planes["mask"],
         "wcs": None if wcs is None else wcs.deepcopy(),
         "meta": meta,
-        "uncertainty": None if std is None else StdDevUncertainty(std),
+        "uncertainty": None if std is None else StdDevUncertainty(std, copy=False),
     }
     if psf is not None:
         options["psf"] = np.array(psf)

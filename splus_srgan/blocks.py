@@ -14,13 +14,13 @@ import numpy as np
 
 from splus_srgan._validate import check_integer
 
-__all__ = ["generate_blocks", "lazy_blocks"]
+__all__ = ["equal_parts", "generate_blocks", "lazy_blocks"]
 
 _FACTOR = 2
 _MINIMUM = 16
 
 
-def lazy_blocks(engine, image, *, radius, block_size, n_planes=None):
+def lazy_blocks(engine, image, *, radius, block_size, n_planes=None, region=None):
     """
     Describe the generated image as a dask array; nothing is computed yet.
 
@@ -38,15 +38,22 @@ def lazy_blocks(engine, image, *, radius, block_size, n_planes=None):
     n_planes : int, optional
         Planes that the engine gives, where they are not ``n_band``: twice as many with
         the scale of the errors.
+    region : tuple of slice, optional
+        Rows and columns of the image to generate; what lies around them is seen, as far as
+        the image goes.  All by default.
 
     Returns
     -------
     generated : `dask.array.Array`, shape (n_planes, 2 ny, 2 nx)
-        float32; its chunks are the blocks.
+        float32, ``(n_planes, ...)`` of the region; its chunks are the blocks.
     """
-    n_band, ny, nx = image.shape
-    n_planes = n_band if n_planes is None else n_planes
-    rows, columns = (_edges(n, block_size) for n in (ny, nx))
+    n_planes = len(image) if n_planes is None else n_planes
+    region = (slice(None), slice(None)) if region is None else region
+    ends = [part.indices(n)[:2] for part, n in zip(region, image.shape[1:], strict=True)]
+    rows, columns = (
+        [(start + first, start + last) for first, last in equal_parts(stop - start, block_size)]
+        for start, stop in ends
+    )
     blocks = [[_block(engine, image, row, column, radius) for column in columns] for row in rows]
     return da.block(
         [
@@ -60,24 +67,24 @@ def lazy_blocks(engine, image, *, radius, block_size, n_planes=None):
 
 
 def generate_blocks(
-    engine, image, *, radius, block_size, n_planes=None, progress_bar=None, out=None
+    engine, image, *, radius, block_size, n_planes=None, region=None, progress_bar=None, out=None
 ):
     """
     Generate an image block by block.
 
     Parameters
     ----------
-    engine, image, radius, block_size, n_planes
+    engine, image, radius, block_size, n_planes, region
         As for `lazy_blocks`.
     progress_bar : callable, optional
         Wraps the iterable over the blocks, as ``tqdm.tqdm`` does.
     out : array-like, optional
-        Where the result goes, such as a memory map ``(n_planes, 2 ny, 2 nx)``.
+        Where the result goes, such as a memory map ``(n_planes, 2 ny, 2 nx)`` (of the region).
 
     Returns
     -------
     generated : `~numpy.ndarray`, shape (n_planes, 2 ny, 2 nx)
-        float32; ``out`` where it was given.
+        float32, of the region; ``out`` where it was given.
 
     Raises
     ------
@@ -97,7 +104,8 @@ def generate_blocks(
     """
     check_integer("block_size", block_size, minimum=_MINIMUM)
     check_integer("radius", radius, minimum=0)
-    lazy = lazy_blocks(engine, image, radius=radius, block_size=block_size, n_planes=n_planes)
+    options = {"radius": radius, "block_size": block_size}
+    lazy = lazy_blocks(engine, image, **options, n_planes=n_planes, region=region)
     if out is None:
         out = np.empty(lazy.shape, np.float32)
     places = list(product(*(range(n) for n in lazy.numblocks[1:])))
@@ -109,11 +117,30 @@ def generate_blocks(
     return out
 
 
-def _edges(length, block_size):
-    """Start and stop of each block along an axis; equal blocks, so that none is a sliver."""
-    n_block = -(-length // block_size)
-    edges = [length * k // n_block for k in range(n_block + 1)]
-    return list(pairwise(edges))
+def equal_parts(length, largest):
+    """
+    Cut an axis into parts of the same length, so that none is a sliver.
+
+    Parameters
+    ----------
+    length : int
+        Pixels along the axis.
+    largest : int
+        Largest part.
+
+    Returns
+    -------
+    parts : list of tuple of int
+        Start and stop of each.
+
+    Examples
+    --------
+    >>> from splus_srgan.blocks import equal_parts
+    >>> equal_parts(100, 40)
+    [(0, 33), (33, 66), (66, 100)]
+    """
+    number = -(-length // largest)
+    return list(pairwise(length * k // number for k in range(number + 1)))
 
 
 def _fine_shape(n_band, row, column):

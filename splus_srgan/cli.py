@@ -162,7 +162,6 @@ def _enhance(options):
     field = read_bands(options.files, bands=options.bands, unit=options.unit)
 
     from splus_srgan.enhance import SRGANEnhancer
-    from splus_srgan.io import write_bands
 
     enhancer = SRGANEnhancer(
         options.weights,
@@ -173,12 +172,11 @@ def _enhance(options):
         progress_bar=progress,
     )
     start = time.perf_counter()
-    sharp = enhancer(field)
-    seconds = time.perf_counter() - start
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_bands(target, sharp, overwrite=options.overwrite)
-    ny, nx = next(iter(sharp.values())).shape
-    print(f"{target}: {', '.join(sharp)}; {ny} x {nx} pixels in {seconds:.1f} s")
+    enhancer.to_file(field, target, overwrite=options.overwrite)
+    seconds = time.perf_counter() - start
+    ny, nx = (2 * n for n in next(iter(field.values())).shape)
+    print(f"{target}: {', '.join(field)}; {ny} x {nx} pixels in {seconds:.1f} s")
 
 
 def _simulate(options):

@@ -124,11 +124,11 @@ def anchor_flux(
             continue
         # An input pixel is centred between output pixels 2 i and 2 i + 1.
         kernel = matching_kernel(target_psfs[k], psf, pixel_scale=pixel_scale / 2, phase=-0.5)
-        fine_sky = np.float32(np.median(sky[k]))
+        fine_sky = _on_fine_grid(sky[k]).astype(np.float32)
         plane = anchored[k] - fine_sky
         told = None if mask is None else ~mask[k]
         ratio = _correction(plane, observed[k] - sky[k], sigma[k], kernel, told)
-        ratio = ndimage.zoom(strength * ratio, 2, order=1, mode="nearest", grid_mode=True)
+        ratio = _on_fine_grid(strength * ratio)
         plane += np.maximum(plane, 0) * ratio
         anchored[k] = plane + fine_sky
     return anchored
@@ -154,6 +154,13 @@ def _correction(plane, observed, sigma, kernel, told):
     flux = _smooth(np.maximum(blurred, 0))
     ratio = _smooth(lacking * flux / (flux**2 + noise**2))
     return np.clip(ratio, *_LIMITS)
+
+
+def _on_fine_grid(plane):
+    """Linear between the centres of input pixels; one number for all of them stays one."""
+    if not any(plane.strides):
+        return plane[:1, :1]
+    return ndimage.zoom(plane, 2, order=1, mode="nearest", grid_mode=True)
 
 
 def _smooth(plane):

@@ -116,6 +116,15 @@ def test_halo_stops_at_the_border():
     assert sizes == [(1, 21, 21)] * 4
 
 
+@pytest.mark.parametrize("block_size", [47, 64])
+def test_region_sees_what_is_around_it(small, block_size):
+    engine, radius = small
+    image = noise((2, 90, 101))
+    region = np.s_[9:74, 30:101]
+    options = {"radius": radius, "block_size": block_size, "region": region}
+    assert_array_equal(generate_blocks(engine, image, **options), engine(image)[:, 18:148, 60:202])
+
+
 def test_files_go_in_and_out_without_being_read_whole(tmp_path, small):
     engine, radius = small
     image = noise((2, 40, 70))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from splus_srgan import enhance
+from splus_srgan import _runner
 from splus_srgan.models import engines
 from splus_srgan.models.engines import (
     OpenVINOEngine,
@@ -204,7 +204,7 @@ def test_out_of_memory_is_recognised():
 
 def runner_of(engine):
     """The enhancer's runner with an engine of our own."""
-    runner = object.__new__(enhance._Runner)
+    runner = object.__new__(_runner.Runner)
     runner.engine, runner.radius = engine, 2
     return runner
 

@@ -398,15 +398,15 @@ def test_other_seeing_is_extrapolation(enhancer, field):
 
 
 def test_missing_sky_is_told(enhancer, field, monkeypatch):
-    from splus_srgan import enhance
+    from splus_srgan import _field_sky
 
-    real = enhance.measure_background
+    real = _field_sky.measure_background
 
     def without_sky(*args, **options):
         found = real(*args, **options)
         return dataclasses.replace(found, has_sky=np.zeros(3, bool), sky=np.zeros(3))
 
-    monkeypatch.setattr(enhance, "measure_background", without_sky)
+    monkeypatch.setattr(_field_sky, "measure_background", without_sky)
     with pytest.warns(NoSkyWarning, match="no sky found in the frame of g, r, z: its level is"):
         result = enhancer(field)
     assert result["g"].header["SRSKY"] == result["g"].header["SRFSKY"] == 0

@@ -10,21 +10,15 @@ import numpy as np
 from scipy import ndimage
 
 from splus_srgan import __version__
+from splus_srgan._enhancement import FACTOR, band_record, fine_meta, saturated_pixels, upsample
+from splus_srgan._field_sky import sky_and_sigma
 from splus_srgan._nddata import fill_missing, repack, unpack
 from splus_srgan._units import flux_per_pixel_factor
-from splus_srgan.enhance import (
-    SRGANEnhancer,
-    _band_record,
-    _fine_meta,
-    _saturated,
-    _upsample,
-)
 from splus_srgan.quality import quality_plane
 from splus_srgan.wcs import upsample_wcs
 
 __all__ = ["FACTOR", "NOISE", "SOFTENING", "_Baseline", "_InNoiseUnits", "interpolate"]
 
-FACTOR = 2
 SOFTENING = 3.0
 NOISE = 1 / SOFTENING  # standard deviation of the sky in noise units
 
@@ -71,20 +65,21 @@ class _Baseline(ABC):
         """
         stack = unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs)
         flux_factor = flux_per_pixel_factor(stack.unit, FACTOR)
-        sky, sigma, _ = SRGANEnhancer._sky_and_sigma(stack, sky, sigma)
+        sky, sigma, _ = sky_and_sigma(stack, sky, sigma, stacklevel=2)
         filled = fill_missing(stack.data, stack.mask, default=np.median(sky, axis=(1, 2)))
+        saturated = saturated_pixels(stack.metas, filled)
         fine = self._enhance(filled.astype(float) - sky, sigma, self._psfs(stack))
-        fine = (flux_factor * (fine + _upsample(sky))).astype(np.float32)
+        fine = (flux_factor * (fine + upsample(sky))).astype(np.float32)
         record = self._record(stack.bands, flux_factor)
         metas = [
-            _fine_meta(meta, record | _band_record(band, k, sky, sigma), flux_factor)
+            fine_meta(meta, record | band_record(band, k, sky, sigma), flux_factor)
             for k, (band, meta) in enumerate(zip(stack.bands, stack.metas, strict=True))
         ]
         return repack(
             stack,
             fine,
             mask=stack.mask.repeat(FACTOR, 1).repeat(FACTOR, 2),
-            quality=quality_plane(stack.mask, _saturated(stack, filled), radius=self._reach),
+            quality=quality_plane(stack.mask, saturated, radius=self._reach),
             wcs=None if stack.wcs is None else upsample_wcs(stack.wcs, factor=FACTOR),
             metas=metas,
             psfs=self._output_psfs(stack),
@@ -125,7 +120,7 @@ class _InNoiseUnits(_Baseline):
     def _enhance(self, flux, sigma, psfs):
         clean = self._clean(np.arcsinh(flux / (SOFTENING * sigma)))
         # Interpolated in noise units, splines do not ring around stars.
-        return SOFTENING * _upsample(sigma) * np.sinh(interpolate(clean))
+        return SOFTENING * upsample(sigma) * np.sinh(interpolate(clean))
 
     @abstractmethod
     def _clean(self, image):

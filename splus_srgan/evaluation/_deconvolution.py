@@ -8,8 +8,8 @@ import numpy as np
 from astropy.wcs.utils import proj_plane_pixel_scales
 from scipy import fft
 
+from splus_srgan._enhancement import input_psfs
 from splus_srgan._validate import check_integer, check_positive
-from splus_srgan.enhance import _input_psfs
 from splus_srgan.evaluation._baseline import FACTOR, _Baseline, interpolate
 from splus_srgan.flux_anchor import matching_kernel
 from splus_srgan.psf import TARGET_PSF, psf_image, psf_transfer
@@ -43,7 +43,7 @@ class _Deconvolution(_Baseline):
         if self.psf is not None:
             found = [self.psf] * len(stack.bands)
         else:
-            found = _input_psfs(stack)
+            found = input_psfs(stack)
         unknown = [band for band, one in zip(stack.bands, found, strict=True) if one is None]
         if unknown:
             raise ValueError(

@@ -1,0 +1,78 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Whether an input is like what the weights were trained for."""
+
+import warnings
+
+import numpy as np
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+from splus_srgan.exceptions import DomainWarning
+from splus_srgan.surveys.splus import psf_from_header
+
+__all__ = ["check_domain", "outside_domain"]
+
+_SCALE_TOLERANCE = 0.03  # pixel scales this close to the card's are inside its domain
+
+
+def outside_domain(stack, card, *, stacklevel):
+    """
+    Tell which bands lie outside a card's domain, with a warning that says why.
+
+    Parameters
+    ----------
+    stack : `~splus_srgan._nddata.BandStack`
+        Input.
+    card : `~splus_srgan.models.weights.WeightsCard`
+        Weights.
+    stacklevel : int
+        Of the warning, as `warnings.warn` takes it, for the caller of this function.
+
+    Returns
+    -------
+    outside : `~numpy.ndarray` of bool, shape (n_band,)
+        `True` is outside.
+    """
+    outside = check_domain(stack, card)
+    reasons = sorted({reason for band in outside for reason in band})
+    if reasons:
+        warnings.warn(
+            f"input outside the domain of weights {card.name!r}: {'; '.join(reasons)}. The "
+            "result is flagged EXTRAPOLATED and may be wrong",
+            DomainWarning,
+            stacklevel=stacklevel + 1,
+        )
+    return np.array([bool(band) for band in outside])
+
+
+def check_domain(stack, card):
+    """
+    Compare the input with what a card was trained for.
+
+    Parameters
+    ----------
+    stack : `~splus_srgan._nddata.BandStack`
+        Input.
+    card : `~splus_srgan.models.weights.WeightsCard`
+        Weights.
+
+    Returns
+    -------
+    reasons : list of list of str
+        For each band, what lies outside.
+    """
+    common = []
+    if stack.wcs is not None and stack.wcs.has_celestial:
+        scales = [float(s) * 3600 for s in proj_plane_pixel_scales(stack.wcs.celestial)]
+        if any(abs(s / card.pixel_scale - 1) > _SCALE_TOLERANCE for s in scales):
+            common.append(
+                f"pixel scale {scales[0]:.3f} x {scales[1]:.3f} arcsec, trained for "
+                f"{card.pixel_scale} arcsec"
+            )
+    result = []
+    for band, meta in zip(stack.bands, stack.metas, strict=True):
+        reasons, psf = list(common), psf_from_header(meta)
+        low, high = card.domain.get("fwhm", (0, np.inf))
+        if psf is not None and not low <= psf[0] <= high:
+            reasons.append(f"seeing {psf[0]:.2f} arcsec in {band}, trained for {low} to {high}")
+        result.append(reasons)
+    return result

@@ -1,0 +1,99 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Sky and sky noise of a field, as given or as measured."""
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+from astropy import units as u
+
+from splus_srgan.background import measure_background
+from splus_srgan.exceptions import NoSkyWarning
+
+__all__ = ["sky_and_sigma"]
+
+
+def sky_and_sigma(stack, sky, sigma, *, stacklevel):
+    """
+    Sky and sigma as arrays that broadcast against the data, measured where not given.
+
+    Parameters
+    ----------
+    stack : `~splus_srgan._nddata.BandStack`
+        Input.
+    sky, sigma : optional
+        As `~splus_srgan.enhance.SRGANEnhancer` takes them.
+    stacklevel : int
+        Of the warning that there is no sky, as `warnings.warn` takes it, for the caller.
+
+    Returns
+    -------
+    sky, sigma : `~numpy.ndarray`, shape (n_band, 1, 1) or (n_band, ny, nx)
+        float64, in the unit of the data.
+    measured : `~numpy.ndarray` of bool, shape (n_band,)
+        Whether the sky of a band was measured.
+
+    Raises
+    ------
+    ValueError
+        If one of them does not fit the data, or the noise cannot be measured.
+    """
+    sky = _broadcastable("sky", sky, stack)
+    sigma = _broadcastable("sigma", sigma, stack)
+    if sigma is not None and not (np.isfinite(sigma).all() and (sigma > 0).all()):
+        raise ValueError("sigma must be finite and above 0 everywhere; got other values")
+    if sky is not None and not np.isfinite(sky).all():
+        raise ValueError("sky must be finite everywhere; got other values")
+    sky_measured = np.zeros(len(stack.bands), bool)
+    if sky is None or sigma is None:
+        measured = measure_background(stack.data, mask=stack.mask)
+        if sky is None:
+            _warn_without_sky(stack.bands, measured.has_sky, stacklevel + 2)
+            sky, sky_measured = np.asarray(measured.sky)[:, None, None], measured.has_sky
+        if sigma is None:
+            sigma = np.asarray(measured.sigma)[:, None, None]
+    return sky, sigma, sky_measured
+
+
+def _warn_without_sky(bands, has_sky, stacklevel):
+    lacking = [band for band, found in zip(bands, np.atleast_1d(has_sky), strict=True) if not found]
+    if lacking:
+        warnings.warn(
+            f"no sky found in the frame of {', '.join(lacking)}: its level is taken as 0, as in a "
+            "sky-subtracted image; give sky= if that is wrong",
+            NoSkyWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def _broadcastable(name, value, stack):
+    """A given sky or sigma as ``(n_band, 1, 1)`` or ``(n_band, ny, nx)``; `None` stays."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        missing = [band for band in stack.bands if band not in value]
+        if missing:
+            raise ValueError(f"{name} must have every band of data; got none for {missing}")
+        rows = [_plain(name, value[band], stack) for band in stack.bands]
+    else:
+        plain = _plain(name, value, stack)
+        per_band = plain.ndim == 3 or (plain.ndim == 1 and plain.size == len(stack.bands))
+        rows = list(plain) if per_band else [plain] * len(stack.bands)
+    rows = [row[..., None, None] if row.ndim == 0 else row for row in rows]
+    for row in rows:
+        if row.shape not in ((1, 1), stack.data.shape[1:]):
+            raise ValueError(
+                f"{name} must be one number, one per band ({len(stack.bands)}), or a map of shape "
+                f"{stack.data.shape[1:]}; got shape {np.shape(value)}"
+            )
+    if len(rows) != len(stack.bands):
+        raise ValueError(f"{name} must have {len(stack.bands)} bands; got {len(rows)}")
+    return np.stack(np.broadcast_arrays(*rows)).astype(np.float64)
+
+
+def _plain(name, value, stack):
+    if isinstance(value, u.Quantity):
+        if stack.unit is None:
+            raise ValueError(f"{name} has the unit {value.unit}, but the data have none")
+        value = value.to_value(stack.unit)
+    return np.asarray(value, dtype=np.float64)

@@ -1,0 +1,161 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Files of bands whose pixels come piece by piece, so that they never are in memory at once."""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from splus_srgan._fitswrite import CHECKSUM_OF, atomic_file, build_hdus
+
+__all__ = ["ReservedFile", "reserve_bands"]
+
+_UNIT = 2880  # bytes; FITS headers and data fill whole ones
+_ZEROS = bytes(_UNIT * 2**12)
+
+
+@contextmanager
+def reserve_bands(path, field, *, overwrite=False):
+    """
+    Lay out a file of `~splus_srgan.io.write_bands`, and let its pixels be written afterwards.
+
+    All its space is taken from the disk at once.  It is beside its place until the end,
+    where it gets its checksums, and is then renamed.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.fits``.
+    field : mapping of str to `~astropy.nddata.NDData`
+        What the file will hold: headers, PSFs, and the shapes of the other arrays.
+    overwrite : bool, optional
+        Whether an existing file may be replaced.
+
+    Yields
+    ------
+    file : `ReservedFile`
+        Takes pixels and cards.
+
+    Raises
+    ------
+    OSError
+        If there is not enough space, or the file cannot be written. Nothing is left behind.
+    """
+    hdus = build_hdus(field)
+    hdus.verify("exception")
+    hdus.update_extend()
+    with atomic_file(path, overwrite=overwrite) as temporary:
+        file = ReservedFile(temporary, list(field), hdus)
+        try:
+            yield file
+        finally:
+            # Memory maps hold a file open, and Windows then renames nothing.
+            file.release()
+        file.finish()
+
+
+class ReservedFile:
+    """
+    A file whose pixels are still to come.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        It does not exist yet.
+    bands : list of str
+        The bands.
+    hdus : `~astropy.io.fits.HDUList`
+        Its headers, and the data of HDUs of which no planes are asked for.
+    """
+
+    def __init__(self, path, bands, hdus):
+        self._path, self._bands, self._cards, self._maps = path, bands, {}, []
+        self._places = _lay_out(path, hdus)
+
+    def planes(self, part):
+        """
+        Arrays that are the pixels of a part in the file.
+
+        Parameters
+        ----------
+        part : {"SCI", "MASK", "QUALITY", "UNCERT"}
+            The part.
+
+        Returns
+        -------
+        planes : list of `~numpy.memmap` or None
+            One ``(ny, nx)`` for each band; `None` where the file has no such part.
+        """
+        names = [f"{part}_{band}".upper() for band in self._bands]
+        if not set(names) <= set(self._places):
+            return None
+        maps = [
+            np.memmap(self._path, dtype, mode="r+", offset=offset, shape=shape)
+            for offset, dtype, shape in map(self._places.__getitem__, names)
+        ]
+        self._maps += maps
+        return maps
+
+    def set_card(self, band, keyword, value):
+        """Change the value of a card that the header of a band has; at the end of the work."""
+        self._cards[band, keyword] = value
+
+    def release(self):
+        """Hand the pixels to the file; the planes are not to be used any more."""
+        while self._maps:
+            self._maps.pop().flush()
+
+    def finish(self):
+        """Write the cards and the checksums."""
+        headers = []
+        with fits.open(self._path, memmap=True) as hdus:
+            for (band, keyword), value in self._cards.items():
+                hdus[f"SCI_{band}"].header[keyword] = value
+                # What all bands have in common stands in the first header, too.
+                if len(self._bands) == 1 and keyword in hdus[0].header:
+                    hdus[0].header[keyword] = value
+            for hdu in hdus:
+                hdu.add_checksum(when=CHECKSUM_OF)
+                headers.append((hdu.fileinfo()["hdrLoc"], hdu.header.tostring(padding=True)))
+        # Not in the mode "update" of astropy, which makes the checksums anew, with the date.
+        with self._path.open("r+b") as file:
+            for place, text in headers:
+                file.seek(place)
+                file.write(text.encode("ascii"))
+
+
+def _lay_out(path, hdus):
+    """Write headers and small data, take the space of the rest; where, what and how large it is."""
+    places = {}
+    with Path(path).open("wb") as file:
+        for hdu in hdus:
+            # With these two a header keeps its length when the sums are known.
+            hdu.header["CHECKSUM"] = ("0" * 16, CHECKSUM_OF)
+            hdu.header["DATASUM"] = ("0", CHECKSUM_OF)
+            file.write(hdu.header.tostring(padding=True).encode("ascii"))
+            if hdu.data is None:
+                continue
+            dtype = hdu.data.dtype.newbyteorder(">")
+            places[hdu.name.upper()] = file.tell(), dtype, hdu.data.shape
+            if hdu.name.startswith("PSF_"):
+                file.write(hdu.data.astype(dtype).tobytes())
+                size = -hdu.data.nbytes % _UNIT
+            else:
+                size = hdu.data.nbytes + -hdu.data.nbytes % _UNIT
+            _reserve(file, size)
+    return places
+
+
+def _reserve(file, size):
+    """Add zeros to a file, so that no pixel will find the disk full."""
+    file.flush()
+    start = file.tell()
+    if hasattr(os, "posix_fallocate") and size > len(_ZEROS):
+        os.posix_fallocate(file.fileno(), start, size)
+        file.seek(start + size)
+        return
+    for first in range(0, size, len(_ZEROS)):
+        file.write(_ZEROS[: size - first])
+    file.flush()
