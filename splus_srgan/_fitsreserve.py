@@ -103,7 +103,7 @@ class ReservedFile:
         self._cards[band, keyword] = value
 
     def release(self):
-        """Hand the pixels to the file; the planes are not to be used any more."""
+        """Hand the pixels to the file; nobody is to hold its planes any more."""
         while self._maps:
             self._maps.pop().flush()
 
