@@ -52,7 +52,8 @@ class Planes:
     Attributes
     ----------
     image, mask, quality, uncertainty : sequence of array-like
-        In memory they are arrays ``(n_band, 2 ny, 2 nx)``; they can be memory maps.
+        In memory they are arrays ``(n_band, 2 ny, 2 nx)``; they can be in a file
+        (`~splus_srgan._fitsreserve.FilePlane`).
         ``uncertainty`` is `None` where it is not asked for.
     """
 

@@ -3,6 +3,7 @@
 
 import os
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from astropy.io import fits
 
 from splus_srgan._fitswrite import CHECKSUM_OF, atomic_file, build_hdus
 
-__all__ = ["ReservedFile", "reserve_bands"]
+__all__ = ["FilePlane", "ReservedFile", "reserve_bands"]
 
 _UNIT = 2880  # bytes; FITS headers and data fill whole ones
 _ZEROS = bytes(_UNIT * 2**12)
@@ -48,12 +49,41 @@ def reserve_bands(path, field, *, overwrite=False):
     hdus.update_extend()
     with atomic_file(path, overwrite=overwrite) as temporary:
         file = ReservedFile(temporary, list(field), hdus)
-        try:
-            yield file
-        finally:
-            # Memory maps hold a file open, and Windows then renames nothing.
-            file.release()
+        yield file
         file.finish()
+
+
+@dataclass(frozen=True)
+class FilePlane:
+    """
+    Pixels in a file, which can be set and read by slices as those of an array.
+
+    Attributes
+    ----------
+    path : `~pathlib.Path`
+        The file.
+    offset : int
+        Where they begin, in bytes.
+    dtype : `~numpy.dtype`
+        What they are.
+    shape : tuple of int
+        ``(ny, nx)``.
+    """
+
+    path: Path
+    offset: int
+    dtype: np.dtype
+    shape: tuple
+
+    def _mapped(self):
+        # Anew each time: while a file is mapped, what was seen of it counts as memory.
+        return np.memmap(self.path, self.dtype, "r+", self.offset, self.shape)
+
+    def __getitem__(self, where):
+        return self._mapped()[where]
+
+    def __setitem__(self, where, values):
+        self._mapped()[where] = values
 
 
 class ReservedFile:
@@ -71,12 +101,12 @@ class ReservedFile:
     """
 
     def __init__(self, path, bands, hdus):
-        self._path, self._bands, self._cards, self._maps = path, bands, {}, []
+        self._path, self._bands, self._cards = path, bands, {}
         self._places = _lay_out(path, hdus)
 
     def planes(self, part):
         """
-        Arrays that are the pixels of a part in the file.
+        The pixels of a part in the file.
 
         Parameters
         ----------
@@ -85,27 +115,17 @@ class ReservedFile:
 
         Returns
         -------
-        planes : list of `~numpy.memmap` or None
+        planes : list of `FilePlane` or None
             One ``(ny, nx)`` for each band; `None` where the file has no such part.
         """
         names = [f"{part}_{band}".upper() for band in self._bands]
         if not set(names) <= set(self._places):
             return None
-        maps = [
-            np.memmap(self._path, dtype, mode="r+", offset=offset, shape=shape)
-            for offset, dtype, shape in map(self._places.__getitem__, names)
-        ]
-        self._maps += maps
-        return maps
+        return [FilePlane(self._path, *self._places[name]) for name in names]
 
     def set_card(self, band, keyword, value):
         """Change the value of a card that the header of a band has; at the end of the work."""
         self._cards[band, keyword] = value
-
-    def release(self):
-        """Hand the pixels to the file; nobody is to hold its planes any more."""
-        while self._maps:
-            self._maps.pop().flush()
 
     def finish(self):
         """Write the cards and the checksums."""
@@ -127,7 +147,7 @@ class ReservedFile:
 
 
 def _lay_out(path, hdus):
-    """Write headers and small data, take the space of the rest; where, what and how large it is."""
+    """Write headers and PSFs, take the space of the rest; where the data of each HDU are."""
     places = {}
     with Path(path).open("wb") as file:
         for hdu in hdus:

@@ -214,15 +214,11 @@ class SRGANEnhancer:
             field = work.by_band(planes, work.fine_sky(planes))
             return write_bands(path, field, overwrite=overwrite)
         with reserve_bands(path, work.outline(), overwrite=overwrite) as file:
-            self._fill(file, work)
+            planes = Planes(*(file.planes(part) for part in ("SCI", "MASK", "QUALITY", "UNCERT")))
+            work.compute(planes, self.progress_bar)
+            for band, level in zip(stack.bands, work.fine_sky(planes), strict=True):
+                file.set_card(band, "SRFSKY", level)
         return path
-
-    def _fill(self, file, work):
-        """Write the pixels of a file, and what they tell."""
-        planes = Planes(*(file.planes(part) for part in ("SCI", "MASK", "QUALITY", "UNCERT")))
-        work.compute(planes, self.progress_bar)
-        for band, level in zip(work.stack.bands, work.fine_sky(planes), strict=True):
-            file.set_card(band, "SRFSKY", level)
 
     def _prepare(self, stack, sky, sigma):
         """All that comes before the pixels of the output."""

@@ -145,8 +145,7 @@ def cards(header):
     return [tuple(card) for card in header.cards if card.keyword not in changing]
 
 
-@pytest.mark.parametrize("uncertainty", [False, True])
-@pytest.mark.parametrize("bands", ["grz", "r"])
+@pytest.mark.parametrize(("bands", "uncertainty"), [("grz", True), ("r", False)])
 def test_file_is_that_of_write_bands(field, tmp_path, small_sections, bands, uncertainty):
     images = {band: field[band] for band in bands}
     enhancer = SRGANEnhancer(uncertainty=uncertainty, **OPTIONS)
