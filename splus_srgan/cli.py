@@ -7,10 +7,13 @@ right, so that ``--help`` and mistakes are answered at once.
 """
 
 import json
+import signal
 import sys
+import threading
 import time
 import warnings
 from argparse import ArgumentError
+from contextlib import contextmanager
 from os.path import commonprefix
 from pathlib import Path
 from typing import Literal
@@ -173,10 +176,28 @@ def _enhance(options):
     )
     start = time.perf_counter()
     target.parent.mkdir(parents=True, exist_ok=True)
-    enhancer.to_file(field, target, overwrite=options.overwrite)
+    with _tidy_termination():
+        enhancer.to_file(field, target, overwrite=options.overwrite)
     seconds = time.perf_counter() - start
     ny, nx = (2 * n for n in next(iter(field.values())).shape)
     print(f"{target}: {', '.join(field)}; {ny} x {nx} pixels in {seconds:.1f} s")
+
+
+@contextmanager
+def _tidy_termination():
+    """Take SIGTERM, as batch systems send it at the end of the time, for Ctrl-C: nothing stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*args):
+        raise KeyboardInterrupt("terminated")
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _simulate(options):

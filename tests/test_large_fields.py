@@ -4,6 +4,8 @@
 import errno
 import functools
 import os
+import signal
+import time
 import tracemalloc
 
 import numpy as np
@@ -14,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from splus_srgan import SRGANEnhancer, _enhancement, read_bands, simulate_field, write_bands
+from splus_srgan import SRGANEnhancer, _enhancement, cli, read_bands, simulate_field, write_bands
 from splus_srgan._runner import Runner
 from splus_srgan._sections import sections, within
 
@@ -217,6 +219,22 @@ def test_nothing_is_left_of_an_interrupted_run(field, tmp_path, monkeypatch, err
         SRGANEnhancer("splus-any", **OPTIONS).to_file(field["r"], path, overwrite=True)
     assert [one.name for one in tmp_path.iterdir()] == ["sharp.fits"]
     assert path.read_bytes() == b"precious"
+
+
+def test_nothing_is_left_where_the_time_is_up(field, tmp_path, monkeypatch, capsys):
+    """Batch systems send SIGTERM; the command line takes it as it takes Ctrl-C."""
+
+    def terminated(*args, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+
+    monkeypatch.setattr(Runner, "generate", terminated)
+    path = write_bands(tmp_path / "field.fits", {"r": field["r"]})
+    before = signal.getsignal(signal.SIGTERM)
+    assert cli.main(["enhance", str(path), "-o", str(tmp_path / "out"), "--device", "cpu"]) == 130
+    assert "interrupted: terminated" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="space is taken otherwise here")
