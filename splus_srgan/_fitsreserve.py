@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Files of bands whose pixels come piece by piece, so that they never are in memory at once."""
 
+import errno
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ __all__ = ["FilePlane", "ReservedFile", "reserve_bands"]
 
 _UNIT = 2880  # bytes; FITS headers and data fill whole ones
 _ZEROS = bytes(_UNIT * 2**12)
+_NOT_HERE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # file systems that reserve nothing
 
 
 @contextmanager
@@ -173,9 +175,13 @@ def _reserve(file, size):
     file.flush()
     start = file.tell()
     if hasattr(os, "posix_fallocate") and size > len(_ZEROS):
-        os.posix_fallocate(file.fileno(), start, size)
-        file.seek(start + size)
-        return
+        try:
+            os.posix_fallocate(file.fileno(), start, size)
+            file.seek(start + size)
+            return
+        except OSError as error:
+            if error.errno not in _NOT_HERE:
+                raise
     for first in range(0, size, len(_ZEROS)):
         file.write(_ZEROS[: size - first])
     file.flush()

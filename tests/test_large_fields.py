@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan import SRGANEnhancer, _enhancement, cli, read_bands, simulate_field, write_bands
+from splus_srgan._fitsreserve import reserve_bands
 from splus_srgan._runner import Runner
 from splus_srgan._sections import sections, within
 
@@ -255,13 +256,22 @@ def test_full_disk_is_told_before_the_work(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_space_is_taken_where_the_system_cannot_reserve_it(field, tmp_path, monkeypatch):
-    enhancer = SRGANEnhancer("splus-any", **OPTIONS)
-    expected = enhancer.to_file(field["r"], tmp_path / "one.fits").stat().st_size
-    monkeypatch.delattr(os, "posix_fallocate", raising=False)
-    path = enhancer.to_file(field["r"], tmp_path / "two.fits")
-    assert path.stat().st_size == expected
-    assert_array_equal(read_bands(path)["r"].data, enhancer(field["r"]).data)
+@pytest.mark.parametrize("system", ["none", "not on this file system"])
+def test_space_is_taken_where_the_system_cannot_reserve_it(tmp_path, monkeypatch, system):
+    def refuse(*args):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    if system == "none":
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    else:
+        monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    path = tmp_path / "field.fits"
+    data = np.broadcast_to(np.float32(0), (2000, 2100))
+    with reserve_bands(path, {"r": CCDData(data, unit="adu")}) as file:
+        file.planes("SCI")[0][5:7, 2000:] = 3
+    with fits.open(path, checksum=True) as hdus:
+        assert hdus["SCI_R"].data.sum() == 600
+    assert path.stat().st_size == 2 * 2880 + 2880 * -(-4 * data.size // 2880)
 
 
 def test_memory_does_not_grow_with_the_output(tmp_path, monkeypatch):
