@@ -9,7 +9,7 @@ the whole image, and the memory that it takes does not grow with the image.
 from dataclasses import dataclass
 from itertools import product
 
-from splus_srgan.blocks import equal_parts
+from splus_srgan.blocks import equal_parts, window
 
 __all__ = ["SIDE", "Section", "sections", "within"]
 
@@ -65,24 +65,25 @@ def sections(shape, *, margin, halo, side=SIDE):
     >>> from splus_srgan._sections import sections
     >>> for part in sections((50, 200), margin=3, halo=8, side=100):
     ...     print(part.kept[1], part.generated[1], part.needed[1])
-    slice(0, 100, None) slice(0, 103, None) slice(0, 111, None)
-    slice(100, 200, None) slice(97, 200, None) slice(89, 200, None)
+    slice(0, 100, None) slice(0, 106, None) slice(0, 122, None)
+    slice(100, 200, None) slice(94, 200, None) slice(78, 200, None)
     """
     side = max(side, *shape) if max(shape) <= _ONE_PIECE * side else side
-    found = []
-    for ends in product(*(equal_parts(length, side) for length in shape)):
-        kept = tuple(slice(*end) for end in ends)
-        generated = _wider(kept, margin, shape)
-        found.append(Section(kept, generated, _wider(generated, halo, shape)))
-    return found
+    axes = [_along(length, margin, halo, side) for length in shape]
+    return [Section(*zip(*places, strict=True)) for places in product(*axes)]
 
 
-def _wider(place, margin, shape):
-    """A place with a margin, as far as the image goes."""
-    return tuple(
-        slice(max(part.start - margin, 0), min(part.stop + margin, length))
-        for part, length in zip(place, shape, strict=True)
-    )
+def _along(length, margin, halo, side):
+    """What is kept, generated and needed along an axis, for each part of it."""
+    parts = equal_parts(length, side)
+    largest = max(stop - start for start, stop in parts)
+    places = []
+    for part in parts:
+        generated = window(part, largest=largest, margin=margin, length=length)
+        size = generated[1] - generated[0]
+        needed = window(generated, largest=size, margin=halo, length=length)
+        places.append(tuple(slice(*ends) for ends in (part, generated, needed)))
+    return places
 
 
 def within(place, outer, factor=1):

@@ -14,7 +14,7 @@ import numpy as np
 
 from splus_srgan._validate import check_integer
 
-__all__ = ["equal_parts", "generate_blocks", "lazy_blocks"]
+__all__ = ["equal_parts", "generate_blocks", "lazy_blocks", "window"]
 
 _FACTOR = 2
 _MINIMUM = 16
@@ -51,14 +51,14 @@ def lazy_blocks(engine, image, *, radius, block_size, n_planes=None, region=None
     region = (slice(None), slice(None)) if region is None else region
     ends = [part.indices(n)[:2] for part, n in zip(region, image.shape[1:], strict=True)]
     rows, columns = (
-        [(start + first, start + last) for first, last in equal_parts(stop - start, block_size)]
-        for start, stop in ends
+        _with_windows(*end, block_size, radius, n)
+        for end, n in zip(ends, image.shape[1:], strict=True)
     )
-    blocks = [[_block(engine, image, row, column, radius) for column in columns] for row in rows]
+    blocks = [[_block(engine, image, row, column) for column in columns] for row in rows]
     return da.block(
         [
             [
-                da.from_delayed(block, _fine_shape(n_planes, row, column), dtype=np.float32)
+                da.from_delayed(block, _fine_shape(n_planes, row[0], column[0]), dtype=np.float32)
                 for block, column in zip(line, columns, strict=True)
             ]
             for line, row in zip(blocks, rows, strict=True)
@@ -147,14 +147,54 @@ def _fine_shape(n_band, row, column):
     return (n_band, _FACTOR * (row[1] - row[0]), _FACTOR * (column[1] - column[0]))
 
 
+def window(part, *, largest, margin, length):
+    """
+    Where to look for a part of an axis: around it, as far as a margin.
+
+    Parameters
+    ----------
+    part : tuple of int
+        Start and stop.
+    largest : int
+        Length of the largest part.
+    margin : int
+        How far to look to each side.
+    length : int
+        Pixels along the axis.
+
+    Returns
+    -------
+    start, stop : int
+        They have one distance for all parts, since engines prepare themselves for each shape
+        of image: at the ends of the axis, a window reaches farther to the inside.
+
+    Examples
+    --------
+    >>> from splus_srgan.blocks import window
+    >>> window((33, 66), largest=34, margin=5, length=100)
+    (28, 72)
+    >>> window((0, 33), largest=34, margin=5, length=100)
+    (0, 44)
+    """
+    size = min(length, largest + 2 * margin)
+    start = min(max(part[0] - margin, 0), length - size)
+    return start, start + size
+
+
+def _with_windows(start, stop, block_size, radius, length):
+    """Parts of an axis between two pixels, each with its window."""
+    parts = [(start + first, start + last) for first, last in equal_parts(stop - start, block_size)]
+    largest = max(last - first for first, last in parts)
+    options = {"largest": largest, "margin": radius, "length": length}
+    return [(part, window(part, **options)) for part in parts]
+
+
 @dask.delayed(pure=False, traverse=False)
-def _block(engine, image, row, column, radius):
+def _block(engine, image, row, column):
     """One block: cut it out with its halo, generate, cut the halo off."""
-    ny, nx = image.shape[1:]
-    (y0, y1), (x0, x1) = row, column
-    top, left = max(0, y0 - radius), max(0, x0 - radius)
-    padded = image[:, top : min(ny, y1 + radius), left : min(nx, x1 + radius)]
-    fine = engine(np.ascontiguousarray(padded, dtype=np.float32))
-    first_y, first_x = _FACTOR * (y0 - top), _FACTOR * (x0 - left)
-    _, height, width = _fine_shape(1, row, column)
+    (rows, (top, bottom)), (columns, (left, right)) = row, column
+    # A copy, since torch takes no array that cannot be written to, as of a file.
+    fine = engine(np.array(image[:, top:bottom, left:right], dtype=np.float32, order="C"))
+    first_y, first_x = _FACTOR * (rows[0] - top), _FACTOR * (columns[0] - left)
+    _, height, width = _fine_shape(1, rows, columns)
     return fine[:, first_y : first_y + height, first_x : first_x + width]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from splus_srgan.blocks import generate_blocks, lazy_blocks
+from splus_srgan.blocks import equal_parts, generate_blocks, lazy_blocks
 from splus_srgan.models.engines import TorchEngine
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.weights import available, load_generator
@@ -73,7 +73,7 @@ def test_blocks_of_the_shipped_weights_equal_the_whole_image(name):
 def test_halo_is_not_wider_than_it_must_be(small):
     """With one pixel less it no longer works: the radius is no lucky overestimate."""
     engine, radius = small
-    image = noise((2, 70, 70))
+    image = noise((2, 70, 120))
     right, narrow = (
         generate_blocks(engine, image, radius=reach, block_size=40)
         for reach in (radius, radius - 1)
@@ -105,15 +105,19 @@ def test_blocks_are_equal_and_reported():
     assert max(max(size[1:]) for size in sizes) <= 16
 
 
-def test_halo_stops_at_the_border():
-    sizes = []
+@pytest.mark.parametrize("shape", [(32, 32), (47, 100), (17, 61)])
+def test_engines_see_one_shape(shape):
+    """They prepare themselves for each; blocks at the border see more of the inside."""
+    sizes = set()
 
     def engine(image):
-        sizes.append(image.shape)
+        sizes.add(image.shape)
         return repeat(image)
 
-    generate_blocks(engine, noise((1, 32, 32)), radius=5, block_size=16)
-    assert sizes == [(1, 21, 21)] * 4
+    image = noise((1, *shape))
+    assert_array_equal(generate_blocks(engine, image, radius=5, block_size=16), repeat(image))
+    largest = (max(stop - start for start, stop in equal_parts(n, 16)) for n in shape)
+    assert sizes == {(1, *(min(n, m + 10) for n, m in zip(shape, largest, strict=True)))}
 
 
 @pytest.mark.parametrize("block_size", [47, 64])

@@ -139,6 +139,17 @@ def test_engine_can_be_asked_for(generator):
     assert (engine.name, engine.precision, str(engine.device)) == ("torch", "float32", "cpu")
 
 
+def test_openvino_forgets_what_it_does_not_need(generator):
+    """Each shape takes memory; many cutouts of different sizes must not fill it."""
+    pytest.importorskip("openvino")
+    engine = OpenVINOEngine(generator, precision="float32")
+    n_bands = generator.options["n_bands"]
+    for side in (16, 17, 18, 16, 19, 20, 16):
+        image = np.random.default_rng(side).normal(size=(n_bands, side, 16)).astype(np.float32)
+        assert_allclose(engine(image), plain(generator, image), rtol=0, atol=1e-4)
+    assert [shape[2] for shape in engine._compiled] == [18, 19, 20, 16]
+
+
 def test_openvino_is_taken_for_bfloat16_where_it_is(generator, monkeypatch):
     monkeypatch.setattr(engines, "has", lambda module: module == "openvino")
     assert make_engine(generator, device="cpu", precision="bfloat16").name == "openvino"

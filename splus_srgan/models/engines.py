@@ -34,6 +34,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 """Precisions of the generator's body that can be asked for."""
 
 _ENGINES = ("auto", "torch", "openvino")
+_MOST_SHAPES = 4  # for which OpenVINO keeps what it has compiled
 
 
 class TorchEngine:
@@ -144,7 +145,8 @@ class OpenVINOEngine:
     """
     Run a generator with OpenVINO on the CPU.
 
-    The network is compiled once for each shape of image, which costs about a second.
+    The network is compiled for each shape of image, which costs about a second and some
+    hundred megabytes; the last four are kept.
 
     Parameters
     ----------
@@ -171,7 +173,11 @@ class OpenVINOEngine:
         import openvino
 
         with self._lock:
-            if shape not in self._compiled:
+            if shape in self._compiled:
+                self._compiled[shape] = self._compiled.pop(shape)  # the last one used
+            else:
+                while len(self._compiled) >= _MOST_SHAPES:
+                    del self._compiled[next(iter(self._compiled))]
                 body = _Features(self._generator)
                 example = torch.zeros(shape)
                 model = openvino.convert_model(body, example_input=example, input=[shape])
