@@ -363,10 +363,25 @@ def test_shipped_uncertainties_cover_what_they_say(name):
     assert_allclose(shares[:, 1], 0.95, atol=0.05)
 
 
-@pytest.mark.xfail(strict=True, reason="what is dark hides a source, rarely: 72 to 78 % at 68 %")
-@pytest.mark.parametrize("name", available())
-def test_shipped_uncertainties_of_dark_pixels_cover_what_they_say(name):
+def dark_coverage(name):
+    """Share of dark pixels within one deviation, as the card states it: by truth, by image."""
     stated = load_card(name).scores["coverage"]
-    shares = [share[0] for bins, share in stated.items() if "-inf" in bins]
-    assert len(shares) == 2
-    assert_allclose(shares, 0.68, atol=0.05)
+    return tuple(stated[f"{what} -inf to 1"][0] for what in ("truth over sky noise", "S/N stated"))
+
+
+@pytest.mark.parametrize("name", available())
+def test_uncertainties_where_the_truth_is_dark_cover_what_they_say(name):
+    assert_allclose(dark_coverage(name)[0], 0.68, atol=0.05)
+
+
+# A miss, and not a matter of the test: where the image shows nothing, the error is small but for
+# the rare pixel that hides a source, and no one deviation fits both; the page on uncertainties
+# tells users so.
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="75.7 to 77.6 % instead of 68 +- 5 % within one deviation where the image is dark",
+)
+@pytest.mark.parametrize("name", available())
+def test_uncertainties_where_the_image_is_dark_cover_what_they_say(name):
+    assert_allclose(dark_coverage(name)[1], 0.68, atol=0.05)
