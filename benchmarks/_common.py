@@ -82,6 +82,18 @@ def make_parser(description, *, fields=40):
     return parser
 
 
+def add_real(parser):
+    """The option for the folder of real data, without which the benchmark does not run."""
+    folder = os.environ.get("SPLUS_SRGAN_REAL_DATA")
+    parser.add_argument(
+        "--real",
+        type=Path,
+        default=folder,
+        required=folder is None,
+        help="folder of real data; default: environment variable SPLUS_SRGAN_REAL_DATA",
+    )
+
+
 def parse(parser):
     """Parse the options and print what runs where."""
     options = parser.parse_args()

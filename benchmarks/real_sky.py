@@ -12,13 +12,12 @@ False sources are those at 5 sigma of the input in the enhanced image of nothing
 """
 
 import copy
-import os
-from pathlib import Path
 
 import numpy as np
 from _common import (
     BANDS,
     TILES,
+    add_real,
     enhance,
     fields,
     make_enhancers,
@@ -48,7 +47,7 @@ def real_noise(folder, enhancer):
     windows = []
     for tile in TILES:
         with quiet():
-            pair = EvaluationPair(tile, read_tile(Path(folder) / "splus" / tile, 10**6))
+            pair = EvaluationPair(tile, read_tile(folder / "splus" / tile, 10**6))
             bands = compared_bands(pair, enhance(enhancer, pair.observed))
             parts = [residuals(bands[band]) for band in BANDS]
         sigmas = [bands[band].sigma for band in BANDS]
@@ -158,15 +157,8 @@ def report(rows):
 def main():
     """Run."""
     parser = make_parser(__doc__)
-    parser.add_argument(
-        "--real",
-        type=Path,
-        default=os.environ.get("SPLUS_SRGAN_REAL_DATA"),
-        help="folder of real data; default: environment variable SPLUS_SRGAN_REAL_DATA",
-    )
+    add_real(parser)
     options = parse(parser)
-    if options.real is None:
-        parser.error("--real is needed: the folder of real data")
     enhancers = make_enhancers(options)
     windows = real_noise(options.real, next(iter(enhancers.values())))
     tiles = [tile for tile, _ in windows]

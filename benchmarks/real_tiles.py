@@ -14,12 +14,10 @@ found   sources that the output has and the input has not, per tile: at 5 sigma 
 Median over tiles and bands (found: mean); the middle --size pixels of each tile.
 """
 
-import os
-from pathlib import Path
-
 import numpy as np
 from _common import (
     TILES,
+    add_real,
     enhance,
     make_enhancers,
     make_parser,
@@ -107,25 +105,18 @@ def report(rows, stars):
 def main():
     """Run."""
     parser = make_parser(__doc__)
-    parser.add_argument(
-        "--real",
-        type=Path,
-        default=os.environ.get("SPLUS_SRGAN_REAL_DATA"),
-        help="folder of real data; default: environment variable SPLUS_SRGAN_REAL_DATA",
-    )
+    add_real(parser)
     parser.add_argument("--tiles", nargs="+", default=TILES)
     parser.add_argument("--size", type=int, default=200, help="side of what is used, pixels")
     parser.add_argument("--methods", nargs="*", help="classical methods; default: all")
     options = parse(parser)
-    if options.real is None:
-        parser.error("--real is needed: the folder of real data")
     methods = default_baselines(3)
     if options.methods is not None:
         methods = {name: methods[name] for name in options.methods}
     methods |= {f"ours: {name}": e for name, e in make_enhancers(options).items()}
     rows, stars = [], {}
     for tile in options.tiles:
-        pair = EvaluationPair(tile, read_tile(Path(options.real) / "splus" / tile, options.size))
+        pair = EvaluationPair(tile, read_tile(options.real / "splus" / tile, options.size))
         for name, method in methods.items():
             with quiet():
                 new, found = measure(tile, name, pair, enhance(method, pair.observed))

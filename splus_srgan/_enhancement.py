@@ -16,6 +16,7 @@ from splus_srgan._nddata import fill_missing, repack
 from splus_srgan._sections import sections, within
 from splus_srgan._uncertainty import calibrate_std, linear_std
 from splus_srgan.background import sky_of_enhanced
+from splus_srgan.blocks import MIN_BLOCK
 from splus_srgan.flux_anchor import REACH as ANCHOR_REACH
 from splus_srgan.flux_anchor import anchor_flux
 from splus_srgan.io import add_provenance
@@ -41,7 +42,6 @@ _PSF_RADIUS = 40  # output pixels: 98 % of the light, wings included
 _NEAR_SATURATION = 0.95  # of the level in the header: coadds saturate a little below it
 # Side of the blocks: with a halo of 45, 384 costs 1.5 times the work of one piece.
 _BLOCK_SIZE = {"cpu": 384, "cuda": 1024}
-_MIN_BLOCK = 16
 
 
 @dataclass
@@ -232,7 +232,7 @@ class Enhancement:
             return self.block_size
         size = _BLOCK_SIZE.get(self.runner.engine.device.type, _BLOCK_SIZE["cpu"])
         # One piece where it is not much larger than a block.
-        return max(_MIN_BLOCK, *shape) if max(shape) <= 1.4 * size else size
+        return max(MIN_BLOCK, *shape) if max(shape) <= 1.4 * size else size
 
     def _calibrate(self, std, fine, sky, sigma):
         """Standard deviations that hold what they say of the final image."""

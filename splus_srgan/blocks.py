@@ -14,10 +14,11 @@ import numpy as np
 
 from splus_srgan._validate import check_integer
 
-__all__ = ["equal_parts", "generate_blocks", "lazy_blocks", "window"]
+__all__ = ["MIN_BLOCK", "equal_parts", "generate_blocks", "lazy_blocks", "window"]
 
 _FACTOR = 2
-_MINIMUM = 16
+MIN_BLOCK = 16
+"""Smallest side of a block, input pixels."""
 
 
 def lazy_blocks(engine, image, *, radius, block_size, n_planes=None, region=None):
@@ -102,7 +103,7 @@ def generate_blocks(
     >>> bool((result == engine(image)).all())
     True
     """
-    check_integer("block_size", block_size, minimum=_MINIMUM)
+    check_integer("block_size", block_size, minimum=MIN_BLOCK)
     check_integer("radius", radius, minimum=0)
     options = {"radius": radius, "block_size": block_size}
     lazy = lazy_blocks(engine, image, **options, n_planes=n_planes, region=region)

@@ -14,13 +14,12 @@ from splus_srgan._runner import Runner
 from splus_srgan._uncertainty import MODES
 from splus_srgan._units import flux_per_pixel_factor
 from splus_srgan._validate import check_integer
+from splus_srgan.blocks import MIN_BLOCK
 from splus_srgan.flux_anchor import check_strength
 from splus_srgan.io import check_writable, write_bands
 from splus_srgan.models.weights import choose_card, load_card
 
 __all__ = ["SRGANEnhancer"]
-
-_MIN_BLOCK = 16
 
 
 class SRGANEnhancer:
@@ -92,7 +91,7 @@ class SRGANEnhancer:
         # Fail here, near the cause, and not after the data were read.
         self.weights = weights if str(weights) == "auto" else load_card(weights)
         if block_size != "auto":
-            check_integer("block_size", block_size, minimum=_MIN_BLOCK)
+            check_integer("block_size", block_size, minimum=MIN_BLOCK)
         if progress_bar is not None and not callable(progress_bar):
             raise TypeError(f"progress_bar must be callable or None; got {progress_bar!r}")
         self.device, self.precision, self.engine = device, precision, engine
