@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from astropy.io.fits import Header
 from astropy.wcs.utils import proj_plane_pixel_scales
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from splus_srgan._bands import describe_plane, tidy_band
 from splus_srgan._fill import REACH as FILL_REACH
@@ -175,17 +175,18 @@ class Enhancement:
         filled, told = _cut(filled, region), _cut(mask | saturated, region)
         sky, sigma = _cut(sky, region), _cut(sigma, region)
         fine, std = self._generate(y, region, sky, sigma, bar)
-        fine = anchor_flux(
-            fine,
-            filled,
-            sky,
-            sigma,
-            psfs=self.psfs,
-            target_psfs=self.target_psfs,
-            pixel_scale=self._pixel_scale,
-            strength=self.strength,
-            mask=told,
-        )
+        with fft.set_workers(self.runner.threads):
+            fine = anchor_flux(
+                fine,
+                filled,
+                sky,
+                sigma,
+                psfs=self.psfs,
+                target_psfs=self.target_psfs,
+                pixel_scale=self._pixel_scale,
+                strength=self.strength,
+                mask=told,
+            )
         kept = within(part.kept, part.generated, FACTOR)
         if std is not None:
             std = _cut(self._calibrate(std, fine, sky, sigma), kept)

@@ -25,6 +25,13 @@ class Runner:
         elif card.turned:
             self.engine = TurnedEngine(self.engine)
 
+    @property
+    def threads(self):
+        """Number of threads that work on the CPU may take: those of the generator."""
+        import torch
+
+        return torch.get_num_threads()
+
     def generate(self, y, *, block_size, bar, region=None):
         """Generate (a region) in blocks, in smaller ones if memory runs out."""
         from splus_srgan.blocks import generate_blocks

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy import signal
+from scipy import fft, signal
 
 from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.flux_anchor import REACH, anchor_flux, matching_kernel
@@ -313,3 +313,17 @@ def test_header_says_that_it_could_not_be_anchored(image, lacking):
 def test_wrong_strength_is_refused_at_construction():
     with pytest.raises(ValueError, match=r"flux_anchor must be within 0 and 1; got 2\.0"):
         SRGANEnhancer(flux_anchor=2, **OPTIONS)
+
+
+def test_the_number_of_threads_changes_nothing():
+    rng = np.random.default_rng(8)
+    observed = rng.normal(size=(1, 200, 170)).astype(np.float32)
+    observed[0, 100, 80] += 1e4
+    image = observed.repeat(2, 1).repeat(2, 2) / 4
+    keys = {"psfs": [(1.5, 3.0)], "target_psfs": [(1.0, 3.0)]}
+    made = []
+    for workers in (1, 3):
+        with fft.set_workers(workers):
+            made.append(anchor_flux(image, observed, 0 * observed, 1 + 0 * observed, **keys))
+    assert (made[0] != image).any()
+    assert_array_equal(*made)
