@@ -104,6 +104,7 @@ class ReservedFile:
 
     def __init__(self, path, bands, hdus):
         self._path, self._bands, self._cards = path, bands, {}
+        self._number = len(hdus)
         self._places = _lay_out(path, hdus)
 
     def planes(self, part):
@@ -131,21 +132,25 @@ class ReservedFile:
 
     def finish(self):
         """Write the cards and the checksums."""
-        headers = []
-        with fits.open(self._path, memmap=True) as hdus:
-            for (band, keyword), value in self._cards.items():
-                hdus[f"SCI_{band}"].header[keyword] = value
-                # What all bands have in common stands in the first header, too.
-                if len(self._bands) == 1 and keyword in hdus[0].header:
-                    hdus[0].header[keyword] = value
-            for hdu in hdus:
-                hdu.add_checksum(when=CHECKSUM_OF)
-                headers.append((hdu.fileinfo()["hdrLoc"], hdu.header.tostring(padding=True)))
+        headers = [self._summed(index) for index in range(self._number)]
         # Not in the mode "update" of astropy, which makes the checksums anew, with the date.
         with self._path.open("r+b") as file:
             for place, text in headers:
                 file.seek(place)
                 file.write(text.encode("ascii"))
+
+    def _summed(self, index):
+        """Where the header of an HDU stands, and its text with cards and checksums."""
+        # Opened anew for each: what is mapped counts as memory until the file is closed.
+        with fits.open(self._path, memmap=True) as hdus:
+            hdu = hdus[index]
+            for (band, keyword), value in self._cards.items():
+                # What all bands have in common stands in the first header, too.
+                common = index == 0 and len(self._bands) == 1 and keyword in hdu.header
+                if common or hdu.name == f"SCI_{band}".upper():
+                    hdu.header[keyword] = value
+            hdu.add_checksum(when=CHECKSUM_OF)
+            return hdu.fileinfo()["hdrLoc"], hdu.header.tostring(padding=True)
 
 
 def _lay_out(path, hdus):
