@@ -8,7 +8,8 @@ Make the weights that the package ships, and put them in their place.
 
 Each step is a command that could be typed, and is printed.  What WORK has already is not done
 again, and a run that was stopped goes on.  Runs start from the shipped weights, or with
-``--from-nothing`` from random ones, which takes a day on two cores.
+``--from-nothing`` from random ones, which takes a day on two cores.  With ``--rehearse`` all is
+done with a handful of fields and steps, in minutes, and installed in WORK/installed.
 """
 
 import argparse
@@ -63,6 +64,31 @@ SRGAN_FORMS = {
     "splus-any": SRGAN | {"losses.adversarial": 0.005, "losses.spectrum": 0.04},
 }
 """The srgan form goes on from the other one, by what it changes of the preset ``default``."""
+SIZES = {
+    "pairs": 4000,
+    "steps": 4800,
+    "head_minutes": 10.0,
+    "calibration_fields": 200,
+    "test_fields": 100,
+    "quality_fields": 40,
+    "photometry_fields": 12,
+}
+"""How much of everything."""
+REHEARSAL = {
+    "pairs": 4,
+    "steps": 12,
+    "head_minutes": 0.02,
+    "calibration_fields": 2,
+    "test_fields": 1,
+    "quality_fields": 2,
+    "photometry_fields": 1,
+}
+FEW_EPOCHS = {
+    "run.epochs": 2,
+    "run.validate_every": 1,
+    "data.n_validation": 2,
+    "optimizer.warm_up_steps": 1,
+}
 NAMES = [*RECIPES, *(f"{name}-srgan" for name in SRGAN_FORMS)]
 
 THANKS = (
@@ -107,10 +133,15 @@ def train(options, recipe, folder, start, steps, changes):
     if (folder / "checkpoints" / "last.ckpt").is_file():
         run(*command, "--resume", folder)
         return card
+    if options.rehearse:
+        changes = changes | FEW_EPOCHS
+        if "run.ramp_epochs" in changes:
+            changes["run.ramp_epochs"] = 1
+    epochs = changes.get("run.epochs", preset(recipe).run.epochs)
     keys = {
         "data.source": options.work / "pairs",
         "data.single_band": str("any" in folder.name).lower(),
-        "run.steps_per_epoch": steps // changes.get("run.epochs", preset(recipe).run.epochs),
+        "run.steps_per_epoch": max(steps // epochs, 1),
         "run.seed": options.seed,
     }
     if start is not None:
@@ -126,7 +157,8 @@ def calibrate(options, name, card):
     if (cards / f"{name}.json").is_file():
         return
     command = [sys.executable, "-m", "splus_srgan.training.calibration", card]
-    command += [options.work / "pairs", "-o", cards, "--fields", 200, "--test", 100]
+    command += [options.work / "pairs", "-o", cards]
+    command += ["--fields", options.calibration_fields, "--test", options.test_fields]
     command += ["--minutes", options.head_minutes, "--steps", 100_000]
     run(*command, "--name", name, "--version", options.version)
 
@@ -136,8 +168,8 @@ def measure(options):
     cards = [options.work / "cards" / f"{name}.json" for name in NAMES]
     common = ["--weights", *cards, "-o"]
     for script, more in (
-        ("quality", ()),
-        ("photometry", ("--fields", 12)),
+        ("quality", ("--fields", options.quality_fields)),
+        ("photometry", ("--fields", options.photometry_fields)),
         ("photometry", ("--real",)),
     ):
         real = "--real" in more
@@ -150,6 +182,8 @@ def measure(options):
 
 def install(options):
     """Put the cards, with what was measured, into the package, and write their pages."""
+    shipped = options.work / "installed" if options.rehearse else SHIPPED
+    shipped.mkdir(exist_ok=True)
     for name in NAMES:
         card = json.loads((options.work / "cards" / f"{name}.json").read_text())
         card["scores"] = scores(options.work, name) | {"coverage": card["scores"]["coverage"]}
@@ -157,9 +191,10 @@ def install(options):
         card["training"]["data"] = "simulated fields, seeds (1, k)"
         for of_the_last_run in ("version", "minutes"):
             card["training"].pop(of_the_last_run, None)
-        shutil.copyfile(options.work / "cards" / card["file"], SHIPPED / card["file"])
-        (SHIPPED / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n")
-    run(sys.executable, ROOT / "tools" / "model_cards.py")
+        shutil.copyfile(options.work / "cards" / card["file"], shipped / card["file"])
+        (shipped / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n")
+    if not options.rehearse:
+        run(sys.executable, ROOT / "tools" / "model_cards.py")
 
 
 def scores(work, name):
@@ -218,13 +253,19 @@ def parse():
     add("step", choices=("make", "measure", "install"))
     add("work", type=Path, help="folder of pairs, runs, cards and tables")
     add("--version", default="0.1", help="of the weights; default %(default)s")
-    add("--pairs", type=int, default=4000, help="rendered fields; default %(default)s")
+    add("--rehearse", action="store_true", help="a handful of everything")
+    for size, number in SIZES.items():
+        words = size.replace("_", " ")
+        help_ = f"default {number:g}, in a rehearsal {REHEARSAL[size]:g}"
+        add(f"--{size.replace('_', '-')}", type=type(number), help=f"{words}; {help_}")
     add("--first", type=int, default=0, help="number of the first; default %(default)s")
-    add("--steps", type=int, default=4800, help="of the long runs; default %(default)s")
     add("--seed", type=int, default=71, help="of the runs; default %(default)s")
-    add("--head-minutes", type=float, default=10, help="for each head; default %(default)s")
     add("--from-nothing", action="store_true", help="do not start from the shipped weights")
-    return parser.parse_args()
+    options = parser.parse_args()
+    for size, number in (REHEARSAL if options.rehearse else SIZES).items():
+        if getattr(options, size) is None:
+            setattr(options, size, number)
+    return options
 
 
 def main():
