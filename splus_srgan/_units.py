@@ -7,7 +7,7 @@ from astropy import units as u
 
 from splus_srgan._validate import check_integer
 
-__all__ = ["flux_per_pixel_factor", "parse_unit"]
+__all__ = ["flux_per_pixel_factor", "parse_unit", "pixels_for_pixel"]
 
 # Spellings met in BUNIT cards that astropy does not take.
 _SPELLINGS = {
@@ -127,6 +127,36 @@ def flux_per_pixel_factor(unit, factor=2):
             f"(/arcsec2, /sr); got {unit.to_string()!r}; convert the data or correct its unit"
         )
     return 1.0 / factor**2 if per_area == (0, 0) else 1.0
+
+
+def pixels_for_pixel(unit, area):
+    """
+    Give by how much values grow where pixels grow to ``area`` of what they were.
+
+    Parameters
+    ----------
+    unit : `~astropy.units.UnitBase` or str or None
+        As for `flux_per_pixel_factor`.
+    area : float
+        Ratio of the areas.
+
+    Returns
+    -------
+    ratio : float
+        ``area`` for a flux per pixel, 1.0 for a surface brightness.
+
+    Raises
+    ------
+    ValueError
+        As by `flux_per_pixel_factor`.
+
+    Examples
+    --------
+    >>> from splus_srgan._units import pixels_for_pixel
+    >>> pixels_for_pixel("nmgy", 4), pixels_for_pixel("nJy / arcsec2", 4)
+    (4.0, 1.0)
+    """
+    return 1.0 if flux_per_pixel_factor(unit) == 1 else float(area)
 
 
 def _powers(unit):

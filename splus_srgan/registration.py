@@ -18,6 +18,7 @@ from splus_srgan._matching.align import align, centered_map, find_orientation
 from splus_srgan._matching.cross_correlation import make_picture
 from splus_srgan._matching.pixel_map import mapped_fits_wcs, nearest_orientation
 from splus_srgan._matching.sources_fit import fit_sources
+from splus_srgan._units import pixels_for_pixel
 from splus_srgan._validate import check_one_of, check_positive
 from splus_srgan.exceptions import RegistrationError
 
@@ -178,7 +179,12 @@ def measure_registration(
         return Registration.none((np.array(one.data.shape) - 1) / 2)
     if method == "sources":
         return _from_sources(one, two, prior, found)
-    return from_alignment(found, area=factor**2)
+    return from_alignment(found, area=_area(image, factor**2))
+
+
+def _area(image, area):
+    """How many pixels of the image cover one of the reference; 1 for a surface brightness."""
+    return pixels_for_pixel(getattr(image, "unit", None), area)
 
 
 def _from_sources(image, reference, prior, found):
@@ -289,9 +295,8 @@ def register_images(image, reference, *, scale=None, mask=None, reference_mask=N
             f"{scale:.4g} arcsec per pixel (best correlation coefficient {max(peaks.values()):.2f})"
         )
     orientation = nearest_orientation(found.map.matrix)
-    registration = from_alignment(
-        found, area=abs(np.linalg.det(found.map.matrix)), orientation=orientation
-    )
+    area = _area(image, abs(np.linalg.det(found.map.matrix)))
+    registration = from_alignment(found, area=area, orientation=orientation)
     return mapped_fits_wcs(wcs, found.map.inverse, one.data.shape), registration
 
 

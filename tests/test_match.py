@@ -534,6 +534,42 @@ def test_units_are_brought_together():
     assert any("lr is in adu" in n for n in match_pair(counts, jansky, target_psf=None).notes)
 
 
+def test_a_pair_in_surface_brightness_is_the_pair_in_fluxes():
+    lr, hr = survey_pair(hr_scale=0.3)
+    hr["r"].data += np.float32(0.5)
+
+    def per_area(image, scale):
+        sigma = StdDevUncertainty(image.uncertainty.array / scale**2)
+        options = {"wcs": image.wcs, "uncertainty": sigma}
+        return {"r": CCDData(image.data / scale**2, unit="nmgy / arcsec2", **options)}
+
+    options = {"target_psf": None, "band_terms": "measure"}
+    flux = match_pair(lr, hr, **options)
+    bright = match_pair(per_area(lr["r"], 0.55), per_area(hr["r"], 0.3), **options)
+    for name in ("registrations", "residuals"):
+        ratios = [getattr(pair, name)["r"].flux_ratio for pair in (flux, bright)]
+        # Distortion changes the areas of the pixels by 1e-3.
+        assert_allclose(*ratios, rtol=3e-3)
+    assert_allclose(flux.registrations["r"].flux_ratio, 1, atol=0.01)
+    assert_allclose(bright.flux_ratios["r"], flux.flux_ratios["r"], rtol=3e-3, atol=1e-4)
+    assert_allclose(bright.sky["r"] * 0.275**2, flux.sky["r"], rtol=3e-3)
+    assert_allclose(bright.sky["r"], 0.5 / 0.3**2 * bright.hr["r"].meta["MTTERM"], rtol=0.02)
+    inner = np.s_[20:-20, 20:-20]
+    images = [pair.hr["r"].data[inner] for pair in (bright, flux)]
+    assert_allclose(images[0] * 0.275**2, images[1], rtol=0.01, atol=0.01)
+
+
+@pytest.mark.parametrize("scale", [0.55, 0.3])
+def test_registration_compares_surface_brightness_as_it_is(scale):
+    lr, hr = survey_pair(hr_scale=scale)
+    sides = [
+        CCDData(side["r"].data / width**2, unit="nmgy / arcsec2", wcs=side["r"].wcs)
+        for side, width in ((hr, scale), (lr, 0.55))
+    ]
+    _, found = register_images(*sides)
+    assert_allclose(found.flux_ratio, 1, atol=0.02)
+
+
 def test_faint_band_follows_the_others():
     """A band in which nothing is seen takes the correction of the others."""
     lr, hr = survey_pair(misplaced=wrong)
@@ -596,6 +632,16 @@ def test_wrong_position_is_refused_with_the_right_one():
     repaired, _ = register_images(lost["r"], hr["r"])
     pair = match_pair({"r": CCDData(lost["r"].data, unit="nmgy", wcs=repaired)}, hr)
     assert max(map(abs, pair.registrations["r"].shift)) < 0.05
+
+
+@pytest.mark.parametrize("degrees", [85, 140, 180])
+def test_a_wcs_of_the_other_side_of_the_sky_is_refused(degrees):
+    lr, hr = survey_pair()
+    wcs = hr["r"].wcs.deepcopy()
+    wcs.wcs.crval = wcs.wcs.crval[0] + degrees, -wcs.wcs.crval[1]
+    far = {"r": CCDData(hr["r"].data, unit="nmgy", wcs=wcs)}
+    with pytest.raises(RegistrationError, match=r"by their WCS they are \d+\.\d degrees apart"):
+        match_pair(lr, far, target_psf=None)
 
 
 def test_another_field_is_refused():

@@ -11,12 +11,13 @@ from astropy.wcs import WCS
 from splus_srgan._grid import image_wcs
 from splus_srgan._matching.align import align, centered_map
 from splus_srgan._matching.cross_correlation import make_picture
-from splus_srgan._matching.diagnosis import check_described
+from splus_srgan._matching.diagnosis import check_described, check_hemisphere
 from splus_srgan._matching.image import image_plane, resample_image, variance_of
 from splus_srgan._matching.pixel_map import PixelMap
 from splus_srgan._matching.psf_matching import image_psf, matching_kernel, moffat_image
 from splus_srgan._matching.reprojection import Resampling, resample
 from splus_srgan._matching.resampled_noise import noise_correlation
+from splus_srgan._units import pixels_for_pixel
 from splus_srgan.background import measure_background
 from splus_srgan.registration import Registration, from_alignment, wcs_scale
 
@@ -121,11 +122,13 @@ def measure_bands(lr, prepared, setup, notes):
     RegistrationError
         If the WCS do not describe the images.
     """
+    first = next(iter(prepared))
+    check_hemisphere(lr[first], prepared[first].image)
     measured, covered = {}, {}
     for band, one in prepared.items():
-        plane, _ = image_plane(one.image, one.sky, one.kernel)
+        plane, conserve = image_plane(one.image, one.sky, one.kernel)
         plane = replace(plane, mask=plane.mask | _missing(one.image), variance=None)
-        data, _, mask = resample(plane, setup.wcs, setup.shape, Resampling())
+        data, _, mask = resample(plane, setup.wcs, setup.shape, Resampling(conserve=conserve))
         covered[band] = _valid_share(mask)
         measured[band] = _align_pair(data, mask, lr[band], setup)
     hr = {band: one.image for band, one in prepared.items()}
@@ -176,7 +179,8 @@ def match_band(pair, band, prepared, setup, found, move, band_terms):
     """Resample one band, look at the result, and add it to the pair."""
     lr, notes, hr, sky = pair.lr[band], pair.notes, prepared.image, prepared.sky
     center = (np.array(setup.shape) - 1) / 2
-    before = from_alignment(found, area=_FINE_AREA) if found else Registration.none(center)
+    area = pixels_for_pixel(hr.unit, _FINE_AREA)
+    before = from_alignment(found, area=area) if found else Registration.none(center)
     term = _band_term(band, band_terms, before, notes)
     correlation = None
     if hr.uncertainty is not None:
@@ -195,13 +199,13 @@ def match_band(pair, band, prepared, setup, found, move, band_terms):
         cards=_cards(before, move, term, sky, setup),
     )
     after = _align_pair(image.data, np.asarray(image.mask), lr, setup)
-    residual = from_alignment(after, area=_FINE_AREA) if after else Registration.none(center)
+    residual = from_alignment(after, area=area) if after else Registration.none(center)
     pair.hr[band] = image
     pair.registrations[band] = before
     pair.residuals[band] = residual
     pair.flux_ratios[band] = (residual.flux_ratio, residual.flux_ratio_error)
     ratio = wcs_scale(setup.wcs) / wcs_scale(image_wcs(hr.wcs))
-    pair.sky[band] = float(sky * ratio**2 * term)
+    pair.sky[band] = float(sky * pixels_for_pixel(hr.unit, ratio**2) * term)
     pair.coverage[band] = _valid_share(np.asarray(image.mask))
     pair.psf_errors[band] = prepared.psf_error
 

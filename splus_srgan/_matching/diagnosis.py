@@ -10,11 +10,35 @@ from splus_srgan._matching.pixel_map import nearest_orientation
 from splus_srgan.exceptions import RegistrationError
 from splus_srgan.registration import locate, wcs_scale
 
-__all__ = ["check_described"]
+__all__ = ["check_described", "check_hemisphere"]
 
 _NO_OVERLAP = 0.02  # of the fine grid
 _ALIKE = 0.8  # correlation coefficient above which nobody doubts
+_HEMISPHERE = 80.0  # degrees
 _BETTER = 0.1  # in the correlation coefficient, for another orientation to be believed
+
+
+def check_hemisphere(lr, hr):
+    """
+    Raise `RegistrationError` if two images are so far apart that no projection shows both.
+
+    Parameters
+    ----------
+    lr, hr : `~astropy.nddata.CCDData`
+        An image of each side.
+    """
+    places = []
+    for image in (lr, hr):
+        middle = (np.array(image.shape[::-1]) - 1) / 2
+        places.append(image_wcs(image.wcs).pixel_to_world(*middle).icrs)
+    apart = places[0].separation(places[1]).deg
+    if apart > _HEMISPHERE:
+        there = " and ".join(f"({place.ra.deg:.4f}, {place.dec.deg:.4f})" for place in places)
+        raise RegistrationError(
+            f"lr and hr must show the same sky; by their WCS they are {apart:.1f} degrees apart, "
+            f"at {there}: correct the WCS of the wrong side; "
+            "splus_srgan.registration.register_images finds it by the images"
+        )
 
 
 def check_described(lr, hr, measured, covered, max_shift, missing):

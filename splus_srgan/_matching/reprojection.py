@@ -100,10 +100,11 @@ def resample(plane, wcs, shape, options, *, factors=None):
 
 def _resample_part(plane, wcs, shape, options, coordinates, area, factors):
     data, missing = _filled(plane)
-    if data is None:
+    outside = _outside(coordinates, missing.shape)
+    if data is None or outside.all():
         return _nothing(shape, plane.variance is not None)
     values = _reproject(data, plane.wcs, wcs, shape, options)
-    mask = ~np.isfinite(values) | _outside(coordinates, data.shape)
+    mask = ~np.isfinite(values) | outside
     if missing.any():
         mask |= _touched(missing, coordinates, options, area)
     scale = area if options.conserve else np.ones_like(area)

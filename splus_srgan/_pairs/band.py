@@ -9,6 +9,7 @@ from astropy import units as u
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from splus_srgan._pairs import measure as measure
+from splus_srgan._units import flux_per_pixel_factor
 from splus_srgan.surveys import legacy, splus
 
 __all__ = ["measure_band", "saturated_pixels", "saturation_level"]
@@ -27,6 +28,7 @@ class _Side:
     sigma: float
     saturated: np.ndarray
     pixel_scale: float
+    unit: u.UnitBase | None
     fwhm: float
 
     @property
@@ -66,8 +68,8 @@ def measure_band(lr, hr, band, *, residual=None, found=None, flux_ratio=(math.na
         "saturated_target": float(second.saturated.mean()),
         "fwhm_input": first.fwhm,
         "fwhm_target": second.fwhm,
-        "depth_input": _depth(first, lr.unit),
-        "depth_target": _depth(second, hr.unit),
+        "depth_input": _depth(first),
+        "depth_target": _depth(second),
         "flux_ratio": float(flux_ratio[0]),
         "flux_ratio_error": float(flux_ratio[1]),
     }
@@ -95,9 +97,13 @@ def _side(image, scale, band):
     mask = ~np.isfinite(data)
     if image.mask is not None:
         mask |= image.mask
-    sky, sigma = measure.sky_noise(data, mask)
     saturated = saturated_pixels(image, data, band)
-    side = _Side(data, mask, sky, sigma, saturated, scale, math.nan)
+    unit = image.unit
+    if flux_per_pixel_factor(unit) == 1:
+        # A surface brightness: from here on, the flux of a pixel.
+        data, unit = data * scale**2, unit * u.arcsec**2
+    sky, sigma = measure.sky_noise(data, mask)
+    side = _Side(data, mask, sky, sigma, saturated, scale, unit, math.nan)
     side.fwhm = _seeing(image, side)
     return side
 
@@ -136,14 +142,14 @@ def _seeing(image, side):
     return measure.star_width(side.flux, hidden, side.sigma, guess=guess) * side.pixel_scale
 
 
-def _depth(side, unit):
+def _depth(side):
     """Magnitude (AB) of the faintest flux that stands out, NaN without a flux unit."""
     radius = measure.APERTURE / 2 / side.pixel_scale
     flux = measure.limiting_flux(side.flux, side.mask, side.sigma, radius=radius)
-    if unit is None or not flux > 0:
+    if side.unit is None or not flux > 0:
         return math.nan
     try:
-        return float((flux * unit).to_value(u.ABmag, u.zero_point_flux(1 * u.AB)))
+        return float((flux * side.unit).to_value(u.ABmag, u.zero_point_flux(1 * u.AB)))
     except u.UnitConversionError:
         return math.nan
 
