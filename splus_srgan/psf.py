@@ -9,6 +9,8 @@ seeing that the survey measures on its images.
 import numpy as np
 from scipy import special
 
+from splus_srgan._validate import check_finite, check_positive
+
 __all__ = [
     "TARGET_PSF",
     "WINGS",
@@ -31,6 +33,8 @@ WINGS = (3.0, 2.0)
 
 WING_SHARE = 0.28
 """Share of the light that is in the wings of S-PLUS images (`wing_transfer`)."""
+
+_STEEP = 30.0  # Moffat beta
 
 
 def core_profile(fwhm, beta, share=WING_SHARE):
@@ -83,7 +87,7 @@ def moffat_transfer(fy, fx, fwhm, beta, *, ellipticity=0.0, position_angle=0.0):
     fwhm : float
         FWHM in arcsec (the geometric mean of both axes).
     beta : float
-        Moffat beta, above 1.
+        Moffat beta, above 1: at 1 the light has no end.
     ellipticity : float, optional
         ``1 - b/a``.
     position_angle : float, optional
@@ -94,22 +98,46 @@ def moffat_transfer(fy, fx, fwhm, beta, *, ellipticity=0.0, position_angle=0.0):
     transfer : `~numpy.ndarray`
         Real, 1 at frequency zero.
 
+    Raises
+    ------
+    ValueError
+        If ``fwhm`` is not above 0, or ``beta`` not above 1.
+
     Examples
     --------
     >>> from splus_srgan.psf import moffat_transfer
     >>> round(float(moffat_transfer(0.0, 0.5, 1.0, 3.0)), 4)
     0.2625
     """
-    alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
+    check_positive("fwhm", fwhm)
+    if check_finite("beta", beta) <= 1:
+        raise ValueError(f"beta must be above 1, as that of a Moffat profile; got {beta!r}")
+    alpha = _alpha(fwhm, beta)
     stretch = np.sqrt(1 - ellipticity)
     cos, sin = np.cos(position_angle), np.sin(position_angle)
     major, minor = (cos * fx + sin * fy) / stretch, (cos * fy - sin * fx) * stretch
     q = 2 * np.pi * alpha * np.hypot(major, minor)
     # The Bessel function is slow: a fine table of it is exact to 1e-7.
-    table_q = np.linspace(1e-6, max(1e-3, float(np.max(q))), 8192)
-    table = 2 / special.gamma(beta - 1) * (table_q / 2) ** (beta - 1)
-    table *= special.kv(beta - 1, table_q)
+    table_q = np.linspace(0, max(1e-3, float(np.max(q))), 8192)
+    table = np.ones_like(table_q)
+    table[1:] = (_by_bessel if beta <= _STEEP else _by_gaussians)(table_q[1:], beta - 1)
     return np.interp(q, table_q, table).astype(np.float32)
+
+
+def _alpha(fwhm, beta):
+    return fwhm / (2 * np.sqrt(np.expm1(np.log(2) / beta)))
+
+
+def _by_bessel(q, order):
+    return 2 / special.gamma(order) * (q / 2) ** order * special.kv(order, q)
+
+
+def _by_gaussians(q, order):
+    """The same where the Bessel function overflows: a Moffat is a mixture of Gaussians."""
+    u = np.linspace(-9, 9, 73)
+    weight = np.exp(np.sqrt(order) * u - order * np.expm1(u / np.sqrt(order)))
+    inverse = np.exp(-u / np.sqrt(order)) / (4 * order)
+    return weight @ np.exp(-inverse[:, None] * q**2) / weight.sum()
 
 
 def coma_transfer(fy, fx, fwhm, coma):
@@ -280,10 +308,10 @@ def psf_profile(r, fwhm, beta, wings=0.0):
     >>> round(float(psf_profile(0.5, 1.0, 3.0) / psf_profile(0.0, 1.0, 3.0)), 6)
     0.5
     """
-    core = (fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1)), beta)
+    core = _alpha(fwhm, beta), beta
     r2 = np.square(r)
     return sum(
-        share * (b - 1) / (np.pi * alpha**2) * (1 + r2 / alpha**2) ** -b
+        share * (b - 1) / (np.pi * alpha**2) * np.exp(-b * np.log1p(r2 / alpha**2))
         for share, (alpha, b) in ((1 - wings, core), (wings, WINGS))
     )
 

@@ -9,7 +9,12 @@ from scipy import fft, signal
 from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.flux_anchor import REACH, anchor_flux, matching_kernel
 from splus_srgan.psf import TARGET_PSF, WING_SHARE, WINGS
-from splus_srgan.surveys.splus import PIXEL_SCALE, wing_share_from_header, winged_psf_from_header
+from splus_srgan.surveys.splus import (
+    PIXEL_SCALE,
+    psf_from_header,
+    wing_share_from_header,
+    winged_psf_from_header,
+)
 
 OPTIONS = {"engine": "torch", "device": "cpu", "precision": "float32"}
 FINE_SCALE = PIXEL_SCALE / 2
@@ -327,3 +332,29 @@ def test_the_number_of_threads_changes_nothing():
             made.append(anchor_flux(image, observed, 0 * observed, 1 + 0 * observed, **keys))
     assert (made[0] != image).any()
     assert_array_equal(*made)
+
+
+@pytest.mark.parametrize("beta", [31.0, 100.0, 1e6])
+def test_a_steep_psf_in_the_header_is_nearly_a_gaussian(beta):
+    field = simulate_field(4, shape=(48, 48), bands=("r",))
+    images = []
+    for stated in (20.0, beta):
+        observed = field.observed["r"].copy()
+        observed.meta["HIERARCH OAJ PRO FWHMBETA"] = stated
+        images.append(SRGANEnhancer(**OPTIONS)(observed).data)
+    assert np.isfinite(images[1]).all()
+    assert_allclose(images[1], images[0], rtol=0.02, atol=0.02 * field.sigma["r"])
+
+
+@pytest.mark.parametrize(
+    ("cards", "wanted"),
+    [
+        ({"A FWHMMEAN": 1.3, "A FWHMBETA": 0.9}, (1.3, 3.0)),
+        ({"A FWHMMEAN": 1.3, "A FWHMBETA": np.inf}, (1.3, 3.0)),
+        ({"A FWHMMEAN": np.float32(1.5), "A FWHMBETA": np.float64(2.5)}, (1.5, 2.5)),
+        ({"A FWHMMEAN": True}, None),
+        ({"A FWHMMEAN": np.nan}, None),
+    ],
+)
+def test_what_is_no_seeing_is_not_taken_for_it(cards, wanted):
+    assert psf_from_header(cards) == wanted

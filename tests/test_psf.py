@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 from photutils.centroids import centroid_2dg
 
-from splus_srgan.psf import coma_transfer, moffat_transfer, wing_transfer
+from splus_srgan.psf import coma_transfer, moffat_transfer, psf_profile, wing_transfer
 
 FINE_SCALE = 0.55 / 4
 
@@ -21,6 +21,36 @@ def test_moffat_transfer_agrees_with_galsim(galsim, ellipticity, beta):
         profile.kValue(2 * np.pi * x, 2 * np.pi * y).real for x, y in zip(fx, fy, strict=True)
     ]
     assert_allclose(ours, theirs, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("beta", [1.05, 1.2, 2.0, 30.0, 31.0, 80.0, 1e4])
+def test_no_light_is_lost_whatever_the_profile(beta):
+    assert moffat_transfer(0.0, np.linspace(0, 2, 5), 1.0, beta)[0] == 1
+
+
+@pytest.mark.parametrize("beta", [1e4, 1e8])
+def test_steep_profiles_are_gaussians(beta):
+    frequency, radius = np.linspace(0, 2, 50), np.linspace(0, 3, 50)
+    sigma = 1.3 / np.sqrt(8 * np.log(2))
+    gaussian = np.exp(-2 * (np.pi * sigma * frequency) ** 2)
+    assert_allclose(moffat_transfer(0.0, frequency, 1.3, beta), gaussian, atol=1e-4)
+    gaussian = np.exp(-0.5 * (radius / sigma) ** 2) / (2 * np.pi * sigma**2)
+    assert_allclose(psf_profile(radius, 1.3, beta), gaussian, atol=1e-4)
+
+
+def test_steep_profiles_go_on_where_the_bessel_function_ends():
+    frequency = np.linspace(0, 2, 50)
+    below, above = (moffat_transfer(0.0, frequency, 1.0, beta) for beta in (30.0, 30.0 + 1e-6))
+    assert_allclose(below, above, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("fwhm", "beta", "message"),
+    [(1.0, 1.0, "beta must be above 1"), (-1.0, 3.0, "fwhm must"), (1.0, np.nan, "beta must")],
+)
+def test_profiles_that_are_none_are_refused(fwhm, beta, message):
+    with pytest.raises(ValueError, match=message):
+        moffat_transfer(0.0, 0.5, fwhm, beta)
 
 
 @pytest.mark.parametrize("fwhm", [1.1, 1.5, 2.0])

@@ -6,7 +6,11 @@ The numbers were measured on the headers and the noise of public S-PLUS images
 (zero points: DR4 tables; an opportunistic sample of 9 to 32 tiles per band).
 """
 
+import math
 from dataclasses import dataclass
+from numbers import Real
+
+import numpy as np
 
 from splus_srgan.psf import WING_SHARE, core_profile
 
@@ -138,7 +142,7 @@ def psf_from_header(header):
     -------
     psf : tuple of float or None
         FWHM (arcsec) and Moffat beta; beta is 3.0 where the header has the FWHM
-        alone. `None` where it has no usable FWHM.
+        alone, or a beta that no PSF has (1 or less). `None` where it has no usable FWHM.
 
     Examples
     --------
@@ -151,8 +155,8 @@ def psf_from_header(header):
         # Cards that an enhanced image keeps about its input are not about itself.
         if key.upper().startswith("INPUT "):
             continue
-        for word in ("FWHMMEAN", "FWHMBETA"):
-            if word in key.upper() and isinstance(value, int | float) and value > 0:
+        for word, lowest in (("FWHMMEAN", 0), ("FWHMBETA", 1)):
+            if word in key.upper() and _is_number(value) and lowest < value < math.inf:
                 values.setdefault(word, float(value))
     if "FWHMMEAN" not in values:
         return None
@@ -211,5 +215,8 @@ def wing_share_from_header(header):
     (0.28, 0.1)
     """
     share = header.get(WING_CARD)
-    stated = isinstance(share, int | float) and 0 <= share <= 1
-    return float(share) if stated else WING_SHARE
+    return float(share) if _is_number(share) and 0 <= share <= 1 else WING_SHARE
+
+
+def _is_number(value):
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
