@@ -12,6 +12,7 @@ generated bands, for each the natural logarithm of the scale of its errors.
 
 import copy
 import threading
+import warnings
 from functools import cache
 
 import numpy as np
@@ -180,7 +181,10 @@ class OpenVINOEngine:
                     del self._compiled[next(iter(self._compiled))]
                 body = _Features(self._generator)
                 example = torch.zeros(shape)
-                model = openvino.convert_model(body, example_input=example, input=[shape])
+                with warnings.catch_warnings():
+                    # OpenVINO traces with what newer versions of PyTorch deprecate.
+                    warnings.filterwarnings("ignore", r"`torch\.jit\.")
+                    model = openvino.convert_model(body, example_input=example, input=[shape])
                 hint = {"bfloat16": "bf16", "float32": "f32"}[self.precision]
                 settings = {
                     "INFERENCE_PRECISION_HINT": hint,
