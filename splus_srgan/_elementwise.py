@@ -8,7 +8,17 @@ Work goes chunk by chunk, so a float32 field needs no float64 copy of itself.
 import numpy as np
 from astropy.utils.masked import Masked
 
-__all__ = ["align", "apply", "as_real", "brief", "check_out", "finite_array", "is_scalar", "plain"]
+__all__ = [
+    "align",
+    "apply",
+    "as_float",
+    "as_real",
+    "brief",
+    "check_out",
+    "finite_array",
+    "is_scalar",
+    "plain",
+]
 
 # Elements worked on at a time: the intermediates stay in the processor's cache.
 _CHUNK = 32768
@@ -50,16 +60,26 @@ def as_real(name, values):
             f"{name} must be plain numbers; got {type(values).__name__} in {unit}: "
             "convert it to the stretch's unit and pass the array"
         )
-    mask = getattr(values, "mask", None)
-    if isinstance(values, Masked):
-        values = values.unmasked
-    array = np.asarray(values)
+    mask, array = _parts(values)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be real numbers; got dtype {array.dtype}")
     dtype = np.float32 if array.dtype.kind == "f" and array.dtype.itemsize <= 4 else np.float64
     if mask is not None and np.any(mask):
         array = np.where(mask, np.array(np.nan, dtype), array)
     return array, np.dtype(dtype)
+
+
+def as_float(values):
+    """Values of whatever unit in double precision, NaN where masked."""
+    mask, array = _parts(values)
+    array = np.asarray(array, float)
+    return np.where(mask, np.nan, array) if mask is not None and np.any(mask) else array
+
+
+def _parts(values):
+    """Mask, if there is one, and what it lies on."""
+    mask = getattr(values, "mask", None)
+    return mask, np.asarray(values.unmasked if isinstance(values, Masked) else values)
 
 
 def align(name, parameter, shape):

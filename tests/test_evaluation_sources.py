@@ -28,6 +28,7 @@ from splus_srgan.evaluation.sources import (
 from splus_srgan.exceptions import GridMismatchError
 from splus_srgan.psf import psf_image
 from splus_srgan.simulate import correlated_noise
+from splus_srgan.surveys.calibration import calibrate
 
 PLACE = {"radius": 3.0, "annulus": (5.0, 8.0), "apart": 8.0}
 
@@ -181,6 +182,46 @@ def test_compared_bands_remove_sky_and_keep_what_is_known(pair):
         pull = ((band.image - band.seen_truth) / band.sigma)[~band.bad & ~band.mask]
         assert abs(pull.mean()) < 0.05
         assert abs(pull.std() - 1) < 0.1
+
+
+def test_calibrated_images_keep_their_saturation_and_photons():
+    field = simulate_field(5, shape=(96, 96), kind="stars", bands=("r",))
+    pairs = []
+    for of in (lambda image: image, lambda i: calibrate(i, field.conditions["r"].zero_point)):
+        images = [{"r": of(side["r"])} for side in (field.observed, field.target)]
+        pairs.append(EvaluationPair("stars", *images))
+    counts, flux = (compared_bands(pair, pair.target)["r"] for pair in pairs)
+    assert counts.bad.sum() > 0
+    assert_array_equal(flux.bad, counts.bad)
+    # Electrons of the whole image are the same, whatever its unit.
+    electrons = [band.electrons * band.truth.sum() for band in (counts, flux)]
+    assert electrons[0] > 0
+    assert_allclose(*electrons, rtol=1e-4)
+
+
+@pytest.mark.parametrize("side", ["target", "output"])
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (("crval", [30, 0]), GridMismatchError, "is nowhere near|px off"),
+        (("crpix", 0.5), GridMismatchError, r"is 0\.71 px off"),
+        ("ct", ValueError, "must have the unit of the image, adu; band 'r' is in ct"),
+    ],
+)
+def test_another_place_or_unit_is_refused(pair, side, spoil, error, message):
+    wrong = {name: image.copy() for name, image in pair.target.items()}
+    if spoil == "ct":
+        wrong["r"].unit = spoil
+    else:
+        wcs, (name, change) = wrong["r"].wcs.deepcopy(), spoil
+        setattr(wcs.wcs, name, getattr(wcs.wcs, name) + change)
+        wrong["r"].wcs = wcs
+    judge = {
+        "target": lambda: EvaluationPair("one", pair.observed, wrong),
+        "output": lambda: compared_bands(pair, wrong),
+    }
+    with pytest.raises(error, match=f"(?s){side} of '.*({message})"):
+        judge[side]()
 
 
 def test_output_psf_is_that_of_its_image(pair):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.nddata import CCDData
+from astropy.utils.masked import Masked
 from numpy.testing import assert_allclose
 from scipy import ndimage
 from skimage import metrics as oracle
@@ -113,6 +114,30 @@ def test_what_is_masked_or_not_finite_does_not_count(metric):
     assert np.isfinite(wanted)
     assert_allclose(metric(truth, broken, data_range=3.0, mask=mask), wanted, rtol=1e-9)
     assert metric(truth, broken, data_range=3.0) != pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("masked", [np.ma.MaskedArray, Masked])
+@pytest.mark.parametrize("metric", [psnr, nrmse, ssim])
+def test_masks_of_the_arrays_count(metric, masked):
+    truth, made = two()
+    mask = np.zeros(truth.shape, bool)
+    mask[5:9, 10:14] = True
+    broken = np.where(mask, 1e6, made)
+    wanted = metric(truth, made, data_range=3.0, mask=mask)
+    both = masked(truth, mask=mask), masked(broken, mask=mask)
+    assert_allclose(metric(*both, data_range=3.0), wanted, rtol=1e-12)
+    assert_allclose(metric(truth, both[1], data_range=3.0), wanted, rtol=1e-12)
+    seen = to_space(masked(broken, mask=mask), "noise", sigma=0.5)
+    assert np.isnan(seen[mask]).all()
+    assert_allclose(seen[~mask], made[~mask] / 0.5)
+    strength = measure_amplitude(truth, masked(np.where(mask, 1e6, 1.1 * truth), mask=mask))
+    assert strength.value == pytest.approx(1.1, abs=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [0.0, -1.0, np.nan])
+def test_noise_space_needs_noise(sigma):
+    with pytest.raises(ValueError, match="sigma must be above 0; got"):
+        to_space(np.ones((8, 8)), "noise", sigma=sigma)
 
 
 def test_masked_psnr_is_that_of_the_rest():

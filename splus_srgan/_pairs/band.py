@@ -124,9 +124,7 @@ def saturation_level(image):
     level = image.meta.get("SATURATE")
     if not isinstance(level, int | float) or not level > 0:
         return math.inf
-    # The card is in the unit of the camera, unless the image was calibrated with its header.
-    own = image.unit in (u.adu, u.ct, u.DN, u.electron) or "SRZP" in image.meta
-    return float(level) if own else math.inf
+    return float(level) if splus.states_own_unit(image) else math.inf
 
 
 def _seeing(image, side):

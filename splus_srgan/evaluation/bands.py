@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from astropy import units as u
 from astropy.wcs.utils import proj_plane_pixel_scales
 from scipy import optimize
 
@@ -20,7 +21,7 @@ from splus_srgan.evaluation.sources import detect
 from splus_srgan.exceptions import GridMismatchError
 from splus_srgan.io import stated_sky
 from splus_srgan.psf import TARGET_PSF, psf_profile
-from splus_srgan.surveys.splus import PIXEL_SCALE, winged_psf_from_header
+from splus_srgan.surveys.splus import PIXEL_SCALE, states_own_unit, winged_psf_from_header
 
 __all__ = ["ComparedBand", "compared_bands", "fit_psf"]
 
@@ -219,9 +220,9 @@ def compared_bands(pair, output, *, output_psf=None, truth_psf=TARGET_PSF):
     Raises
     ------
     ValueError
-        If the output lacks a band.
+        If the output lacks a band, or is in another unit.
     GridMismatchError
-        If the output is not on the grid that is twice as fine.
+        If the output is not on the grid that is twice as fine, by its shape or its WCS.
 
     Examples
     --------
@@ -238,6 +239,7 @@ def compared_bands(pair, output, *, output_psf=None, truth_psf=TARGET_PSF):
         raise ValueError(
             f"output must have every band of the pair, {list(pair.bands)}; got none for {lacking}"
         )
+    pair.check_fine("output", output)
     return {
         band: _compared_band(pair, band, output[band], output_psf, truth_psf) for band in pair.bands
     }
@@ -316,28 +318,22 @@ def _filled(image, scale):
     return np.where(_missing(image), 0, np.asarray(image.data, float)) * scale
 
 
-def _is_counts(image):
-    return str(getattr(image, "unit", "")) in ("adu", "electron", "ct", "")
-
-
 def _bad_pixels(observed):
     missing = _missing(observed)
     level = (observed.meta or {}).get("SATURATE")
     full = np.zeros(missing.shape, bool)
-    # The level is in counts; a calibrated image has another unit.
-    if isinstance(level, int | float) and level > 0 and _is_counts(observed):
+    if isinstance(level, int | float) and level > 0 and states_own_unit(observed):
         full = np.asarray(observed.data, float) >= _NEAR_SATURATION * level
     return _Bad(missing, missing | full)
 
 
 def _electrons(observed):
     """Electrons per unit of the image; 0 where not known."""
-    if str(getattr(observed, "unit", "")) == "electron":
+    if getattr(observed, "unit", None) == u.electron:
         return 1.0
     gain = (observed.meta or {}).get("GAIN")
-    return (
-        float(gain) if isinstance(gain, int | float) and gain > 0 and _is_counts(observed) else 0.0
-    )
+    stated = isinstance(gain, int | float) and gain > 0 and states_own_unit(observed)
+    return float(gain) if stated else 0.0
 
 
 def _zero_point(pair, name, observed):

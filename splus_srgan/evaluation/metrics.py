@@ -18,6 +18,7 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy import ndimage
 
+from splus_srgan._elementwise import as_float
 from splus_srgan._validate import check_integer, check_one_of
 from splus_srgan.evaluation._similarity import MS_REACH, WINDOW, multi_scale, plain_ssim
 from splus_srgan.evaluation.bands import compared_bands
@@ -115,11 +116,14 @@ def to_space(
     array([[0., 4.]])
     """
     check_one_of("space", space, SPACES)
-    flux = np.asarray(image, float) - _per_band("sky", sky, image)
+    flux = as_float(image) - _per_band("sky", sky, image)
     if space == "noise":
         if sigma is None:
             raise ValueError('sigma must be given for the space "noise"; got None')
-        return flux / _per_band("sigma", sigma, image)
+        noise = _per_band("sigma", sigma, image)
+        if not (noise > 0).all():
+            raise ValueError(f"sigma must be above 0; got {sigma!r}")
+        return flux / noise
     if zero_point is not None:
         magnitude = _per_band("zero_point", zero_point, image)
         flux = flux * 10 ** (-0.4 * (magnitude - _AB_OF_NANOMAGGIE))
@@ -310,7 +314,7 @@ def ms_ssim(reference, image, *, data_range, n_scale=5, mask=None, per_band=Fals
 
 def _compared(reference, image, mask):
     """Both as ``(n_band, ny, nx)``, and where they cannot be compared."""
-    truth, made = np.asarray(reference, float), np.asarray(image, float)
+    truth, made = as_float(reference), as_float(image)
     if truth.shape != made.shape or truth.ndim not in (2, 3) or not truth.size:
         raise ValueError(
             "reference and image must have one shape, (ny, nx) or (n_band, ny, nx); got "

@@ -4,10 +4,13 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+from astropy import units as u
 from astropy.table import Table
 
+from splus_srgan._grid import TOLERANCE, grid_shift, image_wcs
 from splus_srgan._nddata import unpack
 from splus_srgan.exceptions import GridMismatchError
+from splus_srgan.wcs import upsample_wcs
 
 __all__ = ["EvaluationPair"]
 
@@ -41,9 +44,9 @@ class EvaluationPair:
     Raises
     ------
     ValueError
-        If the bands of both sides differ.
+        If the bands of both sides differ, or their units.
     GridMismatchError
-        If the target is not on the grid that is twice as fine.
+        If the target is not on the grid that is twice as fine, by its shape or its WCS.
 
     Examples
     --------
@@ -65,7 +68,7 @@ class EvaluationPair:
     zero_points: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        stack = unpack(self.observed)
+        unpack(self.observed)
         if self.target is None:
             return
         if set(self.target) != set(self.observed):
@@ -73,12 +76,50 @@ class EvaluationPair:
                 f"target must have the bands of the image, {sorted(self.observed)}; "
                 f"got {sorted(self.target)}"
             )
-        wanted = tuple(2 * n for n in stack.data.shape[1:])
-        for band, image in self.target.items():
-            if image.shape != wanted:
+        self.check_fine("target", self.target)
+
+    def check_fine(self, name, images):
+        """
+        Refuse images that are not on the grid that is twice as fine, or not in the same unit.
+
+        Parameters
+        ----------
+        name : str
+            What to call them in the message.
+        images : dict of str to `~astropy.nddata.NDData`
+            Band to image, of all bands of the pair.
+
+        Raises
+        ------
+        GridMismatchError
+            If a shape or, where both have one, a WCS is not that of the finer grid.
+        ValueError
+            If a unit differs.
+        """
+        wanted = tuple(2 * n for n in self.shape)
+        for band, observed in self.observed.items():
+            image = images[band]
+            where = f"{name} of {self.name!r} must be on the grid that is twice as fine"
+            if np.shape(image.data) != wanted:
                 raise GridMismatchError(
-                    f"target of {self.name!r} must be on the grid that is twice as fine, {wanted}; "
-                    f"band {band!r} has {image.shape}. Bring it there with splus_srgan.match"
+                    f"{where}, {wanted}; band {band!r} has {np.shape(image.data)}. Bring it there "
+                    "with splus_srgan.match"
+                )
+            coarse, fine = (image_wcs(getattr(one, "wcs", None)) for one in (observed, image))
+            if coarse is not None and fine is not None:
+                shift = grid_shift(upsample_wcs(coarse), fine, wanted)
+                if shift > TOLERANCE:
+                    off = f"{shift:.2f} px off" if np.isfinite(shift) else "nowhere near"
+                    raise GridMismatchError(
+                        f"{where}, within {TOLERANCE} px; by its WCS band {band!r} is {off}. Bring "
+                        "it there with splus_srgan.match, or correct the WCS"
+                    )
+            units = [getattr(one, "unit", None) for one in (observed, image)]
+            if not (set(units) & {None, u.dimensionless_unscaled}) and units[0] != units[1]:
+                raise ValueError(
+                    f"{name} of {self.name!r} must have the unit of the image, {units[0]}; band "
+                    f"{band!r} is in {units[1]}. Convert it, or calibrate the image "
+                    "(splus_srgan.surveys.calibration.calibrate)"
                 )
 
     @property

@@ -13,6 +13,7 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy import fft, signal
 
+from splus_srgan._elementwise import as_float
 from splus_srgan._validate import check_integer
 
 __all__ = ["Amplitude", "Shift", "measure_amplitude", "measure_shift", "power_spectrum_ratio"]
@@ -233,7 +234,7 @@ class _CrossSpectrum:
     """Transforms of two images under one window, and their products."""
 
     def __init__(self, reference, image, mask):
-        reference, image = np.asarray(reference, float), np.asarray(image, float)
+        reference, image = as_float(reference), as_float(image)
         if reference.shape != image.shape or reference.ndim != 2:
             raise ValueError(
                 "reference and image must have one shape (ny, nx); got "

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
+from astropy import units as u
 
 from splus_srgan.psf import WING_SHARE, core_profile
 
@@ -21,6 +22,7 @@ __all__ = [
     "BandFacts",
     "canonical_band",
     "psf_from_header",
+    "states_own_unit",
     "wing_share_from_header",
     "winged_psf_from_header",
 ]
@@ -216,6 +218,36 @@ def wing_share_from_header(header):
     """
     share = header.get(WING_CARD)
     return float(share) if _is_number(share) and 0 <= share <= 1 else WING_SHARE
+
+
+def states_own_unit(image):
+    """
+    Tell whether the levels and the gain in a header are in the unit of the image.
+
+    They are in the unit of the camera; `~splus_srgan.surveys.calibration.calibrate`
+    converts them with the pixels, and leaves ``SRZP`` behind.
+
+    Parameters
+    ----------
+    image : `~astropy.nddata.NDData`
+        With a unit and a header.
+
+    Returns
+    -------
+    own : bool
+        `True` for counts, for no unit, and for what was calibrated.
+
+    Examples
+    --------
+    >>> from splus_srgan import simulate_field
+    >>> from splus_srgan.surveys.calibration import calibrate
+    >>> from splus_srgan.surveys.splus import states_own_unit
+    >>> image = simulate_field(1, shape=(32, 32)).observed["r"]
+    >>> states_own_unit(image), states_own_unit(calibrate(image, 23.5))
+    (True, True)
+    """
+    counts = (None, u.dimensionless_unscaled, u.adu, u.ct, u.DN, u.electron)
+    return getattr(image, "unit", None) in counts or "SRZP" in (image.meta or {})
 
 
 def _is_number(value):
