@@ -198,21 +198,20 @@ def add_disc_galaxy(rng, scene, x, y, magnitude, radius):
     old = band_fluxes(scene.bands, magnitude, rng.normal(0.80, 0.06), rng.normal(0.66, 0.06))
     young = band_fluxes(scene.bands, magnitude, rng.normal(0.50, 0.12), rng.normal(0.45, 0.12))
     blue = band_fluxes(scene.bands, magnitude, rng.normal(0.15, 0.1), rng.normal(0.1, 0.15))
-    scene.note(
-        "galaxy",
-        x,
-        y,
-        old * (bulge_share + bar_share)
-        + young * (1 - bulge_share - bar_share - knot_share)
-        + blue * knot_share,
-        radius * scene.fine_scale,
-    )
+    unmodulated = old * (bulge_share + bar_share) + blue * knot_share
+    share = 1 - bulge_share - bar_share - knot_share
+
+    def note(left=1.0):
+        flux = unmodulated + young * share * left
+        scene.note("galaxy", x, y, flux, radius * scene.fine_scale)
 
     shape = scene.image.shape[1:]
     drawn = sersic(shape, x, y, radius, 1, axis_ratio, angle)
     if drawn is None:
+        note()
         return
     disc, window = drawn
+    plain = disc.sum(dtype=float)
     found = _window(shape, x, y, radius * _REACH + 4)
     major, minor = _disc_plane(found[1], found[2], axis_ratio, angle)
     phase = None
@@ -221,11 +220,13 @@ def add_disc_galaxy(rng, scene, x, y, magnitude, radius):
         disc *= arms
     if rng.random() < 0.5:
         disc *= _clumps(rng, disc.shape, rng.uniform(0.1, 0.45))
-    share = 1 - bulge_share - bar_share - knot_share
     if phase is not None and rng.random() < 0.5:
-        _add_dusty(rng, scene, disc, window, young * share, phase)
+        total = _add_dusty(rng, scene, disc, window, young * share, phase)
     else:
         scene.add(disc, window, young * share)
+        total = disc.sum(dtype=float)
+    # Arms and clumps lie where the disc is bright or not, and dust takes light away.
+    note(total / plain if plain > 0 else 1.0)
     if knot_share:
         _add_knots(rng, scene, disc, window, blue * knot_share)
     if bar_share:
@@ -254,11 +255,15 @@ def add_disc_galaxy(rng, scene, x, y, magnitude, radius):
 
 
 def _add_dusty(rng, scene, disc, window, fluxes, phase):
-    """A disc with dust lanes along the inner edge of its arms, redder where dusty."""
+    """A disc with dust lanes along the inner edge of its arms, redder where dusty; its sums."""
     depth = np.float32(rng.uniform(0.2, 0.9))
     lane = depth * np.exp(4 * (np.cos(phase + np.float32(0.8)) - 1))
+    sums = []
     for plane, flux, band in zip(scene.image, fluxes, scene.bands, strict=True):
-        plane[window] += np.float32(flux) * disc * np.exp(np.float32(-_EXTINCTION[band]) * lane)
+        seen = np.exp(np.float32(-_EXTINCTION[band]) * lane)
+        plane[window] += np.float32(flux) * disc * seen
+        sums.append(np.sum(disc * seen, dtype=float))
+    return np.array(sums)
 
 
 def add_elliptical(rng, scene, x, y, magnitude, radius):

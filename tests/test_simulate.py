@@ -9,7 +9,7 @@ from astropy import units as u
 from numpy.testing import assert_allclose, assert_array_equal
 from photutils.aperture import CircularAperture
 
-from splus_srgan._scene import deposit, sersic
+from splus_srgan._scene import Scene, add_disc_galaxy, add_elliptical, deposit, sersic
 from splus_srgan.psf import TARGET_PSF, WINGS, core_profile
 from splus_srgan.simulate import (
     KINDS,
@@ -248,6 +248,16 @@ def test_table_has_positions_and_fluxes_on_both_grids(shape):
     sky = field.observed["r"].wcs.pixel_to_world(x, y)
     assert_allclose(sky.ra.deg, stars["ra"].to_value(u.deg), rtol=0, atol=1e-9)
     assert_allclose(sky.dec.deg, stars["dec"].to_value(u.deg), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("add", [add_disc_galaxy, add_elliptical])
+def test_table_has_the_flux_that_is_drawn(add, seed):
+    scene = Scene(("g", "r", "z"), np.zeros((3, 500, 500), np.float32), 0.275)
+    add(np.random.default_rng(seed), scene, 250.3, 249.6, 15.0, 12.0)
+    listed = [scene.sources[0][f"flux_{band}"] for band in scene.bands]
+    # Profiles end where a few parts in a thousand are left.
+    assert_allclose(scene.image.sum(axis=(1, 2), dtype=float), listed, rtol=0.02)
 
 
 def test_both_grids_hold_the_same_flux():
