@@ -8,6 +8,8 @@ difference from astropy's own: nothing is clipped unless asked for, so that
 bright pixels alike.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from astropy.visualization import BaseStretch, CompositeStretch
 
@@ -588,6 +590,8 @@ def stretch_from_dict(options):
 
     Raises
     ------
+    TypeError
+        If ``options`` are no dictionary.
     ValueError
         If the class is unknown, or arguments are missing or too many.
 
@@ -597,6 +601,8 @@ def stretch_from_dict(options):
     >>> stretch_from_dict({"type": "AsinhStretch", "scale": 2.5})
     AsinhStretch(scale=2.5)
     """
+    if not isinstance(options, Mapping):
+        raise TypeError(f"options must be a dict, as to_dict gives it; got {options!r}")
     name = options.get("type")
     if name not in _CLASSES:
         allowed = ", ".join(repr(known) for known in _CLASSES)

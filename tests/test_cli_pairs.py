@@ -276,9 +276,20 @@ def test_match_adds_a_pair_to_a_folder(files, tmp_path, capsys):
     assert list(folder) == ["splus"]
     assert abs(folder.index["flux_ratio_r"][0] - 1) < 0.03
     assert main(["match", *files, "--zero-points", "r=24"]) == 2
-    assert "has a pair 'splus'" in capsys.readouterr().err
+    assert "has a pair 'splus'; overwrite=True (--overwrite) replaces" in capsys.readouterr().err
     assert main(["match", *files, "--zero-points", "r=24", "--name", "b", "--no-sheet"]) == 0
     assert PairFolder(tmp_path / "pairs").names == ("b", "splus")
+
+
+def test_match_takes_the_names_of_bands_as_they_are_spelled_elsewhere(files, tmp_path):
+    assert main(["match", *files, "--no-sheet", "--zero-points", "R=24"]) == 0
+    assert abs(PairFolder(tmp_path / "pairs").index["flux_ratio_r"][0] - 1) < 0.03
+
+
+@pytest.mark.parametrize("wrong", [["--bands", "g"], ["--reference", "gone.fits"]])
+def test_match_that_fails_leaves_no_folder(files, tmp_path, wrong):
+    assert main(["match", *files, *wrong]) == 2
+    assert not (tmp_path / "pairs").exists()
 
 
 def test_match_without_zero_points_says_so(files, capsys):

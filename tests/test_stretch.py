@@ -569,3 +569,9 @@ def test_colorbar_is_drawn(clip):
     assert (colorbar.vmin, colorbar.vmax) == (-5.0, 400.0)
     assert_allclose(norm([-5.0, 400.0]), [0, 1])
     assert_allclose(norm.inverse(0.5), -5 + 405 * stretch.inverse(0.5))
+
+
+@pytest.mark.parametrize("options", [None, "AsinhStretch", 3])
+def test_stretches_come_from_dictionaries_alone(options):
+    with pytest.raises(TypeError, match="options must be a dict, as to_dict gives it; got"):
+        stretch_from_dict(options)

@@ -394,6 +394,12 @@ def test_bad_zero_points_are_refused(zero_point, error, message):
         calibrate(make_image(), zero_point)
 
 
+@pytest.mark.parametrize("unit", [u.mag, u.ABmag])
+def test_zero_points_may_be_magnitudes(unit):
+    wanted = calibrate(make_image(), 23.5).data
+    assert_array_equal(calibrate(make_image(), 23.5 * unit).data, wanted)
+
+
 def test_what_is_calibrated_is_not_calibrated_again():
     once = calibrate(make_image(), 23.5)
     with pytest.raises(ValueError, match="got the unit nmgy; it is calibrated already"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from astropy.io import fits
 
+from splus_srgan._bands import tidy_band
 from splus_srgan._pairs import staging as staging
 from splus_srgan._pairs.staging import list_positions
 from splus_srgan._pairs.store import PairFolder
@@ -197,9 +198,10 @@ def match_files(
     """
     input_files, reference_files = _listed(input_files), _listed(reference_files)
     staging.check_name(name)
-    pairs = PairFolder(folder, create=True)
-    if name in pairs.names and not overwrite:
-        raise FileExistsError(f"{pairs.path} has a pair {name!r}; overwrite=True replaces it")
+    if not overwrite and _has_pair(folder, name):
+        raise FileExistsError(
+            f"{folder} has a pair {name!r}; overwrite=True (--overwrite) replaces it"
+        )
     first = read_bands(input_files, unit=unit)
     second = _read_reference(reference_files)
     shared = [band for band in first if band in second]
@@ -215,9 +217,14 @@ def match_files(
     first = _calibrated(first, zero_points)
     matched = (match or _match_pair())(first, second)
     report = assess_pair(matched, limits=limits)
+    pairs = PairFolder(folder, create=True)
     pairs.add(name, matched, report, position=_center(first), overwrite=overwrite)
     pairs.write_index()
     return report
+
+
+def _has_pair(folder, name):
+    return Path(folder).is_dir() and name in PairFolder(folder, create=True).names
 
 
 def _listed(paths):
@@ -229,12 +236,13 @@ def _calibrated(field, zero_points):
         return field
     from splus_srgan.surveys.zero_points import calibrate
 
-    missing = [band for band in field if band not in zero_points]
+    known = {tidy_band(band): zero_point for band, zero_point in zero_points.items()}
+    missing = [band for band in field if tidy_band(band) not in known]
     if missing:
         raise ValueError(
             f"zero_points must have every band of the pair; got none for {', '.join(missing)}"
         )
-    return {band: calibrate(image, zero_points[band]) for band, image in field.items()}
+    return {band: calibrate(image, known[tidy_band(band)]) for band, image in field.items()}
 
 
 def _center(field):

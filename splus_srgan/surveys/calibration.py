@@ -29,7 +29,7 @@ _IN_ADU = {"SATURATE", "NCMODE", "NCMIDPT", "NCMIDRMS", "NCNOISE", "NCNOIRMS", "
 def check_zero_point(name, value):
     """Return an AB magnitude of 1 ADU as `float`, or refuse what cannot be one."""
     if isinstance(value, u.Quantity):
-        value = value.to_value(u.mag)
+        value = value.value if value.unit == u.ABmag else value.to_value(u.mag)
     number = check_finite(name, value if np.ndim(value) else np.asarray(value).item())
     if not _PLAUSIBLE[0] < number < _PLAUSIBLE[1]:
         raise ValueError(

@@ -224,7 +224,7 @@ class ZeroPointModel:
 def _first(ra, dec, chosen):
     """Name the first of the chosen positions."""
     i = np.flatnonzero(np.ravel(chosen))[0]
-    return f"({np.ravel(ra)[i]:.4f}, {np.ravel(dec)[i]:.4f})"
+    return f"({np.ravel(ra)[i] % 360:.4f}, {np.ravel(dec)[i]:.4f})"
 
 
 def _centers(model, axis, n):
