@@ -155,6 +155,9 @@ def measure_registration(
     pixels, and for residuals that are larger on sources. Rotation and scale are held at 0
     and 1 in the shift where they are below 5 standard errors; the values are told anyway.
 
+    The fit takes the sharper image to have no noise.  If it is only as deep as the other, the
+    flux ratio comes out 1 to 2 % too large.
+
     Examples
     --------
     >>> import numpy as np
