@@ -143,17 +143,21 @@ class Enhancement:
         return np.median(self.sky, axis=(1, 2))
 
     def compute(self, planes, progress_bar=None):
-        """Fill the planes."""
+        """Fill the planes; the sky of each enhanced band, per input pixel."""
         # One bar: over the blocks of an image that is one section, else over the sections.
         several = len(self._parts) > 1
         inner = None if several else progress_bar
         outer = progress_bar if several and progress_bar is not None else iter
         for part in outer(self._parts):
             self._write(planes, part, self._compute_section(part, inner))
+        fine_sky = self._fine_sky(planes)
+        if self.uncertainty:
+            self._calibrate(planes, fine_sky)
+        return fine_sky
 
     @staticmethod
     def _write(planes, part, made):
-        rows, columns = (slice(FACTOR * kept.start, FACTOR * kept.stop) for kept in part.kept)
+        rows, columns = _fine(part.kept)
         wholes = planes.image, planes.mask, planes.quality, planes.uncertainty
         for whole, own in zip(wholes, made, strict=True):
             if own is not None:
@@ -189,7 +193,7 @@ class Enhancement:
             )
         kept = within(part.kept, part.generated, FACTOR)
         if std is not None:
-            std = _cut(self._calibrate(std, fine, sky, sigma), kept)
+            std = _cut(std, kept)
             std = np.where(missing, np.float32(np.inf), std * np.float32(self.flux_factor))
         return _cut(fine, kept) * np.float32(self.flux_factor), missing, quality, std
 
@@ -235,13 +239,21 @@ class Enhancement:
         # One piece where it is not much larger than a block.
         return max(MIN_BLOCK, *shape) if max(shape) <= 1.4 * size else size
 
-    def _calibrate(self, std, fine, sky, sigma):
-        """Standard deviations that hold what they say of the final image."""
-        name = "calibration" if self.uncertainty is True else "ensemble"
-        table = self.card.uncertainty.get(name)
+    def _calibrate(self, planes, fine_sky):
+        """Make standard deviations hold what they say of the final image, above its own sky."""
+        table = self.card.uncertainty.get("calibration" if self.uncertainty is True else "ensemble")
         if not table:
-            return std
-        return calibrate_std(std, fine - upsample(sky), upsample(sigma), table)
+            return
+        raised = np.array(fine_sky) - np.median(self.sky, axis=(1, 2))
+        sky = self.flux_factor * (self.sky + raised[:, None, None])
+        sigma = self.flux_factor * self.sigma
+        for part in self._parts:
+            place, kept = _fine(part.kept), within(part.kept, part.needed, FACTOR)
+            levels, noise = (_cut(upsample(_cut(a, part.needed)), kept) for a in (sky, sigma))
+            for k, (image, std) in enumerate(zip(planes.image, planes.uncertainty, strict=True)):
+                one = np.array(std[place], np.float32)[None]
+                signal = image[place] - levels[k]
+                std[place] = calibrate_std(one, signal[None], noise[k : k + 1], table)[0]
 
     @cached_property
     def _pixel_scale(self):
@@ -251,7 +263,7 @@ class Enhancement:
             return self.card.pixel_scale
         return float(np.mean(proj_plane_pixel_scales(wcs.celestial))) * 3600
 
-    def fine_sky(self, planes):
+    def _fine_sky(self, planes):
         """
         Sky of each enhanced band, per input pixel.
 
@@ -317,6 +329,11 @@ class Enhancement:
 
 def _zeros(shape, kind):
     return np.broadcast_to(np.zeros((), kind), shape)
+
+
+def _fine(place):
+    """Rows and columns on the fine grid."""
+    return tuple(slice(FACTOR * part.start, FACTOR * part.stop) for part in place)
 
 
 def _cut(array, where):

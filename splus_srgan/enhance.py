@@ -147,8 +147,7 @@ class SRGANEnhancer:
         stack = unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs)
         work = self._prepare(stack, sky, sigma)
         planes = Planes.in_memory(work.shape, uncertainty=self.uncertainty)
-        work.compute(planes, self.progress_bar)
-        return work.result(planes, work.fine_sky(planes))
+        return work.result(planes, work.compute(planes, self.progress_bar))
 
     def to_file(
         self,
@@ -209,13 +208,12 @@ class SRGANEnhancer:
         work = self._prepare(stack, sky, sigma)
         if path.suffix.lower() == ".gz":
             planes = Planes.in_memory(work.shape, uncertainty=self.uncertainty)
-            work.compute(planes, self.progress_bar)
-            field = work.by_band(planes, work.fine_sky(planes))
+            field = work.by_band(planes, work.compute(planes, self.progress_bar))
             return write_bands(path, field, overwrite=overwrite)
         with reserve_bands(path, work.outline(), overwrite=overwrite) as file:
             planes = Planes(*(file.planes(part) for part in ("SCI", "MASK", "QUALITY", "UNCERT")))
-            work.compute(planes, self.progress_bar)
-            for band, level in zip(stack.bands, work.fine_sky(planes), strict=True):
+            fine_sky = work.compute(planes, self.progress_bar)
+            for band, level in zip(stack.bands, fine_sky, strict=True):
                 file.set_card(band, "SRFSKY", level)
         return path
 

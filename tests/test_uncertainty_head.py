@@ -333,6 +333,34 @@ def test_the_calibration_of_the_card_is_applied(weights, field, mode, entry):
         assert_array_equal(made[band].data, raw[band].data)
 
 
+@pytest.mark.parametrize("sky", [None, -0.002, "map"])
+def test_the_calibration_goes_by_what_is_above_the_sky_of_the_image(sky):
+    """Its factor rises from 1 to 4 with signal to noise, here by its formula."""
+    field = simulate_field(4, shape=(64, 72), kind="galaxy").observed
+    table = {"signal_to_noise": [-2, 2], "relative_noise": [0.01, 1], "factor": [[1, 1], [4, 4]]}
+    cards = [
+        dataclasses.replace(load_card("splus-grz"), uncertainty={"kind": "laplace"} | entry)
+        for entry in ({}, {"calibration": table})
+    ]
+    given = {} if sky is None else {"sky": sky}
+    if sky == "map":
+        given["sky"] = np.broadcast_to(np.linspace(-1, 1, 64)[:, None], (64, 72))
+    raw, made = (SRGANEnhancer(c, uncertainty=True, **OPTIONS)(field, **given) for c in cards)
+    for band, image in made.items():
+        level = np.full((128, 1), image.meta["SRFSKY"])
+        if sky == "map":
+            # Linear between the centres of input pixels, which lie between two finer ones.
+            rows = np.clip((np.arange(128) + 0.5) / 2 - 0.5, 0, 63)
+            level = (-1 + 2 * rows / 63)[:, None]
+        elif sky is None:
+            assert abs(level - image.meta["SRSKY"]).max() > 1e-3 * image.meta["SRSIGMA"]
+        before = raw[band].uncertainty.array
+        signal = np.clip((image.data - level / 4) / before, -2, 2)
+        share = (np.arcsinh(signal) + np.arcsinh(2)) / (2 * np.arcsinh(2))
+        assert np.ptp(share) > 0.9
+        assert_allclose(image.uncertainty.array, before * 4**share, rtol=1e-3)
+
+
 def test_a_stack_gets_a_stack_of_uncertainties(weights, field, sharp):
     cube = CCDData(np.stack([image.data for image in field.values()]), unit="adu")
     made = SRGANEnhancer(weights, uncertainty=True, **OPTIONS)(cube, bands="grz")
