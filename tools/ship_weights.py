@@ -68,8 +68,8 @@ SIZES = {
     "pairs": 4000,
     "steps": 4800,
     "head_minutes": 10.0,
-    "calibration_fields": 200,
-    "test_fields": 100,
+    "calibration_fields": 700,
+    "test_fields": 300,
     "quality_fields": 40,
     "photometry_fields": 12,
 }
