@@ -32,6 +32,8 @@ _SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")
 CHECKSUM_OF = "of this HDU"
 """Instead of the date in the comments of checksums: same bands, same bytes."""
 
+# Powers of the unit of the image, by the kind of its uncertainty.
+_POWERS = {"std": 1, "var": 2, "ivar": -2}
 _STRUCTURE = ("CHECKSUM", "DATASUM", "BSCALE", "BZERO", "BLANK", "EXTNAME", "EXTVER", "BUNIT")
 
 
@@ -216,7 +218,7 @@ def _band_hdus(band, image):
     planes = {
         "MASK": None if image.mask is None else np.broadcast_to(image.mask, data.shape),
         "QUALITY": quality if isinstance(quality, np.ndarray) else None,
-        "UNCERT": None if image.uncertainty is None else image.uncertainty.array,
+        "UNCERT": None if image.uncertainty is None else _uncertainty(image),
         "PSF": getattr(image, "psf", None),
     }
     for part, plane in planes.items():
@@ -228,6 +230,18 @@ def _band_hdus(band, image):
             if part == "UNCERT":
                 hdus[-1].header["UTYPE"] = type(image.uncertainty).__name__
     return hdus
+
+
+def _uncertainty(image):
+    """Array of the uncertainty, in the unit of the image: the file states no other."""
+    uncertainty = image.uncertainty
+    power = _POWERS.get(uncertainty.uncertainty_type)
+    if power is None or uncertainty.unit is None:
+        return uncertainty.array
+    wanted = image.unit**power
+    # What has that unit is not copied: it may only stand for a plane.
+    same = uncertainty.unit == wanted
+    return uncertainty.array if same else uncertainty.unit.to(wanted, uncertainty.array)
 
 
 def _header(band, image):

@@ -207,8 +207,9 @@ def write_bands(path, field, *, overwrite=False):
     The first HDU is empty but for the provenance that all bands share; then
     come, for a band ``r``, ``SCI_R`` with the whole header of the image, and as
     far as it has them ``MASK_R`` (1 is missing), ``QUALITY_R``, ``UNCERT_R`` and ``PSF_R``.
-    The file has checksums. It is written beside its place and then renamed,
-    so it is complete or not there, and an old one stays until then.
+    Uncertainties are converted to the unit of their image. The file has checksums. It is
+    written beside its place and then renamed, so it is complete or not there, and an old
+    one stays until then.
 
     Parameters
     ----------

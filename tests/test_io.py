@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
-from astropy.nddata import CCDData, InverseVariance, NDData, StdDevUncertainty
+from astropy.nddata import (
+    CCDData,
+    InverseVariance,
+    NDData,
+    StdDevUncertainty,
+    UnknownUncertainty,
+    VarianceUncertainty,
+)
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
@@ -448,6 +455,32 @@ def test_field_comes_back_the_same(tmp_path):
         assert back[band].unit == u.adu
         assert grid_shift(image.wcs, back[band].wcs, image.shape) < 1e-9
         assert back[band].meta["OAJ PRO Ellipmean"] == 0.0034
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit"),
+    [
+        (StdDevUncertainty, "mJy"),
+        (VarianceUncertainty, "mJy2"),
+        (InverseVariance, "1 / mJy2"),
+        (StdDevUncertainty, "Jy"),
+    ],
+)
+def test_uncertainty_is_written_in_the_unit_of_the_image(tmp_path, kind, unit):
+    given = u.Quantity(NOISE**2, unit)
+    image = CCDData(NOISE, unit="Jy", uncertainty=kind(given.value, unit=unit))
+    back = read_bands(write_bands(tmp_path / "r.fits", {"r": image}))["r"].uncertainty
+    assert isinstance(back, kind)
+    assert_allclose(back.array, given.to_value(back.unit), rtol=1e-6)
+    assert_array_equal(image.uncertainty.array, given.value)
+
+
+def test_uncertainty_of_unknown_kind_is_written_as_it_is(tmp_path):
+    image = CCDData(NOISE, unit="Jy")
+    image.uncertainty = UnknownUncertainty(NOISE**2)
+    back = read_bands(write_bands(tmp_path / "r.fits", {"r": image}))["r"].uncertainty
+    assert isinstance(back, UnknownUncertainty)
+    assert_array_equal(back.array, NOISE**2)
 
 
 def test_file_is_sound(tmp_path):
