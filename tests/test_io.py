@@ -140,6 +140,40 @@ def test_scaled_integers_with_blank(tmp_path):
         assert key not in image.meta
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "zero", "blank"),
+    [
+        ("i2", 0, -7),
+        ("i2", 32768, -32768),
+        ("i2", 32768, 5),
+        ("i4", 2147483648, -2147483648),
+        ("i2", 0, 0),
+        ("i2", 10.5, 0),
+        ("i2", 32768, 0),
+    ],
+)
+def test_blank_of_any_integers_is_missing(tmp_path, dtype, zero, blank, compressed):
+    stored = np.arange(1000, 1768, dtype=dtype).reshape(24, 32)
+    stored[2:4, 5] = blank
+    header = make_header()
+    header["BLANK"], header["SCALED1"], header["SCALED2"] = blank, 0, 0
+    if compressed:
+        hdus = [fits.PrimaryHDU(), fits.CompImageHDU(stored, header, compression_type="RICE_1")]
+    else:
+        hdus = [fits.PrimaryHDU(stored, header)]
+    path = tmp_path / "r.fits"
+    fits.HDUList(hdus).writeto(path)
+    # Astropy would write the scale along with scaled pixels.
+    raw = path.read_bytes()
+    at = raw.index(b"SCALED1 =")
+    cards = f"{'BSCALE':8}= {1:>20}".ljust(80) + f"{'BZERO':8}= {zero:>20}".ljust(80)
+    path.write_bytes(raw[:at] + cards.encode() + raw[at + 160 :])
+    data = read_bands(path)["r"].data
+    expected = np.where(stored == blank, np.nan, stored + float(zero))
+    assert_array_equal(data, expected.astype(np.float32))
+
+
 def test_masked_border(tmp_path):
     data = NOISE.copy()
     data[:3] = 0
