@@ -21,6 +21,7 @@ from splus_srgan.exceptions import (
     UncertaintyDroppedWarning,
     WeightsError,
 )
+from splus_srgan.io import read_bands
 from splus_srgan.models.weights import load_card, load_generator
 from splus_srgan.psf import WING_SHARE
 
@@ -103,6 +104,20 @@ def test_stack_gives_a_stack(enhancer, field, sharp):
         for plane, band in zip(cube.data, "grz", strict=True):
             assert_array_equal(plane, sharp[band].data)
     assert_array_equal(named.meta["QUALITY"], carded.flags)
+
+
+def test_stack_that_ccddata_writes_is_read_by_band(enhancer, field, tmp_path):
+    holed = cube_of(field, CCDData)
+    holed.mask = np.zeros(holed.shape, bool)
+    holed.mask[1, 5:9, 6:8] = True
+    cube = enhancer(holed, bands=("g", "r", "z"))
+    cube.write(tmp_path / "cube.fits")
+    back = read_bands(tmp_path / "cube.fits")
+    assert list(back) == ["g", "r", "z"]
+    for k, image in enumerate(back.values()):
+        assert_array_equal(image.data, cube.data[k])
+        assert_array_equal(image.mask, cube.mask[k])
+        assert_array_equal(image.psf, cube.psf[k])
 
 
 def test_nddata_gives_nddata(enhancer, field):

@@ -461,6 +461,39 @@ def test_what_ccddata_writes_is_read_whole(tmp_path):
     assert isinstance(back.uncertainty, InverseVariance)
 
 
+@pytest.mark.parametrize("psf", [np.eye(3), np.arange(27.0).reshape(3, 3, 3)])
+def test_cube_that_ccddata_writes_is_read_whole(tmp_path, psf):
+    data = np.stack([NOISE, NOISE + 1, NOISE + 2])
+    std = StdDevUncertainty(np.abs(data))
+    image = CCDData(data, unit="adu", mask=data > 1, psf=psf, uncertainty=std)
+    image.meta["BANDS"] = "grz"
+    image.write(tmp_path / "grz.fits")
+    field = read_bands(tmp_path / "grz.fits")
+    assert list(field) == ["g", "r", "z"]
+    for i, back in enumerate(field.values()):
+        assert_array_equal(back.data, data[i])
+        assert_array_equal(back.mask, data[i] > 1)
+        assert_array_equal(back.uncertainty.array, np.abs(data[i]))
+        assert_array_equal(back.psf, np.broadcast_to(psf, (3, 3, 3))[i])
+
+
+def test_planes_that_do_not_fit_the_image_name_the_file(tmp_path):
+    cube = fits.PrimaryHDU(np.stack([NOISE, NOISE]), make_header(None, BANDS="gr", BUNIT="adu"))
+    mask = fits.ImageHDU(np.zeros((3, 24, 32), "u1"), name="MASK")
+    fits.HDUList([cube, mask]).writeto(tmp_path / "gr.fits")
+    message = r"gr.fits must have MASK in the shape of its image, \(2, 24, 32\); got \(3, 24, 32\)"
+    with pytest.raises(ValueError, match=message):
+        read_bands(tmp_path / "gr.fits")
+    assert list(read_bands(tmp_path / "gr.fits", hdu=0)) == ["g", "r"]
+
+
+def test_leading_axes_of_length_one_are_dropped_from_the_mask_too(tmp_path):
+    cube = NOISE[np.newaxis, np.newaxis]
+    hdus = [fits.PrimaryHDU(cube, make_header()), fits.ImageHDU(cube.astype("i4"), name="MASK")]
+    fits.HDUList(hdus).writeto(tmp_path / "r.fits")
+    assert_array_equal(read_bands(tmp_path / "r.fits")["r"].mask, NOISE.astype("i4") != 0)
+
+
 # Writing
 
 
