@@ -30,7 +30,7 @@ def repack(stack, data, *, mask, quality, wcs, metas, psfs, uncertainty=None):
         the class has them (`~astropy.nddata.CCDData`), else ``meta["QUALITY"]``.
     wcs : `~astropy.wcs.WCS` or None
         Two-dimensional WCS of the new pixels. Its cards are taken out of
-        FITS headers, as `~astropy.nddata.CCDData.read` does.
+        metadata, as `~astropy.nddata.CCDData.read` does.
     metas : sequence of mapping
         Metadata per band. For a stack they are merged: what differs between
         bands is numbered (``SRSKY1``, ``SRSKY2``, ...).
@@ -70,7 +70,7 @@ def repack(stack, data, *, mask, quality, wcs, metas, psfs, uncertainty=None):
 def _build(stack, like, data, wcs, meta, psf, planes):
     std = planes["uncertainty"]
     meta = copy.copy(meta)
-    if isinstance(meta, Header) and wcs is not None:
+    if wcs is not None:
         strip_wcs_cards(meta)
     options = {
         "unit": stack.unit,

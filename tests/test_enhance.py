@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import threading
 import warnings
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -18,10 +19,11 @@ from splus_srgan.evaluation.bands import fit_psf
 from splus_srgan.exceptions import (
     DomainWarning,
     NoSkyWarning,
+    SplusSrganWarning,
     UncertaintyDroppedWarning,
     WeightsError,
 )
-from splus_srgan.io import read_bands
+from splus_srgan.io import read_bands, write_bands
 from splus_srgan.models.weights import load_card, load_generator
 from splus_srgan.psf import WING_SHARE
 
@@ -492,6 +494,31 @@ def test_header_says_what_made_the_image(field, sharp):
         assert header["OBJECT"] == field[band].header["OBJECT"]
         assert header["SATURATE"] == field[band].header["SATURATE"] / 4
         assert header["PIXSCALE"] == 0.275
+
+
+@pytest.mark.parametrize("cls", [CCDData, NDData])
+@pytest.mark.parametrize("has_wcs", [False, True])
+def test_dictionaries_are_adapted_like_headers(enhancer, field, tmp_path, cls, has_wcs):
+    image = field["r"]
+    own = {"my notes on it": [1, 2], "Note": "any", "SKYSIGMA": np.nan, "arrays": np.eye(2)}
+    meta = OrderedDict({**image.header, **own})
+    options = {"unit": u.adu, "wcs": image.wcs if has_wcs else None}
+    made = enhancer(cls(image.data, meta=meta, **options), bands="r")
+    header = enhancer(CCDData(image.data, header=image.header, **options), bands="r").header
+    assert type(made.meta) is (OrderedDict if cls is CCDData else dict)
+    assert meta["SATURATE"] == image.header["SATURATE"]
+    expected = {card.keyword: card.value for card in header.cards if card.keyword != "HISTORY"}
+    assert expected["SATURATE"] == image.header["SATURATE"] / 4
+    assert ("CRPIX1" in expected) == (not has_wcs)
+    assert {key: made.meta[key] for key in expected} | {"SRDATE": 0} == expected | {"SRDATE": 0}
+    assert "OAJ PRO FWHMMEAN" not in made.meta
+    for key in ("my notes on it", "Note", "arrays"):
+        assert_array_equal(made.meta[key], own[key])
+    assert np.isnan(made.meta["INPUT SKYSIGMA"])
+    assert "SKYSIGMA" not in made.meta
+    with pytest.warns(SplusSrganWarning, match="cannot be written as a FITS card"):
+        back = read_bands(write_bands(tmp_path / "r.fits", {"r": made}))["r"]
+    assert_allclose(back.wcs.wcs.crpix, upsample_wcs(WCS(image.header)).wcs.crpix)
 
 
 def test_missing_pixels_are_masked_and_flagged(enhancer, field):
