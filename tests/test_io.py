@@ -586,6 +586,21 @@ def test_wcs_wins_over_stale_cards(tmp_path):
     assert "A_ORDER" not in after
 
 
+@pytest.mark.parametrize("matrix", ["CDELT", "CD"])
+def test_image_with_four_axes_of_wcs_is_written_with_two(tmp_path, matrix):
+    axes = [("RA---SIN", 10, -1.5e-4), ("DEC--SIN", -30, 1.5e-4), ("FREQ", 1.4e9, 1e6)]
+    header = fits.Header({"FILTER": "R", "BUNIT": "Jy/beam"})
+    for i, (ctype, value, step) in enumerate([*axes, ("STOKES", 1, 1)], 1):
+        header[f"CTYPE{i}"], header[f"CRVAL{i}"], header[f"CRPIX{i}"] = ctype, value, 1.0
+        header[f"CDELT{i}" if matrix == "CDELT" else f"CD{i}_{i}"] = step
+    fits.PrimaryHDU(NOISE[np.newaxis, np.newaxis], header).writeto(tmp_path / "r.fits")
+    field = read_bands(tmp_path / "r.fits")
+    after = fits.getheader(write_bands(tmp_path / "out.fits", field), "SCI_R")
+    assert WCS(after).naxis == after["NAXIS"] == 2
+    expected = WCS(header).celestial.pixel_to_world(7, 5)
+    assert WCS(after).pixel_to_world(7, 5).separation(expected).arcsec < 1e-6
+
+
 def test_rotated_pc_and_sip_wcs_survive(tmp_path):
     header = fits.Header(
         {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "CRVAL1": 359.99, "CRVAL2": -60.0}
