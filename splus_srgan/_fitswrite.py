@@ -6,6 +6,7 @@ import os
 import shutil
 import uuid
 import warnings
+from collections.abc import Iterable
 from contextlib import contextmanager
 from numbers import Integral, Real
 from pathlib import Path
@@ -250,9 +251,7 @@ def _header(band, image):
         header = _sound(image.meta)
     else:
         for key, value in image.meta.items():
-            # A dictionary can hold the many lines of HISTORY only as a list.
-            lines = isinstance(value, list) and key in ("HISTORY", "COMMENT")
-            for one in value if lines else [value]:
+            for one in _lines(key, value):
                 if key != "QUALITY":
                     set_card(header, key, one)
     for key in _STRUCTURE:
@@ -264,6 +263,12 @@ def _header(band, image):
     if wcs is not None:
         _set_wcs(header, wcs)
     return header
+
+
+def _lines(key, value):
+    """Values of the cards of a key: a dictionary has the many lines of HISTORY in one object."""
+    many = key in ("HISTORY", "COMMENT", "") and isinstance(value, Iterable)
+    return value if many and not isinstance(value, str) else [value]
 
 
 def _set_wcs(header, wcs):

@@ -84,8 +84,14 @@ def _build(stack, like, data, wcs, meta, psf, planes):
     if isinstance(like, NDDataArray):
         return type(like)(data, flags=planes["quality"], **options)
     # Plain NDData has no flags, and a FITS header cannot hold an array.
-    options["meta"] = {**meta, "QUALITY": planes["quality"]}
+    options["meta"] = {**_dictionary(meta), "QUALITY": planes["quality"]}
     return type(like)(data, **options)
+
+
+def _dictionary(meta):
+    """Metadata as a dictionary, with the lines of HISTORY and the like as lists of str."""
+    lines = ("HISTORY", "COMMENT", "") if isinstance(meta, Header) else ()
+    return {**meta, **{key: list(meta[key]) for key in lines if key in meta}}
 
 
 def _stack_wcs(original, wcs, shape):

@@ -10,6 +10,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.io import fits
 from astropy.nddata import CCDData, NDData, StdDevUncertainty
 from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
@@ -494,6 +495,25 @@ def test_header_says_what_made_the_image(field, sharp):
         assert header["OBJECT"] == field[band].header["OBJECT"]
         assert header["SATURATE"] == field[band].header["SATURATE"] / 4
         assert header["PIXSCALE"] == 0.275
+
+
+@pytest.mark.parametrize("as_class", [fits.Header, dict])
+@pytest.mark.parametrize("cls", [CCDData, NDData])
+def test_history_and_comments_reach_the_file(enhancer, field, tmp_path, cls, as_class):
+    image = field["r"]
+    header = image.header.copy()
+    for line in ("one", "two"):
+        header.add_history(line)
+        header.add_comment(line * 20)
+        header.add_blank(f"-- {line}")
+    given = cls(image.data, unit=u.adu, wcs=image.wcs, meta=as_class(header))
+    written = write_bands(tmp_path / "call.fits", {"r": enhancer(given, bands="r")})
+    for path in (written, enhancer.to_file({"r": given}, tmp_path / "file.fits")):
+        made = fits.getheader(path, "SCI_R")
+        assert [line for line in made["HISTORY"] if line in ("one", "two")] == ["one", "two"]
+        assert any("sha256:" in line for line in made["HISTORY"])
+        assert list(made["COMMENT"]) == list(header["COMMENT"])
+        assert [line for line in made[""] if line] == ["-- one", "-- two"]
 
 
 @pytest.mark.parametrize("cls", [CCDData, NDData])
