@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.io.fits.verify import VerifyError
-from astropy.utils.exceptions import AstropyUserWarning
 
 from splus_srgan._bands import check_distinct
 from splus_srgan._grid import fits_wcs, strip_wcs_cards, wcs_cards
+from splus_srgan._meta import sound_header
 from splus_srgan.exceptions import SplusSrganWarning
 
 __all__ = [
@@ -248,7 +247,7 @@ def _uncertainty(image):
 def _header(band, image):
     header = fits.Header()
     if isinstance(image.meta, fits.Header):
-        header = _sound(image.meta)
+        header = sound_header(image.meta.copy(strip=True))
     else:
         for key, value in image.meta.items():
             for one in _lines(key, value):
@@ -282,24 +281,6 @@ def _set_wcs(header, wcs):
         # The dates in the header are the observer's; those of the WCS are derived from them.
         if card.keyword not in header or not card.keyword.startswith(("DATE", "MJD")):
             header[card.keyword] = (card.value, card.comment)
-
-
-def _sound(header):
-    """Copy a header; what no FITS reader could read is kept as a HISTORY line."""
-    sound, broken = fits.Header(), []
-    for card in header.copy(strip=True).cards:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", AstropyUserWarning)
-                card.verify("silentfix+exception")
-                if not all(" " <= letter <= "~" for letter in str(card)):
-                    raise ValueError("a FITS card must be printable ASCII")
-                sound.append(card, useblanks=False, bottom=True)
-        except (VerifyError, ValueError):
-            broken.append("".join(c if " " <= c <= "~" else "?" for c in str(card)))
-    for text in broken:
-        sound.add_history(f"unreadable card: {text.strip()}")
-    return sound
 
 
 def set_card(header, key, value, comment=""):

@@ -1,16 +1,47 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Metadata on finer pixels: headers, and dictionaries for the headers that they will become."""
+"""Metadata of images: headers, and dictionaries for the headers that they will become."""
 
 import warnings
 
 from astropy.io.fits import Card, Header
 from astropy.io.fits.verify import VerifyError, VerifyWarning
+from astropy.utils.exceptions import AstropyUserWarning
 
 from splus_srgan.wcs import upsample_header
 
-__all__ = ["upsample_meta"]
+__all__ = ["sound_header", "upsample_meta"]
 
 _COMMENTARY = ("", "COMMENT", "HISTORY", "END", "CONTINUE")
+
+
+def sound_header(header):
+    """
+    Copy a header; what no FITS reader could read is kept as a HISTORY line.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        It is not modified.
+
+    Returns
+    -------
+    sound : `~astropy.io.fits.Header`
+        Every card has a value.
+    """
+    sound, broken = Header(), []
+    for card in header.copy().cards:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", AstropyUserWarning)
+                card.verify("silentfix+exception")
+                if not all(" " <= letter <= "~" for letter in str(card)):
+                    raise ValueError("a FITS card must be printable ASCII")
+                sound.append(card, useblanks=False, bottom=True)
+        except (VerifyError, ValueError):
+            broken.append("".join(c if " " <= c <= "~" else "?" for c in str(card)))
+    for text in broken:
+        sound.add_history(f"unreadable card: {text.strip()}")
+    return sound
 
 
 def upsample_meta(meta, **options):
