@@ -346,7 +346,10 @@ def _enhance_parser():
         default="none",
         help="of each pixel: none, what the generator predicts, or the spread of eight runs",
     )
-    parser.add_argument("--bands", nargs="+", metavar="BAND", help="bands of the files, in order")
+    parser.add_argument(
+        "--bands", nargs="+", metavar="BAND",
+        help="bands to take; where headers do not say them, those of the files, in order",
+    )  # fmt: skip
     parser.add_argument("--unit", help="unit of the pixels where a file states none")
     return "enhance", description, parser
 

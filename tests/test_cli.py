@@ -119,6 +119,33 @@ def test_enhance_files_of_single_bands(field_file, tmp_path, capsys):
         assert fits.getdata(out / "tile_sr.fits", f"SCI_{band}").shape == (64, 80)
 
 
+@pytest.mark.parametrize(
+    ("filters", "bands"),
+    [
+        (("",), "g"),
+        (("OPEN", "OPEN"), "gr"),
+        (("", "R"), "gr"),
+        (("G", "R"), "rg"),
+        (("G", "R"), "r"),
+    ],
+)
+def test_enhance_takes_or_names_bands(field_file, tmp_path, filters, bands):
+    paths = single_files(field_file, tmp_path, "GR"[: len(filters)])
+    for path, name in zip(paths, filters, strict=True):
+        with fits.open(path, mode="update") as hdus:
+            hdus[0].header.remove("SRBAND", ignore_missing=True)
+            hdus[0].header["FILTER"] = name
+    out = ["-o", str(tmp_path), "--precision", "float32"]
+    assert main(["enhance", *paths, "--bands", *bands, *out]) == 0
+    (written,) = tmp_path.glob("*_sr.fits")
+    with fits.open(written) as hdus:
+        assert hdus[0].header["SRBANDS"] == ",".join(bands)
+        for name, path in zip("gr", paths, strict=False):
+            if name in bands:
+                flux = fits.getdata(path).sum()
+                assert abs(hdus[f"SCI_{name}"].data.sum() / flux - 1) < 0.1
+
+
 def test_enhance_a_file_of_all_bands(field_file, tmp_path):
     assert main(["enhance", str(field_file), "-o", str(tmp_path), "--precision", "float32"]) == 0
     with fits.open(tmp_path / "input_sr.fits", checksum=True) as hdus:

@@ -287,6 +287,29 @@ def test_several_files_and_ways_to_name_them(tmp_path):
         read_bands(unnamed)
 
 
+def test_bands_name_files_whose_headers_do_not(tmp_path):
+    red = make_file(tmp_path / "red.fits", "R", data=NOISE + 1)
+    paths = [make_file(tmp_path / f"{i}.fits", None, data=NOISE + i) for i in (2, 3)]
+    opened = [make_file(tmp_path / f"{i}.fits", "OPEN", data=NOISE + i) for i in (4, 5)]
+    for files, bands, values in (
+        (paths[0], "i", [2]),
+        (paths, ["z", "i"], [2, 3]),
+        ([paths[1], red], ["g", "r"], [3, 1]),
+        (opened, ("B", "V"), [4, 5]),
+        ([red, opened[0]], ["OPEN", "r"], [4, 1]),
+    ):
+        field = read_bands(files, bands=bands)
+        assert list(field) == list(bands)
+        for image, value in zip(field.values(), values, strict=True):
+            assert_array_equal(image.data, NOISE + np.float32(value))
+    with pytest.raises(ValueError, match=r"red.fits: band 'g' must be what its header says, 'r'"):
+        read_bands([paths[1], red], bands=["r", "g"])
+    with pytest.raises(ValueError, match=r"2.fits does not say its band .* bands= \(--bands\)"):
+        read_bands([*paths, red], bands=["i", "r"])
+    with pytest.raises(ValueError, match=r"each band may occur once; got 'i' and 'I'"):
+        read_bands(paths, bands=["i", "I"])
+
+
 def test_band_missing_twice_or_wrong(tmp_path):
     one, two = (make_file(tmp_path / name, "R") for name in ("one.fits", "two.fits"))
     with pytest.raises(
