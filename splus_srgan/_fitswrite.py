@@ -23,6 +23,7 @@ __all__ = [
     "CHECKSUM_OF",
     "atomic_file",
     "build_hdus",
+    "check_names",
     "check_writable",
     "set_card",
     "write_atomically",
@@ -173,6 +174,32 @@ def _to_disk(path):
         os.fsync(file.fileno())
 
 
+def check_names(bands):
+    """
+    Refuse names of bands that a file would not give back.
+
+    Parameters
+    ----------
+    bands : sequence of str
+        Names as given.
+
+    Raises
+    ------
+    TypeError
+        If a name is no string.
+    ValueError
+        If two mean the same band, or one has characters that a FITS card cannot hold or
+        would lose.
+    """
+    check_distinct(bands)
+    for band in bands:
+        if band != band.strip() or not all(" " <= letter <= "~" for letter in band):
+            raise ValueError(
+                f"names of bands in a file must be printable ASCII without spaces around them; "
+                f"got {band!r}; rename the band"
+            )
+
+
 def build_hdus(field):
     """
     Lay bands out as a multi-extension file.
@@ -189,7 +216,7 @@ def build_hdus(field):
         ``SCI_R``, ``MASK_R``, ``QUALITY_R``, ``UNCERT_R``, ``PSF_R`` and so on, as far
         as an image has them.
     """
-    check_distinct(list(field))
+    check_names(list(field))
     images = []
     for band, image in field.items():
         images += _band_hdus(band, image)

@@ -9,6 +9,7 @@ from splus_srgan._domain import outside_domain
 from splus_srgan._enhancement import FACTOR, Enhancement, Planes
 from splus_srgan._field_sky import sky_and_sigma
 from splus_srgan._fitsreserve import reserve_bands
+from splus_srgan._fitswrite import check_names
 from splus_srgan._nddata import unpack
 from splus_srgan._runner import Runner
 from splus_srgan._uncertainty import MODES
@@ -206,6 +207,7 @@ class SRGANEnhancer:
         """
         path = check_writable(path, overwrite)
         stack = unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs)
+        check_names(stack.bands)
         work = self._prepare(stack, sky, sigma)
         if path.suffix.lower() == ".gz":
             planes = Planes.in_memory(work.shape, uncertainty=self.uncertainty)

@@ -497,6 +497,16 @@ def test_header_says_what_made_the_image(field, sharp):
         assert header["PIXSCALE"] == 0.275
 
 
+@pytest.mark.parametrize("name", ["sharp.fits", "sharp.fits.gz"])
+def test_names_that_a_file_cannot_hold_are_refused_before_any_work(field, tmp_path, name):
+    image = field["r"].copy()
+    del image.header["FILTER"]
+    enhancer = SRGANEnhancer(**OPTIONS, progress_bar=pytest.fail)
+    with pytest.raises(ValueError, match=r"without spaces around them; got ' r '; rename"):
+        enhancer.to_file({" r ": image}, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("as_class", [fits.Header, dict])
 @pytest.mark.parametrize("cls", [CCDData, NDData])
 def test_history_and_comments_reach_the_file(enhancer, field, tmp_path, cls, as_class):

@@ -711,6 +711,9 @@ def test_odd_names_and_fields_are_refused(tmp_path):
         write_bands(path, {})
     with pytest.raises(ValueError, match="each band may occur once; got 'x' and 'X'"):
         write_bands(path, {"x": NDData(NOISE), "X": NDData(NOISE)})
+    for name in (" r", "r ", "\N{GREEK SMALL LETTER BETA}", "r\n"):
+        with pytest.raises(ValueError, match=r"names of bands in a file must be printable ASCII"):
+            write_bands(path, {name: NDData(NOISE)})
     with pytest.raises(ValueError, match=r"band 'r' must have shape \(ny, nx\); got \(1, 24, 32\)"):
         write_bands(path, {"r": NDData(NOISE[np.newaxis])})
     assert not path.exists()
