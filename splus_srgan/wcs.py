@@ -332,14 +332,17 @@ def _header_axes(header):
 
 
 def _scale_wcs_cards(header, alternate, axes, factor):
-    given = any(
-        f"{name}{axis}{alternate}" in header for axis in axes for name in ("CTYPE", "CRPIX")
+    matrix = _matrix_cards(header, "CD", alternate)
+    # Any card of a WCS makes one; what it lacks has a default, which changes with the grid.
+    given = bool(matrix or _matrix_cards(header, "PC", alternate)) or any(
+        f"{name}{axis}{alternate}" in header
+        for axis in axes
+        for name in ("CTYPE", "CRPIX", "CRVAL", "CDELT")
     )
     for axis in axes:
         if given:
             set_default(header, f"CRPIX{axis}{alternate}", 0.0)
         shift(header, f"CRPIX{axis}{alternate}", factor)
-    matrix = _matrix_cards(header, "CD", alternate)
     for keyword, _, column in matrix:
         if column in axes:
             multiply(header, keyword, 1 / factor)

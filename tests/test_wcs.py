@@ -542,6 +542,21 @@ def test_alternate_wcs_go_along():
     assert_same_sky(WCS(header), WCS(fine))
 
 
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"CRVAL1P": 101.0, "CRVAL2P": 201.0, "CDELT1P": 1.0, "CDELT2P": 1.0},
+        {"CRVAL1P": 101.0, "CRVAL2P": 201.0},
+        {"CDELT1P": 2.0, "CDELT2P": 3.0},
+        {"PC1_1P": 2.0, "PC2_2P": 3.0},
+        {"CD1_1P": 2.0, "CD2_2P": 3.0},
+    ],
+)
+def test_alternate_wcs_of_few_cards_go_along(cards):
+    header = make_header(WCSNAMEP="PHYSICAL", **cards)
+    assert_same_sky(WCS(header, key="P"), WCS(upsample_header(header), key="P"))
+
+
 def test_physical_coordinates_stay():
     header = make_header(LTV1=-300.0, LTV2=12.5, LTM1_1=0.5, LTM2_2=1.0)
     fine = upsample_header(header)
