@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Which HDUs of a FITS file are images of which band, and what belongs to them."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,10 @@ __all__ = ["FoundBand", "find_bands"]
 
 # Cards that describe the bytes of the file, not the image.
 _STORAGE_CARDS = ("CHECKSUM", "DATASUM", "BSCALE", "BZERO", "BLANK", "EXTNAME", "EXTVER", "INHERIT")
+# The whole of a SURVEY card: "des" alone is another survey, in other units.
+_LEGACY_SURVEYS = re.compile(
+    r"decals|mzls(\+bass)?|ls-dr\d.*|(desi )?legacy ?(imaging )?surveys?( dr\d.*)?"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,7 +299,5 @@ def _survey_unit(header, primary):
         return u.adu
     if any(word in key for key in header for word in ("OAJ PRO", "OAJ QC", "MAR PRO", "MAR QC")):
         return u.adu
-    survey = str(header.get("SURVEY", primary.get("SURVEY", ""))).lower()
-    if any(word in survey for word in ("decals", "legacy", "mzls", "bass", "des", "ls-dr")):
-        return u.nmgy
-    return None
+    survey = str(header.get("SURVEY", primary.get("SURVEY", ""))).strip().lower()
+    return u.nmgy if _LEGACY_SURVEYS.fullmatch(survey) else None

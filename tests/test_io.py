@@ -389,6 +389,25 @@ def test_units(tmp_path):
     assert read_bands(mar)["r"].unit == u.adu
 
 
+LEGACY = ("DECaLS", "LegacySurvey", "MzLS", "MzLS+BASS", "ls-dr10-south", "DESI Legacy Surveys")
+
+
+@pytest.mark.parametrize("survey", LEGACY)
+def test_legacy_surveys_are_in_nanomaggies(tmp_path, survey):
+    path = make_file(tmp_path / "r.fits", splus=False, SURVEY=survey)
+    assert read_bands(path)["r"].unit == u.nmgy
+
+
+@pytest.mark.parametrize(
+    "survey", ["DES", "DES DR2", "DESI", "Medes", "WIDESURVEY", "CODES", "BASS", "SDSS legacy", ""]
+)
+def test_unit_of_other_surveys_must_be_given(tmp_path, survey):
+    path = make_file(tmp_path / "r.fits", splus=False, SURVEY=survey)
+    with pytest.raises(ValueError, match=r"r.fits has no BUNIT card and is no .*; pass unit="):
+        read_bands(path)
+    assert read_bands(path, unit="adu")["r"].unit == u.adu
+
+
 # Files that are none
 
 
