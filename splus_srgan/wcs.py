@@ -137,7 +137,8 @@ def upsample_header(header, *, factor=2, flux_scale=None, new_psf=False):
       IRAF's ``LTV``/``LTM``, sections of this image (``DATASEC``, ``TRIMSEC``,
       ``BIASSEC``) and the position ``X01TILE``, ``Y01TILE`` go to the new grid.
       Positions on another grid stay: ``CCDSEC``, ``DETSEC``, ``X0TILE``.
-    * Sizes of a pixel (``PIXSCALE``, ``PIXAR_SR``, ...) shrink, saturation
+    * Sizes of a pixel (``PIXSCALE``, ``SECPIX``, ``PIXAR_SR``, ..., also as the last
+      word of a ``HIERARCH`` keyword) shrink, saturation
       levels (``SATURATE``, ...) are multiplied by ``flux_scale``.  ``GAIN`` and
       zero points hold for sums of flux and stay.
     * What was measured on input pixels and cannot be computed for the new ones

@@ -606,6 +606,22 @@ def test_sizes_of_pixels_and_image():
     assert fine["X01TILE"] == 149.5
 
 
+def test_pixel_scales_of_other_names_and_twice_the_same():
+    header = make_header(SECPPIX=0.55, PIXSCALX=-0.55, PIXSCALY=0.55)
+    header["HIERARCH ESO INS PixScale"] = (0.55, "arcsec")
+    header["HIERARCH ESO DET PIXSCALE"] = "fine"
+    header.extend([("PIXSCALE", 0.55, "first"), ("PIXSCALE", 0.5, "second")], unique=False)
+    header.extend([("SATURATE", 1600), ("SATURATE", "none")], unique=False)
+    fine = upsample_header(header)
+    assert (fine["SECPPIX"], fine["PIXSCALX"], fine["PIXSCALY"]) == (0.275, -0.275, 0.275)
+    assert fine["ESO INS PIXSCALE"] == 0.275
+    assert fine["INPUT ESO DET PIXSCALE"] == "fine"
+    assert [fine["PIXSCALE", i] for i in range(fine.count("PIXSCALE"))] == [0.275, 0.25]
+    assert fine.comments["PIXSCALE", 1] == "second"
+    assert "SATURATE" not in fine
+    assert fine["INPUT SATURATE"] == 1600
+
+
 def test_flux_cards():
     header = make_header(SATURATE=1600, SATLEVEL=10.0, GAIN=115.0, MAGZERO=23.5, BUNIT="adu")
     fine = upsample_header(header)
