@@ -300,5 +300,6 @@ def _check_runner_options(device, precision, engine):
     check_one_of("engine", engine, ("auto", "torch", "openvino"))
     if not isinstance(device, str) and not hasattr(device, "type"):
         raise TypeError(f"device must be a string such as 'cpu' or 'cuda:0'; got {device!r}")
-    if not re.fullmatch(r"auto|[a-z]+(:\d+)?", str(device)):
+    # Names of torch, which is not imported for this.
+    if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", str(device)):
         raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N'; got {device!r}")

@@ -341,6 +341,8 @@ def test_sky_map_is_followed(enhancer):
         ({"sky": np.zeros((9, 9))}, r"a map of shape \(48, 56\); got shape \(9, 9\)"),
         ({"sky": np.zeros((2, 48, 56))}, "sky must have 3 bands; got 2"),
         ({"sky": 1 * u.m}, "not convertible"),
+        ({"sky": "a"}, "sky must be real numbers; got 'a'; leave it out"),
+        ({"sigma": {"g": 1, "r": 2, "z": 1j}}, "sigma must be real numbers; got 1j; leave it out"),
     ],
 )
 def test_wrong_sky_or_sigma_is_named(enhancer, field, options, message):
@@ -588,6 +590,9 @@ def test_saturated_pixels_are_flagged(enhancer, field):
             "weights must be 'auto', one of .*got 'splus-xyz'",
         ),
         ({"device": "the fast one"}, ValueError, "device must be 'auto', 'cpu'.*'the fast one'"),
+        ({"device": "gpu"}, ValueError, "device must be 'auto', 'cpu', 'cuda' .* got 'gpu'"),
+        ({"weights": 3}, TypeError, "weights must be a str, path or WeightsCard; got 3; take"),
+        ({"weights": None}, TypeError, "weights must be a str, path or .*; got None; take one of"),
         ({"device": 3}, TypeError, "device must be a string such as 'cpu' or 'cuda:0'; got 3"),
         ({"precision": "int8"}, ValueError, "precision must be one of .*; got 'int8'"),
         ({"engine": "tpu"}, ValueError, "engine must be one of 'auto', 'torch', 'openvino'"),
