@@ -8,10 +8,12 @@ from astropy.io import fits
 
 __all__ = ["finer", "multiply", "rescale_card", "set_default", "shift"]
 
-# Powers of the factor by which these go.
+# Powers of the factor by which these go. Compared with the last word of a keyword, as pipelines
+# differ in the words before it.
 _SIZES = {
     **dict.fromkeys(("IMAGEW", "IMAGEH", "A_DMAX", "B_DMAX", "CNPIX1", "CNPIX2"), 1),
-    **dict.fromkeys(("PIXSCALE", "PIXSCAL1", "PIXSCAL2", "PIXSCL", "PIXELSCL"), -1),
+    **dict.fromkeys(("PIXSCALE", "PIXSCAL1", "PIXSCAL2", "PIXSCALX", "PIXSCALY"), -1),
+    **dict.fromkeys(("PIXSCL", "PIXELSCL", "SECPPIX", "SECPPIX1", "SECPPIX2"), -1),
     **dict.fromkeys(("SECPIX", "SECPIX1", "SECPIX2", "PIXSIZE", "PIXSIZE1", "PIXSIZE2"), -1),
     **dict.fromkeys(("XPIXSIZE", "YPIXSIZE", "XPIXSZ", "YPIXSZ", "XPIXELSZ", "YPIXELSZ"), -1),
     **dict.fromkeys(("PIXAR_SR", "PIXAR_A2", "PIXAREA"), -2),
@@ -20,7 +22,7 @@ _LEVELS = {"SATURATE", "SATURATA", "SATURATB", "SATLEVEL"}
 # Centers in S-PLUS stamps: 0-based pixel of the stamp.
 _ZERO_BASED = {"X01TILE", "Y01TILE"}
 _SECTIONS = re.compile(r"(DATA|TRIM|BIAS)SEC[A-Z0-9]?")
-# Compared with the last word of a keyword, as pipelines differ in the words before it.
+# Compared with the last word as well.
 _MEASURED = {
     *("NCMODE", "NCMIDPT", "NCMIDRMS", "NCNOISE", "NCNOIRMS", "SNOIFIT", "ANOIFIT", "BNOIFIT"),
     *("RDNOISE", "READNOIS", "READNOI", "RON", "SKYSIGMA", "SKYSIG", "SKYRMS", "SKYVAR"),
@@ -42,7 +44,7 @@ def rescale_card(header, keyword, axes, factor, flux_scale, new_psf):
     """Treat a card outside the WCS."""
     if keyword in ("", "COMMENT", "HISTORY") or keyword.startswith("INPUT "):
         return
-    word = keyword.split(" ")[-1].upper()
+    word = _last_word(keyword)
     measured = word in _MEASURED or (new_psf and word in _OF_PSF)
     if _STORAGE.fullmatch(keyword) or header[keyword] == "COMPRESSED_IMAGE":
         header.remove(keyword, remove_all=True)
@@ -50,11 +52,15 @@ def rescale_card(header, keyword, axes, factor, flux_scale, new_psf):
         _mark_as_input(header, keyword)
 
 
+def _last_word(keyword):
+    return keyword.split(" ")[-1].upper()
+
+
 def _rescaled(header, keyword, axes, factor, flux_scale):
     """Rescale a card if it needs that; `False` if it does and cannot be."""
     value = header[keyword]
-    if keyword in _SIZES:
-        return multiply(header, keyword, float(factor) ** _SIZES[keyword])
+    if (word := _last_word(keyword)) in _SIZES:
+        return multiply(header, keyword, float(factor) ** _SIZES[word])
     if keyword in _LEVELS:
         return multiply(header, keyword, flux_scale)
     if keyword in _ZERO_BASED:
@@ -112,13 +118,15 @@ def shift(header, keyword, factor, origin=0.5):
 
 
 def multiply(header, keyword, factor):
-    """Multiply a card, if there; `False` if its value is no number."""
-    value = header.get(keyword)
-    if not _is_number(value):
-        return value is None
-    product = value * factor
-    whole = isinstance(value, int) and product == round(product)
-    header[keyword] = round(product) if whole else product
+    """Multiply a card and those of the same name, if there; `False` if a value is no number."""
+    places = [(keyword, i) for i in range(header.count(keyword))] if keyword in header else []
+    numbers = {place: header[place] for place in places if header[place] is not None}
+    if not all(map(_is_number, numbers.values())):
+        return False
+    for place, value in numbers.items():
+        product = value * factor
+        whole = isinstance(value, int) and product == round(product)
+        header[place] = round(product) if whole else product
     return True
 
 

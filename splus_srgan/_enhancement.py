@@ -6,12 +6,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from astropy.io.fits import Header
 from astropy.wcs.utils import proj_plane_pixel_scales
 from scipy import fft, ndimage
 
 from splus_srgan._bands import describe_plane, tidy_band
 from splus_srgan._fill import REACH as FILL_REACH
+from splus_srgan._meta import upsample_meta
 from splus_srgan._nddata import fill_missing, repack
 from splus_srgan._sections import sections, within
 from splus_srgan._uncertainty import calibrate_std, linear_std
@@ -24,7 +24,7 @@ from splus_srgan.psf import psf_image
 from splus_srgan.quality import quality_plane
 from splus_srgan.stretch import NoiseAsinhStretch
 from splus_srgan.surveys.splus import wing_share_from_header, winged_psf_from_header
-from splus_srgan.wcs import upsample_header, upsample_wcs
+from splus_srgan.wcs import upsample_wcs
 
 __all__ = [
     "FACTOR",
@@ -385,7 +385,6 @@ def band_record(band, index, sky, sigma):
 
 def fine_meta(meta, record, flux_factor):
     """The input's metadata on the fine grid, with what was done to it."""
-    if isinstance(meta, Header):
-        meta = upsample_header(meta, factor=FACTOR, flux_scale=flux_factor, new_psf=True)
+    meta = upsample_meta(meta, factor=FACTOR, flux_scale=flux_factor, new_psf=True)
     add_provenance(meta, record)
     return meta

@@ -96,4 +96,9 @@ def _plain(name, value, stack):
         if stack.unit is None:
             raise ValueError(f"{name} has the unit {value.unit}, but the data have none")
         value = value.to_value(stack.unit)
-    return np.asarray(value, dtype=np.float64)
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} must be real numbers; got {value!r}; leave it out to have it measured"
+        ) from None

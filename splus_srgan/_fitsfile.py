@@ -25,7 +25,7 @@ class ImageHDU:
     header : `~astropy.io.fits.Header`
         Its own copy; with ``INHERIT = T`` joined by the primary's cards.
     data : `~numpy.ndarray`
-        As stored, scaled by BSCALE and BZERO.
+        As stored, scaled by BSCALE and BZERO; integers that equal BLANK are NaN.
     floating : bool
         Whether the file stores floating-point numbers.
     """
@@ -93,13 +93,27 @@ def _image(index, hdu, primary):
     if not hdu.is_image:
         return None
     floating = hdu.header["BITPIX"] < 0
+    # Before the data are asked for, which takes the cards of their scale away.
+    blank = None if floating else _unseen_blank(hdu.header)
     data = hdu.data
     if data is None:
         return None
+    if blank is not None:
+        data = np.where(data == blank, np.float32(np.nan), data)
     header = hdu.header.copy()
     if header.get("INHERIT") is True and index:
         header.extend(primary, unique=True)
     return ImageHDU(index, hdu.name, header, np.asarray(data), floating)
+
+
+def _unseen_blank(header):
+    """Value of the pixels that BLANK calls missing, where astropy does not make them NaN."""
+    blank, zero = header.get("BLANK"), header.get("BZERO", 0)
+    if not isinstance(blank, int):
+        return None
+    # Unsigned integers have no NaN, and a BLANK of 0 is overlooked.
+    unsigned = zero == 2 ** (header["BITPIX"] - 1) and header.get("BSCALE", 1) == 1
+    return blank + int(zero) if unsigned else zero if blank == 0 else None
 
 
 def _beginning(path):

@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Which HDUs of a FITS file are images of which band, and what belongs to them."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,10 @@ __all__ = ["FoundBand", "find_bands"]
 
 # Cards that describe the bytes of the file, not the image.
 _STORAGE_CARDS = ("CHECKSUM", "DATASUM", "BSCALE", "BZERO", "BLANK", "EXTNAME", "EXTVER", "INHERIT")
+# The whole of a SURVEY card: "des" alone is another survey, in other units.
+_LEGACY_SURVEYS = re.compile(
+    r"decals|mzls(\+bass)?|ls-dr\d.*|(desi )?legacy ?(imaging )?surveys?( dr\d.*)?"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,19 +189,34 @@ def _split(candidate, primary, path, unit):
     found = []
     for i, (name, plane) in enumerate(zip(names, planes, strict=True)):
         array = np.array(plane, dtype=np.float32, order="C")
-        image = CCDData(array, unit=unit, mask=_mask(array, candidate, i), wcs=wcs)
+        parts = _parts(candidate, i, planes, path)
+        image = CCDData(array, unit=unit, mask=_mask(array, candidate, parts, i), wcs=wcs)
         image.meta = meta.copy()
         if len(planes) > 1:
             describe_plane(image.meta, name)
-        _attach(image, candidate.parts)
+        _attach(image, parts, candidate.parts)
         found.append(FoundBand(name, image, path))
     return found
 
 
-def _mask(array, candidate, i):
+def _parts(candidate, i, planes, path):
+    """What belongs to plane ``i``: planes of a stack like the image, or one for all."""
+    parts = {}
+    for part, hdu in candidate.parts.items():
+        stack = hdu.data.reshape(-1, *hdu.data.shape[-2:])
+        parts[part] = stack[i] if len(stack) == len(planes) else hdu.data
+        if part != "PSF" and parts[part].shape != planes[i].shape:
+            raise ValueError(
+                f"{path} must have {hdu.name} in the shape of its image, {planes.shape}; got "
+                f"{hdu.data.shape}; choose the image alone by hdu={candidate.hdu.index}"
+            )
+    return parts
+
+
+def _mask(array, candidate, parts, i):
     """Give the stored mask; without one, what the survey marks as missing."""
-    if "MASK" in candidate.parts:
-        return candidate.parts["MASK"].data.astype(bool)
+    if "MASK" in parts:
+        return parts["MASK"].astype(bool)
     if candidate.ours:
         return None
     mask = np.zeros(array.shape, dtype=bool)
@@ -212,7 +232,8 @@ def _names(header, primary, n_band, path):
         if "SRBAND" in header:
             return [header["SRBAND"]]
         return [meta_band(header) or meta_band(primary)]
-    names = split_bands(header.get("BANDS"), n_band)
+    # SRBANDS is that of an enhanced stack whose bands were named by the caller.
+    names = split_bands(header.get("BANDS", header.get("SRBANDS")), n_band)
     if names is None or len(names) != n_band:
         raise ValueError(
             f"{path} has {n_band} planes and must name them in a BANDS card; got "
@@ -221,13 +242,13 @@ def _names(header, primary, n_band, path):
     return names
 
 
-def _attach(image, parts):
+def _attach(image, parts, hdus):
     if "QUALITY" in parts:
-        image.flags = _native(parts["QUALITY"].data)
+        image.flags = _native(parts["QUALITY"])
     if "PSF" in parts:
-        image.psf = _native(parts["PSF"].data)
+        image.psf = _native(parts["PSF"])
     if "UNCERT" in parts:
-        kind = parts["UNCERT"].header.get("UTYPE", "")
+        kind = hdus["UNCERT"].header.get("UTYPE", "")
         # CCDData.write names the class or its short name ("std").
         kinds = {
             "StdDevUncertainty": nddata.StdDevUncertainty,
@@ -237,7 +258,7 @@ def _attach(image, parts):
         for cls in list(kinds.values()):
             kinds[cls([1.0]).uncertainty_type] = cls
         cls = kinds.get(kind, nddata.UnknownUncertainty)
-        image.uncertainty = cls(_native(parts["UNCERT"].data))
+        image.uncertainty = cls(_native(parts["UNCERT"]))
 
 
 def _native(array):
@@ -278,7 +299,5 @@ def _survey_unit(header, primary):
         return u.adu
     if any(word in key for key in header for word in ("OAJ PRO", "OAJ QC", "MAR PRO", "MAR QC")):
         return u.adu
-    survey = str(header.get("SURVEY", primary.get("SURVEY", ""))).lower()
-    if any(word in survey for word in ("decals", "legacy", "mzls", "bass", "des", "ls-dr")):
-        return u.nmgy
-    return None
+    survey = str(header.get("SURVEY", primary.get("SURVEY", ""))).strip().lower()
+    return u.nmgy if _LEGACY_SURVEYS.fullmatch(survey) else None

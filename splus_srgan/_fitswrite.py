@@ -6,23 +6,24 @@ import os
 import shutil
 import uuid
 import warnings
+from collections.abc import Iterable
 from contextlib import contextmanager
 from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.io.fits.verify import VerifyError
-from astropy.utils.exceptions import AstropyUserWarning
 
 from splus_srgan._bands import check_distinct
 from splus_srgan._grid import fits_wcs, strip_wcs_cards, wcs_cards
+from splus_srgan._meta import sound_header
 from splus_srgan.exceptions import SplusSrganWarning
 
 __all__ = [
     "CHECKSUM_OF",
     "atomic_file",
     "build_hdus",
+    "check_names",
     "check_writable",
     "set_card",
     "write_atomically",
@@ -32,6 +33,8 @@ _SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")
 CHECKSUM_OF = "of this HDU"
 """Instead of the date in the comments of checksums: same bands, same bytes."""
 
+# Powers of the unit of the image, by the kind of its uncertainty.
+_POWERS = {"std": 1, "var": 2, "ivar": -2}
 _STRUCTURE = ("CHECKSUM", "DATASUM", "BSCALE", "BZERO", "BLANK", "EXTNAME", "EXTVER", "BUNIT")
 
 
@@ -171,6 +174,32 @@ def _to_disk(path):
         os.fsync(file.fileno())
 
 
+def check_names(bands):
+    """
+    Refuse names of bands that a file would not give back.
+
+    Parameters
+    ----------
+    bands : sequence of str
+        Names as given.
+
+    Raises
+    ------
+    TypeError
+        If a name is no string.
+    ValueError
+        If two mean the same band, or one has characters that a FITS card cannot hold or
+        would lose.
+    """
+    check_distinct(bands)
+    for band in bands:
+        if band != band.strip() or not all(" " <= letter <= "~" for letter in band):
+            raise ValueError(
+                f"names of bands in a file must be printable ASCII without spaces around them; "
+                f"got {band!r}; rename the band"
+            )
+
+
 def build_hdus(field):
     """
     Lay bands out as a multi-extension file.
@@ -187,7 +216,7 @@ def build_hdus(field):
         ``SCI_R``, ``MASK_R``, ``QUALITY_R``, ``UNCERT_R``, ``PSF_R`` and so on, as far
         as an image has them.
     """
-    check_distinct(list(field))
+    check_names(list(field))
     images = []
     for band, image in field.items():
         images += _band_hdus(band, image)
@@ -216,7 +245,7 @@ def _band_hdus(band, image):
     planes = {
         "MASK": None if image.mask is None else np.broadcast_to(image.mask, data.shape),
         "QUALITY": quality if isinstance(quality, np.ndarray) else None,
-        "UNCERT": None if image.uncertainty is None else image.uncertainty.array,
+        "UNCERT": None if image.uncertainty is None else _uncertainty(image),
         "PSF": getattr(image, "psf", None),
     }
     for part, plane in planes.items():
@@ -230,15 +259,25 @@ def _band_hdus(band, image):
     return hdus
 
 
+def _uncertainty(image):
+    """Array of the uncertainty, in the unit of the image: the file states no other."""
+    uncertainty = image.uncertainty
+    power = _POWERS.get(uncertainty.uncertainty_type)
+    if power is None or uncertainty.unit is None:
+        return uncertainty.array
+    wanted = image.unit**power
+    # What has that unit is not copied: it may only stand for a plane.
+    same = uncertainty.unit == wanted
+    return uncertainty.array if same else uncertainty.unit.to(wanted, uncertainty.array)
+
+
 def _header(band, image):
     header = fits.Header()
     if isinstance(image.meta, fits.Header):
-        header = _sound(image.meta)
+        header = sound_header(image.meta.copy(strip=True))
     else:
         for key, value in image.meta.items():
-            # A dictionary can hold the many lines of HISTORY only as a list.
-            lines = isinstance(value, list) and key in ("HISTORY", "COMMENT")
-            for one in value if lines else [value]:
+            for one in _lines(key, value):
                 if key != "QUALITY":
                     set_card(header, key, one)
     for key in _STRUCTURE:
@@ -252,6 +291,12 @@ def _header(band, image):
     return header
 
 
+def _lines(key, value):
+    """Values of the cards of a key: a dictionary has the many lines of HISTORY in one object."""
+    many = key in ("HISTORY", "COMMENT", "") and isinstance(value, Iterable)
+    return value if many and not isinstance(value, str) else [value]
+
+
 def _set_wcs(header, wcs):
     new = wcs_cards(wcs)
     # Cards that stay keep their place in the header.
@@ -263,24 +308,6 @@ def _set_wcs(header, wcs):
         # The dates in the header are the observer's; those of the WCS are derived from them.
         if card.keyword not in header or not card.keyword.startswith(("DATE", "MJD")):
             header[card.keyword] = (card.value, card.comment)
-
-
-def _sound(header):
-    """Copy a header; what no FITS reader could read is kept as a HISTORY line."""
-    sound, broken = fits.Header(), []
-    for card in header.copy(strip=True).cards:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", AstropyUserWarning)
-                card.verify("silentfix+exception")
-                if not all(" " <= letter <= "~" for letter in str(card)):
-                    raise ValueError("a FITS card must be printable ASCII")
-                sound.append(card, useblanks=False, bottom=True)
-        except (VerifyError, ValueError):
-            broken.append("".join(c if " " <= c <= "~" else "?" for c in str(card)))
-    for text in broken:
-        sound.add_history(f"unreadable card: {text.strip()}")
-    return sound
 
 
 def set_card(header, key, value, comment=""):

@@ -25,7 +25,7 @@ TOLERANCE = 0.05
 """Largest shift, in pixels, between bands that count as on one grid."""
 
 _WCS_CARD = re.compile(
-    r"(CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA|CRDER|CSYER)[1-3]|(CD|PC)[1-3]_[1-3]|PV[1-3]_\d+|PS[1-3]_\d+"
+    r"(CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA|CRDER|CSYER)\d+|(CD|PC|PV|PS)\d+_\d+"
     r"|(A|B|AP|BP)_(ORDER|DMAX|\d_\d)|WCSAXES|LONPOLE|LATPOLE"
 )
 

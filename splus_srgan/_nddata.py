@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from astropy.io.fits import Header
 from astropy.nddata import NDData
 from astropy.wcs import WCS
 
 from splus_srgan._bands import band_names, check_distinct, check_label, meta_band
 from splus_srgan._fill import fill_missing
 from splus_srgan._grid import check_common_grid, grid_shift, image_wcs
+from splus_srgan._meta import sound_header
 from splus_srgan._repack import repack
 from splus_srgan._units import parse_unit
 from splus_srgan.exceptions import UncertaintyDroppedWarning
@@ -43,7 +45,7 @@ class BandStack:
     wcs : `~astropy.wcs.WCS` or None
         Two-dimensional celestial WCS.
     metas : tuple of mapping
-        One copy of the metadata per band.
+        One copy of the metadata per band, without cards that cannot be read.
     psfs : tuple of `~numpy.ndarray` or None
         PSF image of each band.
     source : object
@@ -256,7 +258,13 @@ def _metas(images, n_band):
     metas = [image.meta for image in images]
     if len(metas) != n_band:
         metas *= n_band
-    return tuple({} if meta is None else meta.copy() for meta in metas)
+    return tuple(map(_copied, metas))
+
+
+def _copied(meta):
+    if meta is None:
+        return {}
+    return sound_header(meta) if isinstance(meta, Header) else meta.copy()
 
 
 def _psfs(images, n_band, form):

@@ -30,7 +30,7 @@ def repack(stack, data, *, mask, quality, wcs, metas, psfs, uncertainty=None):
         the class has them (`~astropy.nddata.CCDData`), else ``meta["QUALITY"]``.
     wcs : `~astropy.wcs.WCS` or None
         Two-dimensional WCS of the new pixels. Its cards are taken out of
-        FITS headers, as `~astropy.nddata.CCDData.read` does.
+        metadata, as `~astropy.nddata.CCDData.read` does.
     metas : sequence of mapping
         Metadata per band. For a stack they are merged: what differs between
         bands is numbered (``SRSKY1``, ``SRSKY2``, ...).
@@ -70,7 +70,7 @@ def repack(stack, data, *, mask, quality, wcs, metas, psfs, uncertainty=None):
 def _build(stack, like, data, wcs, meta, psf, planes):
     std = planes["uncertainty"]
     meta = copy.copy(meta)
-    if isinstance(meta, Header) and wcs is not None:
+    if wcs is not None:
         strip_wcs_cards(meta)
     options = {
         "unit": stack.unit,
@@ -84,8 +84,14 @@ def _build(stack, like, data, wcs, meta, psf, planes):
     if isinstance(like, NDDataArray):
         return type(like)(data, flags=planes["quality"], **options)
     # Plain NDData has no flags, and a FITS header cannot hold an array.
-    options["meta"] = {**meta, "QUALITY": planes["quality"]}
+    options["meta"] = {**_dictionary(meta), "QUALITY": planes["quality"]}
     return type(like)(data, **options)
+
+
+def _dictionary(meta):
+    """Metadata as a dictionary, with the lines of HISTORY and the like as lists of str."""
+    lines = ("HISTORY", "COMMENT", "") if isinstance(meta, Header) else ()
+    return {**meta, **{key: list(meta[key]) for key in lines if key in meta}}
 
 
 def _stack_wcs(original, wcs, shape):

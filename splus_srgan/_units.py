@@ -27,11 +27,18 @@ _SPELLINGS = {
     "nanomaggies": "nmgy",
     "nanomaggy": "nmgy",
     "nmgys": "nmgy",
+    "nmgy": "nmgy",
+    "jy": "Jy",
+    "mujy": "uJy",
+    "beam": "beam",
+    "sr": "sr",
     "s": "s",  # capitals would make it siemens
     "sec": "s",
     "second": "s",
     "pixel": "pix",
 }
+# Capitals alone leave open whether M is milli or mega; of a surface brightness it is mega.
+_PHRASES = {"MJY/SR": "MJy / sr"}
 
 
 def parse_unit(text):
@@ -64,8 +71,9 @@ def parse_unit(text):
         return None
     if not isinstance(text, str):
         return u.Unit(text)
-    parts = [_spell(part.strip()) for part in text.strip().split("/")]
-    for candidate in ("/".join(parts), text.strip()):
+    parts = [" ".join(map(_spell, part.split())) for part in text.split("/")]
+    phrase = _PHRASES.get("".join(text.split()), "/".join(parts))
+    for candidate in (phrase, text.strip()):
         try:
             with warnings.catch_warnings():
                 # Deprecated spellings and double slashes are the file's business.
@@ -78,8 +86,8 @@ def parse_unit(text):
     )
 
 
-def _spell(part):
-    return _SPELLINGS.get(part.lower(), part)
+def _spell(word):
+    return _SPELLINGS.get(word.lower(), word)
 
 
 def flux_per_pixel_factor(unit, factor=2):

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Literal
 
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import NonNegativeInt
 
 from splus_srgan import __version__, _cli_evaluate, _cli_pairs, _cli_train
+from splus_srgan._folders import check_folder, make_folder
 
 __all__ = ["build_parser", "main", "output_stem", "progress"]
 
@@ -175,7 +177,7 @@ def _enhance(options):
         progress_bar=progress,
     )
     start = time.perf_counter()
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     with _tidy_termination():
         enhancer.to_file(field, target, overwrite=options.overwrite)
     seconds = time.perf_counter() - start
@@ -210,7 +212,7 @@ def _simulate(options):
 
     shape, bands = tuple(options.shape), tuple(options.bands)
     field = simulate_field(options.seed, shape=shape, bands=bands, kind=options.kind)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_bands(paths[0], field.observed, overwrite=options.overwrite)
     write_bands(paths[1], field.target, overwrite=options.overwrite)
     field.sources.write(paths[2], overwrite=options.overwrite)
@@ -274,9 +276,7 @@ def _check_free(paths, overwrite):
     for path in paths:
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} exists; give --overwrite to replace it")
-        for parent in path.parents:
-            if parent.exists() and not parent.is_dir():
-                raise NotADirectoryError(f"cannot write to {path.parent}: {parent} is a file")
+        check_folder(path.parent)
 
 
 def build_parser():
@@ -324,7 +324,9 @@ def _add_engine(parser):
 
 
 def _add_field(parser, seed, shape):
-    parser.add_argument("--seed", type=int, default=seed, help="the same seed, the same field")
+    parser.add_argument(
+        "--seed", type=NonNegativeInt, default=seed, help="the same seed, the same field"
+    )
     parser.add_argument(
         "--shape", type=int, nargs=2, metavar=("NY", "NX"), default=shape, help="input pixels"
     )
@@ -346,7 +348,10 @@ def _enhance_parser():
         default="none",
         help="of each pixel: none, what the generator predicts, or the spread of eight runs",
     )
-    parser.add_argument("--bands", nargs="+", metavar="BAND", help="bands of the files, in order")
+    parser.add_argument(
+        "--bands", nargs="+", metavar="BAND",
+        help="bands to take; where headers do not say them, those of the files, in order",
+    )  # fmt: skip
     parser.add_argument("--unit", help="unit of the pixels where a file states none")
     return "enhance", description, parser
 

@@ -14,6 +14,7 @@ import numpy as np
 from astropy.table import Table
 from scipy import ndimage
 
+from splus_srgan._folders import check_folder, make_folder
 from splus_srgan._optional import import_optional
 from splus_srgan.simulate import simulate_field
 
@@ -114,6 +115,8 @@ def run_demo(
     ------
     FileExistsError
         If one of the files exists and ``overwrite`` is false.
+    OSError
+        If ``outdir`` is a file or cannot be made.
     ImportError
         If matplotlib, which draws the picture, is not installed.
     """
@@ -122,6 +125,7 @@ def run_demo(
 
     import_optional("matplotlib", "plot")
     outdir = Path(outdir)
+    check_folder(outdir)
     paths = {what: outdir / name for what, name in _FILES.items()}
     for path in paths.values():
         if path.exists() and not overwrite:
@@ -133,7 +137,7 @@ def run_demo(
     enhanced = enhancer(field.observed)
     seconds = time.perf_counter() - start
 
-    outdir.mkdir(parents=True, exist_ok=True)
+    make_folder(outdir)
     for what, images in (
         ("input", field.observed),
         ("enhanced", enhanced),

@@ -9,6 +9,7 @@ from splus_srgan._domain import outside_domain
 from splus_srgan._enhancement import FACTOR, Enhancement, Planes
 from splus_srgan._field_sky import sky_and_sigma
 from splus_srgan._fitsreserve import reserve_bands
+from splus_srgan._fitswrite import check_names
 from splus_srgan._nddata import unpack
 from splus_srgan._runner import Runner
 from splus_srgan._uncertainty import MODES
@@ -205,6 +206,7 @@ class SRGANEnhancer:
         """
         path = check_writable(path, overwrite)
         stack = unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs)
+        check_names(stack.bands)
         work = self._prepare(stack, sky, sigma)
         if path.suffix.lower() == ".gz":
             planes = Planes.in_memory(work.shape, uncertainty=self.uncertainty)
@@ -296,5 +298,6 @@ def _check_runner_options(device, precision, engine):
     check_one_of("engine", engine, ("auto", "torch", "openvino"))
     if not isinstance(device, str) and not hasattr(device, "type"):
         raise TypeError(f"device must be a string such as 'cpu' or 'cuda:0'; got {device!r}")
-    if not re.fullmatch(r"auto|[a-z]+(:\d+)?", str(device)):
+    # Names of torch, which is not imported for this.
+    if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", str(device)):
         raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N'; got {device!r}")

@@ -92,6 +92,8 @@ def read_bands(paths, *, bands=None, hdu=None, unit=None):
     bands : str or sequence of str, optional
         The bands to return, in this order and spelling. By default all, in
         the order of the files, in the spelling of S-PLUS (``"r"``, ``"J0660"``).
+        As many names as files, of one band each, whose headers do not say them all
+        are the bands of the files, in order; no header may say another band of S-PLUS.
     hdu : int or str, optional
         HDU to read in each file, by number or EXTNAME.
     unit : `~astropy.units.UnitBase` or str, optional
@@ -136,8 +138,10 @@ def read_bands(paths, *, bands=None, hdu=None, unit=None):
     >>> list(field), field["r"].unit, field["r"].shape
     (['r'], Unit("adu"), (4, 6))
     """
-    found = _find(paths, hdu, unit)
-    found = _select(found, [bands] if isinstance(bands, str) else bands)
+    if bands is not None:
+        bands = [bands] if isinstance(bands, str) else list(bands)
+        check_distinct(bands)
+    found = _select(_find(paths, bands, hdu, unit), bands)
     labels = [f"{one.path} ({name})" for name, one in found.items()]
     check_distinct(list(found), labels)
     images = {name: one.image for name, one in found.items()}
@@ -146,7 +150,7 @@ def read_bands(paths, *, bands=None, hdu=None, unit=None):
     return images
 
 
-def _find(paths, hdu, unit):
+def _find(paths, bands, hdu, unit):
     """Read all files; give `FoundBand` objects by name, each name once."""
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
@@ -156,19 +160,31 @@ def _find(paths, hdu, unit):
             one = _one_band(find_bands(path, hdu=hdu, unit=unit), name)
             found.append((name, one))
     else:
-        for path in paths:
-            found += [(one.band, one) for one in find_bands(path, hdu=hdu, unit=unit)]
+        files = [find_bands(path, hdu=hdu, unit=unit) for path in paths]
+        if _are_names_of(files, bands):
+            found = [(name, _one_band(one, name)) for name, one in zip(bands, files, strict=True)]
+        else:
+            found = [(one.band, one) for file in files for one in file]
     if not found:
         raise ValueError(f"paths must name at least one file; got {paths!r}")
     for name, one in found:
         if name is None:
             raise ValueError(
                 f"{one.path} does not say its band in a FILTER, BAND or BANDS card; "
-                f"name it: read_bands({{'r': {str(one.path)!r}}})"
+                f"name it: read_bands({{'r': {str(one.path)!r}}}), or give bands= (--bands) with "
+                f"the bands of all files in order"
             )
         labels.append(str(one.path))
     check_distinct([name for name, _ in found], labels)
     return dict(found)
+
+
+def _are_names_of(files, bands):
+    """Tell whether bands are those of the files in order, as headers do not say them all."""
+    if bands is None or len(bands) != len(files) or any(len(file) != 1 for file in files):
+        return False
+    said = [file[0].band for file in files if file[0].band is not None]
+    return not all(any(same_band(name, band) for name in said) for band in bands)
 
 
 def _one_band(candidates, name):
@@ -190,7 +206,6 @@ def _select(found, bands):
     if bands is None:
         return found
     chosen = {}
-    check_distinct(list(bands))
     for wanted in bands:
         match = [name for name in found if same_band(name, wanted)]
         if not match:
@@ -207,8 +222,9 @@ def write_bands(path, field, *, overwrite=False):
     The first HDU is empty but for the provenance that all bands share; then
     come, for a band ``r``, ``SCI_R`` with the whole header of the image, and as
     far as it has them ``MASK_R`` (1 is missing), ``QUALITY_R``, ``UNCERT_R`` and ``PSF_R``.
-    The file has checksums. It is written beside its place and then renamed,
-    so it is complete or not there, and an old one stays until then.
+    Uncertainties are converted to the unit of their image. The file has checksums. It is
+    written beside its place and then renamed, so it is complete or not there, and an old
+    one stays until then.
 
     Parameters
     ----------

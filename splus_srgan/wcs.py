@@ -137,7 +137,8 @@ def upsample_header(header, *, factor=2, flux_scale=None, new_psf=False):
       IRAF's ``LTV``/``LTM``, sections of this image (``DATASEC``, ``TRIMSEC``,
       ``BIASSEC``) and the position ``X01TILE``, ``Y01TILE`` go to the new grid.
       Positions on another grid stay: ``CCDSEC``, ``DETSEC``, ``X0TILE``.
-    * Sizes of a pixel (``PIXSCALE``, ``PIXAR_SR``, ...) shrink, saturation
+    * Sizes of a pixel (``PIXSCALE``, ``SECPIX``, ``PIXAR_SR``, ..., also as the last
+      word of a ``HIERARCH`` keyword) shrink, saturation
       levels (``SATURATE``, ...) are multiplied by ``flux_scale``.  ``GAIN`` and
       zero points hold for sums of flux and stay.
     * What was measured on input pixels and cannot be computed for the new ones
@@ -332,14 +333,17 @@ def _header_axes(header):
 
 
 def _scale_wcs_cards(header, alternate, axes, factor):
-    given = any(
-        f"{name}{axis}{alternate}" in header for axis in axes for name in ("CTYPE", "CRPIX")
+    matrix = _matrix_cards(header, "CD", alternate)
+    # Any card of a WCS makes one; what it lacks has a default, which changes with the grid.
+    given = bool(matrix or _matrix_cards(header, "PC", alternate)) or any(
+        f"{name}{axis}{alternate}" in header
+        for axis in axes
+        for name in ("CTYPE", "CRPIX", "CRVAL", "CDELT")
     )
     for axis in axes:
         if given:
             set_default(header, f"CRPIX{axis}{alternate}", 0.0)
         shift(header, f"CRPIX{axis}{alternate}", factor)
-    matrix = _matrix_cards(header, "CD", alternate)
     for keyword, _, column in matrix:
         if column in axes:
             multiply(header, keyword, 1 / factor)

@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The command line, in this process where possible: starting one anew costs seconds."""
 
+import errno
 import io
 import json
 import re
@@ -80,6 +81,7 @@ def test_python_m_runs_the_same_command():
         (["enhance", "a.fits", "-o", "out", "--block-size", "big"], "block_size"),
         (["enhance", "a.fits", "-o", "out", "--blocks", "2"], "nrecognized arguments: --blocks"),
         (["simulate", "-o", "out", "--shape", "3"], "--shape"),
+        (["simulate", "-o", "out", "--seed", "-1"], '"seed": .*-1 does not'),
     ],
 )
 def test_wrong_arguments_are_told_in_one_line(arguments, message, capsys):
@@ -117,6 +119,33 @@ def test_enhance_files_of_single_bands(field_file, tmp_path, capsys):
     assert "[" not in printed.err, "no progress bar in a pipe"
     for band in "GRZ":
         assert fits.getdata(out / "tile_sr.fits", f"SCI_{band}").shape == (64, 80)
+
+
+@pytest.mark.parametrize(
+    ("filters", "bands"),
+    [
+        (("",), "g"),
+        (("OPEN", "OPEN"), "gr"),
+        (("", "R"), "gr"),
+        (("G", "R"), "rg"),
+        (("G", "R"), "r"),
+    ],
+)
+def test_enhance_takes_or_names_bands(field_file, tmp_path, filters, bands):
+    paths = single_files(field_file, tmp_path, "GR"[: len(filters)])
+    for path, name in zip(paths, filters, strict=True):
+        with fits.open(path, mode="update") as hdus:
+            hdus[0].header.remove("SRBAND", ignore_missing=True)
+            hdus[0].header["FILTER"] = name
+    out = ["-o", str(tmp_path), "--precision", "float32"]
+    assert main(["enhance", *paths, "--bands", *bands, *out]) == 0
+    (written,) = tmp_path.glob("*_sr.fits")
+    with fits.open(written) as hdus:
+        assert hdus[0].header["SRBANDS"] == ",".join(bands)
+        for name, path in zip("gr", paths, strict=False):
+            if name in bands:
+                flux = fits.getdata(path).sum()
+                assert abs(hdus[f"SCI_{name}"].data.sum() / flux - 1) < 0.1
 
 
 def test_enhance_a_file_of_all_bands(field_file, tmp_path):
@@ -162,6 +191,25 @@ def test_enhance_refuses_an_output_folder_that_is_a_file(field_file, tmp_path, c
     (tmp_path / "out").write_text("a file")
     assert main(["enhance", str(field_file), "-o", str(tmp_path / "out")]) == 2
     assert "is a file" in capsys.readouterr().err
+
+
+def test_demo_refuses_a_file_as_folder_before_any_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("splus_srgan.demo.simulate_field", pytest.fail)
+    (tmp_path / "out").write_text("a file")
+    for place in ("out", "out/deeper"):
+        assert main(["demo", "-o", str(tmp_path / place)]) == 2
+        assert "out is a file; choose another folder" in capsys.readouterr().err
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch, capsys):
+    def refuse(self, *args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    out = str(tmp_path / "new")
+    assert main(["simulate", "--shape", "32", "32", "-o", out]) == 2
+    error = capsys.readouterr().err
+    assert f"the folder {out} cannot be made (Permission denied); choose another" in error
 
 
 def test_debug_shows_where_an_error_arose(tmp_path):

@@ -5,10 +5,12 @@ import copy
 import dataclasses
 import threading
 import warnings
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.io import fits
 from astropy.nddata import CCDData, NDData, StdDevUncertainty
 from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
@@ -18,9 +20,11 @@ from splus_srgan.evaluation.bands import fit_psf
 from splus_srgan.exceptions import (
     DomainWarning,
     NoSkyWarning,
+    SplusSrganWarning,
     UncertaintyDroppedWarning,
     WeightsError,
 )
+from splus_srgan.io import read_bands, write_bands
 from splus_srgan.models.weights import load_card, load_generator
 from splus_srgan.psf import WING_SHARE
 
@@ -103,6 +107,20 @@ def test_stack_gives_a_stack(enhancer, field, sharp):
         for plane, band in zip(cube.data, "grz", strict=True):
             assert_array_equal(plane, sharp[band].data)
     assert_array_equal(named.meta["QUALITY"], carded.flags)
+
+
+def test_stack_that_ccddata_writes_is_read_by_band(enhancer, field, tmp_path):
+    holed = cube_of(field, CCDData)
+    holed.mask = np.zeros(holed.shape, bool)
+    holed.mask[1, 5:9, 6:8] = True
+    cube = enhancer(holed, bands=("g", "r", "z"))
+    cube.write(tmp_path / "cube.fits")
+    back = read_bands(tmp_path / "cube.fits")
+    assert list(back) == ["g", "r", "z"]
+    for k, image in enumerate(back.values()):
+        assert_array_equal(image.data, cube.data[k])
+        assert_array_equal(image.mask, cube.mask[k])
+        assert_array_equal(image.psf, cube.psf[k])
 
 
 def test_nddata_gives_nddata(enhancer, field):
@@ -323,6 +341,8 @@ def test_sky_map_is_followed(enhancer):
         ({"sky": np.zeros((9, 9))}, r"a map of shape \(48, 56\); got shape \(9, 9\)"),
         ({"sky": np.zeros((2, 48, 56))}, "sky must have 3 bands; got 2"),
         ({"sky": 1 * u.m}, "not convertible"),
+        ({"sky": "a"}, "sky must be real numbers; got 'a'; leave it out"),
+        ({"sigma": {"g": 1, "r": 2, "z": 1j}}, "sigma must be real numbers; got 1j; leave it out"),
     ],
 )
 def test_wrong_sky_or_sigma_is_named(enhancer, field, options, message):
@@ -479,6 +499,60 @@ def test_header_says_what_made_the_image(field, sharp):
         assert header["PIXSCALE"] == 0.275
 
 
+@pytest.mark.parametrize("name", ["sharp.fits", "sharp.fits.gz"])
+def test_names_that_a_file_cannot_hold_are_refused_before_any_work(field, tmp_path, name):
+    image = field["r"].copy()
+    del image.header["FILTER"]
+    enhancer = SRGANEnhancer(**OPTIONS, progress_bar=pytest.fail)
+    with pytest.raises(ValueError, match=r"without spaces around them; got ' r '; rename"):
+        enhancer.to_file({" r ": image}, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("as_class", [fits.Header, dict])
+@pytest.mark.parametrize("cls", [CCDData, NDData])
+def test_history_and_comments_reach_the_file(enhancer, field, tmp_path, cls, as_class):
+    image = field["r"]
+    header = image.header.copy()
+    for line in ("one", "two"):
+        header.add_history(line)
+        header.add_comment(line * 20)
+        header.add_blank(f"-- {line}")
+    given = cls(image.data, unit=u.adu, wcs=image.wcs, meta=as_class(header))
+    written = write_bands(tmp_path / "call.fits", {"r": enhancer(given, bands="r")})
+    for path in (written, enhancer.to_file({"r": given}, tmp_path / "file.fits")):
+        made = fits.getheader(path, "SCI_R")
+        assert [line for line in made["HISTORY"] if line in ("one", "two")] == ["one", "two"]
+        assert any("sha256:" in line for line in made["HISTORY"])
+        assert list(made["COMMENT"]) == list(header["COMMENT"])
+        assert [line for line in made[""] if line] == ["-- one", "-- two"]
+
+
+@pytest.mark.parametrize("cls", [CCDData, NDData])
+@pytest.mark.parametrize("has_wcs", [False, True])
+def test_dictionaries_are_adapted_like_headers(enhancer, field, tmp_path, cls, has_wcs):
+    image = field["r"]
+    own = {"my notes on it": [1, 2], "Note": "any", "SKYSIGMA": np.nan, "arrays": np.eye(2)}
+    meta = OrderedDict({**image.header, **own})
+    options = {"unit": u.adu, "wcs": image.wcs if has_wcs else None}
+    made = enhancer(cls(image.data, meta=meta, **options), bands="r")
+    header = enhancer(CCDData(image.data, header=image.header, **options), bands="r").header
+    assert type(made.meta) is (OrderedDict if cls is CCDData else dict)
+    assert meta["SATURATE"] == image.header["SATURATE"]
+    expected = {card.keyword: card.value for card in header.cards if card.keyword != "HISTORY"}
+    assert expected["SATURATE"] == image.header["SATURATE"] / 4
+    assert ("CRPIX1" in expected) == (not has_wcs)
+    assert {key: made.meta[key] for key in expected} | {"SRDATE": 0} == expected | {"SRDATE": 0}
+    assert "OAJ PRO FWHMMEAN" not in made.meta
+    for key in ("my notes on it", "Note", "arrays"):
+        assert_array_equal(made.meta[key], own[key])
+    assert np.isnan(made.meta["INPUT SKYSIGMA"])
+    assert "SKYSIGMA" not in made.meta
+    with pytest.warns(SplusSrganWarning, match="cannot be written as a FITS card"):
+        back = read_bands(write_bands(tmp_path / "r.fits", {"r": made}))["r"]
+    assert_allclose(back.wcs.wcs.crpix, upsample_wcs(WCS(image.header)).wcs.crpix)
+
+
 def test_missing_pixels_are_masked_and_flagged(enhancer, field):
     images = changed(field, lambda image: image)
     images["g"].data[20:22, 30] = np.nan
@@ -516,6 +590,9 @@ def test_saturated_pixels_are_flagged(enhancer, field):
             "weights must be 'auto', one of .*got 'splus-xyz'",
         ),
         ({"device": "the fast one"}, ValueError, "device must be 'auto', 'cpu'.*'the fast one'"),
+        ({"device": "gpu"}, ValueError, "device must be 'auto', 'cpu', 'cuda' .* got 'gpu'"),
+        ({"weights": 3}, TypeError, "weights must be a str, path or WeightsCard; got 3; take"),
+        ({"weights": None}, TypeError, "weights must be a str, path or .*; got None; take one of"),
         ({"device": 3}, TypeError, "device must be a string such as 'cpu' or 'cuda:0'; got 3"),
         ({"precision": "int8"}, ValueError, "precision must be one of .*; got 'int8'"),
         ({"engine": "tpu"}, ValueError, "engine must be one of 'auto', 'torch', 'openvino'"),

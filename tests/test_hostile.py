@@ -193,6 +193,27 @@ def test_saturated_star_stays_within_bounds(enhancer):
     assert result.header["SATURATE"] == 1000
 
 
+# Headers
+
+
+@pytest.mark.parametrize(
+    "card", ["FOO     = 1 2 3", "SATURATE= 'value", "FO$O    = 1", "PIXSCALE= 1,5", "FOO     =\x07"]
+)
+@pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyUserWarning")
+def test_unreadable_card_in_memory_does_not_stop_the_enhancer(enhancer, card, tmp_path):
+    header = fits.Header([("OBJECT", "M1"), ("GAIN", 0.9)])
+    header.append(fits.Card.fromstring(card))
+    image = image_of(noise(), header=header)
+    result = enhancer(image, bands="r")
+    assert (result.header["OBJECT"], result.header["GAIN"]) == ("M1", 0.9)
+    assert len(image.header) == 3
+    with fits.open(write_bands(tmp_path / "r.fits", {"r": result})) as hdus:
+        hdus.verify("exception")
+        assert card[:4].strip() in str(hdus["SCI_R"].header)
+    plain = enhancer(image_of(noise(), header=fits.Header([("OBJECT", "M1")])), bands="r")
+    assert_array_equal(result.data, plain.data)
+
+
 # WCS, units and bands
 
 

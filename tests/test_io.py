@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
-from astropy.nddata import CCDData, InverseVariance, NDData, StdDevUncertainty
+from astropy.nddata import (
+    CCDData,
+    InverseVariance,
+    NDData,
+    StdDevUncertainty,
+    UnknownUncertainty,
+    VarianceUncertainty,
+)
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
@@ -133,6 +140,40 @@ def test_scaled_integers_with_blank(tmp_path):
         assert key not in image.meta
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "zero", "blank"),
+    [
+        ("i2", 0, -7),
+        ("i2", 32768, -32768),
+        ("i2", 32768, 5),
+        ("i4", 2147483648, -2147483648),
+        ("i2", 0, 0),
+        ("i2", 10.5, 0),
+        ("i2", 32768, 0),
+    ],
+)
+def test_blank_of_any_integers_is_missing(tmp_path, dtype, zero, blank, compressed):
+    stored = np.arange(1000, 1768, dtype=dtype).reshape(24, 32)
+    stored[2:4, 5] = blank
+    header = make_header()
+    header["BLANK"], header["SCALED1"], header["SCALED2"] = blank, 0, 0
+    if compressed:
+        hdus = [fits.PrimaryHDU(), fits.CompImageHDU(stored, header, compression_type="RICE_1")]
+    else:
+        hdus = [fits.PrimaryHDU(stored, header)]
+    path = tmp_path / "r.fits"
+    fits.HDUList(hdus).writeto(path)
+    # Astropy would write the scale along with scaled pixels.
+    raw = path.read_bytes()
+    at = raw.index(b"SCALED1 =")
+    cards = f"{'BSCALE':8}= {1:>20}".ljust(80) + f"{'BZERO':8}= {zero:>20}".ljust(80)
+    path.write_bytes(raw[:at] + cards.encode() + raw[at + 160 :])
+    data = read_bands(path)["r"].data
+    expected = np.where(stored == blank, np.nan, stored + float(zero))
+    assert_array_equal(data, expected.astype(np.float32))
+
+
 def test_masked_border(tmp_path):
     data = NOISE.copy()
     data[:3] = 0
@@ -246,6 +287,29 @@ def test_several_files_and_ways_to_name_them(tmp_path):
         read_bands(unnamed)
 
 
+def test_bands_name_files_whose_headers_do_not(tmp_path):
+    red = make_file(tmp_path / "red.fits", "R", data=NOISE + 1)
+    paths = [make_file(tmp_path / f"{i}.fits", None, data=NOISE + i) for i in (2, 3)]
+    opened = [make_file(tmp_path / f"{i}.fits", "OPEN", data=NOISE + i) for i in (4, 5)]
+    for files, bands, values in (
+        (paths[0], "i", [2]),
+        (paths, ["z", "i"], [2, 3]),
+        ([paths[1], red], ["g", "r"], [3, 1]),
+        (opened, ("B", "V"), [4, 5]),
+        ([red, opened[0]], ["OPEN", "r"], [4, 1]),
+    ):
+        field = read_bands(files, bands=bands)
+        assert list(field) == list(bands)
+        for image, value in zip(field.values(), values, strict=True):
+            assert_array_equal(image.data, NOISE + np.float32(value))
+    with pytest.raises(ValueError, match=r"red.fits: band 'g' must be what its header says, 'r'"):
+        read_bands([paths[1], red], bands=["r", "g"])
+    with pytest.raises(ValueError, match=r"2.fits does not say its band .* bands= \(--bands\)"):
+        read_bands([*paths, red], bands=["i", "r"])
+    with pytest.raises(ValueError, match=r"each band may occur once; got 'i' and 'I'"):
+        read_bands(paths, bands=["i", "I"])
+
+
 def test_band_missing_twice_or_wrong(tmp_path):
     one, two = (make_file(tmp_path / name, "R") for name in ("one.fits", "two.fits"))
     with pytest.raises(
@@ -323,6 +387,25 @@ def test_units(tmp_path):
     assert read_bands(none, unit=u.Jy)["r"].unit == u.Jy
     mar = make_file(tmp_path / "d.fits", splus=False, **{"HIERARCH MAR PRO FWHMMEAN": 1.2})
     assert read_bands(mar)["r"].unit == u.adu
+
+
+LEGACY = ("DECaLS", "LegacySurvey", "MzLS", "MzLS+BASS", "ls-dr10-south", "DESI Legacy Surveys")
+
+
+@pytest.mark.parametrize("survey", LEGACY)
+def test_legacy_surveys_are_in_nanomaggies(tmp_path, survey):
+    path = make_file(tmp_path / "r.fits", splus=False, SURVEY=survey)
+    assert read_bands(path)["r"].unit == u.nmgy
+
+
+@pytest.mark.parametrize(
+    "survey", ["DES", "DES DR2", "DESI", "Medes", "WIDESURVEY", "CODES", "BASS", "SDSS legacy", ""]
+)
+def test_unit_of_other_surveys_must_be_given(tmp_path, survey):
+    path = make_file(tmp_path / "r.fits", splus=False, SURVEY=survey)
+    with pytest.raises(ValueError, match=r"r.fits has no BUNIT card and is no .*; pass unit="):
+        read_bands(path)
+    assert read_bands(path, unit="adu")["r"].unit == u.adu
 
 
 # Files that are none
@@ -420,6 +503,39 @@ def test_what_ccddata_writes_is_read_whole(tmp_path):
     assert isinstance(back.uncertainty, InverseVariance)
 
 
+@pytest.mark.parametrize("psf", [np.eye(3), np.arange(27.0).reshape(3, 3, 3)])
+def test_cube_that_ccddata_writes_is_read_whole(tmp_path, psf):
+    data = np.stack([NOISE, NOISE + 1, NOISE + 2])
+    std = StdDevUncertainty(np.abs(data))
+    image = CCDData(data, unit="adu", mask=data > 1, psf=psf, uncertainty=std)
+    image.meta["BANDS"] = "grz"
+    image.write(tmp_path / "grz.fits")
+    field = read_bands(tmp_path / "grz.fits")
+    assert list(field) == ["g", "r", "z"]
+    for i, back in enumerate(field.values()):
+        assert_array_equal(back.data, data[i])
+        assert_array_equal(back.mask, data[i] > 1)
+        assert_array_equal(back.uncertainty.array, np.abs(data[i]))
+        assert_array_equal(back.psf, np.broadcast_to(psf, (3, 3, 3))[i])
+
+
+def test_planes_that_do_not_fit_the_image_name_the_file(tmp_path):
+    cube = fits.PrimaryHDU(np.stack([NOISE, NOISE]), make_header(None, BANDS="gr", BUNIT="adu"))
+    mask = fits.ImageHDU(np.zeros((3, 24, 32), "u1"), name="MASK")
+    fits.HDUList([cube, mask]).writeto(tmp_path / "gr.fits")
+    message = r"gr.fits must have MASK in the shape of its image, \(2, 24, 32\); got \(3, 24, 32\)"
+    with pytest.raises(ValueError, match=message):
+        read_bands(tmp_path / "gr.fits")
+    assert list(read_bands(tmp_path / "gr.fits", hdu=0)) == ["g", "r"]
+
+
+def test_leading_axes_of_length_one_are_dropped_from_the_mask_too(tmp_path):
+    cube = NOISE[np.newaxis, np.newaxis]
+    hdus = [fits.PrimaryHDU(cube, make_header()), fits.ImageHDU(cube.astype("i4"), name="MASK")]
+    fits.HDUList(hdus).writeto(tmp_path / "r.fits")
+    assert_array_equal(read_bands(tmp_path / "r.fits")["r"].mask, NOISE.astype("i4") != 0)
+
+
 # Writing
 
 
@@ -448,6 +564,32 @@ def test_field_comes_back_the_same(tmp_path):
         assert back[band].unit == u.adu
         assert grid_shift(image.wcs, back[band].wcs, image.shape) < 1e-9
         assert back[band].meta["OAJ PRO Ellipmean"] == 0.0034
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit"),
+    [
+        (StdDevUncertainty, "mJy"),
+        (VarianceUncertainty, "mJy2"),
+        (InverseVariance, "1 / mJy2"),
+        (StdDevUncertainty, "Jy"),
+    ],
+)
+def test_uncertainty_is_written_in_the_unit_of_the_image(tmp_path, kind, unit):
+    given = u.Quantity(NOISE**2, unit)
+    image = CCDData(NOISE, unit="Jy", uncertainty=kind(given.value, unit=unit))
+    back = read_bands(write_bands(tmp_path / "r.fits", {"r": image}))["r"].uncertainty
+    assert isinstance(back, kind)
+    assert_allclose(back.array, given.to_value(back.unit), rtol=1e-6)
+    assert_array_equal(image.uncertainty.array, given.value)
+
+
+def test_uncertainty_of_unknown_kind_is_written_as_it_is(tmp_path):
+    image = CCDData(NOISE, unit="Jy")
+    image.uncertainty = UnknownUncertainty(NOISE**2)
+    back = read_bands(write_bands(tmp_path / "r.fits", {"r": image}))["r"].uncertainty
+    assert isinstance(back, UnknownUncertainty)
+    assert_array_equal(back.array, NOISE**2)
 
 
 def test_file_is_sound(tmp_path):
@@ -484,6 +626,21 @@ def test_wcs_wins_over_stale_cards(tmp_path):
     after = fits.getheader(write_bands(tmp_path / "r.fits", field), "SCI_R")
     assert (after["CRPIX1"], after["CRPIX2"]) == (1.25, 2.5)
     assert "A_ORDER" not in after
+
+
+@pytest.mark.parametrize("matrix", ["CDELT", "CD"])
+def test_image_with_four_axes_of_wcs_is_written_with_two(tmp_path, matrix):
+    axes = [("RA---SIN", 10, -1.5e-4), ("DEC--SIN", -30, 1.5e-4), ("FREQ", 1.4e9, 1e6)]
+    header = fits.Header({"FILTER": "R", "BUNIT": "Jy/beam"})
+    for i, (ctype, value, step) in enumerate([*axes, ("STOKES", 1, 1)], 1):
+        header[f"CTYPE{i}"], header[f"CRVAL{i}"], header[f"CRPIX{i}"] = ctype, value, 1.0
+        header[f"CDELT{i}" if matrix == "CDELT" else f"CD{i}_{i}"] = step
+    fits.PrimaryHDU(NOISE[np.newaxis, np.newaxis], header).writeto(tmp_path / "r.fits")
+    field = read_bands(tmp_path / "r.fits")
+    after = fits.getheader(write_bands(tmp_path / "out.fits", field), "SCI_R")
+    assert WCS(after).naxis == after["NAXIS"] == 2
+    expected = WCS(header).celestial.pixel_to_world(7, 5)
+    assert WCS(after).pixel_to_world(7, 5).separation(expected).arcsec < 1e-6
 
 
 def test_rotated_pc_and_sip_wcs_survive(tmp_path):
@@ -573,6 +730,9 @@ def test_odd_names_and_fields_are_refused(tmp_path):
         write_bands(path, {})
     with pytest.raises(ValueError, match="each band may occur once; got 'x' and 'X'"):
         write_bands(path, {"x": NDData(NOISE), "X": NDData(NOISE)})
+    for name in (" r", "r ", "\N{GREEK SMALL LETTER BETA}", "r\n"):
+        with pytest.raises(ValueError, match=r"names of bands in a file must be printable ASCII"):
+            write_bands(path, {name: NDData(NOISE)})
     with pytest.raises(ValueError, match=r"band 'r' must have shape \(ny, nx\); got \(1, 24, 32\)"):
         write_bands(path, {"r": NDData(NOISE[np.newaxis])})
     assert not path.exists()

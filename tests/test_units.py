@@ -83,11 +83,26 @@ def test_factor_must_be_a_positive_integer():
         ("nanomaggies", u.nmgy),
         ("erg/s/cm2", u.erg / u.s / u.cm**2),
         ("MJy/sr", u.MJy / u.sr),
+        ("counts s-1", u.ct / u.s),
+        ("ADU s**-1", u.adu / u.s),
+        ("erg s-1 cm-2 / pixel", u.erg / u.s / u.cm**2 / u.pix),
+        ("JY", u.Jy),
+        ("JY/BEAM", u.Jy / u.beam),
+        ("muJy", u.uJy),
+        ("mJy", u.mJy),
+        ("MJY/SR", u.MJy / u.sr),
+        ("nMgy", u.nmgy),
         ("", u.dimensionless_unscaled),
     ],
 )
 def test_spellings_of_files_are_understood(text, unit):
     assert parse_unit(text) == unit
+
+
+@pytest.mark.parametrize("text", ["MJY", "mJY", "furlong s-1"])
+def test_doubtful_spellings_are_refused(text):
+    with pytest.raises(ValueError, match=r"unit must be one that astropy.units knows"):
+        parse_unit(text)
 
 
 def test_no_unit_stays_none():

@@ -542,6 +542,21 @@ def test_alternate_wcs_go_along():
     assert_same_sky(WCS(header), WCS(fine))
 
 
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"CRVAL1P": 101.0, "CRVAL2P": 201.0, "CDELT1P": 1.0, "CDELT2P": 1.0},
+        {"CRVAL1P": 101.0, "CRVAL2P": 201.0},
+        {"CDELT1P": 2.0, "CDELT2P": 3.0},
+        {"PC1_1P": 2.0, "PC2_2P": 3.0},
+        {"CD1_1P": 2.0, "CD2_2P": 3.0},
+    ],
+)
+def test_alternate_wcs_of_few_cards_go_along(cards):
+    header = make_header(WCSNAMEP="PHYSICAL", **cards)
+    assert_same_sky(WCS(header, key="P"), WCS(upsample_header(header), key="P"))
+
+
 def test_physical_coordinates_stay():
     header = make_header(LTV1=-300.0, LTV2=12.5, LTM1_1=0.5, LTM2_2=1.0)
     fine = upsample_header(header)
@@ -589,6 +604,22 @@ def test_sizes_of_pixels_and_image():
     assert (fine["IMAGEW"], fine["IMAGEH"]) == (300.0, 240)
     assert isinstance(fine["IMAGEH"], int)
     assert fine["X01TILE"] == 149.5
+
+
+def test_pixel_scales_of_other_names_and_twice_the_same():
+    header = make_header(SECPPIX=0.55, PIXSCALX=-0.55, PIXSCALY=0.55)
+    header["HIERARCH ESO INS PixScale"] = (0.55, "arcsec")
+    header["HIERARCH ESO DET PIXSCALE"] = "fine"
+    header.extend([("PIXSCALE", 0.55, "first"), ("PIXSCALE", 0.5, "second")], unique=False)
+    header.extend([("SATURATE", 1600), ("SATURATE", "none")], unique=False)
+    fine = upsample_header(header)
+    assert (fine["SECPPIX"], fine["PIXSCALX"], fine["PIXSCALY"]) == (0.275, -0.275, 0.275)
+    assert fine["ESO INS PIXSCALE"] == 0.275
+    assert fine["INPUT ESO DET PIXSCALE"] == "fine"
+    assert [fine["PIXSCALE", i] for i in range(fine.count("PIXSCALE"))] == [0.275, 0.25]
+    assert fine.comments["PIXSCALE", 1] == "second"
+    assert "SATURATE" not in fine
+    assert fine["INPUT SATURATE"] == 1600
 
 
 def test_flux_cards():

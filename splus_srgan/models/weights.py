@@ -8,6 +8,7 @@ ones lie in the package and work offline; others load by path or URL.
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -152,11 +153,18 @@ def load_card(weights):
 
     Raises
     ------
+    TypeError
+        If ``weights`` is none of these.
     WeightsError
         If there is no such card, or it is not complete.
     """
     if isinstance(weights, WeightsCard):
         return weights
+    if not isinstance(weights, str | os.PathLike):
+        raise TypeError(
+            f"weights must be a str, path or WeightsCard; got {weights!r}; take one of "
+            f"{', '.join(map(repr, available()))}, or the path or URL of a card (*.json)"
+        )
     text = str(weights)
     if text in available():
         return _read_card(_FOLDER / f"{text}.json")

@@ -1,0 +1,110 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Metadata of images: headers, and dictionaries for the headers that they will become."""
+
+import warnings
+
+from astropy.io.fits import Card, Header
+from astropy.io.fits.verify import VerifyError, VerifyWarning
+from astropy.utils.exceptions import AstropyUserWarning
+
+from splus_srgan.wcs import upsample_header
+
+__all__ = ["sound_header", "upsample_meta"]
+
+_COMMENTARY = ("", "COMMENT", "HISTORY", "END", "CONTINUE")
+
+
+def sound_header(header):
+    """
+    Copy a header; what no FITS reader could read is kept as a HISTORY line.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        It is not modified.
+
+    Returns
+    -------
+    sound : `~astropy.io.fits.Header`
+        Every card has a value.
+    """
+    sound, broken = Header(), []
+    for card in header.copy().cards:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", AstropyUserWarning)
+                card.verify("silentfix+exception")
+                if not all(" " <= letter <= "~" for letter in str(card)):
+                    raise ValueError("a FITS card must be printable ASCII")
+                sound.append(card, useblanks=False, bottom=True)
+        except (VerifyError, ValueError):
+            broken.append("".join(c if " " <= c <= "~" else "?" for c in str(card)))
+    for text in broken:
+        sound.add_history(f"unreadable card: {text.strip()}")
+    return sound
+
+
+def upsample_meta(meta, **options):
+    """
+    Bring metadata of any class to a grid of finer pixels.
+
+    Parameters
+    ----------
+    meta : `~astropy.io.fits.Header` or dict
+        It is not modified.
+    **options
+        As for `~splus_srgan.wcs.upsample_header`.
+
+    Returns
+    -------
+    fine : same class
+        What `~splus_srgan.wcs.upsample_header` makes of the cards.  What a dictionary has
+        beyond them, keys or values, stays as it is.
+    """
+    if isinstance(meta, Header):
+        return upsample_header(meta, **options)
+    header, keywords = _as_header(meta)
+    fine = upsample_header(header, **options)
+    items = {}
+    for key, value in meta.items():
+        keyword = keywords.get(key)
+        if keyword is None:
+            items[key] = value
+        elif keyword in fine:
+            items[key] = value if fine[keyword] == header[keyword] else fine[keyword]
+        elif f"INPUT {keyword}" in fine and f"INPUT {key}" not in meta:
+            items[f"INPUT {key}"] = value
+    for card in fine.cards:
+        if card.keyword not in header and not card.keyword.startswith("INPUT "):
+            items[card.keyword] = card.value
+    fine_meta = meta.copy()
+    fine_meta.clear()
+    fine_meta.update(items)
+    return fine_meta
+
+
+def _as_header(meta):
+    """Header of what can be cards, and the keyword of each such key."""
+    header, keywords = Header(), {}
+    for key, value in meta.items():
+        card = _card(key, value)
+        if card is not None and card.keyword not in header:
+            header.append(card)
+            keywords[key] = card.keyword
+    return header, keywords
+
+
+def _card(key, value):
+    if not isinstance(key, str) or key.upper() in _COMMENTARY:
+        return None
+    # A value that no card can hold is no number either; its key may still be one to mark.
+    for held in (value, ""):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", VerifyWarning)
+                card = Card(key, held)
+                str(card)
+                return card
+        except (ValueError, VerifyError):
+            continue
+    return None
