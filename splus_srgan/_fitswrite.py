@@ -17,6 +17,7 @@ from astropy.io import fits
 from splus_srgan._bands import check_distinct
 from splus_srgan._grid import fits_wcs, strip_wcs_cards, wcs_cards
 from splus_srgan._meta import sound_header
+from splus_srgan._nddata import uncertainty_array
 from splus_srgan.exceptions import SplusSrganWarning
 
 __all__ = [
@@ -33,8 +34,6 @@ _SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")
 CHECKSUM_OF = "of this HDU"
 """Instead of the date in the comments of checksums: same bands, same bytes."""
 
-# Powers of the unit of the image, by the kind of its uncertainty.
-_POWERS = {"std": 1, "var": 2, "ivar": -2}
 _STRUCTURE = ("CHECKSUM", "DATASUM", "BSCALE", "BZERO", "BLANK", "EXTNAME", "EXTVER", "BUNIT")
 
 
@@ -245,7 +244,7 @@ def _band_hdus(band, image):
     planes = {
         "MASK": None if image.mask is None else np.broadcast_to(image.mask, data.shape),
         "QUALITY": quality if isinstance(quality, np.ndarray) else None,
-        "UNCERT": None if image.uncertainty is None else _uncertainty(image),
+        "UNCERT": None if image.uncertainty is None else uncertainty_array(image),
         "PSF": getattr(image, "psf", None),
     }
     for part, plane in planes.items():
@@ -257,18 +256,6 @@ def _band_hdus(band, image):
             if part == "UNCERT":
                 hdus[-1].header["UTYPE"] = type(image.uncertainty).__name__
     return hdus
-
-
-def _uncertainty(image):
-    """Array of the uncertainty, in the unit of the image: the file states no other."""
-    uncertainty = image.uncertainty
-    power = _POWERS.get(uncertainty.uncertainty_type)
-    if power is None or uncertainty.unit is None:
-        return uncertainty.array
-    wanted = image.unit**power
-    # What has that unit is not copied: it may only stand for a plane.
-    same = uncertainty.unit == wanted
-    return uncertainty.array if same else uncertainty.unit.to(wanted, uncertainty.array)
 
 
 def _header(band, image):

@@ -24,7 +24,10 @@ from splus_srgan._repack import repack
 from splus_srgan._units import parse_unit
 from splus_srgan.exceptions import UncertaintyDroppedWarning
 
-__all__ = ["BandStack", "fill_missing", "repack", "unpack"]
+__all__ = ["BandStack", "fill_missing", "repack", "uncertainty_array", "unpack"]
+
+# Powers of the unit of an image, by the kind of its uncertainty.
+_POWERS = {"std": 1, "var": 2, "ivar": -2}
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,3 +289,31 @@ def _warn_of_uncertainty(images, names):
             UncertaintyDroppedWarning,
             stacklevel=3,
         )
+
+
+def uncertainty_array(image, kind=None):
+    """
+    Give the array of an uncertainty in the unit of its image.
+
+    Parameters
+    ----------
+    image : `~astropy.nddata.NDData`
+        With an uncertainty.
+    kind : type, optional
+        Class to convert it to, such as `~astropy.nddata.StdDevUncertainty`.
+
+    Returns
+    -------
+    array : `~numpy.ndarray`
+        Not a copy where nothing is converted: it may only stand for a plane.
+    """
+    uncertainty = image.uncertainty
+    if kind is not None:
+        with np.errstate(divide="ignore"):
+            uncertainty = uncertainty.represent_as(kind)
+    power = _POWERS.get(uncertainty.uncertainty_type)
+    if None in (power, uncertainty.unit, image.unit):
+        return uncertainty.array
+    wanted = image.unit**power
+    same = uncertainty.unit == wanted
+    return uncertainty.array if same else uncertainty.unit.to(wanted, uncertainty.array)

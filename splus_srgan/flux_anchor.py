@@ -136,7 +136,9 @@ def anchor_flux(
 
 def check_strength(strength):
     """Return the strength as `float` if it is within 0 and 1."""
-    strength = check_finite("flux_anchor", float(strength))
+    strength = check_finite(
+        "flux_anchor", int(strength) if isinstance(strength, bool) else strength
+    )
     if not 0 <= strength <= 1:
         raise ValueError(f"flux_anchor must be within 0 and 1; got {strength!r}")
     return strength

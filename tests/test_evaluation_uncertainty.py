@@ -226,6 +226,14 @@ def test_true_uncertainties_pass(pair, kind):
     assert sum(check.measured for check in checks) >= 9
 
 
+def test_uncertainties_in_another_unit_are_judged_as_what_they_are(pair):
+    output = output_of(pair)
+    thousandths = output["r"].uncertainty.array * 1000
+    output["r"].uncertainty = StdDevUncertainty(thousandths, unit=u.adu / 1000)
+    found, wanted = (checks_uncertainty(pair, made) for made in (output, output_of(pair)))
+    assert_allclose([c.value for c in found], [c.value for c in wanted], rtol=1e-6)
+
+
 @pytest.mark.parametrize("stated", [2.0, 0.5])
 def test_doubled_and_halved_uncertainties_are_caught(pair, stated):
     checks = checks_uncertainty(pair, output_of(pair, stated=stated))

@@ -318,6 +318,8 @@ def test_header_says_that_it_could_not_be_anchored(image, lacking):
 def test_wrong_strength_is_refused_at_construction():
     with pytest.raises(ValueError, match=r"flux_anchor must be within 0 and 1; got 2\.0"):
         SRGANEnhancer(flux_anchor=2, **OPTIONS)
+    with pytest.raises(TypeError, match="flux_anchor must be a real number; got 'x'"):
+        SRGANEnhancer(flux_anchor="x", **OPTIONS)
 
 
 def test_the_number_of_threads_changes_nothing():

@@ -6,7 +6,13 @@ import sys
 import numpy as np
 import pytest
 from astropy import units as u
-from astropy.nddata import CCDData, InverseVariance, NDData, StdDevUncertainty
+from astropy.nddata import (
+    CCDData,
+    InverseVariance,
+    NDData,
+    StdDevUncertainty,
+    VarianceUncertainty,
+)
 from astropy.wcs import WCS, Sip
 from numpy.testing import assert_allclose
 from scipy import ndimage
@@ -221,6 +227,19 @@ def test_uncertainty_follows_the_variance_of_the_input():
     pull = new.data / new.uncertainty.array
     for columns in (slice(0, 60), slice(60, 120), slice(120, 180)):
         assert_allclose(pull[:, columns].std(), 1, atol=0.05)
+
+
+@pytest.mark.parametrize("kind", [StdDevUncertainty, VarianceUncertainty, InverseVariance])
+def test_an_uncertainty_may_have_a_unit_of_its_own(kind):
+    wcs = tan_wcs((40, 40), 0.55)
+    data = RNG.normal(0, 1, (40, 40))
+    sigma = StdDevUncertainty(np.full((40, 40), 5.0), unit="mJy")
+    images = [
+        CCDData(data, unit="Jy", wcs=wcs, uncertainty=uncertainty)
+        for uncertainty in (StdDevUncertainty(np.full((40, 40), 0.005)), sigma.represent_as(kind))
+    ]
+    wanted, found = (match_to_grid(image, upsample_wcs(wcs), (80, 80)) for image in images)
+    assert_allclose(found.uncertainty.array, wanted.uncertainty.array, rtol=1e-5)
 
 
 def test_pixels_without_weight_are_missing():

@@ -319,6 +319,14 @@ def test_uncertainty_is_scaled(kind, power):
     assert_allclose(after, signal_to_noise, rtol=1e-5)
 
 
+def test_uncertainty_in_another_unit_is_scaled_as_what_it_is():
+    image = make_image()
+    image.uncertainty = StdDevUncertainty(np.full(image.shape, 3.0))
+    wanted = calibrate(image, 23.5).uncertainty.array
+    image.uncertainty = StdDevUncertainty(np.full(image.shape, 3000.0), unit=u.adu / 1000)
+    assert_allclose(calibrate(image, 23.5).uncertainty.array, wanted, rtol=1e-6)
+
+
 def test_unknown_uncertainty_is_refused():
     image = make_image(uncertainty=UnknownUncertainty(np.ones((20, 20))))
     with pytest.raises(ValueError, match=r"must be a StdDevUncertainty, .*; got UnknownUnc"):

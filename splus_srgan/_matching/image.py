@@ -19,6 +19,7 @@ from splus_srgan._matching.reprojection import (
     resample,
     resample_blocks,
 )
+from splus_srgan._nddata import uncertainty_array
 from splus_srgan._units import flux_per_pixel_factor
 from splus_srgan.registration import wcs_scale
 
@@ -110,12 +111,10 @@ def image_plane(image, sky=0.0, kernel=None):
 
 
 def variance_of(image):
-    """Variance per pixel of an image's uncertainty, or None."""
+    """Variance per pixel of an image's uncertainty, in its unit squared, or None."""
     if image.uncertainty is None:
         return None
-    with np.errstate(divide="ignore"):
-        converted = image.uncertainty.represent_as(VarianceUncertainty)
-    return np.asarray(converted.array, np.float32)
+    return np.asarray(uncertainty_array(image, VarianceUncertainty), np.float32)
 
 
 def _convolved(data, mask, sky, kernel):

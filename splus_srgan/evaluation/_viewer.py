@@ -5,8 +5,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.nddata import StdDevUncertainty
 from astropy.wcs.utils import proj_plane_pixel_scales
 
+from splus_srgan._nddata import uncertainty_array
 from splus_srgan._units import flux_per_pixel_factor
 from splus_srgan.background import measure_background
 from splus_srgan.evaluation._pixels import (
@@ -124,16 +126,9 @@ def _planes(one, band):
     if flags is not None:
         planes["quality"] = np.asarray(flags)
     if made.uncertainty is not None:
-        spread = made.uncertainty.represent_as(type_of_std()).array
+        spread = uncertainty_array(made, StdDevUncertainty)
         planes["uncertainty"] = np.asarray(spread, float) / area / sigma
     return planes
-
-
-def type_of_std():
-    """The class of standard deviations."""
-    from astropy.nddata import StdDevUncertainty
-
-    return StdDevUncertainty
 
 
 def _values(image):

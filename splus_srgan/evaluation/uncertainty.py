@@ -11,9 +11,11 @@ from itertools import pairwise
 
 import numpy as np
 from astropy import units as u
+from astropy.nddata import StdDevUncertainty
 from astropy.table import QTable
 from scipy import fft, signal, stats
 
+from splus_srgan._nddata import uncertainty_array
 from splus_srgan._units import flux_per_pixel_factor
 from splus_srgan._validate import check_integer
 from splus_srgan.evaluation.bands import compared_bands
@@ -369,12 +371,9 @@ def _nothing(title, band, key, note, count=0):
 
 def _standard_deviation(image):
     """Standard deviation per pixel, flux per fine pixel; `None` where there is none."""
-    from astropy.nddata import StdDevUncertainty
-
     if getattr(image, "uncertainty", None) is None:
         return None
-    with np.errstate(divide="ignore"):
-        sigma = np.asarray(image.uncertainty.represent_as(StdDevUncertainty).array, float)
+    sigma = np.asarray(uncertainty_array(image, StdDevUncertainty), float)
     # As `compared_bands` does with surface brightness.
     return sigma * 0.25 / flux_per_pixel_factor(image.unit, 2)
 

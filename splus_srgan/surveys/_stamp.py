@@ -185,7 +185,8 @@ def _cut(image, center, size):
         mask |= piece(image.mask, True).data
     uncertainty = image.uncertainty
     if uncertainty is not None:
-        uncertainty = type(uncertainty)(piece(uncertainty.array, np.inf, copy=True).data)
+        cut = piece(uncertainty.array, np.inf, copy=True).data
+        uncertainty = type(uncertainty)(cut, unit=uncertainty.unit)
     meta = image.meta.copy()
     meta["NAXIS1"] = meta["NAXIS2"] = size
     for key, origin in zip(("X01TILE", "Y01TILE"), data.origin_original, strict=True):

@@ -14,6 +14,7 @@ from astropy.nddata import (
 )
 
 from splus_srgan._bands import meta_band
+from splus_srgan._nddata import uncertainty_array
 from splus_srgan._validate import check_finite, check_positive
 from splus_srgan.surveys.splus import BANDS
 
@@ -94,7 +95,7 @@ def calibrate(image, zero_point):
         unit=u.nmgy,
         mask=None if image.mask is None else np.array(image.mask),
         wcs=None if image.wcs is None else image.wcs.deepcopy(),
-        uncertainty=_scaled(image.uncertainty, factor),
+        uncertainty=_scaled(image, factor),
         meta=_calibrated_meta(image.meta, magnitudes),
     )
     for name in ("psf", "flags"):
@@ -121,16 +122,16 @@ def _magnitudes(image, zero_point):
     return magnitudes
 
 
-def _scaled(uncertainty, factor):
-    if uncertainty is None:
+def _scaled(image, factor):
+    if image.uncertainty is None:
         return None
-    kind = type(uncertainty)
+    kind = type(image.uncertainty)
     if kind not in _POWERS:
         raise ValueError(
             f"the uncertainty of image must be a {', '.join(k.__name__ for k in _POWERS)}; got "
             f"{kind.__name__}; remove or convert it"
         )
-    scaled = np.asarray(uncertainty.array) * factor ** _POWERS[kind]
+    scaled = np.asarray(uncertainty_array(image)) * factor ** _POWERS[kind]
     return kind(np.asarray(scaled, dtype=np.float32))
 
 

@@ -155,7 +155,7 @@ def psf_from_header(header):
     values = {}
     for key, value in header.items():
         # Cards that an enhanced image keeps about its input are not about itself.
-        if key.upper().startswith("INPUT "):
+        if not isinstance(key, str) or key.upper().startswith("INPUT "):
             continue
         for word, lowest in (("FWHMMEAN", 0), ("FWHMBETA", 1)):
             if word in key.upper() and _is_number(value) and lowest < value < math.inf:
