@@ -167,10 +167,13 @@ def measure(options):
     """Run the benchmarks whose results the cards state."""
     cards = [options.work / "cards" / f"{name}.json" for name in NAMES]
     common = ["--weights", *cards, "-o"]
+    trust = ("--only", "flux", "kron", "--flux-fields", options.photometry_fields)
+    trust += ("--fields", max(options.quality_fields // 2, 1))
     for script, more in (
         ("quality", ("--fields", options.quality_fields)),
         ("photometry", ("--fields", options.photometry_fields)),
         ("photometry", ("--real",)),
+        ("trust", trust),
     ):
         real = "--real" in more
         if real and not os.environ.get("SPLUS_SRGAN_REAL_DATA"):
@@ -216,9 +219,11 @@ def scores(work, name):
     for key, method in METHODS.items():
         found[f"psnr_db_{key}"] = per_band(table, method, "psnr", 2)
     found["photometry_mmag"] = {
-        "measured_with": "benchmarks/photometry.py, median offsets of isolated sources of "
-        "S/N > 20, positive is too bright",
+        "measured_with": "benchmarks/photometry.py and trust.py, median offsets of "
+        "sources of S/N > 20, positive is too bright",
         "simulated, against the truth, r = 3 arcsec": offsets(work, "", "truth", name),
+        "simulated, r = 3 arcsec, flux_anchor=0, size alone": sizes(work, name, "flux", "alone"),
+        "simulated, 2.5 Kron radii, size alone": sizes(work, name, "kron", "anchored"),
     }
     if (work / "photometry_real.ecsv").is_file():
         where = "real tiles, against the input at its PSF, r = 6 arcsec"
@@ -242,6 +247,20 @@ def offsets(work, suffix, what, name):
     return {
         band: round(1000 * float(np.median(table[table["band"] == band]["offset"])), 1)
         for band in BANDS
+    }
+
+
+def sizes(work, name, section, method):
+    """Medians of all sources without their sign, mmag."""
+    table = Table.read(work / "trust.ecsv")
+    mine = (table["weights"] == name) & (table["section"] == section)
+    table = table[mine]
+    return {
+        row["band"]: round(float(row["value"]), 1)
+        for row in table
+        if row["band"] in BANDS
+        and row["what"].startswith(f"{method}: ")
+        and row["what"].endswith("median (mmag)")
     }
 
 
