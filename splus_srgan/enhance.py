@@ -46,8 +46,8 @@ class SRGANEnhancer:
     flux_anchor : float or bool, optional
         Strength (0 to 1) of the correction that ties the flux of sources to the
         input's (`splus_srgan.flux_anchor`); `None` follows the card.  It needs the
-        PSF of the input, from the cards FWHMMEAN and FWHMBETA and the WCS, and is only as
-        good as they are; a band without them goes without, and its card SRANCHOR says 0.
+        PSF of the input, from the card FWHMMEAN (and FWHMBETA, else beta is 3) and the WCS, and
+        is only as good as they are; a band without goes without, and its card SRANCHOR says 0.
     uncertainty : {False, True, "ensemble"}, optional
         Whether to give the standard deviation of each pixel
         (`~astropy.nddata.StdDevUncertainty`): half the width of the interval that holds
@@ -65,6 +65,8 @@ class SRGANEnhancer:
     ------
     WeightsError
         If the weights are unknown, damaged or not for the bands.
+    TypeError
+        If an option is of a wrong type.
     ValueError
         If an option is none of those above.
 
@@ -137,6 +139,8 @@ class SRGANEnhancer:
 
         Raises
         ------
+        TypeError
+            If the data are no NDData (a plain array has no unit), or hold no real numbers.
         ValueError
             If data, bands or keywords do not fit each other, a unit is no linear flux,
             or the noise cannot be measured.
@@ -189,7 +193,7 @@ class SRGANEnhancer:
             If the file exists and ``overwrite`` is not set.
         OSError
             If it cannot be written, or has not enough space; nothing is left behind.
-        GridMismatchError, ValueError, WeightsError
+        GridMismatchError, TypeError, ValueError, WeightsError
             As by a call.
 
         Examples

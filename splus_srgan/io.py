@@ -267,8 +267,8 @@ def provenance_cards(record):
     ----------
     record : mapping
         Any of ``model``, ``model_version``, ``version`` (of this package), ``sha256`` (64
-        hexadecimal digits), ``stretch``, ``softening``, ``range``, ``sky``, ``sigma``,
-        ``precision``, ``block_size``, ``device``, ``engine``, ``date``, ``factor``,
+        hexadecimal digits), ``stretch``, ``softening``, ``range``, ``sky``, ``fine_sky``,
+        ``sigma``, ``precision``, ``block_size``, ``device``, ``engine``, ``date``, ``factor``,
         ``flux_per_pixel`` (`True` where values were shared out over finer pixels),
         ``flux_anchor``, ``bands`` and ``band``. `None` is left out.
 

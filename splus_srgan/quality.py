@@ -31,7 +31,7 @@ class Quality(enum.IntFlag):
     NEAR_MISSING = 2
     """Within reach of a missing pixel, of this band or another."""
     SATURATED = 4
-    """The input is at or above saturation."""
+    """The input has 95 % of the level in the card SATURATE or more."""
     NEAR_SATURATED = 8
     """Within reach of a saturated pixel, of this band or another."""
     EDGE = 16

@@ -123,6 +123,7 @@ def test_a_loss_that_is_not_finite_is_named():
     [
         ({"kind": "cauchy"}, "kind must be one of 'laplace', 'gaussian'; got 'cauchy'"),
         ({"steps": 0}, "steps must be .*at least 1.*; got 0"),
+        ({"precision": "bf16"}, "precision must be one of 'float32', 'bfloat16'; got 'bf16'"),
         ({"batch_size": 0}, "batch_size must be .*at least 1.*; got 0"),
         ({"minutes": -1.0}, "minutes must be .*; got -1.0"),
     ],
@@ -282,6 +283,8 @@ def test_the_ensemble_has_a_table_of_its_own(card):
 def test_what_cannot_be_calibrated_is_refused(card):
     with pytest.raises(ValueError, match=r"enhancer must give what is to be calibrated: .*False"):
         calibrate(SRGANEnhancer("splus-grz"), [])
+    with pytest.raises(ValueError, match=r"enhancer must give what is to be calibrated: .*False"):
+        measure_coverage(SRGANEnhancer("splus-grz"), [])
     with pytest.raises(ValueError, match=r"enhancer must have weights of its own .*'auto'"):
         calibrate(SRGANEnhancer(uncertainty="ensemble"), [])
     with pytest.raises(ValueError, match="fields must hold at least 1000 good pixels; got 0"):

@@ -65,7 +65,8 @@ _FAILURES = """\
   unless the header states it.  On images with a plain Moffat profile whose header does not, fluxes
   in 3 arcsec came out 60 mmag too faint in g, where the seeing is poorest, and 20 in z.
 * Saturated stars do not come back, and what is around them is flagged.
-* Input outside the ranges above is warned of and flagged ``EXTRAPOLATED``.
+* A pixel scale or seeing outside the ranges above is warned of, and the band flagged
+  ``EXTRAPOLATED``; pixels that are too bright are flagged alone.
 * What it must not be used for at all is listed in :doc:`/user_guide/when_not_to_use`."""
 
 
@@ -98,6 +99,9 @@ def _purpose(card, parameters, radius):
         f"For {bands}.  The generator has {parameters:,} parameters and sees {radius} input pixels "
         "to each side."
     )
+    if card.takes_any_band:
+        seen = card.training["stages"][-1]["data"]["bands"]
+        text = text.replace("any one band.", f"any one band; trained on {', '.join(seen)}.")
     if _is_adversarial(card):
         text += (
             "  The srgan form, trained with a discriminator: detail on the scale of the PSF is of "

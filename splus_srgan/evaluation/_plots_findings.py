@@ -147,7 +147,8 @@ def plot_mean_output(outputs, *, periods=(2, 4), limit=0.0005, width=COLUMN_WIDT
     Parameters
     ----------
     outputs : sequence of mappings of str to `~astropy.nddata.CCDData`
-        Enhanced images of different fields, of one shape, with the cards SRSKY and SRSIGMA.
+        Enhanced images of different fields, of one shape, with the cards SRFSKY (else SRSKY) and
+        SRSIGMA.
     periods : sequence of float, optional
         Of patterns to look for, in output pixels.
     limit : float, optional

@@ -112,8 +112,8 @@ def artefact_table(output, *, pair=None, name="", periods=(2, 4), block_size=Non
     output : mapping of str to `~astropy.nddata.CCDData`
         Band to enhanced image ``(2 ny, 2 nx)``.
     pair : `~splus_srgan.evaluation.pairs.EvaluationPair`, optional
-        What it was made from.  Without it sky and sigma are those of the cards SRSKY and
-        SRSIGMA, and what needs the input or stars is NaN.
+        What it was made from.  Without it sky and sigma are those of the cards SRFSKY (else
+        SRSKY) and SRSIGMA, and what needs the input or stars is NaN.
     name : str, optional
         Of the field, where there is no pair.
     periods : sequence of float, optional

@@ -273,6 +273,8 @@ def fetch_cutouts(
     ------
     ServiceError
         If a position failed and ``on_error`` is ``'raise'``.
+    ValueError
+        If ``on_error`` or ``n_parallel`` is not possible.
     """
     check_one_of("on_error", on_error, ("raise", "return"))
     if check_integer("n_parallel", n_parallel, minimum=1) > MAX_PARALLEL:

@@ -147,7 +147,8 @@ class SplusCloud:
         ServiceError
             If the service has no such images, or does not answer properly.
         ValueError
-            If position, size or bands are not usable.
+            If position, size or bands are not usable, or an image has no GAIN card and ``gain``
+            is not given (with weights).
         GridMismatchError
             If the bands come from different fields, or lie on different grids.
         """

@@ -123,6 +123,8 @@ def search_vo(position, *, size, bands="grz", service=SERVICE, cache=True, **net
         If pyvo is not installed.
     ServiceError
         If a band is missing, or the service does not answer properly.
+    ValueError
+        If position, size or bands are not usable.
     """
     sky, names = one_position(position), band_list(bands)
     url = _query_url(sky, pixel_count(size) * PIXEL_SCALE * u.arcsec, service)

@@ -95,6 +95,7 @@ def train_head(
     check_one_of("kind", kind, tuple(_LOSSES))
     check_integer("steps", steps, minimum=1)
     check_integer("batch_size", batch_size, minimum=1)
+    check_one_of("precision", precision, ("float32", "bfloat16"))
     headed = _with_head(generator, kind)
     if precision == "bfloat16":
         headed.to(memory_format=torch.channels_last)
@@ -227,8 +228,9 @@ def measure_coverage(enhancer, fields, *, progress_bar=None):
     Raises
     ------
     ValueError
-        If there are too few pixels.
+        If the enhancer gives no uncertainty, or there are too few pixels.
     """
+    _check_uncertain(enhancer)
     parts = {}
     pixels = _pixels(enhancer, fields, progress_bar, parts)
     rows = []
@@ -240,12 +242,16 @@ def measure_coverage(enhancer, fields, *, progress_bar=None):
     return QTable(rows=rows)
 
 
-def _without_calibration(enhancer):
+def _check_uncertain(enhancer):
     if not enhancer.uncertainty:
         raise ValueError(
             "enhancer must give what is to be calibrated: make it with uncertainty=True or "
             f"'ensemble'; got {enhancer.uncertainty!r}"
         )
+
+
+def _without_calibration(enhancer):
+    _check_uncertain(enhancer)
     if isinstance(enhancer.weights, str):
         raise ValueError(
             "enhancer must have weights of its own to calibrate, a name or the path of a card; got "
