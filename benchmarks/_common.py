@@ -174,7 +174,13 @@ def quiet():
 def make_enhancers(options, **keywords):
     """One enhancer for each card."""
     chosen = {"precision": options.precision, "engine": options.engine} | keywords
-    return {load_card(name).name: SRGANEnhancer(name, **chosen) for name in options.weights}
+    names = [load_card(weights).name for weights in options.weights]
+    if len(set(names)) < len(names):
+        raise SystemExit(f"--weights must have names of their own in their cards; got {names}")
+    return {
+        name: SRGANEnhancer(weights, **chosen)
+        for name, weights in zip(names, options.weights, strict=True)
+    }
 
 
 def enhance(enhancer, images):
