@@ -23,11 +23,11 @@ from _common import (
 )
 
 from splus_srgan import SRGANEnhancer
-from splus_srgan._optional import has
 from splus_srgan.evaluation.apertures import aperture_flux, aperture_noise
 from splus_srgan.evaluation.sources import any_within, inside
 from splus_srgan.models.engines import make_engine
 from splus_srgan.models.weights import load_card, load_generator
+from splus_srgan.utils.optional import has
 
 RADIUS = 3.0
 REFERENCE = ("torch", "float32")

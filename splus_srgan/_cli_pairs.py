@@ -128,7 +128,7 @@ def _tell(pairs):
 
 
 def _draw_sheet(pairs, options):
-    from splus_srgan._optional import has
+    from splus_srgan.utils.optional import has
 
     if not options.no_sheet and has("matplotlib"):
         print(pairs.contact_sheet())

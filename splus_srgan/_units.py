@@ -5,7 +5,7 @@ import warnings
 
 from astropy import units as u
 
-from splus_srgan._validate import check_integer
+from splus_srgan.utils.validate import check_integer
 
 __all__ = ["flux_per_pixel_factor", "parse_unit", "pixels_for_pixel"]
 

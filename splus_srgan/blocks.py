@@ -12,7 +12,7 @@ import dask
 import dask.array as da
 import numpy as np
 
-from splus_srgan._validate import check_integer
+from splus_srgan.utils.validate import check_integer
 
 __all__ = ["MIN_BLOCK", "equal_parts", "generate_blocks", "lazy_blocks", "window"]
 

@@ -22,7 +22,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt
 
 from splus_srgan import __version__, _cli_evaluate, _cli_pairs, _cli_train
-from splus_srgan._folders import check_folder, make_folder
+from splus_srgan.utils.files import check_folder, make_folder
 
 __all__ = ["build_parser", "main", "output_stem", "progress"]
 

@@ -14,9 +14,9 @@ import numpy as np
 from astropy.table import Table
 from scipy import ndimage
 
-from splus_srgan._folders import check_folder, make_folder
-from splus_srgan._optional import import_optional
 from splus_srgan.simulate import simulate_field
+from splus_srgan.utils.files import check_folder, make_folder
+from splus_srgan.utils.optional import import_optional
 
 __all__ = ["DemoResult", "run_demo"]
 

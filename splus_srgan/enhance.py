@@ -14,11 +14,11 @@ from splus_srgan._nddata import unpack
 from splus_srgan._runner import Runner
 from splus_srgan._uncertainty import MODES
 from splus_srgan._units import flux_per_pixel_factor
-from splus_srgan._validate import check_integer
 from splus_srgan.blocks import MIN_BLOCK
 from splus_srgan.flux_anchor import check_strength
 from splus_srgan.io import check_writable, write_bands
 from splus_srgan.models.weights import choose_card, load_card
+from splus_srgan.utils.validate import check_integer
 
 __all__ = ["SRGANEnhancer"]
 
@@ -296,7 +296,7 @@ def _check_head(card, uncertainty):
 
 def _check_runner_options(device, precision, engine):
     """Check the names of options without importing torch; the engine checks the hardware."""
-    from splus_srgan._validate import check_one_of
+    from splus_srgan.utils.validate import check_one_of
 
     check_one_of("precision", precision, ("auto", "float32", "bfloat16"))
     check_one_of("engine", engine, ("auto", "torch", "openvino"))

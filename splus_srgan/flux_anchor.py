@@ -11,9 +11,9 @@ stays what the generator made it, its flux becomes what was observed.
 import numpy as np
 from scipy import fft, ndimage, signal
 
-from splus_srgan._validate import check_finite
 from splus_srgan.psf import matching_transfer
 from splus_srgan.surveys.splus import PIXEL_SCALE
+from splus_srgan.utils.validate import check_finite
 
 __all__ = ["REACH", "anchor_flux", "matching_kernel"]
 

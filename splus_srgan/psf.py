@@ -9,7 +9,7 @@ seeing that the survey measures on its images.
 import numpy as np
 from scipy import special
 
-from splus_srgan._validate import check_finite, check_positive
+from splus_srgan.utils.validate import check_finite, check_positive
 
 __all__ = [
     "TARGET_PSF",

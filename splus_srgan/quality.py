@@ -6,7 +6,7 @@ import enum
 import numpy as np
 from scipy import ndimage
 
-from splus_srgan._validate import check_integer
+from splus_srgan.utils.validate import check_integer
 
 __all__ = ["Quality", "describe", "quality_plane"]
 

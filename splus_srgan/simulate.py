@@ -20,7 +20,6 @@ from astropy.wcs import WCS
 from scipy import fft, ndimage
 
 from splus_srgan._scene import draw_scene
-from splus_srgan._validate import check_one_of
 from splus_srgan.psf import (
     TARGET_PSF,
     WING_SHARE,
@@ -30,6 +29,7 @@ from splus_srgan.psf import (
     wing_transfer,
 )
 from splus_srgan.surveys import splus
+from splus_srgan.utils.validate import check_one_of
 from splus_srgan.wcs import upsample_header
 
 __all__ = [

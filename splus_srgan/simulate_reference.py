@@ -6,7 +6,7 @@ from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 from scipy import ndimage
 
-from splus_srgan._validate import check_one_of
+from splus_srgan.utils.validate import check_one_of
 
 __all__ = ["REFERENCE_SIGMA", "reference_images", "reference_noise"]
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from astropy.visualization import BaseStretch, CompositeStretch
 
-from splus_srgan._elementwise import (
+from splus_srgan.utils.elementwise import (
     apply,
     as_real,
     brief,
@@ -22,7 +22,7 @@ from splus_srgan._elementwise import (
     is_scalar,
     plain,
 )
-from splus_srgan._validate import check_positive
+from splus_srgan.utils.validate import check_positive
 
 __all__ = [
     "AsinhStretch",

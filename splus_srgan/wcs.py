@@ -14,7 +14,7 @@ from astropy.io import fits
 from astropy.wcs import WCS, DistortionLookupTable, FITSFixedWarning, Sip
 
 from splus_srgan._cards import finer, multiply, rescale_card, set_default, shift
-from splus_srgan._validate import check_integer, check_positive
+from splus_srgan.utils.validate import check_integer, check_positive
 
 __all__ = ["upsample_header", "upsample_wcs"]
 

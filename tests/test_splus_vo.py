@@ -14,10 +14,10 @@ from replay import Sky, Source, to_bytes
 from replay_splus import ZERO_POINT, Tile, splus_stamp
 from werkzeug import Response
 
-from splus_srgan import _optional
 from splus_srgan.exceptions import GridMismatchError, ServiceError
 from splus_srgan.surveys.splus_vo import fetch_vo, search_vo
 from splus_srgan.surveys.zero_points import calibrate
+from splus_srgan.utils import optional as _optional
 
 pytest.importorskip("pyvo", reason="the VO client needs pyvo (extra splus)")
 pytestmark = pytest.mark.filterwarnings("ignore::astropy.wcs.FITSFixedWarning")

@@ -805,6 +805,6 @@ def test_trainer_options_know_when_there_are_several_processes():
 def test_missing_lightning_is_told_with_its_extra(monkeypatch):
     import importlib
 
-    monkeypatch.setattr("splus_srgan._optional.has", lambda name: name != "lightning")
+    monkeypatch.setattr("splus_srgan.utils.optional.has", lambda name: name != "lightning")
     with pytest.raises(ImportError, match=r"needs lightning.*splus_srgan\[train\]"):
         importlib.reload(module)

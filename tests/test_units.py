@@ -6,9 +6,9 @@ import sys
 import pytest
 from astropy import units as u
 
-from splus_srgan._optional import has, import_optional
 from splus_srgan._units import flux_per_pixel_factor, parse_unit
-from splus_srgan._validate import check_finite, check_integer, check_one_of, check_positive
+from splus_srgan.utils.optional import has, import_optional
+from splus_srgan.utils.validate import check_finite, check_integer, check_one_of, check_positive
 
 
 @pytest.mark.parametrize(

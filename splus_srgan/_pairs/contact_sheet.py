@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from splus_srgan._optional import import_optional
+from splus_srgan.utils.optional import import_optional
 
 __all__ = ["contact_sheet"]
 

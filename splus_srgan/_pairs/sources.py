@@ -4,9 +4,9 @@
 import math
 from dataclasses import dataclass
 
-from splus_srgan._validate import check_integer
 from splus_srgan.surveys import legacy, splus
 from splus_srgan.surveys._legacy_request import CutoutRequest
+from splus_srgan.utils.validate import check_integer
 
 __all__ = ["CloudSource", "LegacySource", "VOSource", "load_zero_points"]
 

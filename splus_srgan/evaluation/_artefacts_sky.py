@@ -9,8 +9,8 @@ from astropy.nddata import block_reduce
 from astropy.table import QTable
 from scipy import ndimage
 
-from splus_srgan._validate import check_integer, check_positive
 from splus_srgan.evaluation._spectrum import SkySpectrum, named_frequencies
+from splus_srgan.utils.validate import check_integer, check_positive
 
 __all__ = [
     "cloudiness",

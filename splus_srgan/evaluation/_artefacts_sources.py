@@ -11,9 +11,9 @@ from astropy.table import QTable
 from astropy.wcs import WCS
 from scipy import ndimage
 
-from splus_srgan._validate import check_one_of
 from splus_srgan.evaluation._artefacts_sky import sky_pixels, sky_units, smoothed
 from splus_srgan.evaluation.consistency import residuals
+from splus_srgan.utils.validate import check_one_of
 
 __all__ = ["color_residual", "ringing", "symmetry_residual"]
 

@@ -9,11 +9,11 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from scipy import fft
 
 from splus_srgan._enhancement import input_psfs
-from splus_srgan._validate import check_integer, check_positive
 from splus_srgan.evaluation._baseline import FACTOR, _Baseline, interpolate
 from splus_srgan.flux_anchor import matching_kernel
 from splus_srgan.psf import TARGET_PSF, psf_image, psf_transfer
 from splus_srgan.surveys.splus import PIXEL_SCALE
+from splus_srgan.utils.validate import check_integer, check_positive
 
 __all__ = ["RichardsonLucy", "Wiener"]
 

@@ -7,8 +7,8 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from splus_srgan._validate import check_one_of
 from splus_srgan.evaluation._plotting import COLORS, COLUMN_WIDTH, make_figure, styled
+from splus_srgan.utils.validate import check_one_of
 
 __all__ = ["plot_histogram", "score_summary"]
 

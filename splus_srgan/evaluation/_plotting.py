@@ -4,8 +4,8 @@
 import math
 from functools import wraps
 
-from splus_srgan._optional import import_optional
 from splus_srgan.evaluation._display import field_panels, picture, white_level
+from splus_srgan.utils.optional import import_optional
 
 __all__ = [
     "COLORS",

@@ -22,10 +22,10 @@ from typing import ClassVar
 import numpy as np
 from scipy import ndimage
 
-from splus_srgan._optional import has, import_optional
-from splus_srgan._validate import check_integer, check_one_of, check_positive
 from splus_srgan.evaluation._baseline import NOISE, _Baseline, _InNoiseUnits, interpolate
 from splus_srgan.evaluation._deconvolution import RichardsonLucy, Wiener
+from splus_srgan.utils.optional import has, import_optional
+from splus_srgan.utils.validate import check_integer, check_one_of, check_positive
 
 __all__ = [
     "BM3D",

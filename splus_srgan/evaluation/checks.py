@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from astropy.table import Table
 
-from splus_srgan._validate import check_one_of
+from splus_srgan.utils.validate import check_one_of
 
 __all__ = ["TOPICS", "Check", "check_table"]
 

@@ -16,12 +16,12 @@ import numpy as np
 from astropy.table import QTable
 
 from splus_srgan import __version__
-from splus_srgan._validate import check_integer
 from splus_srgan.evaluation._measures import SCORES, Measurements, score_rows
 from splus_srgan.evaluation._trials import run_trials
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.verdict import headline, in_words, judge_topics
 from splus_srgan.exceptions import SplusSrganWarning
+from splus_srgan.utils.validate import check_integer
 
 __all__ = ["EvaluatedField", "Evaluation", "evaluate", "evaluate_images"]
 

@@ -11,7 +11,6 @@ from astropy import units as u
 from astropy.table import Table, vstack
 from scipy import fft
 
-from splus_srgan._validate import check_integer
 from splus_srgan.evaluation.apertures import aperture_flux, aperture_noise, area_noise
 from splus_srgan.evaluation.bands import compared_bands
 from splus_srgan.evaluation.pairs import EvaluationPair
@@ -19,6 +18,7 @@ from splus_srgan.evaluation.sources import detect, match_positions
 from splus_srgan.evaluation.statistics import judge, median_error
 from splus_srgan.psf import psf_transfer
 from splus_srgan.surveys.splus import PIXEL_SCALE
+from splus_srgan.utils.validate import check_integer
 
 __all__ = [
     "checks_injection",

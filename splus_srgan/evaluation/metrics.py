@@ -18,14 +18,14 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy import ndimage
 
-from splus_srgan._elementwise import as_float
-from splus_srgan._validate import check_integer, check_one_of
 from splus_srgan.evaluation._similarity import MS_REACH, WINDOW, multi_scale, plain_ssim
 from splus_srgan.evaluation.bands import compared_bands
 from splus_srgan.evaluation.checks import Check
 from splus_srgan.evaluation.spectra import measure_amplitude, measure_shift
 from splus_srgan.evaluation.statistics import judge, robust_std
 from splus_srgan.stretch import AsinhStretch, MinMaxStretch
+from splus_srgan.utils.elementwise import as_float
+from splus_srgan.utils.validate import check_integer, check_one_of
 
 __all__ = [
     "LIMITS",

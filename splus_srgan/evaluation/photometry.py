@@ -15,10 +15,10 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table, vstack
 
-from splus_srgan._validate import check_one_of
 from splus_srgan.evaluation.apertures import aperture_flux, aperture_noise, area_noise
 from splus_srgan.evaluation.catalog import usable
 from splus_srgan.evaluation.statistics import excess_scatter, judge, median_error, robust_std
+from splus_srgan.utils.validate import check_one_of
 
 __all__ = [
     "APERTURES",

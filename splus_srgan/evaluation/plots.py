@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 
-from splus_srgan._validate import check_integer
 from splus_srgan.evaluation._display import color_weights
 from splus_srgan.evaluation._plots_findings import (
     plot_features,
@@ -29,6 +28,7 @@ from splus_srgan.evaluation._plotting import (
     styled,
     tighten,
 )
+from splus_srgan.utils.validate import check_integer
 
 __all__ = [
     "COLUMN_WIDTH",

@@ -13,7 +13,6 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from splus_srgan._validate import check_positive
 from splus_srgan.evaluation import _starfit
 from splus_srgan.evaluation.apertures import area_noise
 from splus_srgan.evaluation.bands import compared_bands
@@ -22,6 +21,7 @@ from splus_srgan.evaluation.checks import Check
 from splus_srgan.evaluation.sources import any_within, inside, isolated
 from splus_srgan.evaluation.statistics import judge, median_error
 from splus_srgan.psf import psf_image
+from splus_srgan.utils.validate import check_positive
 
 __all__ = [
     "LIMITS",

@@ -13,11 +13,11 @@ import uuid
 from importlib import resources
 from pathlib import Path
 
-from splus_srgan._optional import import_optional
 from splus_srgan.evaluation._figures import report_figures
 from splus_srgan.evaluation._report_context import page_context, remark
 from splus_srgan.evaluation._viewer import show_field, viewer_data
 from splus_srgan.evaluation.checks import check_table
+from splus_srgan.utils.optional import import_optional
 
 __all__ = ["FILES", "check_folder", "render_report", "write_report"]
 

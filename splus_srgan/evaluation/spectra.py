@@ -13,8 +13,8 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy import fft, signal
 
-from splus_srgan._elementwise import as_float
-from splus_srgan._validate import check_integer
+from splus_srgan.utils.elementwise import as_float
+from splus_srgan.utils.validate import check_integer
 
 __all__ = ["Amplitude", "Shift", "measure_amplitude", "measure_shift", "power_spectrum_ratio"]
 

@@ -4,8 +4,8 @@
 import math
 from dataclasses import dataclass
 
-from splus_srgan._validate import check_one_of
 from splus_srgan.evaluation.checks import TOPICS
+from splus_srgan.utils.validate import check_one_of
 
 __all__ = ["SCIENCE_TOPICS", "Verdict", "headline", "in_words", "judge_topics", "severity"]
 

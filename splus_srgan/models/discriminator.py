@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from splus_srgan._validate import check_integer, check_one_of
+from splus_srgan.utils.validate import check_integer, check_one_of
 
 __all__ = ["PatchDiscriminator", "UNetDiscriminator"]
 

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from splus_srgan._optional import has
-from splus_srgan._validate import check_one_of
+from splus_srgan.utils.optional import has
+from splus_srgan.utils.validate import check_one_of
 
 __all__ = [
     "PRECISIONS",

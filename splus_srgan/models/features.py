@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from splus_srgan._validate import check_integer
 from splus_srgan.models import _vgg19
+from splus_srgan.utils.validate import check_integer
 
 __all__ = ["IMAGENET", "VGGFeatures", "load_vgg19", "starlet", "starlet_noise"]
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
-from splus_srgan._validate import check_finite, check_integer, check_positive
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.surveys._transfer import Failure, transfer
+from splus_srgan.utils.validate import check_finite, check_integer, check_positive
 
 __all__ = ["MAX_PARALLEL", "fetch_file"]
 

@@ -12,9 +12,9 @@ import re
 import threading
 import time
 
-from splus_srgan._optional import has, import_optional
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.surveys._transfer import Failure
+from splus_srgan.utils.optional import has, import_optional
 
 __all__ = ["call", "find_credentials", "make_client"]
 

@@ -15,8 +15,8 @@ from astropy.nddata import (
 
 from splus_srgan._bands import meta_band
 from splus_srgan._nddata import uncertainty_array
-from splus_srgan._validate import check_finite, check_positive
 from splus_srgan.surveys.splus import BANDS
+from splus_srgan.utils.validate import check_finite, check_positive
 
 __all__ = ["calibrate", "gain_from_zero_point", "weight_to_uncertainty"]
 

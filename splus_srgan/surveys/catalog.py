@@ -14,7 +14,7 @@ from astropy import units as u
 from astropy.coordinates import Angle, SkyCoord
 from astropy.table import QTable
 
-from splus_srgan._validate import check_integer
+from splus_srgan.utils.validate import check_integer
 
 __all__ = ["load_galaxies", "offset_copies", "split_by_sky", "split_random"]
 

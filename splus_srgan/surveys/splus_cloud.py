@@ -16,7 +16,6 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from splus_srgan._bands import meta_band
-from splus_srgan._validate import check_positive
 from splus_srgan.exceptions import GridMismatchError
 from splus_srgan.surveys._http import fetch_file
 from splus_srgan.surveys._position import one_position
@@ -26,6 +25,7 @@ from splus_srgan.surveys._transfer import Failure
 from splus_srgan.surveys.calibration import weight_to_uncertainty
 from splus_srgan.surveys.splus import canonical_band
 from splus_srgan.surveys.zero_points import ZeroPointModel, field_name, plain_field
+from splus_srgan.utils.validate import check_positive
 
 __all__ = ["SERVER", "SplusCloud"]
 

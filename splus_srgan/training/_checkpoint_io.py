@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from splus_srgan._optional import import_optional
 from splus_srgan.training._config_networks import DISCRIMINATOR_TERMS
+from splus_srgan.utils.optional import import_optional
 
 __all__ = [
     "CONTENT",

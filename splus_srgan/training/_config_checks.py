@@ -1,7 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What the sections of a configuration share: checks whose messages name the key."""
 
-from splus_srgan._validate import check_finite, check_integer, check_one_of, check_positive
+from splus_srgan.utils.validate import check_finite, check_integer, check_one_of, check_positive
 
 __all__ = ["options_of"]
 

@@ -5,8 +5,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from splus_srgan._validate import check_integer, check_one_of
 from splus_srgan.training._config_checks import _Section, options_of
+from splus_srgan.utils.validate import check_integer, check_one_of
 
 __all__ = [
     "DISCRIMINATOR_TERMS",

@@ -6,7 +6,7 @@ import csv
 import time
 from pathlib import Path
 
-from splus_srgan._optional import import_optional
+from splus_srgan.utils.optional import import_optional
 
 __all__ = ["History", "read_history"]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from splus_srgan._validate import check_integer
 from splus_srgan.simulate_reference import reference_noise
 from splus_srgan.training._crops import OFFSETS, simulate_band, stack_bands
 from splus_srgan.training._fields import CLEAN, FieldStore, RenderedFolder
 from splus_srgan.training._samples import Pairs
+from splus_srgan.utils.validate import check_integer
 
 __all__ = ["RenderedPairs", "SimulatedPairs"]
 

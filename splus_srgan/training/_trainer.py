@@ -6,11 +6,11 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
-from splus_srgan._optional import has, import_optional
 from splus_srgan.training._checkpoint_io import AtomicCheckpointIO
 from splus_srgan.training._history import History
 from splus_srgan.training.callbacks import Pictures
 from splus_srgan.training.module import trainer_options
+from splus_srgan.utils.optional import has, import_optional
 
 __all__ = ["is_first_process", "make_trainer", "quiet"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from splus_srgan import __version__
-from splus_srgan._optional import import_optional
 from splus_srgan.training._checkpoint_io import CONTENT, settle_loops
+from splus_srgan.utils.optional import import_optional
 
 __all__ = ["Checkpoints", "Pictures", "StopSignals", "TrainingInterrupted", "draw_panels"]
 

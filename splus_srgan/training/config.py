@@ -22,7 +22,6 @@ from argparse import SUPPRESS, ArgumentError
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from splus_srgan._validate import check_one_of
 from splus_srgan.training._config_networks import (
     DISCRIMINATOR_TERMS,
     DiscriminatorConfig,
@@ -31,6 +30,7 @@ from splus_srgan.training._config_networks import (
     OptimizerConfig,
 )
 from splus_srgan.training._config_run import DataConfig, RunConfig
+from splus_srgan.utils.validate import check_one_of
 
 __all__ = [
     "PRESETS",

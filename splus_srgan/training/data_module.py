@@ -4,8 +4,8 @@
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
-from splus_srgan._optional import import_optional
 from splus_srgan.training.dataset import FolderPairs, make_dataset
+from splus_srgan.utils.optional import import_optional
 
 L = import_optional("lightning", "train")
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from splus_srgan._validate import check_one_of
 from splus_srgan.pair_folder import PairFolder
 from splus_srgan.training._crops import add_noise
 from splus_srgan.training._fields import CLEAN, CONDITIONS, SEEDS, render_pairs
 from splus_srgan.training._matched import check_pairs, hold_out, read_pair, read_sides
 from splus_srgan.training._samples import Pairs
 from splus_srgan.training._simulated import RenderedPairs, SimulatedPairs
+from splus_srgan.utils.validate import check_one_of
 
 __all__ = [
     "SEEDS",

@@ -5,7 +5,6 @@ import copy
 
 import torch
 
-from splus_srgan._optional import import_optional
 from splus_srgan.training._networks import (
     MODULE_STATE,
     make_discriminator,
@@ -27,6 +26,7 @@ from splus_srgan.training.optimizers import (
     make_optimizer,
     update_average,
 )
+from splus_srgan.utils.optional import import_optional
 
 L = import_optional("lightning", "train")
 

@@ -4,7 +4,7 @@
 import torch
 from torch.nn import functional
 
-from splus_srgan._validate import check_one_of
+from splus_srgan.utils.validate import check_one_of
 
 __all__ = ["discriminator_adversarial", "generator_adversarial"]
 

@@ -4,7 +4,6 @@
 import torch
 from torch.nn import functional
 
-from splus_srgan._validate import check_positive
 from splus_srgan.training.losses._flux import (
     LEAK,
     LEAK_PIXELS,
@@ -14,6 +13,7 @@ from splus_srgan.training.losses._flux import (
     on_input_grid,
 )
 from splus_srgan.training.losses._pixel import check_shapes
+from splus_srgan.utils.validate import check_positive
 
 __all__ = ["aperture_loss"]
 

@@ -5,7 +5,7 @@ import math
 
 import torch
 
-from splus_srgan._validate import check_one_of, check_positive
+from splus_srgan.utils.validate import check_one_of, check_positive
 
 __all__ = ["gaussian_nll", "laplace_nll", "noise_weighted_loss", "pixel_loss"]
 

@@ -3,7 +3,7 @@
 
 import difflib
 
-from splus_srgan._validate import check_finite
+from splus_srgan.utils.validate import check_finite
 
 __all__ = ["total_loss"]
 
