@@ -18,7 +18,7 @@ import scipy
 from astropy.stats import SigmaClip, sigma_clipped_stats
 from photutils.background import Background2D, MADStdBackgroundRMS, SExtractorBackground
 
-from splus_srgan.background import measure_background
+from splus_srgan.pixels.background import measure_background
 from splus_srgan.simulate import KINDS, correlated_noise, simulate_field
 
 

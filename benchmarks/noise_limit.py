@@ -18,7 +18,7 @@ from astropy.nddata import CCDData
 from astropy.wcs import WCS
 from scipy import fft
 
-from splus_srgan.psf import TARGET_PSF, moffat_transfer, wing_transfer
+from splus_srgan.pixels.psf import TARGET_PSF, moffat_transfer, wing_transfer
 from splus_srgan.simulate import correlated_noise
 from splus_srgan.surveys.splus import PIXEL_SCALE
 

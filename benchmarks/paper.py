@@ -30,8 +30,8 @@ from scipy import ndimage
 
 from splus_srgan.evaluation.baselines import BM3D, Gaussian, NLMeans
 from splus_srgan.evaluation.metrics import psnr, to_space
+from splus_srgan.pixels.stretch import AsinhStretch
 from splus_srgan.simulate_reference import reference_images
-from splus_srgan.stretch import AsinhStretch
 
 COLUMNS = (*BANDS, "All")
 INPUT = "S-PLUS (bicubic)"

@@ -4,7 +4,7 @@ The wings of real PSFs, and of those that are simulated.
 
 Bright peaks (above 100 sigma, below 0.6 of saturation) are fitted with a Moffat profile, and
 wings beside it: a share of the light in a second one, alpha and beta of
-`splus_srgan.psf.WINGS`.  Where the FWHM is not within 30 % of that of the header, it was no
+`splus_srgan.pixels.psf.WINGS`.  Where the FWHM is not within 30 % of that of the header, it was no
 star, and is left out.
 
 Real images: those in environment variable SPLUS_SRGAN_REAL_DATA; without it, simulated ones alone.
@@ -19,7 +19,7 @@ from _common import BANDS, TEST_SEED, TILES, print_header, print_table, quiet
 from scipy import ndimage, optimize
 
 from splus_srgan import measure_background, read_bands, simulate_field
-from splus_srgan.psf import psf_profile
+from splus_srgan.pixels.psf import psf_profile
 from splus_srgan.surveys.splus import PIXEL_SCALE, psf_from_header
 
 HALF = 26  # pixels, half the side of a stamp

@@ -11,13 +11,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from splus_srgan.background import measure_background
     from splus_srgan.enhance import SRGANEnhancer
     from splus_srgan.io import read_bands, write_bands
     from splus_srgan.match import match_pair, match_to_grid
+    from splus_srgan.pixels.background import measure_background
+    from splus_srgan.pixels.stretch import AsinhStretch, MinMaxStretch, NoiseAsinhStretch
     from splus_srgan.quality import Quality
     from splus_srgan.simulate import simulate_field
-    from splus_srgan.stretch import AsinhStretch, MinMaxStretch, NoiseAsinhStretch
     from splus_srgan.wcs import upsample_wcs
 
 __all__ = [

@@ -10,19 +10,19 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from scipy import fft, ndimage
 
 from splus_srgan._bands import describe_plane, tidy_band
-from splus_srgan._fill import REACH as FILL_REACH
 from splus_srgan._meta import upsample_meta
 from splus_srgan._nddata import fill_missing, repack
 from splus_srgan._sections import sections, within
 from splus_srgan._uncertainty import calibrate_std, linear_std
-from splus_srgan.background import sky_of_enhanced
 from splus_srgan.blocks import MIN_BLOCK
 from splus_srgan.flux_anchor import REACH as ANCHOR_REACH
 from splus_srgan.flux_anchor import anchor_flux
 from splus_srgan.io import add_provenance
-from splus_srgan.psf import psf_image
+from splus_srgan.pixels.background import sky_of_enhanced
+from splus_srgan.pixels.missing import REACH as FILL_REACH
+from splus_srgan.pixels.psf import psf_image
+from splus_srgan.pixels.stretch import NoiseAsinhStretch
 from splus_srgan.quality import quality_plane
-from splus_srgan.stretch import NoiseAsinhStretch
 from splus_srgan.surveys.splus import wing_share_from_header, winged_psf_from_header
 from splus_srgan.wcs import upsample_wcs
 

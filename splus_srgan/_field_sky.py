@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from astropy import units as u
 
-from splus_srgan.background import measure_background
 from splus_srgan.exceptions import NoSkyWarning
+from splus_srgan.pixels.background import measure_background
 
 __all__ = ["sky_and_sigma"]
 

@@ -17,12 +17,12 @@ from astropy.nddata import NDData
 from astropy.wcs import WCS
 
 from splus_srgan._bands import band_names, check_distinct, check_label, meta_band
-from splus_srgan._fill import fill_missing
 from splus_srgan._grid import check_common_grid, grid_shift, image_wcs
 from splus_srgan._meta import sound_header
 from splus_srgan._repack import repack
 from splus_srgan._units import parse_unit
 from splus_srgan.exceptions import UncertaintyDroppedWarning
+from splus_srgan.pixels.missing import fill_missing
 
 __all__ = ["BandStack", "fill_missing", "repack", "uncertainty_array", "unpack"]
 

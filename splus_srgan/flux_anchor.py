@@ -11,7 +11,7 @@ stays what the generator made it, its flux becomes what was observed.
 import numpy as np
 from scipy import fft, ndimage, signal
 
-from splus_srgan.psf import matching_transfer
+from splus_srgan.pixels.psf import matching_transfer
 from splus_srgan.surveys.splus import PIXEL_SCALE
 from splus_srgan.utils.validate import check_finite
 
@@ -29,13 +29,13 @@ REACH = _KERNEL_SIZE // 4 + 1 + 2 * int(_TRUNCATE * _SMOOTHING + 0.5) + 1
 
 def matching_kernel(source, wanted, *, pixel_scale=PIXEL_SCALE / 2, phase=0.0):
     r"""
-    Kernel of `~splus_srgan.psf.matching_transfer`, on pixels.
+    Kernel of `~splus_srgan.pixels.psf.matching_transfer`, on pixels.
 
     Parameters
     ----------
     source, wanted : tuple of float
         FWHM (arcsec), Moffat beta and, if there are any, share of the wings of the PSF at
-        hand and of the one wanted (`~splus_srgan.psf.psf_transfer`).
+        hand and of the one wanted (`~splus_srgan.pixels.psf.psf_transfer`).
     pixel_scale : float, optional
         Arcsec per pixel.
     phase : float, optional
@@ -95,7 +95,7 @@ def anchor_flux(
         Sky and noise of the input; they broadcast against it.
     psfs : sequence of tuple of float or None
         PSF of the input, per band: FWHM (arcsec), Moffat beta and, if there are any, share of
-        the wings (`~splus_srgan.psf.psf_transfer`).  A band for which it is not known stays
+        the wings (`~splus_srgan.pixels.psf.psf_transfer`).  A band for which it is not known stays
         as it is.
     target_psfs : sequence of tuple of float
         The same of ``image``.

@@ -17,7 +17,7 @@ from splus_srgan._grid import check_common_grid, image_wcs
 from splus_srgan._matching import bands as steps
 from splus_srgan._matching.image import resample_image
 from splus_srgan._matching.resampled_noise import ORDERS
-from splus_srgan.psf import TARGET_PSF
+from splus_srgan.pixels.psf import TARGET_PSF
 from splus_srgan.registration import register_images
 from splus_srgan.utils.validate import check_finite, check_integer, check_one_of, check_positive
 from splus_srgan.wcs import upsample_wcs

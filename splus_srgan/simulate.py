@@ -20,7 +20,7 @@ from astropy.wcs import WCS
 from scipy import fft, ndimage
 
 from splus_srgan._scene import draw_scene
-from splus_srgan.psf import (
+from splus_srgan.pixels.psf import (
     TARGET_PSF,
     WING_SHARE,
     coma_transfer,
@@ -66,7 +66,7 @@ class BandConditions:
     ----------
     fwhm, beta : float
         PSF: FWHM (arcsec) and Moffat beta of the one profile that the header states; of its
-        core, see `~splus_srgan.psf.core_profile`.
+        core, see `~splus_srgan.pixels.psf.core_profile`.
     ellipticity, position_angle : float
         PSF: ``1 - b/a``, and the angle of the major axis (radians, from x to y).
     sigma : float
@@ -83,9 +83,9 @@ class BandConditions:
         Fractional offsets ``(dy, dx)`` of the exposures that were resampled and
         averaged.  They set the correlation of the noise.
     coma : tuple of float
-        PSF: its lopsidedness ``(y, x)``, see `~splus_srgan.psf.coma_transfer`.
+        PSF: its lopsidedness ``(y, x)``, see `~splus_srgan.pixels.psf.coma_transfer`.
     wings : float
-        PSF: share of the light in its wings, see `~splus_srgan.psf.wing_transfer`.
+        PSF: share of the light in its wings, see `~splus_srgan.pixels.psf.wing_transfer`.
     offset : tuple of float
         Astrometric error ``(dy, dx)`` of the band, arcsec: its images, the target
         included, are moved by it.  Bands of real tiles lie up to 0.1 arcsec apart.
@@ -122,7 +122,7 @@ class SimulatedField:
         Band to S-PLUS image: ``(ny, nx)``, ADU per pixel at 0.55 arcsec.
     target : dict of str to `~astropy.nddata.CCDData`
         Band to noise-free image: ``(2 ny, 2 nx)``, ADU per pixel at 0.275 arcsec,
-        PSF `~splus_srgan.psf.TARGET_PSF` and the wings of the S-PLUS image, without the
+        PSF `~splus_srgan.pixels.psf.TARGET_PSF` and the wings of the S-PLUS image, without the
         left-over sky.
     noiseless : dict of str to `~numpy.ndarray`
         Band to the S-PLUS image without noise and left-over sky, in ADU.
@@ -359,9 +359,9 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, 
     kind : str, optional
         One of `KINDS`; drawn when `None`.
     psf : {"real", "moffat"}, optional
-        PSFs as real ones are: lopsided (`~splus_srgan.psf.coma_transfer`), so that the
+        PSFs as real ones are: lopsided (`~splus_srgan.pixels.psf.coma_transfer`), so that the
         position of a source depends on how it is measured, and with wide wings
-        (`~splus_srgan.psf.wing_transfer`), which the target has too.  Or Moffat profiles alone.
+        (`~splus_srgan.pixels.psf.wing_transfer`), which the target has too.  Or Moffat profiles alone.
 
     Returns
     -------

@@ -26,7 +26,7 @@ from splus_srgan.exceptions import (
 )
 from splus_srgan.io import read_bands, write_bands
 from splus_srgan.models.weights import load_card, load_generator
-from splus_srgan.psf import WING_SHARE
+from splus_srgan.pixels.psf import WING_SHARE
 
 # The flux anchor has its own tests; with it, a pixel depends on more than the generator's reach.
 OPTIONS = {"engine": "torch", "device": "cpu", "precision": "float32", "flux_anchor": 0}

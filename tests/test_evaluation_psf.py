@@ -22,7 +22,7 @@ from splus_srgan.evaluation.psf import (
     psf_residual,
     psf_table,
 )
-from splus_srgan.psf import TARGET_PSF, psf_image
+from splus_srgan.pixels.psf import TARGET_PSF, psf_image
 from splus_srgan.surveys.splus import PIXEL_SCALE, psf_from_header
 
 SHARPER, WIDTH, RESIDUAL, ENERGY = LIMITS

@@ -26,7 +26,7 @@ from splus_srgan.evaluation.sources import (
     smoothed_noise,
 )
 from splus_srgan.exceptions import GridMismatchError
-from splus_srgan.psf import psf_image
+from splus_srgan.pixels.psf import psf_image
 from splus_srgan.simulate import correlated_noise
 from splus_srgan.surveys.calibration import calibrate
 

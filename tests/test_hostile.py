@@ -10,9 +10,9 @@ from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan import Quality, SRGANEnhancer, read_bands, write_bands
-from splus_srgan._fill import REACH
 from splus_srgan.exceptions import GridMismatchError
 from splus_srgan.models.weights import load_generator
+from splus_srgan.pixels.missing import REACH
 
 RADIUS = load_generator("splus-any").receptive_field_radius
 

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from photutils.aperture import CircularAperture
 from scipy import ndimage, stats
 
-from splus_srgan.stretch import NoiseAsinhStretch
+from splus_srgan.pixels.stretch import NoiseAsinhStretch
 from splus_srgan.training import losses
 from splus_srgan.training.losses import (
     aperture_loss,

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from splus_srgan._fill import REACH, blank_border, fill_missing, without_exposure
 from splus_srgan._nddata import repack, unpack
 from splus_srgan.exceptions import GridMismatchError, UncertaintyDroppedWarning
+from splus_srgan.pixels.missing import REACH, blank_border, fill_missing, without_exposure
 from splus_srgan.simulate import simulate_field
 
 
@@ -533,7 +533,7 @@ def test_filling_does_not_depend_on_its_blocks(monkeypatch):
     mask = rng.random(data.shape) < 0.2
     mask[100:140, 20:90] = True
     whole = fill_missing(data, mask)
-    monkeypatch.setattr("splus_srgan._fill._BLOCK", 37)
+    monkeypatch.setattr("splus_srgan.pixels.missing._BLOCK", 37)
     assert_array_equal(fill_missing(data, mask), whole)
 
 

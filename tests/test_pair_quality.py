@@ -21,7 +21,7 @@ from splus_srgan.pair_quality import (
     assess_pair,
     contact_sheet,
 )
-from splus_srgan.psf import moffat_transfer
+from splus_srgan.pixels.psf import moffat_transfer
 from splus_srgan.registration import measure_registration
 from splus_srgan.surveys import legacy
 

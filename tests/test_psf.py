@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 from photutils.centroids import centroid_2dg
 
-from splus_srgan.psf import coma_transfer, moffat_transfer, psf_profile, wing_transfer
+from splus_srgan.pixels.psf import coma_transfer, moffat_transfer, psf_profile, wing_transfer
 
 FINE_SCALE = 0.55 / 4
 

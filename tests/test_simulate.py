@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from photutils.aperture import CircularAperture
 
 from splus_srgan._scene import Scene, add_disc_galaxy, add_elliptical, deposit, sersic
-from splus_srgan.psf import TARGET_PSF, WINGS, core_profile
+from splus_srgan.pixels.psf import TARGET_PSF, WINGS, core_profile
 from splus_srgan.simulate import (
     KINDS,
     PSFS,

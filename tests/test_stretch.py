@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from splus_srgan.stretch import (
+from splus_srgan.pixels.stretch import (
     AsinhStretch,
     ChainedStretch,
     InverseStretch,

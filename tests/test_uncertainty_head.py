@@ -17,7 +17,7 @@ from splus_srgan.blocks import generate_blocks
 from splus_srgan.models.engines import EnsembleEngine, TorchEngine, TurnedEngine, make_engine
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.weights import load_card, load_generator, save_weights
-from splus_srgan.stretch import NoiseAsinhStretch
+from splus_srgan.pixels.stretch import NoiseAsinhStretch
 
 SMALL = {"n_features": 8, "n_blocks": 1, "n_tail_features": 8}
 OPTIONS = {"engine": "torch", "device": "cpu", "precision": "float32", "flux_anchor": 0}

@@ -18,7 +18,7 @@ from splus_srgan._matching.psf_matching import image_psf, matching_kernel, moffa
 from splus_srgan._matching.reprojection import Resampling, resample
 from splus_srgan._matching.resampled_noise import noise_correlation
 from splus_srgan._units import pixels_for_pixel
-from splus_srgan.background import measure_background
+from splus_srgan.pixels.background import measure_background
 from splus_srgan.registration import Registration, from_alignment, wcs_scale
 
 __all__ = [

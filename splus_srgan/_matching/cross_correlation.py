@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage, signal
 
-from splus_srgan._fill import fill_missing
 from splus_srgan._matching.pixel_map import PixelMap
+from splus_srgan.pixels.missing import fill_missing
 
 __all__ = ["Picture", "correlate", "make_picture", "valid_places"]
 

@@ -118,7 +118,7 @@ def variance_of(image):
 
 
 def _convolved(data, mask, sky, kernel):
-    from splus_srgan._fill import fill_missing
+    from splus_srgan.pixels.missing import fill_missing
 
     data = np.asarray(data, float) - sky
     missing = mask | ~np.isfinite(data)

@@ -12,8 +12,8 @@ from astropy.wcs.utils import pixel_to_pixel
 from scipy import ndimage
 from scipy.interpolate import RectBivariateSpline
 
-from splus_srgan._fill import fill_missing
 from splus_srgan._matching.resampled_noise import variance_factors, variance_map
+from splus_srgan.pixels.missing import fill_missing
 
 __all__ = ["Plane", "Resampling", "resample", "resample_blocks"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from splus_srgan.background import measure_background
+from splus_srgan.pixels.background import measure_background
 
 __all__ = [
     "APERTURE",

@@ -37,7 +37,7 @@ from splus_srgan.evaluation.photometry import (
 from splus_srgan.evaluation.psf import checks_psf, psf_table
 from splus_srgan.evaluation.statistics import judge, median_error
 from splus_srgan.evaluation.uncertainty import checks_uncertainty
-from splus_srgan.psf import TARGET_PSF
+from splus_srgan.pixels.psf import TARGET_PSF
 
 __all__ = ["SCORES", "Measurements", "score_rows"]
 

@@ -10,7 +10,6 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 
 from splus_srgan._nddata import uncertainty_array
 from splus_srgan._units import flux_per_pixel_factor
-from splus_srgan.background import measure_background
 from splus_srgan.evaluation._pixels import (
     ENCODING,
     color_balance,
@@ -20,6 +19,7 @@ from splus_srgan.evaluation._pixels import (
     white_level,
 )
 from splus_srgan.io import stated_sky
+from splus_srgan.pixels.background import measure_background
 from splus_srgan.quality import Quality
 
 __all__ = ["LARGEST", "ShownField", "show_field", "viewer_data"]

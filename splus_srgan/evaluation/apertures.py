@@ -10,7 +10,7 @@ are in pixels of the input grid, 0-based; ``factor`` is how many times finer an 
 import numpy as np
 from scipy import fft
 
-from splus_srgan.psf import TARGET_PSF, matching_transfer
+from splus_srgan.pixels.psf import TARGET_PSF, matching_transfer
 from splus_srgan.surveys.splus import PIXEL_SCALE
 
 __all__ = ["aperture_flux", "aperture_noise", "area_noise", "blur_to_psf", "to_input_grid"]
@@ -164,7 +164,7 @@ def blur_to_psf(image, wanted, *, psf=TARGET_PSF, pixel_scale=PIXEL_SCALE / 2, p
     """
     Bring an image from one PSF to another, broader one.
 
-    With the kernel of `~splus_srgan.psf.matching_transfer`.  The border is reflected.
+    With the kernel of `~splus_srgan.pixels.psf.matching_transfer`.  The border is reflected.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def blur_to_psf(image, wanted, *, psf=TARGET_PSF, pixel_scale=PIXEL_SCALE / 2, p
         Image.
     wanted : tuple of float
         PSF to reach: FWHM (arcsec), Moffat beta and, if there are any, share of the wings
-        (`~splus_srgan.psf.psf_transfer`).
+        (`~splus_srgan.pixels.psf.psf_transfer`).
     psf : tuple of float, optional
         The same of the image.
     pixel_scale : float, optional

@@ -15,12 +15,12 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from scipy import optimize
 
 from splus_srgan._units import flux_per_pixel_factor
-from splus_srgan.background import measure_background
 from splus_srgan.evaluation.apertures import blur_to_psf, to_input_grid
 from splus_srgan.evaluation.sources import detect
 from splus_srgan.exceptions import GridMismatchError
 from splus_srgan.io import stated_sky
-from splus_srgan.psf import TARGET_PSF, psf_profile
+from splus_srgan.pixels.background import measure_background
+from splus_srgan.pixels.psf import TARGET_PSF, psf_profile
 from splus_srgan.surveys.splus import PIXEL_SCALE, states_own_unit, winged_psf_from_header
 
 __all__ = ["ComparedBand", "compared_bands", "fit_psf"]
@@ -56,7 +56,7 @@ class ComparedBand:
         Pixels of sources: what annuli leave out.
     psf : tuple of float or None, optional
         FWHM (arcsec), Moffat beta and, if there are any, share of the wings
-        (`~splus_srgan.psf.psf_transfer`) of the input.
+        (`~splus_srgan.pixels.psf.psf_transfer`) of the input.
     output_psf, truth_psf : tuple of float or None, optional
         The same of the output, and of the truth.
     pixel_scale : float, optional
@@ -163,12 +163,12 @@ def fit_psf(psf, *, pixel_scale):
     Returns
     -------
     psf : tuple of float
-        FWHM (arcsec), Moffat beta and share of the wings (`~splus_srgan.psf.psf_profile`).
+        FWHM (arcsec), Moffat beta and share of the wings (`~splus_srgan.pixels.psf.psf_profile`).
 
     Examples
     --------
     >>> from splus_srgan.evaluation.bands import fit_psf
-    >>> from splus_srgan.psf import psf_image
+    >>> from splus_srgan.pixels.psf import psf_image
     >>> image = psf_image((1.0, 3.0, 0.28), pixel_scale=0.275, radius=30)
     >>> [round(value, 3) for value in fit_psf(image, pixel_scale=0.275)]
     [1.0, 3.0, 0.28]

@@ -14,10 +14,10 @@ import numpy as np
 from astropy.table import QTable
 
 from splus_srgan._nddata import fill_missing, unpack
-from splus_srgan.background import measure_background
 from splus_srgan.evaluation._networks import answering_layers
+from splus_srgan.pixels.background import measure_background
+from splus_srgan.pixels.stretch import NoiseAsinhStretch
 from splus_srgan.simulate import correlated_noise
-from splus_srgan.stretch import NoiseAsinhStretch
 from splus_srgan.utils.validate import check_integer, check_one_of
 
 __all__ = ["FeatureProbe", "strongest_channels"]

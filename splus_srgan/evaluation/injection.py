@@ -16,7 +16,7 @@ from splus_srgan.evaluation.bands import compared_bands
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.sources import detect, match_positions
 from splus_srgan.evaluation.statistics import judge, median_error
-from splus_srgan.psf import psf_transfer
+from splus_srgan.pixels.psf import psf_transfer
 from splus_srgan.surveys.splus import PIXEL_SCALE
 from splus_srgan.utils.validate import check_integer
 
@@ -66,7 +66,7 @@ def render_source(
         Total flux.
     psf : tuple of float
         FWHM (arcsec), Moffat beta and, if there are any, share of the wings
-        (`~splus_srgan.psf.psf_transfer`).
+        (`~splus_srgan.pixels.psf.psf_transfer`).
     half_light_radius : float, optional
         Of the disc along its major axis, arcsec; 0: a star.
     axis_ratio : float, optional

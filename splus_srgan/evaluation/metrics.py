@@ -23,7 +23,7 @@ from splus_srgan.evaluation.bands import compared_bands
 from splus_srgan.evaluation.checks import Check
 from splus_srgan.evaluation.spectra import measure_amplitude, measure_shift
 from splus_srgan.evaluation.statistics import judge, robust_std
-from splus_srgan.stretch import AsinhStretch, MinMaxStretch
+from splus_srgan.pixels.stretch import AsinhStretch, MinMaxStretch
 from splus_srgan.utils.elementwise import as_float
 from splus_srgan.utils.validate import check_integer, check_one_of
 

@@ -20,7 +20,7 @@ from splus_srgan.evaluation.catalog import list_sources
 from splus_srgan.evaluation.checks import Check
 from splus_srgan.evaluation.sources import any_within, inside, isolated
 from splus_srgan.evaluation.statistics import judge, median_error
-from splus_srgan.psf import psf_image
+from splus_srgan.pixels.psf import psf_image
 from splus_srgan.utils.validate import check_positive
 
 __all__ = [
@@ -111,7 +111,7 @@ def fit_stars(image, x, y, *, fwhm, mask=None):
     Examples
     --------
     >>> from splus_srgan.evaluation.psf import fit_stars
-    >>> from splus_srgan.psf import psf_image
+    >>> from splus_srgan.pixels.psf import psf_image
     >>> image = 1000 * psf_image((3.6, 3.0), pixel_scale=1.0, radius=20)
     >>> star = fit_stars(image, [20.4], [19.7], fwhm=3.0)
     >>> [round(float(star[name][0]), 2) for name in ("x", "y", "fwhm", "beta")]
@@ -163,7 +163,7 @@ def psf_residual(image, x, y, psf, *, radius, mask=None):
     Examples
     --------
     >>> from splus_srgan.evaluation.psf import psf_residual
-    >>> from splus_srgan.psf import psf_image
+    >>> from splus_srgan.pixels.psf import psf_image
     >>> image, other = (psf_image((f, 3.0), pixel_scale=1.0, radius=20) for f in (3.6, 4.0))
     >>> star = psf_residual(1000 * image, [20.0], [20.0], other, radius=6)
     >>> bool(star["residual"][0] > 0.05), bool(star["core"][0] > 0.05)
@@ -213,7 +213,7 @@ def encircled_energy(image, x, y, *, radii, annulus, mask=None):
     Examples
     --------
     >>> from splus_srgan.evaluation.psf import encircled_energy
-    >>> from splus_srgan.psf import psf_image
+    >>> from splus_srgan.pixels.psf import psf_image
     >>> psf = psf_image((3.6, 4.0), pixel_scale=1.0, radius=40)
     >>> energy = encircled_energy(psf, [40], [40], radii=[3.6, 12, 24], annulus=(30, 38))
     >>> energy.round(2)

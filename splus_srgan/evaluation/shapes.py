@@ -9,7 +9,7 @@ import numpy as np
 
 from splus_srgan.evaluation._quiet import quiet
 from splus_srgan.evaluation.apertures import fine_places
-from splus_srgan.psf import psf_profile
+from splus_srgan.pixels.psf import psf_profile
 from splus_srgan.surveys.splus import PIXEL_SCALE
 
 __all__ = ["centroid_error", "centroid_limit", "centroids", "fwhm", "moffat_image", "moments"]
@@ -123,7 +123,7 @@ def moffat_image(psf, *, shape=(21, 21), x=None, y=None, factor=1, pixel_scale=P
     ----------
     psf : tuple of float
         FWHM (arcsec), Moffat beta and, if there are any, share of the wings
-        (`~splus_srgan.psf.psf_profile`).
+        (`~splus_srgan.pixels.psf.psf_profile`).
     shape : tuple of int, optional
         ``(ny, nx)`` in input pixels.
     x, y : float, optional
@@ -167,7 +167,7 @@ def centroid_limit(flux, psf, *, sigma, electrons=0.0, pixel_scale=PIXEL_SCALE):
         Of the stars.
     psf : tuple of float
         FWHM (arcsec), Moffat beta and, if there are any, share of the wings
-        (`~splus_srgan.psf.psf_profile`).
+        (`~splus_srgan.pixels.psf.psf_profile`).
     sigma : float
         Sky noise per input pixel, in the unit of the flux.
     electrons : float, optional

@@ -5,8 +5,8 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 
-from splus_srgan._fill import fill_missing
 from splus_srgan._grid import grid_shift, strip_wcs_cards
+from splus_srgan.pixels.missing import fill_missing
 from splus_srgan.surveys._legacy_files import Piece, pixel_scale
 
 __all__ = ["NATIVE_SCALE", "to_images"]

@@ -13,7 +13,7 @@ from numbers import Real
 import numpy as np
 from astropy import units as u
 
-from splus_srgan.psf import WING_SHARE, core_profile
+from splus_srgan.pixels.psf import WING_SHARE, core_profile
 
 __all__ = [
     "BANDS",
@@ -179,7 +179,7 @@ def winged_psf_from_header(header):
     Returns
     -------
     psf : tuple of float or None
-        FWHM (arcsec) and Moffat beta of the core (`~splus_srgan.psf.core_profile`), and share of
+        FWHM (arcsec) and Moffat beta of the core (`~splus_srgan.pixels.psf.core_profile`), and share of
         the wings (`wing_share_from_header`). `None` where the header has no usable FWHM.
 
     Examples
@@ -208,7 +208,7 @@ def wing_share_from_header(header):
     -------
     share : float
         What the card `WING_CARD` says, if it is within 0 and 1; without it, that of S-PLUS
-        images, `~splus_srgan.psf.WING_SHARE`.
+        images, `~splus_srgan.pixels.psf.WING_SHARE`.
 
     Examples
     --------

@@ -37,7 +37,7 @@ class FolderPairs(Pairs):
     Matched pairs of real images.
 
     Sky and its noise are measured on each input as a whole
-    (`~splus_srgan.background.measure_background`); where the input has sky, the target's
+    (`~splus_srgan.pixels.background.measure_background`); where the input has sky, the target's
     own is taken off, too.  Missing and saturated pixels have no weight (in ``"noise"``), and
     missing ones are filled from their neighbors before a network sees them.
 

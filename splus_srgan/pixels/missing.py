@@ -38,7 +38,7 @@ def blank_border(data):
     Examples
     --------
     >>> import numpy as np
-    >>> from splus_srgan._fill import blank_border
+    >>> from splus_srgan.pixels.missing import blank_border
     >>> data = np.random.default_rng(1).normal(size=(20, 20))
     >>> data[:3] = 0
     >>> int(blank_border(data).sum())
@@ -87,7 +87,7 @@ def without_exposure(data):
     Examples
     --------
     >>> import numpy as np
-    >>> from splus_srgan._fill import without_exposure
+    >>> from splus_srgan.pixels.missing import without_exposure
     >>> data = np.random.default_rng(1).normal(size=(64, 64))
     >>> data[:16] *= 0.07
     >>> without_exposure(data)[:, 5].sum()
@@ -170,7 +170,7 @@ def fill_missing(data, mask, *, default=None):
     Examples
     --------
     >>> import numpy as np
-    >>> from splus_srgan._fill import fill_missing
+    >>> from splus_srgan.pixels.missing import fill_missing
     >>> data = np.array([[1.0, np.nan, 1.0]])
     >>> fill_missing(data, np.isnan(data))
     array([[1., 1., 1.]])

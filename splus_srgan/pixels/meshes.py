@@ -4,7 +4,7 @@
 import numpy as np
 from scipy import ndimage, special
 
-from splus_srgan._noise import smooth
+from splus_srgan.pixels.noise import smooth
 
 __all__ = ["SkyMeshes"]
 

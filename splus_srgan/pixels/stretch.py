@@ -153,7 +153,7 @@ class AsinhStretch(_Stretch):
     Examples
     --------
     >>> import numpy as np
-    >>> from splus_srgan.stretch import AsinhStretch, MinMaxStretch
+    >>> from splus_srgan.pixels.stretch import AsinhStretch, MinMaxStretch
     >>> image = np.array([[-0.1, 0.0], [0.5, 20.0]])
     >>> asinh = AsinhStretch.splus()
     >>> asinh(image).round(3)
@@ -225,7 +225,7 @@ class MinMaxStretch(_Stretch):
     Examples
     --------
     >>> import numpy as np
-    >>> from splus_srgan.stretch import MinMaxStretch
+    >>> from splus_srgan.pixels.stretch import MinMaxStretch
     >>> cube = np.arange(8.0).reshape(2, 2, 2)
     >>> MinMaxStretch().fit(cube)
     MinMaxStretch(per_band=False, vmin=0.0, vmax=7.0)
@@ -387,7 +387,7 @@ class NoiseAsinhStretch(_Stretch):
     Examples
     --------
     >>> import numpy as np
-    >>> from splus_srgan.stretch import NoiseAsinhStretch
+    >>> from splus_srgan.pixels.stretch import NoiseAsinhStretch
     >>> stretch = NoiseAsinhStretch(sky=[0.0, 1.0], sigma=[0.1, 0.2])
     >>> cube = np.array([[[0.0, 0.3]], [[1.0, 1.6]]], dtype=np.float32)
     >>> stretch(cube).round(4).tolist()
@@ -449,7 +449,7 @@ class InverseStretch(_Stretch):
 
     Examples
     --------
-    >>> from splus_srgan.stretch import AsinhStretch
+    >>> from splus_srgan.pixels.stretch import AsinhStretch
     >>> inverse = AsinhStretch(2.0).inverse
     >>> inverse
     AsinhStretch(scale=2.0).inverse
@@ -506,7 +506,7 @@ class ChainedStretch(CompositeStretch):
 
     Examples
     --------
-    >>> from splus_srgan.stretch import AsinhStretch, MinMaxStretch
+    >>> from splus_srgan.pixels.stretch import AsinhStretch, MinMaxStretch
     >>> chain = MinMaxStretch(0.0, 4.0) + AsinhStretch(10.0)
     >>> round(float(chain(1.0)), 4)
     0.7496
@@ -597,7 +597,7 @@ def stretch_from_dict(options):
 
     Examples
     --------
-    >>> from splus_srgan.stretch import AsinhStretch, stretch_from_dict
+    >>> from splus_srgan.pixels.stretch import AsinhStretch, stretch_from_dict
     >>> stretch_from_dict({"type": "AsinhStretch", "scale": 2.5})
     AsinhStretch(scale=2.5)
     """

@@ -62,7 +62,7 @@ def core_profile(fwhm, beta, share=WING_SHARE):
 
     Examples
     --------
-    >>> from splus_srgan.psf import core_profile
+    >>> from splus_srgan.pixels.psf import core_profile
     >>> [round(value, 3) for value in core_profile(1.4, 2.9)]
     [1.329, 3.915]
     """
@@ -105,7 +105,7 @@ def moffat_transfer(fy, fx, fwhm, beta, *, ellipticity=0.0, position_angle=0.0):
 
     Examples
     --------
-    >>> from splus_srgan.psf import moffat_transfer
+    >>> from splus_srgan.pixels.psf import moffat_transfer
     >>> round(float(moffat_transfer(0.0, 0.5, 1.0, 3.0)), 4)
     0.2625
     """
@@ -169,7 +169,7 @@ def coma_transfer(fy, fx, fwhm, coma):
 
     Examples
     --------
-    >>> from splus_srgan.psf import coma_transfer
+    >>> from splus_srgan.pixels.psf import coma_transfer
     >>> complex(coma_transfer(0.1, 0.2, 1.5, (0.0, 0.0)))
     (1+0j)
     """
@@ -211,7 +211,7 @@ def wing_transfer(fy, fx, core, share):
 
     Examples
     --------
-    >>> from splus_srgan.psf import moffat_transfer, wing_transfer
+    >>> from splus_srgan.pixels.psf import moffat_transfer, wing_transfer
     >>> core = moffat_transfer(0.0, 0.5, 1.0, 3.0)
     >>> round(float(wing_transfer(0.0, 0.5, core, 0.28)), 4)
     0.1891
@@ -241,7 +241,7 @@ def psf_transfer(fy, fx, fwhm, beta, wings=0.0):
 
     Examples
     --------
-    >>> from splus_srgan.psf import psf_transfer
+    >>> from splus_srgan.pixels.psf import psf_transfer
     >>> round(float(psf_transfer(0.0, 0.5, 1.0, 3.0, 0.28)), 4)
     0.1891
     """
@@ -272,7 +272,7 @@ def matching_transfer(fy, fx, source, wanted):
 
     Examples
     --------
-    >>> from splus_srgan.psf import matching_transfer
+    >>> from splus_srgan.pixels.psf import matching_transfer
     >>> round(float(matching_transfer(0.0, 0.5, (1.0, 3.0), (1.4, 3.0))), 4)
     0.4225
     >>> round(float(matching_transfer(0.0, 0.5, (1.0, 3.0, 0.28), (1.4, 3.0, 0.28))), 4)
@@ -304,7 +304,7 @@ def psf_profile(r, fwhm, beta, wings=0.0):
 
     Examples
     --------
-    >>> from splus_srgan.psf import psf_profile
+    >>> from splus_srgan.pixels.psf import psf_profile
     >>> round(float(psf_profile(0.5, 1.0, 3.0) / psf_profile(0.0, 1.0, 3.0)), 6)
     0.5
     """
@@ -337,7 +337,7 @@ def psf_image(psf, *, pixel_scale, radius):
 
     Examples
     --------
-    >>> from splus_srgan.psf import psf_image
+    >>> from splus_srgan.pixels.psf import psf_image
     >>> image = psf_image((1.0, 3.0, 0.28), pixel_scale=0.275, radius=20)
     >>> image.shape, round(float(image.sum()), 6)
     ((41, 41), 1.0)

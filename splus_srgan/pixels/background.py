@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from splus_srgan._noise import NoisePixels
-from splus_srgan._sky import SkyMeshes
+from splus_srgan.pixels.meshes import SkyMeshes
+from splus_srgan.pixels.noise import NoisePixels
 
 __all__ = ["Background", "measure_background", "sky_of_enhanced"]
 
@@ -123,7 +123,7 @@ def measure_background(data, *, mask=None, gain=None):
     Examples
     --------
     >>> import numpy as np
-    >>> from splus_srgan.background import measure_background
+    >>> from splus_srgan.pixels.background import measure_background
     >>> image = np.random.default_rng(1).normal(100.0, 2.0, (128, 128))
     >>> background = measure_background(image)
     >>> background.has_sky
@@ -165,7 +165,7 @@ def sky_of_enhanced(fine, sky, sigma, *, mask=None):
     Examples
     --------
     >>> import numpy as np
-    >>> from splus_srgan.background import sky_of_enhanced
+    >>> from splus_srgan.pixels.background import sky_of_enhanced
     >>> y, x = np.mgrid[:128, :128]
     >>> star = 100 * np.exp(-((x - 60) ** 2 + (y - 70) ** 2) / 30)
     >>> round(sky_of_enhanced(star + 10.1, 10.0, 2.0), 3)
