@@ -117,7 +117,7 @@ def _evaluate(options, progress_bar):
 
 def _read(paths, options):
     """Bands of one or several files."""
-    from splus_srgan.io import read_bands
+    from splus_srgan.images.io.fields import read_bands
 
     return read_bands(paths, bands=options.bands, unit=options.unit)
 
@@ -170,7 +170,7 @@ def _target(images, options):
 
 def _ordered(found, images, what):
     """The bands of the image, by its own names."""
-    from splus_srgan._bands import same_band
+    from splus_srgan.images.bands import same_band
 
     ordered = {}
     for band in images:

@@ -20,7 +20,7 @@ def outside_domain(stack, card, *, stacklevel):
 
     Parameters
     ----------
-    stack : `~splus_srgan._nddata.BandStack`
+    stack : `~splus_srgan.images.unpack.BandStack`
         Input.
     card : `~splus_srgan.models.weights.WeightsCard`
         Weights.
@@ -50,7 +50,7 @@ def check_domain(stack, card):
 
     Parameters
     ----------
-    stack : `~splus_srgan._nddata.BandStack`
+    stack : `~splus_srgan.images.unpack.BandStack`
         Input.
     card : `~splus_srgan.models.weights.WeightsCard`
         Weights.

@@ -9,22 +9,22 @@ import numpy as np
 from astropy.wcs.utils import proj_plane_pixel_scales
 from scipy import fft, ndimage
 
-from splus_srgan._bands import describe_plane, tidy_band
-from splus_srgan._meta import upsample_meta
-from splus_srgan._nddata import fill_missing, repack
 from splus_srgan._sections import sections, within
 from splus_srgan._uncertainty import calibrate_std, linear_std
 from splus_srgan.blocks import MIN_BLOCK
 from splus_srgan.flux_anchor import REACH as ANCHOR_REACH
 from splus_srgan.flux_anchor import anchor_flux
-from splus_srgan.io import add_provenance
+from splus_srgan.images.bands import describe_plane, tidy_band
+from splus_srgan.images.io.fields import add_provenance
+from splus_srgan.images.meta import upsample_meta
+from splus_srgan.images.quality import quality_plane
+from splus_srgan.images.unpack import fill_missing, repack
+from splus_srgan.images.wcs import upsample_wcs
 from splus_srgan.pixels.background import sky_of_enhanced
 from splus_srgan.pixels.missing import REACH as FILL_REACH
 from splus_srgan.pixels.psf import psf_image
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
-from splus_srgan.quality import quality_plane
 from splus_srgan.surveys.splus import wing_share_from_header, winged_psf_from_header
-from splus_srgan.wcs import upsample_wcs
 
 __all__ = [
     "FACTOR",
@@ -53,7 +53,7 @@ class Planes:
     ----------
     image, mask, quality, uncertainty : sequence of array-like
         In memory they are arrays ``(n_band, 2 ny, 2 nx)``; they can be in a file
-        (`~splus_srgan._fitsreserve.FilePlane`).
+        (`~splus_srgan.images.io.reserve.FilePlane`).
         ``uncertainty`` is `None` where it is not asked for.
     """
 
@@ -76,7 +76,7 @@ class Enhancement:
 
     Attributes
     ----------
-    stack : `~splus_srgan._nddata.BandStack`
+    stack : `~splus_srgan.images.unpack.BandStack`
         Input.
     card : `~splus_srgan.models.weights.WeightsCard`
         Weights.

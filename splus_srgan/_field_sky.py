@@ -19,7 +19,7 @@ def sky_and_sigma(stack, sky, sigma, *, stacklevel):
 
     Parameters
     ----------
-    stack : `~splus_srgan._nddata.BandStack`
+    stack : `~splus_srgan.images.unpack.BandStack`
         Input.
     sky, sigma : optional
         As `~splus_srgan.enhance.SRGANEnhancer` takes them.

@@ -160,7 +160,7 @@ def _stem(name):
 
 
 def _enhance(options):
-    from splus_srgan.io import read_bands
+    from splus_srgan.images.io.fields import read_bands
 
     target = Path(options.output) / f"{output_stem(options.files)}_sr.fits"
     _check_free([target], options.overwrite)
@@ -207,7 +207,7 @@ def _simulate(options):
     paths = [folder / name for name in ("input.fits", "target.fits", "sources.ecsv")]
     _check_free(paths, options.overwrite)
 
-    from splus_srgan.io import write_bands
+    from splus_srgan.images.io.fields import write_bands
     from splus_srgan.simulate import simulate_field
 
     shape, bands = tuple(options.shape), tuple(options.bands)

@@ -121,7 +121,7 @@ def run_demo(
         If matplotlib, which draws the picture, is not installed.
     """
     from splus_srgan.enhance import SRGANEnhancer
-    from splus_srgan.io import write_bands
+    from splus_srgan.images.io.fields import write_bands
 
     import_optional("matplotlib", "plot")
     outdir = Path(outdir)

@@ -8,15 +8,15 @@ from splus_srgan import __version__
 from splus_srgan._domain import outside_domain
 from splus_srgan._enhancement import FACTOR, Enhancement, Planes
 from splus_srgan._field_sky import sky_and_sigma
-from splus_srgan._fitsreserve import reserve_bands
-from splus_srgan._fitswrite import check_names
-from splus_srgan._nddata import unpack
 from splus_srgan._runner import Runner
 from splus_srgan._uncertainty import MODES
-from splus_srgan._units import flux_per_pixel_factor
 from splus_srgan.blocks import MIN_BLOCK
 from splus_srgan.flux_anchor import check_strength
-from splus_srgan.io import check_writable, write_bands
+from splus_srgan.images.io.fields import check_writable, write_bands
+from splus_srgan.images.io.reserve import reserve_bands
+from splus_srgan.images.io.write import check_names
+from splus_srgan.images.units import flux_per_pixel_factor
+from splus_srgan.images.unpack import unpack
 from splus_srgan.models.weights import choose_card, load_card
 from splus_srgan.utils.validate import check_integer
 
@@ -170,7 +170,7 @@ class SRGANEnhancer:
         """
         Enhance a field straight into a FITS file, which may be larger than the memory.
 
-        The file is that of `~splus_srgan.io.write_bands`: it is made beside its place, section
+        The file is that of `~splus_srgan.images.io.fields.write_bands`: it is made beside its place, section
         by section, and complete or not there.  The space is taken before the work begins.
 
         Parameters
@@ -200,7 +200,7 @@ class SRGANEnhancer:
         --------
         >>> from tempfile import TemporaryDirectory
         >>> from splus_srgan import SRGANEnhancer, simulate_field
-        >>> from splus_srgan.io import read_bands
+        >>> from splus_srgan.images.io.fields import read_bands
         >>> field = simulate_field(4, shape=(64, 64)).observed
         >>> with TemporaryDirectory() as folder:
         ...     path = SRGANEnhancer().to_file(field, f"{folder}/sharp.fits")

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from astropy.nddata import NDData
 
-from splus_srgan._bands import same_band
-from splus_srgan._grid import check_common_grid, image_wcs
 from splus_srgan._matching import bands as steps
 from splus_srgan._matching.image import resample_image
 from splus_srgan._matching.resampled_noise import ORDERS
+from splus_srgan.images.bands import same_band
+from splus_srgan.images.grid import check_common_grid, image_wcs
+from splus_srgan.images.wcs import upsample_wcs
 from splus_srgan.pixels.psf import TARGET_PSF
 from splus_srgan.registration import register_images
 from splus_srgan.utils.validate import check_finite, check_integer, check_one_of, check_positive
-from splus_srgan.wcs import upsample_wcs
 
 __all__ = ["MatchedPair", "match_pair", "match_to_grid"]
 

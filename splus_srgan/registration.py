@@ -13,13 +13,13 @@ from astropy.nddata import NDData
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
-from splus_srgan._grid import image_wcs
 from splus_srgan._matching.align import align, centered_map, find_orientation
 from splus_srgan._matching.cross_correlation import make_picture
 from splus_srgan._matching.pixel_map import mapped_fits_wcs, nearest_orientation
 from splus_srgan._matching.sources_fit import fit_sources
-from splus_srgan._units import pixels_for_pixel
 from splus_srgan.exceptions import RegistrationError
+from splus_srgan.images.grid import image_wcs
+from splus_srgan.images.units import pixels_for_pixel
 from splus_srgan.utils.validate import check_one_of, check_positive
 
 __all__ = ["Registration", "approximate_wcs", "measure_registration", "register_images"]

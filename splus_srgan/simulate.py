@@ -20,6 +20,7 @@ from astropy.wcs import WCS
 from scipy import fft, ndimage
 
 from splus_srgan._scene import draw_scene
+from splus_srgan.images.wcs import upsample_header
 from splus_srgan.pixels.psf import (
     TARGET_PSF,
     WING_SHARE,
@@ -30,7 +31,6 @@ from splus_srgan.pixels.psf import (
 )
 from splus_srgan.surveys import splus
 from splus_srgan.utils.validate import check_one_of
-from splus_srgan.wcs import upsample_header
 
 __all__ = [
     "KINDS",

@@ -24,7 +24,7 @@ from splus_srgan.exceptions import (
     UncertaintyDroppedWarning,
     WeightsError,
 )
-from splus_srgan.io import read_bands, write_bands
+from splus_srgan.images.io.fields import read_bands, write_bands
 from splus_srgan.models.weights import load_card, load_generator
 from splus_srgan.pixels.psf import WING_SHARE
 

@@ -18,7 +18,7 @@ from splus_srgan.evaluation.evaluate import Evaluation, evaluate, evaluate_image
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.verdict import headline, in_words, judge_topics, severity
 from splus_srgan.exceptions import DomainWarning
-from splus_srgan.io import read_bands, write_bands
+from splus_srgan.images.io.fields import read_bands, write_bands
 from splus_srgan.pair_folder import fetch_pairs
 from splus_srgan.simulate import KINDS
 

@@ -26,16 +26,16 @@ from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
 
-from splus_srgan._grid import grid_shift
-from splus_srgan._nddata import unpack
 from splus_srgan.exceptions import GridMismatchError, SplusSrganWarning
-from splus_srgan.io import (
+from splus_srgan.images.grid import grid_shift
+from splus_srgan.images.io.fields import (
     add_provenance,
     check_writable,
     provenance_cards,
     read_bands,
     write_bands,
 )
+from splus_srgan.images.unpack import unpack
 from splus_srgan.surveys.splus import psf_from_header
 
 NOISE = np.random.default_rng(0).normal(size=(24, 32)).astype(np.float32)
@@ -822,7 +822,7 @@ def test_real_limit_on_the_size_of_files(tmp_path):
     script = (
         "import signal, resource, sys, numpy as np\n"
         "from astropy.nddata import CCDData\n"
-        "from splus_srgan.io import write_bands\n"
+        "from splus_srgan.images.io.fields import write_bands\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "image = CCDData(np.ones((400, 400)), unit='adu')\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))\n"

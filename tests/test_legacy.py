@@ -19,7 +19,7 @@ from replay import NATIVE, SILENT, cached, native_file, tan_wcs, viewer_file, vi
 from werkzeug import Response
 
 from splus_srgan.exceptions import ServiceError
-from splus_srgan.io import read_bands, write_bands
+from splus_srgan.images.io.fields import read_bands, write_bands
 from splus_srgan.surveys import legacy
 from splus_srgan.surveys.legacy import (
     LAYERS,

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from splus_srgan._nddata import repack, unpack
 from splus_srgan.exceptions import GridMismatchError, UncertaintyDroppedWarning
+from splus_srgan.images.unpack import repack, unpack
 from splus_srgan.pixels.missing import REACH, blank_border, fill_missing, without_exposure
 from splus_srgan.simulate import simulate_field
 

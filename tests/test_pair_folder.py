@@ -21,7 +21,7 @@ from pair_helpers import as_matched, copy_pair, registration, simulated
 
 from splus_srgan._pairs import store
 from splus_srgan.exceptions import ServiceError
-from splus_srgan.io import write_bands
+from splus_srgan.images.io.fields import write_bands
 from splus_srgan.pair_folder import PairFolder, fetch_pairs, match_files
 from splus_srgan.pair_quality import PairLimits, assess_pair
 

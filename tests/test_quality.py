@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splus_srgan.quality import Quality, describe, quality_plane
+from splus_srgan.images.quality import Quality, describe, quality_plane
 
 
 def test_bits_have_fixed_values():

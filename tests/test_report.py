@@ -22,7 +22,7 @@ from splus_srgan.evaluation.checks import Check
 from splus_srgan.evaluation.evaluate import EvaluatedField, Evaluation
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.report import render_report
-from splus_srgan.wcs import upsample_wcs
+from splus_srgan.images.wcs import upsample_wcs
 
 jinja2 = pytest.importorskip("jinja2")
 

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from photutils.aperture import CircularAperture
 
 from splus_srgan._scene import Scene, add_disc_galaxy, add_elliptical, deposit, sersic
+from splus_srgan.images.wcs import upsample_header, upsample_wcs
 from splus_srgan.pixels.psf import TARGET_PSF, WINGS, core_profile
 from splus_srgan.simulate import (
     KINDS,
@@ -23,7 +24,6 @@ from splus_srgan.simulate import (
 )
 from splus_srgan.surveys import splus
 from splus_srgan.surveys.splus import psf_from_header, winged_psf_from_header
-from splus_srgan.wcs import upsample_header, upsample_wcs
 
 FINE_SCALE = 0.55 / 4
 PADDED, FRAME = 112, 64  # S-PLUS pixels with and without the margin

@@ -24,7 +24,7 @@ from replay import default_sky, to_bytes
 from replay_splus import Tile, splus_stamp
 
 from splus_srgan.exceptions import GridMismatchError, ServiceError
-from splus_srgan.io import write_bands
+from splus_srgan.images.io.fields import write_bands
 from splus_srgan.surveys.splus_cloud import SplusCloud
 from splus_srgan.surveys.zero_points import calibrate
 from splus_srgan.utils import optional as _optional

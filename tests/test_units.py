@@ -6,7 +6,7 @@ import sys
 import pytest
 from astropy import units as u
 
-from splus_srgan._units import flux_per_pixel_factor, parse_unit
+from splus_srgan.images.units import flux_per_pixel_factor, parse_unit
 from splus_srgan.utils.optional import has, import_optional
 from splus_srgan.utils.validate import check_finite, check_integer, check_one_of, check_positive
 

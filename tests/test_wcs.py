@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from splus_srgan.wcs import upsample_header, upsample_wcs
+from splus_srgan.images.wcs import upsample_header, upsample_wcs
 
 SCALE = 0.55 / 3600
 

@@ -21,7 +21,7 @@ from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan.exceptions import ServiceError
-from splus_srgan.io import read_bands, write_bands
+from splus_srgan.images.io.fields import read_bands, write_bands
 from splus_srgan.surveys.splus import BANDS
 from splus_srgan.surveys.zero_points import (
     ZeroPointModel,

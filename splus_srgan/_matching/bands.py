@@ -8,7 +8,6 @@ from astropy import units as u
 from astropy.nddata import NDData, NDDataArray, StdDevUncertainty
 from astropy.wcs import WCS
 
-from splus_srgan._grid import image_wcs
 from splus_srgan._matching.align import align, centered_map
 from splus_srgan._matching.cross_correlation import make_picture
 from splus_srgan._matching.diagnosis import check_described, check_hemisphere
@@ -17,7 +16,8 @@ from splus_srgan._matching.pixel_map import PixelMap
 from splus_srgan._matching.psf_matching import image_psf, matching_kernel, moffat_image
 from splus_srgan._matching.reprojection import Resampling, resample
 from splus_srgan._matching.resampled_noise import noise_correlation
-from splus_srgan._units import pixels_for_pixel
+from splus_srgan.images.grid import image_wcs
+from splus_srgan.images.units import pixels_for_pixel
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.registration import Registration, from_alignment, wcs_scale
 

@@ -4,10 +4,10 @@
 import numpy as np
 from astropy.wcs.utils import pixel_to_pixel
 
-from splus_srgan._grid import image_wcs
 from splus_srgan._matching.cross_correlation import make_picture
 from splus_srgan._matching.pixel_map import nearest_orientation
 from splus_srgan.exceptions import RegistrationError
+from splus_srgan.images.grid import image_wcs
 from splus_srgan.registration import locate, wcs_scale
 
 __all__ = ["check_described", "check_hemisphere"]

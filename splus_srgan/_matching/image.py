@@ -8,8 +8,6 @@ from astropy.io.fits import Header
 from astropy.nddata import NDData, NDDataArray, StdDevUncertainty, VarianceUncertainty
 from scipy import ndimage
 
-from splus_srgan._fitswrite import set_card
-from splus_srgan._grid import image_wcs, strip_wcs_cards
 from splus_srgan._matching.pixel_map import mapped_wcs
 from splus_srgan._matching.psf_matching import convolve, image_psf, resample_psf
 from splus_srgan._matching.reprojection import (
@@ -19,8 +17,10 @@ from splus_srgan._matching.reprojection import (
     resample,
     resample_blocks,
 )
-from splus_srgan._nddata import uncertainty_array
-from splus_srgan._units import flux_per_pixel_factor
+from splus_srgan.images.grid import image_wcs, strip_wcs_cards
+from splus_srgan.images.io.write import set_card
+from splus_srgan.images.units import flux_per_pixel_factor
+from splus_srgan.images.unpack import uncertainty_array
 from splus_srgan.registration import wcs_scale
 
 __all__ = ["image_plane", "resample_image", "variance_of"]

@@ -9,7 +9,7 @@ from astropy import units as u
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from splus_srgan._pairs import measure as measure
-from splus_srgan._units import flux_per_pixel_factor
+from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.surveys import legacy, splus
 
 __all__ = ["measure_band", "saturated_pixels", "saturation_level"]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from astropy.io import fits
 
-from splus_srgan._bands import tidy_band
 from splus_srgan._pairs import staging as staging
 from splus_srgan._pairs.staging import list_positions
 from splus_srgan._pairs.store import PairFolder
 from splus_srgan.exceptions import ServiceError
-from splus_srgan.io import read_bands
+from splus_srgan.images.bands import tidy_band
+from splus_srgan.images.io.fields import read_bands
 from splus_srgan.pair_quality import PairLimits, assess_pair
 
 __all__ = ["fetch_pairs", "match_files"]
@@ -161,7 +161,7 @@ def match_files(
     Parameters
     ----------
     input_files : path-like or sequence of path-like
-        Images of the coarser survey, as `~splus_srgan.io.read_bands` takes them.
+        Images of the coarser survey, as `~splus_srgan.images.io.fields.read_bands` takes them.
     reference_files : path-like or sequence of path-like
         Images of the sharper survey; files of the Legacy Surveys are read by
         `splus_srgan.surveys.legacy.read_cutout`, which knows what their pixels hold.

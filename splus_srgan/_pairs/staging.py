@@ -11,7 +11,7 @@ from astropy.coordinates import SkyCoord
 
 from splus_srgan._pairs.records import SIDES
 from splus_srgan.exceptions import ServiceError
-from splus_srgan.io import read_bands, write_bands
+from splus_srgan.images.io.fields import read_bands, write_bands
 
 __all__ = [
     "STAGING",

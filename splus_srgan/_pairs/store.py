@@ -12,7 +12,7 @@ from splus_srgan._pairs import records as records
 from splus_srgan._pairs import staging as staging
 from splus_srgan._pairs.contact_sheet import contact_sheet
 from splus_srgan._pairs.records import SIDES
-from splus_srgan.io import read_bands, write_bands
+from splus_srgan.images.io.fields import read_bands, write_bands
 
 __all__ = ["PairFolder"]
 

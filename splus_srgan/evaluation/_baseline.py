@@ -12,10 +12,10 @@ from scipy import ndimage
 from splus_srgan import __version__
 from splus_srgan._enhancement import FACTOR, band_record, fine_meta, saturated_pixels, upsample
 from splus_srgan._field_sky import sky_and_sigma
-from splus_srgan._nddata import fill_missing, repack, unpack
-from splus_srgan._units import flux_per_pixel_factor
-from splus_srgan.quality import quality_plane
-from splus_srgan.wcs import upsample_wcs
+from splus_srgan.images.quality import quality_plane
+from splus_srgan.images.units import flux_per_pixel_factor
+from splus_srgan.images.unpack import fill_missing, repack, unpack
+from splus_srgan.images.wcs import upsample_wcs
 
 __all__ = ["FACTOR", "NOISE", "SOFTENING", "_Baseline", "_InNoiseUnits", "interpolate"]
 

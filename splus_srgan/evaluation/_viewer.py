@@ -8,8 +8,6 @@ import numpy as np
 from astropy.nddata import StdDevUncertainty
 from astropy.wcs.utils import proj_plane_pixel_scales
 
-from splus_srgan._nddata import uncertainty_array
-from splus_srgan._units import flux_per_pixel_factor
 from splus_srgan.evaluation._pixels import (
     ENCODING,
     color_balance,
@@ -18,9 +16,11 @@ from splus_srgan.evaluation._pixels import (
     thumbnail,
     white_level,
 )
-from splus_srgan.io import stated_sky
+from splus_srgan.images.io.fields import stated_sky
+from splus_srgan.images.quality import Quality
+from splus_srgan.images.units import flux_per_pixel_factor
+from splus_srgan.images.unpack import uncertainty_array
 from splus_srgan.pixels.background import measure_background
-from splus_srgan.quality import Quality
 
 __all__ = ["LARGEST", "ShownField", "show_field", "viewer_data"]
 

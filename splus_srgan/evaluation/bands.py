@@ -14,11 +14,11 @@ from astropy import units as u
 from astropy.wcs.utils import proj_plane_pixel_scales
 from scipy import optimize
 
-from splus_srgan._units import flux_per_pixel_factor
 from splus_srgan.evaluation.apertures import blur_to_psf, to_input_grid
 from splus_srgan.evaluation.sources import detect
 from splus_srgan.exceptions import GridMismatchError
-from splus_srgan.io import stated_sky
+from splus_srgan.images.io.fields import stated_sky
+from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.pixels.psf import TARGET_PSF, psf_profile
 from splus_srgan.surveys.splus import PIXEL_SCALE, states_own_unit, winged_psf_from_header

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 import numpy as np
 from astropy.table import QTable
 
-from splus_srgan._nddata import fill_missing, unpack
 from splus_srgan.evaluation._networks import answering_layers
+from splus_srgan.images.unpack import fill_missing, unpack
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
 from splus_srgan.simulate import correlated_noise

@@ -7,10 +7,10 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from splus_srgan._grid import TOLERANCE, grid_shift, image_wcs
-from splus_srgan._nddata import unpack
 from splus_srgan.exceptions import GridMismatchError
-from splus_srgan.wcs import upsample_wcs
+from splus_srgan.images.grid import TOLERANCE, grid_shift, image_wcs
+from splus_srgan.images.unpack import unpack
+from splus_srgan.images.wcs import upsample_wcs
 
 __all__ = ["EvaluationPair"]
 

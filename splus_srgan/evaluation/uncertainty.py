@@ -15,11 +15,11 @@ from astropy.nddata import StdDevUncertainty
 from astropy.table import QTable
 from scipy import fft, signal, stats
 
-from splus_srgan._nddata import uncertainty_array
-from splus_srgan._units import flux_per_pixel_factor
 from splus_srgan.evaluation.bands import compared_bands
 from splus_srgan.evaluation.checks import Check
 from splus_srgan.evaluation.statistics import robust_std
+from splus_srgan.images.units import flux_per_pixel_factor
+from splus_srgan.images.unpack import uncertainty_array
 from splus_srgan.utils.validate import check_integer
 
 __all__ = [

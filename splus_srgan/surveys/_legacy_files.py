@@ -13,9 +13,9 @@ import numpy as np
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_area
 
-from splus_srgan._bands import split_bands
-from splus_srgan._fitsfile import load_images
-from splus_srgan._grid import header_wcs
+from splus_srgan.images.bands import split_bands
+from splus_srgan.images.grid import header_wcs
+from splus_srgan.images.io.fitsfile import load_images
 
 __all__ = ["Piece", "pixel_scale", "read_pieces"]
 

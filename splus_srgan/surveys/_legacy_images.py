@@ -5,7 +5,7 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 
-from splus_srgan._grid import grid_shift, strip_wcs_cards
+from splus_srgan.images.grid import grid_shift, strip_wcs_cards
 from splus_srgan.pixels.missing import fill_missing
 from splus_srgan.surveys._legacy_files import Piece, pixel_scale
 

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from splus_srgan._fitsfile import load_images
+from splus_srgan.images.io.fitsfile import load_images
 from splus_srgan.surveys._legacy_files import pixel_scale, read_pieces
 from splus_srgan.surveys._legacy_images import NATIVE_SCALE
 from splus_srgan.surveys._position import one_position

@@ -8,9 +8,9 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, Cutout2D
 
-from splus_srgan._bands import same_band
-from splus_srgan._fitsread import find_bands
-from splus_srgan._grid import check_common_grid
+from splus_srgan.images.bands import same_band
+from splus_srgan.images.grid import check_common_grid
+from splus_srgan.images.io.read import find_bands
 from splus_srgan.surveys.splus import PIXEL_SCALE, canonical_band
 from splus_srgan.utils.validate import check_integer
 

@@ -13,8 +13,8 @@ from astropy.nddata import (
     VarianceUncertainty,
 )
 
-from splus_srgan._bands import meta_band
-from splus_srgan._nddata import uncertainty_array
+from splus_srgan.images.bands import meta_band
+from splus_srgan.images.unpack import uncertainty_array
 from splus_srgan.surveys.splus import BANDS
 from splus_srgan.utils.validate import check_finite, check_positive
 

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
-from splus_srgan._bands import meta_band
 from splus_srgan.exceptions import GridMismatchError
+from splus_srgan.images.bands import meta_band
 from splus_srgan.surveys._http import fetch_file
 from splus_srgan.surveys._position import one_position
 from splus_srgan.surveys._splus_client import call, find_credentials, make_client

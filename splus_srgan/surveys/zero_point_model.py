@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from splus_srgan._grid import fits_wcs
+from splus_srgan.images.grid import fits_wcs
 from splus_srgan.surveys._position import as_position
 from splus_srgan.surveys.calibration import check_zero_point
 

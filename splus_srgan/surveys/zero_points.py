@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from splus_srgan._bands import meta_band
+from splus_srgan.images.bands import meta_band
 from splus_srgan.surveys.calibration import (
     calibrate,
     check_zero_point,

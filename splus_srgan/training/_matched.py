@@ -5,9 +5,9 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from splus_srgan._bands import same_band
 from splus_srgan._pairs.band import saturated_pixels
-from splus_srgan._units import flux_per_pixel_factor
+from splus_srgan.images.bands import same_band
+from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.pixels.missing import fill_missing
 from splus_srgan.surveys.catalog import split_by_sky, split_random

@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from astropy.table import QTable
 
-from splus_srgan._units import flux_per_pixel_factor
 from splus_srgan.evaluation.uncertainty import coverage
 from splus_srgan.exceptions import NoSkyWarning
-from splus_srgan.io import stated_sky
+from splus_srgan.images.io.fields import stated_sky
+from splus_srgan.images.quality import Quality
+from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.models.generator import SRResNet
-from splus_srgan.quality import Quality
 from splus_srgan.training._calibration_fit import fit_table
 from splus_srgan.training.losses import gaussian_nll, laplace_nll
 from splus_srgan.utils.validate import check_integer, check_one_of, check_positive

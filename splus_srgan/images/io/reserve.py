@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from splus_srgan._fitswrite import CHECKSUM_OF, atomic_file, build_hdus
+from splus_srgan.images.io.write import CHECKSUM_OF, atomic_file, build_hdus
 
 __all__ = ["FilePlane", "ReservedFile", "reserve_bands"]
 
@@ -22,7 +22,7 @@ _NOT_HERE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # file systems that 
 @contextmanager
 def reserve_bands(path, field, *, overwrite=False):
     """
-    Lay out a file of `~splus_srgan.io.write_bands`, and let its pixels be written afterwards.
+    Lay out a file of `~splus_srgan.images.io.fields.write_bands`, and let its pixels be written afterwards.
 
     All its space is taken from the disk at once.  It is beside its place until the end,
     where it gets its checksums, and is then renamed.

@@ -13,7 +13,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS, DistortionLookupTable, FITSFixedWarning, Sip
 
-from splus_srgan._cards import finer, multiply, rescale_card, set_default, shift
+from splus_srgan.images.cards import finer, multiply, rescale_card, set_default, shift
 from splus_srgan.utils.validate import check_integer, check_positive
 
 __all__ = ["upsample_header", "upsample_wcs"]
@@ -151,7 +151,7 @@ def upsample_header(header, *, factor=2, flux_scale=None, new_psf=False):
     Examples
     --------
     >>> from astropy.io import fits
-    >>> from splus_srgan.wcs import upsample_header
+    >>> from splus_srgan.images.wcs import upsample_header
     >>> header = fits.Header({"NAXIS": 2, "NAXIS1": 500, "NAXIS2": 400})
     >>> header["PIXSCALE"] = 0.55
     >>> header["HIERARCH OAJ QC NCNOISE"] = 0.06

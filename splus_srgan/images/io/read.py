@@ -10,10 +10,10 @@ from astropy import nddata
 from astropy import units as u
 from astropy.nddata import CCDData
 
-from splus_srgan._bands import describe_plane, meta_band, split_bands
-from splus_srgan._fitsfile import load_images
-from splus_srgan._grid import header_wcs, strip_wcs_cards
-from splus_srgan._units import parse_unit
+from splus_srgan.images.bands import describe_plane, meta_band, split_bands
+from splus_srgan.images.grid import header_wcs, strip_wcs_cards
+from splus_srgan.images.io.fitsfile import load_images
+from splus_srgan.images.units import parse_unit
 from splus_srgan.pixels.missing import without_exposure
 
 __all__ = ["FoundBand", "find_bands"]

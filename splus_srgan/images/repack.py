@@ -8,7 +8,7 @@ from astropy.io.fits import Header
 from astropy.nddata import NDDataArray, StdDevUncertainty
 from astropy.wcs import WCS
 
-from splus_srgan._grid import fits_wcs, strip_wcs_cards, wcs_cards
+from splus_srgan.images.grid import fits_wcs, strip_wcs_cards, wcs_cards
 
 __all__ = ["repack"]
 
@@ -19,14 +19,14 @@ def repack(stack, data, *, mask, quality, wcs, metas, psfs, uncertainty=None):
 
     Parameters
     ----------
-    stack : `~splus_srgan._nddata.BandStack`
+    stack : `~splus_srgan.images.unpack.BandStack`
         What `unpack` made of the input.
     data : `~numpy.ndarray`, shape (n_band, ny, nx)
         New pixel values.
     mask : `~numpy.ndarray` of bool, same shape
         `True` is missing.
     quality : `~numpy.ndarray` of uint8, same shape
-        Sum of `~splus_srgan.quality.Quality` bits. It becomes ``flags`` where
+        Sum of `~splus_srgan.images.quality.Quality` bits. It becomes ``flags`` where
         the class has them (`~astropy.nddata.CCDData`), else ``meta["QUALITY"]``.
     wcs : `~astropy.wcs.WCS` or None
         Two-dimensional WCS of the new pixels. Its cards are taken out of

@@ -16,12 +16,12 @@ from astropy.io.fits import Header
 from astropy.nddata import NDData
 from astropy.wcs import WCS
 
-from splus_srgan._bands import band_names, check_distinct, check_label, meta_band
-from splus_srgan._grid import check_common_grid, grid_shift, image_wcs
-from splus_srgan._meta import sound_header
-from splus_srgan._repack import repack
-from splus_srgan._units import parse_unit
 from splus_srgan.exceptions import UncertaintyDroppedWarning
+from splus_srgan.images.bands import band_names, check_distinct, check_label, meta_band
+from splus_srgan.images.grid import check_common_grid, grid_shift, image_wcs
+from splus_srgan.images.meta import sound_header
+from splus_srgan.images.repack import repack
+from splus_srgan.images.units import parse_unit
 from splus_srgan.pixels.missing import fill_missing
 
 __all__ = ["BandStack", "fill_missing", "repack", "uncertainty_array", "unpack"]
@@ -107,7 +107,7 @@ def unpack(data, *, bands=None, mask=None, unit=None, wcs=None):
     --------
     >>> import numpy as np
     >>> from astropy.nddata import CCDData
-    >>> from splus_srgan._nddata import unpack
+    >>> from splus_srgan.images.unpack import unpack
     >>> field = {band: CCDData(np.ones((4, 6)), unit="adu") for band in "grz"}
     >>> stack = unpack(field)
     >>> stack.bands, stack.data.shape, stack.form

@@ -7,7 +7,7 @@ from astropy.io.fits import Card, Header
 from astropy.io.fits.verify import VerifyError, VerifyWarning
 from astropy.utils.exceptions import AstropyUserWarning
 
-from splus_srgan.wcs import upsample_header
+from splus_srgan.images.wcs import upsample_header
 
 __all__ = ["sound_header", "upsample_meta"]
 
@@ -53,12 +53,12 @@ def upsample_meta(meta, **options):
     meta : `~astropy.io.fits.Header` or dict
         It is not modified.
     **options
-        As for `~splus_srgan.wcs.upsample_header`.
+        As for `~splus_srgan.images.wcs.upsample_header`.
 
     Returns
     -------
     fine : same class
-        What `~splus_srgan.wcs.upsample_header` makes of the cards.  What a dictionary has
+        What `~splus_srgan.images.wcs.upsample_header` makes of the cards.  What a dictionary has
         beyond them, keys or values, stays as it is.
     """
     if isinstance(meta, Header):

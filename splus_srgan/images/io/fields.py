@@ -13,10 +13,10 @@ from pathlib import Path
 from astropy.io import fits
 from astropy.nddata import NDData
 
-from splus_srgan._bands import check_distinct, check_label, same_band
-from splus_srgan._fitsread import find_bands
-from splus_srgan._fitswrite import build_hdus, check_writable, set_card, write_atomically
-from splus_srgan._grid import check_common_grid
+from splus_srgan.images.bands import check_distinct, check_label, same_band
+from splus_srgan.images.grid import check_common_grid
+from splus_srgan.images.io.read import find_bands
+from splus_srgan.images.io.write import build_hdus, check_writable, set_card, write_atomically
 
 __all__ = [
     "add_provenance",
@@ -70,7 +70,7 @@ def stated_sky(meta, default=None):
 
     Examples
     --------
-    >>> from splus_srgan.io import stated_sky
+    >>> from splus_srgan.images.io.fields import stated_sky
     >>> stated_sky({"SRSKY": 2.0, "SRFSKY": 1.9}), stated_sky({"SRSKY": 2.0}), stated_sky({})
     (1.9, 2.0, None)
     """
@@ -131,7 +131,7 @@ def read_bands(paths, *, bands=None, hdu=None, unit=None):
     >>> from tempfile import TemporaryDirectory
     >>> import numpy as np
     >>> from astropy.nddata import CCDData
-    >>> from splus_srgan.io import read_bands, write_bands
+    >>> from splus_srgan.images.io.fields import read_bands, write_bands
     >>> with TemporaryDirectory() as folder:
     ...     path = write_bands(f"{folder}/field.fits", {"r": CCDData(np.ones((4, 6)), unit="adu")})
     ...     field = read_bands(path)
@@ -285,7 +285,7 @@ def provenance_cards(record):
 
     Examples
     --------
-    >>> from splus_srgan.io import provenance_cards
+    >>> from splus_srgan.images.io.fields import provenance_cards
     >>> provenance_cards({"precision": "float32", "block_size": (256, 256)})
     [('SRPREC', 'float32', 'arithmetic of the network'),
      ('SRBLOCK', '256,256', 'block size (ny, nx), input pixels')]

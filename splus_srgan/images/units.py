@@ -63,7 +63,7 @@ def parse_unit(text):
 
     Examples
     --------
-    >>> from splus_srgan._units import parse_unit
+    >>> from splus_srgan.images.units import parse_unit
     >>> parse_unit("ADU"), parse_unit("nanomaggies"), parse_unit("e-/sec")
     (Unit("adu"), Unit("nmgy"), Unit("electron / s"))
     """
@@ -119,7 +119,7 @@ def flux_per_pixel_factor(unit, factor=2):
 
     Examples
     --------
-    >>> from splus_srgan._units import flux_per_pixel_factor
+    >>> from splus_srgan.images.units import flux_per_pixel_factor
     >>> flux_per_pixel_factor("adu"), flux_per_pixel_factor("MJy / sr")
     (0.25, 1.0)
     """
@@ -160,7 +160,7 @@ def pixels_for_pixel(unit, area):
 
     Examples
     --------
-    >>> from splus_srgan._units import pixels_for_pixel
+    >>> from splus_srgan.images.units import pixels_for_pixel
     >>> pixels_for_pixel("nmgy", 4), pixels_for_pixel("nJy / arcsec2", 4)
     (4.0, 1.0)
     """

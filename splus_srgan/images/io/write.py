@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from splus_srgan._bands import check_distinct
-from splus_srgan._grid import fits_wcs, strip_wcs_cards, wcs_cards
-from splus_srgan._meta import sound_header
-from splus_srgan._nddata import uncertainty_array
 from splus_srgan.exceptions import SplusSrganWarning
+from splus_srgan.images.bands import check_distinct
+from splus_srgan.images.grid import fits_wcs, strip_wcs_cards, wcs_cards
+from splus_srgan.images.meta import sound_header
+from splus_srgan.images.unpack import uncertainty_array
 
 __all__ = [
     "CHECKSUM_OF",
@@ -64,7 +64,7 @@ def check_writable(path, overwrite=False):
 
     Examples
     --------
-    >>> from splus_srgan.io import check_writable
+    >>> from splus_srgan.images.io.fields import check_writable
     >>> check_writable("sharp.txt")
     Traceback (most recent call last):
     ...

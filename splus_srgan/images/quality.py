@@ -63,7 +63,7 @@ def describe(value):
 
     Examples
     --------
-    >>> from splus_srgan.quality import describe
+    >>> from splus_srgan.images.quality import describe
     >>> describe(0), describe(18)
     ('GOOD', 'NEAR_MISSING | EDGE')
     """
@@ -110,7 +110,7 @@ def quality_plane(missing, saturated=None, *, radius, extrapolated=None, factor=
     Examples
     --------
     >>> import numpy as np
-    >>> from splus_srgan.quality import quality_plane
+    >>> from splus_srgan.images.quality import quality_plane
     >>> missing = np.zeros((1, 1, 5), dtype=bool)
     >>> missing[0, 0, 2] = True
     >>> quality_plane(missing, radius=0, factor=1)
