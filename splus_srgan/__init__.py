@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from splus_srgan.enhance import SRGANEnhancer
+    from splus_srgan.enhance.enhancer import SRGANEnhancer
     from splus_srgan.images.io.fields import read_bands, write_bands
     from splus_srgan.images.quality import Quality
     from splus_srgan.images.wcs import upsample_wcs

@@ -104,7 +104,7 @@ def _evaluate(options, progress_bar):
     else:
         pairs = _simulated_pairs(options)
 
-    from splus_srgan.enhance import SRGANEnhancer
+    from splus_srgan.enhance.enhancer import SRGANEnhancer
 
     return evaluate(
         SRGANEnhancer(options.weights, device=options.device),

@@ -166,7 +166,7 @@ def _enhance(options):
     _check_free([target], options.overwrite)
     field = read_bands(options.files, bands=options.bands, unit=options.unit)
 
-    from splus_srgan.enhance import SRGANEnhancer
+    from splus_srgan.enhance.enhancer import SRGANEnhancer
 
     enhancer = SRGANEnhancer(
         options.weights,

@@ -102,7 +102,7 @@ def run_demo(
     kind : str, optional
         One of `splus_srgan.simulate.KINDS`.
     weights, device, progress_bar : optional
-        As in `~splus_srgan.enhance.SRGANEnhancer`.
+        As in `~splus_srgan.enhance.enhancer.SRGANEnhancer`.
     overwrite : bool, optional
         Replace the files of an earlier run.
 
@@ -120,7 +120,7 @@ def run_demo(
     ImportError
         If matplotlib, which draws the picture, is not installed.
     """
-    from splus_srgan.enhance import SRGANEnhancer
+    from splus_srgan.enhance.enhancer import SRGANEnhancer
     from splus_srgan.images.io.fields import write_bands
 
     import_optional("matplotlib", "plot")

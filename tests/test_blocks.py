@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from splus_srgan.blocks import equal_parts, generate_blocks, lazy_blocks
+from splus_srgan.enhance.blocks import equal_parts, generate_blocks, lazy_blocks
 from splus_srgan.models.engines import TorchEngine
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.weights import available, load_generator

@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from splus_srgan import _runner
+from splus_srgan.enhance import runner as _runner
 from splus_srgan.models import engines
 from splus_srgan.models.engines import (
     OpenVINOEngine,

@@ -418,7 +418,7 @@ def test_other_seeing_is_extrapolation(enhancer, field):
 
 
 def test_missing_sky_is_told(enhancer, field, monkeypatch):
-    from splus_srgan import _field_sky
+    from splus_srgan.enhance import sky as _field_sky
 
     real = _field_sky.measure_background
 

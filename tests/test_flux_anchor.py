@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import fft, signal
 
 from splus_srgan import SRGANEnhancer, simulate_field
-from splus_srgan.flux_anchor import REACH, anchor_flux, matching_kernel
+from splus_srgan.enhance.flux_anchor import REACH, anchor_flux, matching_kernel
 from splus_srgan.pixels.psf import TARGET_PSF, WING_SHARE, WINGS
 from splus_srgan.surveys.splus import (
     PIXEL_SCALE,

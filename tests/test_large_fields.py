@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from splus_srgan import SRGANEnhancer, _enhancement, cli, read_bands, simulate_field, write_bands
-from splus_srgan._runner import Runner
-from splus_srgan._sections import sections, within
+from splus_srgan import SRGANEnhancer, cli, read_bands, simulate_field, write_bands
+from splus_srgan.enhance import field as _enhancement
+from splus_srgan.enhance.runner import Runner
+from splus_srgan.enhance.sections import sections, within
 from splus_srgan.images.io.reserve import reserve_bands
 
 OPTIONS = {"engine": "torch", "device": "cpu", "precision": "float32"}

@@ -10,8 +10,8 @@ import numpy as np
 from scipy import ndimage
 
 from splus_srgan import __version__
-from splus_srgan._enhancement import FACTOR, band_record, fine_meta, saturated_pixels, upsample
-from splus_srgan._field_sky import sky_and_sigma
+from splus_srgan.enhance.field import FACTOR, band_record, fine_meta, saturated_pixels, upsample
+from splus_srgan.enhance.sky import sky_and_sigma
 from splus_srgan.images.quality import quality_plane
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.images.unpack import fill_missing, repack, unpack
@@ -46,7 +46,7 @@ class _Baseline(ABC):
         data : mapping of str to NDData, or `~astropy.nddata.NDData`
             Band to image ``(ny, nx)``, one image, or a stack ``(n_band, ny, nx)``; not modified.
         bands, mask, unit, wcs : optional
-            As for `~splus_srgan.enhance.SRGANEnhancer`.
+            As for `~splus_srgan.enhance.enhancer.SRGANEnhancer`.
         sky, sigma : float, sequence, array, mapping or Quantity, optional
             Sky and its noise per pixel, in the unit of the data; measured where not given.
 

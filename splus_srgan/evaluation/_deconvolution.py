@@ -8,9 +8,9 @@ import numpy as np
 from astropy.wcs.utils import proj_plane_pixel_scales
 from scipy import fft
 
-from splus_srgan._enhancement import input_psfs
+from splus_srgan.enhance.field import input_psfs
+from splus_srgan.enhance.flux_anchor import matching_kernel
 from splus_srgan.evaluation._baseline import FACTOR, _Baseline, interpolate
-from splus_srgan.flux_anchor import matching_kernel
 from splus_srgan.pixels.psf import TARGET_PSF, psf_image, psf_transfer
 from splus_srgan.surveys.splus import PIXEL_SCALE
 from splus_srgan.utils.validate import check_integer, check_positive

@@ -211,7 +211,7 @@ def evaluate(enhancer, pairs, *, baselines=(), trials=3, progress_bar=None):
     Parameters
     ----------
     enhancer : callable
-        `~splus_srgan.enhance.SRGANEnhancer`, or whatever takes a mapping of band to
+        `~splus_srgan.enhance.enhancer.SRGANEnhancer`, or whatever takes a mapping of band to
         image and gives one on the 2x grid.
     pairs : `~splus_srgan.evaluation.pairs.EvaluationPair` or iterable of them
         Fields, with target or without.

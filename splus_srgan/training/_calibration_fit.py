@@ -6,7 +6,7 @@ import math
 import numpy as np
 import torch
 
-from splus_srgan._uncertainty import table_weights
+from splus_srgan.enhance.uncertainty import table_weights
 from splus_srgan.training._coverage import coverage_misfit
 
 __all__ = ["fit_table"]
@@ -22,7 +22,7 @@ _SMOOTH = 0.2  # weight of the second differences of the logarithms of the facto
 
 def fit_table(image, std, truth, sigma, *, seed=0):
     """
-    Find a table for `splus_srgan._uncertainty.calibrate_std`, by Adam.
+    Find a table for `splus_srgan.enhance.uncertainty.calibrate_std`, by Adam.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from splus_srgan.enhance import SRGANEnhancer
+from splus_srgan.enhance.enhancer import SRGANEnhancer
 from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.weights import ANY_BAND, load_card, save_weights

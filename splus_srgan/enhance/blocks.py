@@ -95,7 +95,7 @@ def generate_blocks(
     Examples
     --------
     >>> import numpy as np
-    >>> from splus_srgan.blocks import generate_blocks
+    >>> from splus_srgan.enhance.blocks import generate_blocks
     >>> def engine(image):
     ...     return image.repeat(2, 1).repeat(2, 2)
     >>> image = np.arange(900, dtype=np.float32).reshape(1, 30, 30)
@@ -136,7 +136,7 @@ def equal_parts(length, largest):
 
     Examples
     --------
-    >>> from splus_srgan.blocks import equal_parts
+    >>> from splus_srgan.enhance.blocks import equal_parts
     >>> equal_parts(100, 40)
     [(0, 33), (33, 66), (66, 100)]
     """
@@ -171,7 +171,7 @@ def window(part, *, largest, margin, length):
 
     Examples
     --------
-    >>> from splus_srgan.blocks import window
+    >>> from splus_srgan.enhance.blocks import window
     >>> window((33, 66), largest=34, margin=5, length=100)
     (28, 72)
     >>> window((0, 33), largest=34, margin=5, length=100)

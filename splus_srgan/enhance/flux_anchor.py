@@ -48,7 +48,7 @@ def matching_kernel(source, wanted, *, pixel_scale=PIXEL_SCALE / 2, phase=0.0):
 
     Examples
     --------
-    >>> from splus_srgan.flux_anchor import matching_kernel
+    >>> from splus_srgan.enhance.flux_anchor import matching_kernel
     >>> kernel = matching_kernel((1.0, 3.0), (1.4, 3.0))
     >>> kernel.shape, round(float(kernel.sum()), 6)
     ((65, 65), 1.0)

@@ -9,7 +9,7 @@ the whole image, and the memory that it takes does not grow with the image.
 from dataclasses import dataclass
 from itertools import product
 
-from splus_srgan.blocks import equal_parts, window
+from splus_srgan.enhance.blocks import equal_parts, window
 
 __all__ = ["SIDE", "Section", "sections", "within"]
 
@@ -62,7 +62,7 @@ def sections(shape, *, margin, halo, side=SIDE):
 
     Examples
     --------
-    >>> from splus_srgan._sections import sections
+    >>> from splus_srgan.enhance.sections import sections
     >>> for part in sections((50, 200), margin=3, halo=8, side=100):
     ...     print(part.kept[1], part.generated[1], part.needed[1])
     slice(0, 100, None) slice(0, 106, None) slice(0, 122, None)
@@ -104,7 +104,7 @@ def within(place, outer, factor=1):
 
     Examples
     --------
-    >>> from splus_srgan._sections import within
+    >>> from splus_srgan.enhance.sections import within
     >>> within((slice(5, 9), slice(4, 6)), (slice(3, 12), slice(0, 7)), 2)
     (slice(4, 12, None), slice(8, 12, None))
     """

@@ -5,13 +5,13 @@ import re
 from datetime import UTC, datetime
 
 from splus_srgan import __version__
-from splus_srgan._domain import outside_domain
-from splus_srgan._enhancement import FACTOR, Enhancement, Planes
-from splus_srgan._field_sky import sky_and_sigma
-from splus_srgan._runner import Runner
-from splus_srgan._uncertainty import MODES
-from splus_srgan.blocks import MIN_BLOCK
-from splus_srgan.flux_anchor import check_strength
+from splus_srgan.enhance.blocks import MIN_BLOCK
+from splus_srgan.enhance.domain import outside_domain
+from splus_srgan.enhance.field import FACTOR, Enhancement, Planes
+from splus_srgan.enhance.flux_anchor import check_strength
+from splus_srgan.enhance.runner import Runner
+from splus_srgan.enhance.sky import sky_and_sigma
+from splus_srgan.enhance.uncertainty import MODES
 from splus_srgan.images.io.fields import check_writable, write_bands
 from splus_srgan.images.io.reserve import reserve_bands
 from splus_srgan.images.io.write import check_names
@@ -45,7 +45,7 @@ class SRGANEnhancer:
         generated.  The result does not depend on it.
     flux_anchor : float or bool, optional
         Strength (0 to 1) of the correction that ties the flux of sources to the
-        input's (`splus_srgan.flux_anchor`); `None` follows the card.  It needs the
+        input's (`splus_srgan.enhance.flux_anchor`); `None` follows the card.  It needs the
         PSF of the input, from the card FWHMMEAN (and FWHMBETA, else beta is 3) and the WCS, and
         is only as good as they are; a band without goes without, and its card SRANCHOR says 0.
     uncertainty : {False, True, "ensemble"}, optional

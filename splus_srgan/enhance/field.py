@@ -9,11 +9,11 @@ import numpy as np
 from astropy.wcs.utils import proj_plane_pixel_scales
 from scipy import fft, ndimage
 
-from splus_srgan._sections import sections, within
-from splus_srgan._uncertainty import calibrate_std, linear_std
-from splus_srgan.blocks import MIN_BLOCK
-from splus_srgan.flux_anchor import REACH as ANCHOR_REACH
-from splus_srgan.flux_anchor import anchor_flux
+from splus_srgan.enhance.blocks import MIN_BLOCK
+from splus_srgan.enhance.flux_anchor import REACH as ANCHOR_REACH
+from splus_srgan.enhance.flux_anchor import anchor_flux
+from splus_srgan.enhance.sections import sections, within
+from splus_srgan.enhance.uncertainty import calibrate_std, linear_std
 from splus_srgan.images.bands import describe_plane, tidy_band
 from splus_srgan.images.io.fields import add_provenance
 from splus_srgan.images.meta import upsample_meta
@@ -80,12 +80,12 @@ class Enhancement:
         Input.
     card : `~splus_srgan.models.weights.WeightsCard`
         Weights.
-    runner : `~splus_srgan._runner.Runner`
+    runner : `~splus_srgan.enhance.runner.Runner`
         What runs their generator.
     flux_factor : float
         What a value is multiplied with on the fine grid.
     sky, sigma : `~numpy.ndarray`
-        As `~splus_srgan._field_sky.sky_and_sigma` gives them.
+        As `~splus_srgan.enhance.sky.sky_and_sigma` gives them.
     sky_measured : `~numpy.ndarray` of bool, shape (n_band,)
         Whether the sky of a band was measured.
     outside : `~numpy.ndarray` of bool, shape (n_band,)

@@ -22,7 +22,7 @@ def sky_and_sigma(stack, sky, sigma, *, stacklevel):
     stack : `~splus_srgan.images.unpack.BandStack`
         Input.
     sky, sigma : optional
-        As `~splus_srgan.enhance.SRGANEnhancer` takes them.
+        As `~splus_srgan.enhance.enhancer.SRGANEnhancer` takes them.
     stacklevel : int
         Of the warning that there is no sky, as `warnings.warn` takes it, for the caller.
 
