@@ -15,7 +15,7 @@ from astropy.utils.exceptions import AstropyWarning
 
 from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.models.weights import load_card
-from splus_srgan.simulate import PSFS
+from splus_srgan.simulate.field import PSFS
 
 TEST_SEED, VALIDATION_SEED = 3, 2
 _simulation = {"psf": PSFS[0]}  # `parse` changes it: the fields of a run are all of one kind

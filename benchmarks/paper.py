@@ -31,7 +31,7 @@ from scipy import ndimage
 from splus_srgan.evaluation.baselines import BM3D, Gaussian, NLMeans
 from splus_srgan.evaluation.metrics import psnr, to_space
 from splus_srgan.pixels.stretch import AsinhStretch
-from splus_srgan.simulate_reference import reference_images
+from splus_srgan.simulate.reference import reference_images
 
 COLUMNS = (*BANDS, "All")
 INPUT = "S-PLUS (bicubic)"

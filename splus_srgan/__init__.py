@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from splus_srgan.match import match_pair, match_to_grid
     from splus_srgan.pixels.background import measure_background
     from splus_srgan.pixels.stretch import AsinhStretch, MinMaxStretch, NoiseAsinhStretch
-    from splus_srgan.simulate import simulate_field
+    from splus_srgan.simulate.field import simulate_field
 
 __all__ = [
     "SRGANEnhancer",

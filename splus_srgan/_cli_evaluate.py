@@ -183,7 +183,7 @@ def _ordered(found, images, what):
 
 def _simulated_pairs(options):
     from splus_srgan.evaluation.pairs import EvaluationPair
-    from splus_srgan.simulate import simulate_field
+    from splus_srgan.simulate.field import simulate_field
 
     chosen = {"shape": tuple(options.shape), "bands": tuple(options.bands or ("g", "r", "z"))}
     return [

@@ -208,7 +208,7 @@ def _simulate(options):
     _check_free(paths, options.overwrite)
 
     from splus_srgan.images.io.fields import write_bands
-    from splus_srgan.simulate import simulate_field
+    from splus_srgan.simulate.field import simulate_field
 
     shape, bands = tuple(options.shape), tuple(options.bands)
     field = simulate_field(options.seed, shape=shape, bands=bands, kind=options.kind)

@@ -14,7 +14,7 @@ import numpy as np
 from astropy.table import Table
 from scipy import ndimage
 
-from splus_srgan.simulate import simulate_field
+from splus_srgan.simulate.field import simulate_field
 from splus_srgan.utils.files import check_folder, make_folder
 from splus_srgan.utils.optional import import_optional
 
@@ -100,7 +100,7 @@ def run_demo(
     bands : sequence of str, optional
         Bands to simulate.
     kind : str, optional
-        One of `splus_srgan.simulate.KINDS`.
+        One of `splus_srgan.simulate.field.KINDS`.
     weights, device, progress_bar : optional
         As in `~splus_srgan.enhance.enhancer.SRGANEnhancer`.
     overwrite : bool, optional

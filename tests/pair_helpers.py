@@ -9,7 +9,7 @@ from astropy.nddata import CCDData
 
 from splus_srgan.match import MatchedPair
 from splus_srgan.registration import Registration
-from splus_srgan.simulate import simulate_field
+from splus_srgan.simulate.field import simulate_field
 
 NOISE = {"g": 0.0025, "r": 0.004, "z": 0.012}  # nmgy per pixel of 0.275 arcsec
 

@@ -8,7 +8,7 @@ import pytest
 from splus_srgan.evaluation.checks import Check, check_table
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.exceptions import GridMismatchError
-from splus_srgan.simulate import simulate_field
+from splus_srgan.simulate.field import simulate_field
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_interrupt_gives_the_usual_status(monkeypatch, tmp_path, capsys):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("splus_srgan.simulate.simulate_field", interrupt)
+    monkeypatch.setattr("splus_srgan.simulate.field.simulate_field", interrupt)
     assert main(["simulate", "-o", str(tmp_path / "out")]) == 130
     assert "interrupted" in capsys.readouterr().err
 
@@ -240,7 +240,7 @@ def test_warnings_are_told_in_one_line(monkeypatch, tmp_path, capsys):
         warnings.warn("the sky\n is falling", stacklevel=2)
         raise ValueError("and fell")
 
-    monkeypatch.setattr("splus_srgan.simulate.simulate_field", warn)
+    monkeypatch.setattr("splus_srgan.simulate.field.simulate_field", warn)
     assert main(["simulate", "-o", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err == (
         "splus-srgan: warning: the sky is falling\nsplus-srgan: error: and fell\n"

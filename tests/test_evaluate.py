@@ -20,7 +20,7 @@ from splus_srgan.evaluation.verdict import headline, in_words, judge_topics, sev
 from splus_srgan.exceptions import DomainWarning
 from splus_srgan.images.io.fields import read_bands, write_bands
 from splus_srgan.pair_folder import fetch_pairs
-from splus_srgan.simulate import KINDS
+from splus_srgan.simulate.field import KINDS
 
 pytestmark = pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.NoSkyWarning")
 

@@ -50,7 +50,7 @@ from splus_srgan.evaluation.shapes import (
     moments,
 )
 from splus_srgan.evaluation.statistics import excess_scatter, judge, median_error, robust_std
-from splus_srgan.simulate import correlated_noise
+from splus_srgan.simulate.field import correlated_noise
 
 DITHERS = [(0.3, -0.2), (-0.4, 0.1), (0.1, 0.4)]
 

@@ -19,7 +19,7 @@ from splus_srgan.images.io.fields import write_bands
 from splus_srgan.pair_folder import PairFolder
 from splus_srgan.pair_quality import BandQuality, PairReport
 from splus_srgan.pixels.background import measure_background
-from splus_srgan.simulate import simulate_field
+from splus_srgan.simulate.field import simulate_field
 from splus_srgan.training.config import load_config
 from splus_srgan.training.data_module import PairsDataModule
 from splus_srgan.training.dataset import FolderPairs, make_dataset

@@ -17,7 +17,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from splus_srgan.exceptions import GridMismatchError, UncertaintyDroppedWarning
 from splus_srgan.images.unpack import repack, unpack
 from splus_srgan.pixels.missing import REACH, blank_border, fill_missing, without_exposure
-from splus_srgan.simulate import simulate_field
+from splus_srgan.simulate.field import simulate_field
 
 
 def make_wcs(*, shift=0.0, scale=0.55, frame="ICRS"):

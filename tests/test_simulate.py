@@ -9,10 +9,9 @@ from astropy import units as u
 from numpy.testing import assert_allclose, assert_array_equal
 from photutils.aperture import CircularAperture
 
-from splus_srgan._scene import Scene, add_disc_galaxy, add_elliptical, deposit, sersic
 from splus_srgan.images.wcs import upsample_header, upsample_wcs
 from splus_srgan.pixels.psf import TARGET_PSF, WINGS, core_profile
-from splus_srgan.simulate import (
+from splus_srgan.simulate.field import (
     KINDS,
     PSFS,
     BandConditions,
@@ -22,6 +21,7 @@ from splus_srgan.simulate import (
     noise_variance,
     simulate_field,
 )
+from splus_srgan.simulate.scene import Scene, add_disc_galaxy, add_elliptical, deposit, sersic
 from splus_srgan.surveys import splus
 from splus_srgan.surveys.splus import psf_from_header, winged_psf_from_header
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from splus_srgan.simulate import simulate_field
-from splus_srgan.simulate_reference import REFERENCE_SIGMA, reference_images
+from splus_srgan.simulate.field import simulate_field
+from splus_srgan.simulate.reference import REFERENCE_SIGMA, reference_images
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from splus_srgan.simulate import simulate_field
-from splus_srgan.simulate_reference import reference_noise
+from splus_srgan.simulate.field import simulate_field
+from splus_srgan.simulate.reference import reference_noise
 from splus_srgan.surveys.splus import BANDS
 from splus_srgan.training import _fields, _simulated
 from splus_srgan.training._crops import grow, turn

@@ -17,7 +17,7 @@ from splus_srgan.evaluation._networks import answering_layers
 from splus_srgan.images.unpack import fill_missing, unpack
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
-from splus_srgan.simulate import correlated_noise
+from splus_srgan.simulate.field import correlated_noise
 from splus_srgan.utils.validate import check_integer, check_one_of
 
 __all__ = ["FeatureProbe", "strongest_channels"]

@@ -17,7 +17,7 @@ from splus_srgan.evaluation.bands import compared_bands
 from splus_srgan.evaluation.checks import Check
 from splus_srgan.evaluation.sources import any_within, detect, inside, smoothed_noise
 from splus_srgan.evaluation.statistics import robust_std
-from splus_srgan.simulate import simulate_field
+from splus_srgan.simulate.field import simulate_field
 
 __all__ = [
     "checks_hallucination",
@@ -46,7 +46,7 @@ def noise_field(seed, *, shape=(128, 128), bands=("g", "r", "z")):
     Parameters
     ----------
     seed, shape, bands
-        As for `~splus_srgan.simulate.simulate_field`.
+        As for `~splus_srgan.simulate.field.simulate_field`.
 
     Returns
     -------

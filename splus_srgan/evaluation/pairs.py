@@ -139,7 +139,7 @@ class EvaluationPair:
 
         Parameters
         ----------
-        simulated : `~splus_srgan.simulate.SimulatedField`
+        simulated : `~splus_srgan.simulate.field.SimulatedField`
             Field.
         name : str
             What to call it.

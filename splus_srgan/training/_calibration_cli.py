@@ -5,7 +5,7 @@ import argparse
 
 from splus_srgan import SRGANEnhancer
 from splus_srgan.models.weights import load_card, load_generator, save_weights
-from splus_srgan.simulate import simulate_field
+from splus_srgan.simulate.field import simulate_field
 from splus_srgan.training._fields import SEEDS
 from splus_srgan.training.calibration import calibrate, measure_coverage, train_head
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from splus_srgan.pixels.stretch import AsinhStretch, MinMaxStretch, NoiseAsinhStretch
-from splus_srgan.simulate import correlated_noise, noise_variance
+from splus_srgan.simulate.field import correlated_noise, noise_variance
 from splus_srgan.surveys.splus import PIXEL_SCALE
 
 __all__ = [

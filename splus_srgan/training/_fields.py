@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from splus_srgan.simulate import simulate_field
+from splus_srgan.simulate.field import simulate_field
 from splus_srgan.surveys import splus
 from splus_srgan.utils.validate import check_integer, check_one_of
 

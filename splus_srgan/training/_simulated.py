@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from splus_srgan.simulate_reference import reference_noise
+from splus_srgan.simulate.reference import reference_noise
 from splus_srgan.training._crops import OFFSETS, simulate_band, stack_bands
 from splus_srgan.training._fields import CLEAN, FieldStore, RenderedFolder
 from splus_srgan.training._samples import Pairs

@@ -19,7 +19,6 @@ from astropy.table import QTable
 from astropy.wcs import WCS
 from scipy import fft, ndimage
 
-from splus_srgan._scene import draw_scene
 from splus_srgan.images.wcs import upsample_header
 from splus_srgan.pixels.psf import (
     TARGET_PSF,
@@ -29,6 +28,7 @@ from splus_srgan.pixels.psf import (
     moffat_transfer,
     wing_transfer,
 )
+from splus_srgan.simulate.scene import draw_scene
 from splus_srgan.surveys import splus
 from splus_srgan.utils.validate import check_one_of
 

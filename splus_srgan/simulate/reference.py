@@ -30,7 +30,7 @@ def reference_images(field, *, seed):
 
     Parameters
     ----------
-    field : `~splus_srgan.simulate.SimulatedField`
+    field : `~splus_srgan.simulate.field.SimulatedField`
         Field with bands of `REFERENCE_SIGMA`.
     seed : int or sequence of int
         The same seed gives the same noise.
@@ -48,8 +48,8 @@ def reference_images(field, *, seed):
 
     Examples
     --------
-    >>> from splus_srgan.simulate import simulate_field
-    >>> from splus_srgan.simulate_reference import reference_images
+    >>> from splus_srgan.simulate.field import simulate_field
+    >>> from splus_srgan.simulate.reference import reference_images
     >>> field = simulate_field(1, shape=(64, 48))
     >>> image = reference_images(field, seed=1)["r"]
     >>> image.shape, image.unit
@@ -87,7 +87,7 @@ def reference_noise(rng, shape, band):
     Examples
     --------
     >>> import numpy as np
-    >>> from splus_srgan.simulate_reference import reference_noise
+    >>> from splus_srgan.simulate.reference import reference_noise
     >>> noise, sigma = reference_noise(np.random.default_rng(0), (64, 64), "r")
     >>> 0.0023 < sigma < 0.007
     True

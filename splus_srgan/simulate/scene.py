@@ -2,7 +2,7 @@
 """
 The sky before any telescope: galaxies and stars drawn on a fine grid.
 
-Everything here is in nanomaggies and in fine pixels.  `splus_srgan.simulate`
+Everything here is in nanomaggies and in fine pixels.  `splus_srgan.simulate.field`
 places the scene on the sky and looks at it through a PSF.
 """
 
