@@ -22,7 +22,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.wcs import WCS
 
 from splus_srgan import match_pair, match_to_grid, upsample_wcs
-from splus_srgan.registration import measure_registration
+from splus_srgan.pairs.registration.measure import measure_registration
 
 NATIVE, COARSE = 0.262, 0.55
 

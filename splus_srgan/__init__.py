@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from splus_srgan.images.io.fields import read_bands, write_bands
     from splus_srgan.images.quality import Quality
     from splus_srgan.images.wcs import upsample_wcs
-    from splus_srgan.match import match_pair, match_to_grid
+    from splus_srgan.pairs.match import match_pair, match_to_grid
     from splus_srgan.pixels.background import measure_background
     from splus_srgan.pixels.stretch import AsinhStretch, MinMaxStretch, NoiseAsinhStretch
     from splus_srgan.simulate.field import simulate_field

@@ -197,7 +197,7 @@ def _simulated_pairs(options):
 def _folder_pairs(options):
     """The accepted pairs of a dataset folder."""
     from splus_srgan.evaluation.pairs import EvaluationPair
-    from splus_srgan.pair_folder import PairFolder
+    from splus_srgan.pairs.folder.pairs import PairFolder
 
     folder = PairFolder(options.pairs)
     if not len(folder):

@@ -56,7 +56,7 @@ def _matcher(options):
     """Set up the matching; give it and the settings behind it."""
     from functools import partial
 
-    from splus_srgan.match import match_pair
+    from splus_srgan.pairs.match import match_pair
 
     psf = None if options.keep_psf else tuple(options.target_psf)
     chosen = {"correct": not options.no_correct, "target_psf": psf}
@@ -76,7 +76,7 @@ def run_fetch(options, progress_bar):
     """
     from astropy.table import Table
 
-    from splus_srgan.pair_folder import fetch_pairs
+    from splus_srgan.pairs.folder.pairs import fetch_pairs
 
     table = Table.read(options.table)
     source, target = _sources(options)
@@ -104,7 +104,7 @@ def run_fetch(options, progress_bar):
 
 def _sources(options):
     """Set up both surveys; the first thing to go wrong is a mistake in the options."""
-    from splus_srgan._pairs.sources import CloudSource, LegacySource, VOSource, load_zero_points
+    from splus_srgan.pairs.sources import CloudSource, LegacySource, VOSource, load_zero_points
 
     frame = (options.size, tuple(options.bands))
     target = LegacySource(*frame, options.layer, options.legacy_service)
@@ -145,9 +145,9 @@ def run_match(options, progress_bar):
     progress_bar : callable
         Not needed: there is one pair.
     """
-    from splus_srgan._pairs.staging import safe_name
     from splus_srgan.cli import output_stem
-    from splus_srgan.pair_folder import PairFolder, match_files
+    from splus_srgan.pairs.folder.pairs import PairFolder, match_files
+    from splus_srgan.pairs.folder.staging import safe_name
 
     name = options.name or safe_name(output_stem(options.files))
     report = match_files(

@@ -7,8 +7,8 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData
 
-from splus_srgan.match import MatchedPair
-from splus_srgan.registration import Registration
+from splus_srgan.pairs.match import MatchedPair
+from splus_srgan.pairs.registration.measure import Registration
 from splus_srgan.simulate.field import simulate_field
 
 NOISE = {"g": 0.0025, "r": 0.004, "z": 0.012}  # nmgy per pixel of 0.275 arcsec

@@ -21,7 +21,7 @@ from replay_splus import ZERO_POINT, SplusReplay, Tile
 from splus_srgan.cli import main
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.images.io.fields import write_bands
-from splus_srgan.pair_folder import PairFolder
+from splus_srgan.pairs.folder.pairs import PairFolder
 
 BANDS = ["r"]
 SIZE = 48

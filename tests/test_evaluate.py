@@ -19,7 +19,7 @@ from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.verdict import headline, in_words, judge_topics, severity
 from splus_srgan.exceptions import DomainWarning
 from splus_srgan.images.io.fields import read_bands, write_bands
-from splus_srgan.pair_folder import fetch_pairs
+from splus_srgan.pairs.folder.pairs import fetch_pairs
 from splus_srgan.simulate.field import KINDS
 
 pytestmark = pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.NoSkyWarning")

@@ -14,10 +14,10 @@ from astropy.nddata import CCDData
 from numpy.testing import assert_allclose, assert_array_equal
 from pair_helpers import as_matched, copy_pair, simulated
 
-from splus_srgan._pairs.records import file_hash
 from splus_srgan.images.io.fields import write_bands
-from splus_srgan.pair_folder import PairFolder
-from splus_srgan.pair_quality import BandQuality, PairReport
+from splus_srgan.pairs.folder.pairs import PairFolder
+from splus_srgan.pairs.folder.records import file_hash
+from splus_srgan.pairs.quality.pair import BandQuality, PairReport
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.simulate.field import simulate_field
 from splus_srgan.training.config import load_config

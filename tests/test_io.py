@@ -343,7 +343,7 @@ def test_different_grids_name_the_files_and_match(tmp_path):
     assert "i.fits" not in message
     assert "r.fits (r) is 0.06 px off" in message
     assert "z.fits (z) has shape (20, 32) instead of (24, 32)" in message
-    assert "splus_srgan.match" in message
+    assert "splus_srgan.pairs.match" in message
 
 
 # Calibration

@@ -18,10 +18,10 @@ from numpy.testing import assert_allclose
 from scipy import ndimage
 
 from splus_srgan import match_pair, match_to_grid, upsample_wcs
-from splus_srgan._matching.reprojection import pixel_positions
-from splus_srgan._matching.resampled_noise import noise_correlation, variance_factors
 from splus_srgan.exceptions import GridMismatchError, RegistrationError
-from splus_srgan.registration import approximate_wcs, register_images
+from splus_srgan.pairs.matching.reprojection import pixel_positions
+from splus_srgan.pairs.matching.resampled_noise import noise_correlation, variance_factors
+from splus_srgan.pairs.registration.measure import approximate_wcs, register_images
 
 RNG = np.random.default_rng(20)
 

@@ -329,7 +329,7 @@ def test_small_differences_of_the_grid_are_fine():
 def test_different_grids_name_the_band_and_match(image, message):
     field = {"g": make_image(), "z": make_image(), "r": image}
     with pytest.raises(
-        GridMismatchError, match=f"against band 'g': {message}; .*splus_srgan.match"
+        GridMismatchError, match=f"against band 'g': {message}; .*splus_srgan.pairs.match"
     ):
         unpack(field)
 

@@ -19,11 +19,11 @@ from astropy.io import fits
 from astropy.table import QTable, Table
 from pair_helpers import as_matched, copy_pair, registration, simulated
 
-from splus_srgan._pairs import store
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.images.io.fields import write_bands
-from splus_srgan.pair_folder import PairFolder, fetch_pairs, match_files
-from splus_srgan.pair_quality import PairLimits, assess_pair
+from splus_srgan.pairs.folder import store
+from splus_srgan.pairs.folder.pairs import PairFolder, fetch_pairs, match_files
+from splus_srgan.pairs.quality.pair import PairLimits, assess_pair
 
 SHAPE = (40, 40)
 SEEDS = {"a": 1, "b": 2, "c": 3, "d": 4}
@@ -312,7 +312,7 @@ def test_what_would_stop_every_pair_stops_the_call(tmp_path, error):
 
 
 def test_service_that_is_down_stops_the_call(tmp_path, monkeypatch):
-    monkeypatch.setattr("splus_srgan._pairs.fetch._GIVE_UP_AFTER", 2)
+    monkeypatch.setattr("splus_srgan.pairs.folder.fetch._GIVE_UP_AFTER", 2)
     down = {("input", n): ServiceError("http://x", "HTTP 503", 503) for n in (2, 3, 4)}
     with pytest.raises(ServiceError, match=r"2 pairs in a row could not be fetched.*HTTP 503"):
         LocalSurveys(down).fetch(tmp_path)

@@ -12,17 +12,17 @@ from astropy.nddata import CCDData
 from pair_helpers import NOISE, as_matched, copy_pair, registration, simulated
 from scipy import ndimage
 
-from splus_srgan._pairs import measure as measure
-from splus_srgan.match import match_pair, match_to_grid
-from splus_srgan.pair_quality import (
+from splus_srgan.pairs.match import match_pair, match_to_grid
+from splus_srgan.pairs.quality import measure
+from splus_srgan.pairs.quality.pair import (
     BandQuality,
     PairLimits,
     PairReport,
     assess_pair,
     contact_sheet,
 )
+from splus_srgan.pairs.registration.measure import measure_registration
 from splus_srgan.pixels.psf import moffat_transfer
-from splus_srgan.registration import measure_registration
 from splus_srgan.surveys import legacy
 
 SEED = 2

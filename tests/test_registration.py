@@ -9,18 +9,18 @@ from numpy.testing import assert_allclose
 from scipy import ndimage
 
 from splus_srgan import simulate_field
-from splus_srgan._matching.pixel_map import (
-    ORIENTATIONS,
-    PixelMap,
-    mapped_fits_wcs,
-    nearest_orientation,
-)
 from splus_srgan.exceptions import RegistrationError
-from splus_srgan.registration import (
+from splus_srgan.pairs.registration.measure import (
     Registration,
     approximate_wcs,
     measure_registration,
     register_images,
+)
+from splus_srgan.pairs.registration.pixel_map import (
+    ORIENTATIONS,
+    PixelMap,
+    mapped_fits_wcs,
+    nearest_orientation,
 )
 
 

@@ -25,8 +25,8 @@ pytest.importorskip("lightning")
 from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.exceptions import WeightsError
 from splus_srgan.models.weights import load_card, load_generator
-from splus_srgan.pair_folder import PairFolder
-from splus_srgan.pair_quality import BandQuality, PairReport
+from splus_srgan.pairs.folder.pairs import PairFolder
+from splus_srgan.pairs.quality.pair import BandQuality, PairReport
 from splus_srgan.training import _checkpoint_io, callbacks
 from splus_srgan.training._checkpoint_io import read_checkpoint
 from splus_srgan.training._history import History, read_history

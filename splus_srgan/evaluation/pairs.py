@@ -103,7 +103,7 @@ class EvaluationPair:
             if np.shape(image.data) != wanted:
                 raise GridMismatchError(
                     f"{where}, {wanted}; band {band!r} has {np.shape(image.data)}. Bring it there "
-                    "with splus_srgan.match"
+                    "with splus_srgan.pairs.match"
                 )
             coarse, fine = (image_wcs(getattr(one, "wcs", None)) for one in (observed, image))
             if coarse is not None and fine is not None:
@@ -112,7 +112,7 @@ class EvaluationPair:
                     off = f"{shift:.2f} px off" if np.isfinite(shift) else "nowhere near"
                     raise GridMismatchError(
                         f"{where}, within {TOLERANCE} px; by its WCS band {band!r} is {off}. Bring "
-                        "it there with splus_srgan.match, or correct the WCS"
+                        "it there with splus_srgan.pairs.match, or correct the WCS"
                     )
             units = [getattr(one, "unit", None) for one in (observed, image)]
             if not (set(units) & {None, u.dimensionless_unscaled}) and units[0] != units[1]:

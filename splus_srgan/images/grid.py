@@ -203,7 +203,7 @@ def check_common_grid(names, shapes, wcses, *, what="bands"):
     if problems:
         raise GridMismatchError(
             f"{what} must share one pixel grid, within {TOLERANCE} px; against {names[0]}: "
-            f"{'; '.join(problems)}; bring them to one grid with splus_srgan.match first"
+            f"{'; '.join(problems)}; bring them to one grid with splus_srgan.pairs.match first"
         )
 
 

@@ -22,7 +22,7 @@ class DataConfig(_Section):
     Parameters
     ----------
     source : str or list of str, optional
-        ``"simulation"``, the folder of a `~splus_srgan.pair_folder.PairFolder`, or
+        ``"simulation"``, the folder of a `~splus_srgan.pairs.folder.pairs.PairFolder`, or
         folders made by `~splus_srgan.training.dataset.render_pairs`.
     bands : list of str, optional
         Bands in the order of the generator's channels.

@@ -5,9 +5,9 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from splus_srgan._pairs.band import saturated_pixels
 from splus_srgan.images.bands import same_band
 from splus_srgan.images.units import flux_per_pixel_factor
+from splus_srgan.pairs.quality.band import saturated_pixels
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.pixels.missing import fill_missing
 from splus_srgan.surveys.catalog import split_by_sky, split_random
@@ -41,7 +41,7 @@ def check_pairs(folder, names, bands, crop):
 
     Parameters
     ----------
-    folder : `~splus_srgan.pair_folder.PairFolder`
+    folder : `~splus_srgan.pairs.folder.pairs.PairFolder`
         The folder.
     names : sequence of str
         Pairs.
@@ -91,7 +91,7 @@ def hold_out(folder, n_pairs, *, how, seed):
 
     Parameters
     ----------
-    folder : `~splus_srgan.pair_folder.PairFolder`
+    folder : `~splus_srgan.pairs.folder.pairs.PairFolder`
         The folder.
     n_pairs : int
         Pairs to hold out.  Offset copies are no such pairs, and stay on the side of
@@ -157,7 +157,7 @@ def read_pair(folder, name, bands, flux_ratios):
 
     Parameters
     ----------
-    folder : `~splus_srgan.pair_folder.PairFolder`
+    folder : `~splus_srgan.pairs.folder.pairs.PairFolder`
         The folder.
     name : str
         Of the pair.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from splus_srgan.pair_folder import PairFolder
+from splus_srgan.pairs.folder.pairs import PairFolder
 from splus_srgan.training._crops import add_noise
 from splus_srgan.training._fields import CLEAN, CONDITIONS, SEEDS, render_pairs
 from splus_srgan.training._matched import check_pairs, hold_out, read_pair, read_sides
@@ -43,7 +43,7 @@ class FolderPairs(Pairs):
 
     Parameters
     ----------
-    folder : path-like or `~splus_srgan.pair_folder.PairFolder`
+    folder : path-like or `~splus_srgan.pairs.folder.pairs.PairFolder`
         The folder; only accepted pairs are taken.  With ``augmentation="paper"`` it must
         hold the moved copies as pairs of their own, named as
         `~splus_srgan.surveys.catalog.offset_copies` names them: each pair counts fourfold.

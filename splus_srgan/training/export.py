@@ -229,7 +229,7 @@ def _target_psf(data):
 
 def _measured_fwhm(source):
     """Median seeing (arcsec) of the targets of a folder of pairs."""
-    from splus_srgan.pair_folder import PairFolder
+    from splus_srgan.pairs.folder.pairs import PairFolder
 
     try:
         index = PairFolder(source).index

@@ -8,8 +8,8 @@ import numpy as np
 from astropy import units as u
 from astropy.wcs.utils import proj_plane_pixel_scales
 
-from splus_srgan._pairs import measure as measure
 from splus_srgan.images.units import flux_per_pixel_factor
+from splus_srgan.pairs.quality import measure
 from splus_srgan.surveys import legacy, splus
 
 __all__ = ["measure_band", "saturated_pixels", "saturation_level"]
@@ -49,7 +49,7 @@ def measure_band(lr, hr, band, *, residual=None, found=None, flux_ratio=(math.na
         Target on the grid of ``lr`` with pixels half as large.
     band : str
         Its name.
-    residual, found : `~splus_srgan.registration.Registration`, optional
+    residual, found : `~splus_srgan.pairs.registration.measure.Registration`, optional
         Of the target against the input, as it is and before it was corrected.
     flux_ratio : tuple of float, optional
         Flux of the target over that of the input, and its error.
@@ -57,7 +57,7 @@ def measure_band(lr, hr, band, *, residual=None, found=None, flux_ratio=(math.na
     Returns
     -------
     numbers : dict of str to float
-        As the attributes of `~splus_srgan.pair_quality.BandQuality`.
+        As the attributes of `~splus_srgan.pairs.quality.pair.BandQuality`.
     """
     scale = pixel_scale(lr)
     first, second = _side(lr, scale, band), _side(hr, scale / 2, band)

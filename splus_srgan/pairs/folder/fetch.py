@@ -8,13 +8,13 @@ from pathlib import Path
 
 from astropy.io import fits
 
-from splus_srgan._pairs import staging as staging
-from splus_srgan._pairs.staging import list_positions
-from splus_srgan._pairs.store import PairFolder
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.images.bands import tidy_band
 from splus_srgan.images.io.fields import read_bands
-from splus_srgan.pair_quality import PairLimits, assess_pair
+from splus_srgan.pairs.folder import staging
+from splus_srgan.pairs.folder.staging import list_positions
+from splus_srgan.pairs.folder.store import PairFolder
+from splus_srgan.pairs.quality.pair import PairLimits, assess_pair
 
 __all__ = ["fetch_pairs", "match_files"]
 
@@ -52,9 +52,9 @@ def fetch_pairs(
         `~astropy.coordinates.SkyCoord`: a dict of band to `~astropy.nddata.CCDData`.  An
         attribute ``release`` (str), if there is one, is kept in the index.
     match : callable, optional
-        ``match(input, target)`` gives a `~splus_srgan.match.MatchedPair`;
-        `~splus_srgan.match.match_pair` by default.
-    limits : `~splus_srgan.pair_quality.PairLimits`, optional
+        ``match(input, target)`` gives a `~splus_srgan.pairs.match.MatchedPair`;
+        `~splus_srgan.pairs.match.match_pair` by default.
+    limits : `~splus_srgan.pairs.quality.pair.PairLimits`, optional
         What a pair must keep to be accepted.
     retry_failed : bool, optional
         Whether to try those again that failed.
@@ -119,7 +119,7 @@ def fetch_pairs(
 
 
 def _match_pair():
-    from splus_srgan.match import match_pair
+    from splus_srgan.pairs.match import match_pair
 
     return match_pair
 
@@ -177,14 +177,14 @@ def match_files(
         AB magnitude of 1 ADU per band, to bring the input to nanomaggies.
     match : callable, optional
         As in `fetch_pairs`.
-    limits : `~splus_srgan.pair_quality.PairLimits`, optional
+    limits : `~splus_srgan.pairs.quality.pair.PairLimits`, optional
         What a pair must keep to be accepted.
     overwrite : bool, optional
         Whether a pair of that name may be replaced.
 
     Returns
     -------
-    report : `~splus_srgan.pair_quality.PairReport`
+    report : `~splus_srgan.pairs.quality.pair.PairReport`
         What was measured of the pair, with its verdict.
 
     Raises

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from astropy.nddata import NDData
 
-from splus_srgan._matching import bands as steps
-from splus_srgan._matching.image import resample_image
-from splus_srgan._matching.resampled_noise import ORDERS
 from splus_srgan.images.bands import same_band
 from splus_srgan.images.grid import check_common_grid, image_wcs
 from splus_srgan.images.wcs import upsample_wcs
+from splus_srgan.pairs.matching import bands as steps
+from splus_srgan.pairs.matching.image import resample_image
+from splus_srgan.pairs.matching.resampled_noise import ORDERS
+from splus_srgan.pairs.registration.measure import register_images
 from splus_srgan.pixels.psf import TARGET_PSF
-from splus_srgan.registration import register_images
 from splus_srgan.utils.validate import check_finite, check_integer, check_one_of, check_positive
 
 __all__ = ["MatchedPair", "match_pair", "match_to_grid"]
@@ -39,9 +39,9 @@ class MatchedPair:
     hr : dict of str to `~astropy.nddata.CCDData`
         Band to image ``(2 ny, 2 nx)`` on the grid of ``lr`` with pixels half as large: masked
         where the survey has no image, with uncertainty and PSF as far as known.
-    registrations : dict of str to `~splus_srgan.registration.Registration`
+    registrations : dict of str to `~splus_srgan.pairs.registration.measure.Registration`
         What was measured of ``hr`` against ``lr``, by their WCS alone; pixels of the fine grid.
-    residuals : dict of str to `~splus_srgan.registration.Registration`
+    residuals : dict of str to `~splus_srgan.pairs.registration.measure.Registration`
         The same for the images given out; equal to ``registrations`` where not corrected.
     flux_ratios : dict of str to tuple of float
         Flux of ``hr`` over that of ``lr`` at the same PSF, and its error; after the band-pass
@@ -243,7 +243,7 @@ def match_pair(
     Notes
     -----
     First ``hr`` is convolved on its own pixels; then the registration is measured on the images
-    (`~splus_srgan.registration.measure_registration`), and ``hr`` resampled once, onto the
+    (`~splus_srgan.pairs.registration.measure.measure_registration`), and ``hr`` resampled once, onto the
     corrected positions. The kernel is that of
     `photutils.psf_matching.make_wiener_kernel`, with the least regularization for which the
     noise no more than doubles; ``psf`` of the result is what came of it.
@@ -352,7 +352,7 @@ def _find_missing_wcs(lr, hr, lr_scale, hr_scale, notes):
     if len(missing) == 2:
         raise ValueError(
             "lr or hr must have a WCS; got none on either side: give one of them an approximate "
-            "one, splus_srgan.registration.approximate_wcs(shape, pixel_scale)"
+            "one, splus_srgan.pairs.registration.measure.approximate_wcs(shape, pixel_scale)"
         )
     if not missing:
         return

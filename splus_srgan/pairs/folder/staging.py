@@ -9,9 +9,9 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from splus_srgan._pairs.records import SIDES
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.images.io.fields import read_bands, write_bands
+from splus_srgan.pairs.folder.records import SIDES
 
 __all__ = [
     "STAGING",

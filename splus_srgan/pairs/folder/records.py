@@ -20,7 +20,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from splus_srgan.pair_quality import BandQuality
+from splus_srgan.pairs.quality.pair import BandQuality
 from splus_srgan.surveys import splus
 
 __all__ = [
@@ -52,7 +52,7 @@ def pair_record(name, position, report, *, shape, hashes, releases):
         Of the pair.
     position : `~astropy.coordinates.SkyCoord` or None
         Its center.
-    report : `~splus_srgan.pair_quality.PairReport`
+    report : `~splus_srgan.pairs.quality.pair.PairReport`
         What was measured.
     shape : tuple of int
         ``(ny, nx)`` of the input.

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from splus_srgan._matching.cross_correlation import Picture, correlate
-from splus_srgan._matching.image_fit import Fit, fit_map
-from splus_srgan._matching.pixel_map import ORIENTATIONS, PixelMap
+from splus_srgan.pairs.registration.cross_correlation import Picture, correlate
+from splus_srgan.pairs.registration.image_fit import Fit, fit_map
+from splus_srgan.pairs.registration.pixel_map import ORIENTATIONS, PixelMap
 
 __all__ = ["Alignment", "align", "centered_map", "find_orientation"]
 
@@ -72,7 +72,7 @@ def align(image, reference, prior, *, reach, significance=_SIGNIFICANT):
 
     Parameters
     ----------
-    image, reference : `~splus_srgan._matching.cross_correlation.Picture`
+    image, reference : `~splus_srgan.pairs.registration.cross_correlation.Picture`
         Images.
     prior : `PixelMap`
         From the pixels of the reference to where they should be in the image.
@@ -178,7 +178,7 @@ def find_orientation(image, reference, scale, *, scales=_SCALES):
 
     Parameters
     ----------
-    image, reference : `~splus_srgan._matching.cross_correlation.Picture`
+    image, reference : `~splus_srgan.pairs.registration.cross_correlation.Picture`
         Images.
     scale : float
         Pixels of the image per pixel of the reference.

@@ -30,7 +30,7 @@ def fit_sources(image, reference, prior, found):
 
     Parameters
     ----------
-    image, reference : `~splus_srgan._matching.cross_correlation.Picture`
+    image, reference : `~splus_srgan.pairs.registration.cross_correlation.Picture`
         Images.
     prior : `PixelMap`
         From reference to where sources should be in the image.

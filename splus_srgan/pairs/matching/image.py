@@ -8,20 +8,20 @@ from astropy.io.fits import Header
 from astropy.nddata import NDData, NDDataArray, StdDevUncertainty, VarianceUncertainty
 from scipy import ndimage
 
-from splus_srgan._matching.pixel_map import mapped_wcs
-from splus_srgan._matching.psf_matching import convolve, image_psf, resample_psf
-from splus_srgan._matching.reprojection import (
+from splus_srgan.images.grid import image_wcs, strip_wcs_cards
+from splus_srgan.images.io.write import set_card
+from splus_srgan.images.units import flux_per_pixel_factor
+from splus_srgan.images.unpack import uncertainty_array
+from splus_srgan.pairs.matching.psf_matching import convolve, image_psf, resample_psf
+from splus_srgan.pairs.matching.reprojection import (
     Plane,
     Resampling,
     pixel_positions,
     resample,
     resample_blocks,
 )
-from splus_srgan.images.grid import image_wcs, strip_wcs_cards
-from splus_srgan.images.io.write import set_card
-from splus_srgan.images.units import flux_per_pixel_factor
-from splus_srgan.images.unpack import uncertainty_array
-from splus_srgan.registration import wcs_scale
+from splus_srgan.pairs.registration.measure import wcs_scale
+from splus_srgan.pairs.registration.pixel_map import mapped_wcs
 
 __all__ = ["image_plane", "resample_image", "variance_of"]
 
@@ -45,13 +45,13 @@ def resample_image(
     cards=(),
 ):
     """
-    Resample an image; see `splus_srgan.match.match_to_grid`.
+    Resample an image; see `splus_srgan.pairs.match.match_to_grid`.
 
     Parameters
     ----------
     image, wcs, shape, method, order, block_size, progress_bar
         As there.
-    move : `~splus_srgan._matching.pixel_map.PixelMap`, optional
+    move : `~splus_srgan.pairs.registration.pixel_map.PixelMap`, optional
         From the new pixels to those of ``wcs`` where the image shows what they should.
     kernel : `~numpy.ndarray`, optional
         What the image is convolved with beforehand, on its own pixels.
@@ -94,7 +94,7 @@ def image_plane(image, sky=0.0, kernel=None):
     wcs = image_wcs(image.wcs, name="wcs of image")
     if wcs is None:
         raise ValueError(
-            "image must have a celestial WCS; got None: splus_srgan.registration.register_images "
+            "image must have a celestial WCS; got None: splus_srgan.pairs.registration.measure.register_images "
             "finds one by another image of the same field"
         )
     conserve = flux_per_pixel_factor(image.unit) != 1

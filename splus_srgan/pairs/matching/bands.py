@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""The steps of `splus_srgan.match.match_pair`, band by band."""
+"""The steps of `splus_srgan.pairs.match.match_pair`, band by band."""
 
 from dataclasses import dataclass, replace
 
@@ -8,18 +8,18 @@ from astropy import units as u
 from astropy.nddata import NDData, NDDataArray, StdDevUncertainty
 from astropy.wcs import WCS
 
-from splus_srgan._matching.align import align, centered_map
-from splus_srgan._matching.cross_correlation import make_picture
-from splus_srgan._matching.diagnosis import check_described, check_hemisphere
-from splus_srgan._matching.image import image_plane, resample_image, variance_of
-from splus_srgan._matching.pixel_map import PixelMap
-from splus_srgan._matching.psf_matching import image_psf, matching_kernel, moffat_image
-from splus_srgan._matching.reprojection import Resampling, resample
-from splus_srgan._matching.resampled_noise import noise_correlation
 from splus_srgan.images.grid import image_wcs
 from splus_srgan.images.units import pixels_for_pixel
+from splus_srgan.pairs.matching.diagnosis import check_described, check_hemisphere
+from splus_srgan.pairs.matching.image import image_plane, resample_image, variance_of
+from splus_srgan.pairs.matching.psf_matching import image_psf, matching_kernel, moffat_image
+from splus_srgan.pairs.matching.reprojection import Resampling, resample
+from splus_srgan.pairs.matching.resampled_noise import noise_correlation
+from splus_srgan.pairs.registration.align import align, centered_map
+from splus_srgan.pairs.registration.cross_correlation import make_picture
+from splus_srgan.pairs.registration.measure import Registration, from_alignment, wcs_scale
+from splus_srgan.pairs.registration.pixel_map import PixelMap
 from splus_srgan.pixels.background import measure_background
-from splus_srgan.registration import Registration, from_alignment, wcs_scale
 
 __all__ = [
     "Setup",
@@ -114,7 +114,7 @@ def measure_bands(lr, prepared, setup, notes):
 
     Returns
     -------
-    measured : dict of str to `~splus_srgan._matching.align.Alignment` or None
+    measured : dict of str to `~splus_srgan.pairs.registration.align.Alignment` or None
         Of the images on the fine grid.
 
     Raises

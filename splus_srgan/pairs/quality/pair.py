@@ -13,8 +13,8 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from splus_srgan._pairs.band import measure_band
-from splus_srgan._pairs.contact_sheet import contact_sheet
+from splus_srgan.pairs.quality.band import measure_band
+from splus_srgan.pairs.quality.contact_sheet import contact_sheet
 
 __all__ = ["BandQuality", "PairLimits", "PairReport", "assess_pair", "contact_sheet"]
 
@@ -160,7 +160,7 @@ class PairReport:
 
     Examples
     --------
-    >>> from splus_srgan.pair_quality import BandQuality, PairReport
+    >>> from splus_srgan.pairs.quality.pair import BandQuality, PairReport
     >>> report = PairReport({"r": BandQuality(shift_y=0.3)}, ("r: the shift is too large",))
     >>> report.verdict
     'reject'
@@ -197,9 +197,9 @@ def assess_pair(matched, *, limits=None):
 
     Parameters
     ----------
-    matched : `~splus_srgan.match.MatchedPair`
+    matched : `~splus_srgan.pairs.match.MatchedPair`
         Input ``(ny, nx)`` and target ``(2 ny, 2 nx)`` per band, as
-        `~splus_srgan.match.match_pair` gives them.
+        `~splus_srgan.pairs.match.match_pair` gives them.
     limits : `PairLimits`, optional
         Limits; the default ones by default.
 

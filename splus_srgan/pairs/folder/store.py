@@ -8,11 +8,10 @@ from pathlib import Path
 
 from astropy.coordinates import SkyCoord
 
-from splus_srgan._pairs import records as records
-from splus_srgan._pairs import staging as staging
-from splus_srgan._pairs.contact_sheet import contact_sheet
-from splus_srgan._pairs.records import SIDES
 from splus_srgan.images.io.fields import read_bands, write_bands
+from splus_srgan.pairs.folder import records, staging
+from splus_srgan.pairs.folder.records import SIDES
+from splus_srgan.pairs.quality.contact_sheet import contact_sheet
 
 __all__ = ["PairFolder"]
 
@@ -43,7 +42,7 @@ class PairFolder(Mapping):
 
     Examples
     --------
-    >>> from splus_srgan.pair_folder import PairFolder
+    >>> from splus_srgan.pairs.folder.pairs import PairFolder
     >>> folder = PairFolder("pairs")  # doctest: +SKIP
     >>> for name, (image, target) in folder.items():  # doctest: +SKIP
     ...     print(name, image["r"].shape, target["r"].shape)
@@ -224,9 +223,9 @@ class PairFolder(Mapping):
         ----------
         name : str
             Letters, digits and ``_.+-``.
-        matched : `~splus_srgan.match.MatchedPair`
+        matched : `~splus_srgan.pairs.match.MatchedPair`
             The pair.
-        report : `~splus_srgan.pair_quality.PairReport`
+        report : `~splus_srgan.pairs.quality.pair.PairReport`
             What was measured of it.
         position : `~astropy.coordinates.SkyCoord`, optional
             Of its center.
@@ -320,7 +319,7 @@ class PairFolder(Mapping):
         overwrite : bool, optional
             Whether the file may exist.
         **options
-            Others of `~splus_srgan.pair_quality.contact_sheet`.
+            Others of `~splus_srgan.pairs.quality.pair.contact_sheet`.
 
         Returns
         -------

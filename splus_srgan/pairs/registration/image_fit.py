@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from splus_srgan._matching.cross_correlation import valid_places
-from splus_srgan._matching.pixel_map import PixelMap
+from splus_srgan.pairs.registration.cross_correlation import valid_places
+from splus_srgan.pairs.registration.pixel_map import PixelMap
 
 __all__ = ["Fit", "fit_map"]
 
@@ -77,7 +77,7 @@ def fit_map(coarse, fine, start, *, free=(True, True, True, True)):
 
     Parameters
     ----------
-    coarse, fine : `~splus_srgan._matching.cross_correlation.Picture`
+    coarse, fine : `~splus_srgan.pairs.registration.cross_correlation.Picture`
         Images.
     start : `PixelMap`
         First guess, good to about the width of the PSF.

@@ -7,7 +7,7 @@ A folder of matched pairs, that training reads and that a killed run goes on wit
 and ``<folder>/index.ecsv`` is the table of all records, rejected and failed ones included.
 """
 
-from splus_srgan._pairs.fetch import fetch_pairs, match_files
-from splus_srgan._pairs.store import PairFolder
+from splus_srgan.pairs.folder.fetch import fetch_pairs, match_files
+from splus_srgan.pairs.folder.store import PairFolder
 
 __all__ = ["PairFolder", "fetch_pairs", "match_files"]

@@ -13,13 +13,13 @@ from astropy.nddata import NDData
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
-from splus_srgan._matching.align import align, centered_map, find_orientation
-from splus_srgan._matching.cross_correlation import make_picture
-from splus_srgan._matching.pixel_map import mapped_fits_wcs, nearest_orientation
-from splus_srgan._matching.sources_fit import fit_sources
 from splus_srgan.exceptions import RegistrationError
 from splus_srgan.images.grid import image_wcs
 from splus_srgan.images.units import pixels_for_pixel
+from splus_srgan.pairs.registration.align import align, centered_map, find_orientation
+from splus_srgan.pairs.registration.cross_correlation import make_picture
+from splus_srgan.pairs.registration.pixel_map import mapped_fits_wcs, nearest_orientation
+from splus_srgan.pairs.registration.sources_fit import fit_sources
 from splus_srgan.utils.validate import check_one_of, check_positive
 
 __all__ = ["Registration", "approximate_wcs", "measure_registration", "register_images"]
@@ -69,7 +69,7 @@ class Registration:
     Examples
     --------
     >>> from splus_srgan import simulate_field
-    >>> from splus_srgan.registration import measure_registration
+    >>> from splus_srgan.pairs.registration.measure import measure_registration
     >>> field = simulate_field(1, shape=(64, 64), kind="cluster", psf="moffat")
     >>> found = measure_registration(field.target["r"], field.observed["r"])
     >>> found.measured, max(abs(s) for s in found.shift) < 0.1
@@ -162,7 +162,7 @@ def measure_registration(
     --------
     >>> import numpy as np
     >>> from scipy import ndimage
-    >>> from splus_srgan.registration import measure_registration
+    >>> from splus_srgan.pairs.registration.measure import measure_registration
     >>> rng = np.random.default_rng(1)
     >>> scene = np.zeros((64, 64))
     >>> scene[rng.integers(8, 56, 12), rng.integers(8, 56, 12)] = 1000
@@ -209,7 +209,7 @@ def _from_sources(image, reference, prior, found):
 
 def from_alignment(found, *, area=1.0, orientation="as it is"):
     """
-    Put an `~splus_srgan._matching.align.Alignment` into a `Registration`.
+    Put an `~splus_srgan.pairs.registration.align.Alignment` into a `Registration`.
 
     ``area`` is how many pixels of the image cover one of the reference.
     """
@@ -269,7 +269,7 @@ def register_images(image, reference, *, scale=None, mask=None, reference_mask=N
     Examples
     --------
     >>> from splus_srgan import simulate_field
-    >>> from splus_srgan.registration import register_images
+    >>> from splus_srgan.pairs.registration.measure import register_images
     >>> field = simulate_field(4, shape=(64, 64), kind="stars")
     >>> reference = field.target["r"]
     >>> wcs, found = register_images(field.observed["r"].data.T, reference, scale=0.55)
@@ -338,7 +338,7 @@ def approximate_wcs(shape, pixel_scale, *, position=(0.0, 0.0)):
 
     Examples
     --------
-    >>> from splus_srgan.registration import approximate_wcs
+    >>> from splus_srgan.pairs.registration.measure import approximate_wcs
     >>> approximate_wcs((100, 120), 0.2).wcs.crpix.tolist()
     [60.5, 50.5]
     """

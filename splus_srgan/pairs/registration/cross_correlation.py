@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage, signal
 
-from splus_srgan._matching.pixel_map import PixelMap
+from splus_srgan.pairs.registration.pixel_map import PixelMap
 from splus_srgan.pixels.missing import fill_missing
 
 __all__ = ["Picture", "correlate", "make_picture", "valid_places"]

@@ -4,11 +4,11 @@
 import numpy as np
 from astropy.wcs.utils import pixel_to_pixel
 
-from splus_srgan._matching.cross_correlation import make_picture
-from splus_srgan._matching.pixel_map import nearest_orientation
 from splus_srgan.exceptions import RegistrationError
 from splus_srgan.images.grid import image_wcs
-from splus_srgan.registration import locate, wcs_scale
+from splus_srgan.pairs.registration.cross_correlation import make_picture
+from splus_srgan.pairs.registration.measure import locate, wcs_scale
+from splus_srgan.pairs.registration.pixel_map import nearest_orientation
 
 __all__ = ["check_described", "check_hemisphere"]
 
@@ -37,7 +37,7 @@ def check_hemisphere(lr, hr):
         raise RegistrationError(
             f"lr and hr must show the same sky; by their WCS they are {apart:.1f} degrees apart, "
             f"at {there}: correct the WCS of the wrong side; "
-            "splus_srgan.registration.register_images finds it by the images"
+            "splus_srgan.pairs.registration.measure.register_images finds it by the images"
         )
 
 
@@ -49,7 +49,7 @@ def check_described(lr, hr, measured, covered, max_shift, missing):
     ----------
     lr, hr : dict of str to `~astropy.nddata.CCDData`
         Both sides.
-    measured : dict of str to `~splus_srgan._matching.align.Alignment` or None
+    measured : dict of str to `~splus_srgan.pairs.registration.align.Alignment` or None
         Registration by the WCS.
     covered : dict of str to float
         Share of the field that both have.
@@ -145,6 +145,6 @@ class _Story:
             f"({band}, all eight orientations tried, correlation coefficient "
             f"{self.by_image.fit.correlation:.2f}), both show the same field, but "
             f"{'; and '.join(parts)}. Repair the WCS of the wrong side, say lr, with "
-            "splus_srgan.registration.register_images(lr[band], hr[band]), which finds it for the "
+            "splus_srgan.pairs.registration.measure.register_images(lr[band], hr[band]), which finds it for the "
             "array as it is"
         )

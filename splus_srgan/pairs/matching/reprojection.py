@@ -12,7 +12,7 @@ from astropy.wcs.utils import pixel_to_pixel
 from scipy import ndimage
 from scipy.interpolate import RectBivariateSpline
 
-from splus_srgan._matching.resampled_noise import variance_factors, variance_map
+from splus_srgan.pairs.matching.resampled_noise import variance_factors, variance_map
 from splus_srgan.pixels.missing import fill_missing
 
 __all__ = ["Plane", "Resampling", "resample", "resample_blocks"]
@@ -59,7 +59,7 @@ class Resampling:
     conserve : bool
         Whether values are flux per pixel, which scales with the area of a pixel.
     kernel, correlation : `~numpy.ndarray` or None
-        As for `~splus_srgan._matching.resampled_noise.variance_factors`: what the image was
+        As for `~splus_srgan.pairs.matching.resampled_noise.variance_factors`: what the image was
         convolved with, and the correlation of its noise before that.
     """
 
@@ -85,7 +85,7 @@ def resample(plane, wcs, shape, options, *, factors=None):
     options : `Resampling`
         How.
     factors : `~numpy.ndarray`, optional
-        Of `~splus_srgan._matching.resampled_noise.variance_factors`, where known already.
+        Of `~splus_srgan.pairs.matching.resampled_noise.variance_factors`, where known already.
 
     Returns
     -------
@@ -311,6 +311,6 @@ def _cut(plane, window):
 
 def _shifted_wcs(wcs, start):
     """The WCS of an image that begins ``start`` pixels (y, x) later."""
-    from splus_srgan._matching.pixel_map import PixelMap, mapped_wcs
+    from splus_srgan.pairs.registration.pixel_map import PixelMap, mapped_wcs
 
     return mapped_wcs(wcs, PixelMap(image=np.array(start, float)))
