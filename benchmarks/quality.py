@@ -50,7 +50,7 @@ from splus_srgan.evaluation.metrics import nrmse, psnr, ssim, to_space
 from splus_srgan.evaluation.spectra import power_spectrum_ratio
 from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.models.weights import load_card
-from splus_srgan.surveys.splus import PIXEL_SCALE
+from splus_srgan.splus import PIXEL_SCALE
 
 
 def _grid(cls, **values):

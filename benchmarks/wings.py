@@ -20,7 +20,7 @@ from scipy import ndimage, optimize
 
 from splus_srgan import measure_background, read_bands, simulate_field
 from splus_srgan.pixels.psf import psf_profile
-from splus_srgan.surveys.splus import PIXEL_SCALE, psf_from_header
+from splus_srgan.splus import PIXEL_SCALE, psf_from_header
 
 HALF = 26  # pixels, half the side of a stamp
 APART = 25  # pixels, no brighter pixel within half of that

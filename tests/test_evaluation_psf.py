@@ -23,7 +23,7 @@ from splus_srgan.evaluation.psf import (
     psf_table,
 )
 from splus_srgan.pixels.psf import TARGET_PSF, psf_image
-from splus_srgan.surveys.splus import PIXEL_SCALE, psf_from_header
+from splus_srgan.splus import PIXEL_SCALE, psf_from_header
 
 SHARPER, WIDTH, RESIDUAL, ENERGY = LIMITS
 FINE = PIXEL_SCALE / 2

@@ -9,7 +9,7 @@ from scipy import fft, signal
 from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.enhance.flux_anchor import REACH, anchor_flux, matching_kernel
 from splus_srgan.pixels.psf import TARGET_PSF, WING_SHARE, WINGS
-from splus_srgan.surveys.splus import (
+from splus_srgan.splus import (
     PIXEL_SCALE,
     psf_from_header,
     wing_share_from_header,

@@ -36,7 +36,7 @@ from splus_srgan.images.io.fields import (
     write_bands,
 )
 from splus_srgan.images.unpack import unpack
-from splus_srgan.surveys.splus import psf_from_header
+from splus_srgan.splus import psf_from_header
 
 NOISE = np.random.default_rng(0).normal(size=(24, 32)).astype(np.float32)
 

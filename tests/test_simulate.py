@@ -9,6 +9,7 @@ from astropy import units as u
 from numpy.testing import assert_allclose, assert_array_equal
 from photutils.aperture import CircularAperture
 
+from splus_srgan import splus
 from splus_srgan.images.wcs import upsample_header, upsample_wcs
 from splus_srgan.pixels.psf import TARGET_PSF, WINGS, core_profile
 from splus_srgan.simulate.field import (
@@ -22,8 +23,7 @@ from splus_srgan.simulate.field import (
     simulate_field,
 )
 from splus_srgan.simulate.scene import Scene, add_disc_galaxy, add_elliptical, deposit, sersic
-from splus_srgan.surveys import splus
-from splus_srgan.surveys.splus import psf_from_header, winged_psf_from_header
+from splus_srgan.splus import psf_from_header, winged_psf_from_header
 
 FINE_SCALE = 0.55 / 4
 PADDED, FRAME = 112, 64  # S-PLUS pixels with and without the margin

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan.simulate.field import simulate_field
 from splus_srgan.simulate.reference import reference_noise
-from splus_srgan.surveys.splus import BANDS
+from splus_srgan.splus import BANDS
 from splus_srgan.training import _fields, _simulated
 from splus_srgan.training._crops import grow, turn
 from splus_srgan.training.config import load_config

@@ -22,7 +22,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.images.io.fields import read_bands, write_bands
-from splus_srgan.surveys.splus import BANDS
+from splus_srgan.splus import BANDS
 from splus_srgan.surveys.zero_points import (
     ZeroPointModel,
     ZeroPointTable,

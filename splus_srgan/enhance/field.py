@@ -24,7 +24,7 @@ from splus_srgan.pixels.background import sky_of_enhanced
 from splus_srgan.pixels.missing import REACH as FILL_REACH
 from splus_srgan.pixels.psf import psf_image
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
-from splus_srgan.surveys.splus import wing_share_from_header, winged_psf_from_header
+from splus_srgan.splus import wing_share_from_header, winged_psf_from_header
 
 __all__ = [
     "FACTOR",

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import fft, ndimage, signal
 
 from splus_srgan.pixels.psf import matching_transfer
-from splus_srgan.surveys.splus import PIXEL_SCALE
+from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.validate import check_finite
 
 __all__ = ["REACH", "anchor_flux", "matching_kernel"]

@@ -12,7 +12,7 @@ from splus_srgan.enhance.field import input_psfs
 from splus_srgan.enhance.flux_anchor import matching_kernel
 from splus_srgan.evaluation._baseline import FACTOR, _Baseline, interpolate
 from splus_srgan.pixels.psf import TARGET_PSF, psf_image, psf_transfer
-from splus_srgan.surveys.splus import PIXEL_SCALE
+from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.validate import check_integer, check_positive
 
 __all__ = ["RichardsonLucy", "Wiener"]

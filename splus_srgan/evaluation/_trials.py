@@ -1,13 +1,13 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Tests that need the enhancer itself: it is given changed images, and noise alone."""
 
+from splus_srgan import splus
 from splus_srgan.evaluation._quiet import quiet
 from splus_srgan.evaluation.artefacts import symmetry_residual
 from splus_srgan.evaluation.bands import compared_bands
 from splus_srgan.evaluation.hallucination import noise_field, noise_only_detections, swap_test
 from splus_srgan.evaluation.injection import injection_test
 from splus_srgan.evaluation.pairs import EvaluationPair
-from splus_srgan.surveys import splus
 
 __all__ = ["run_trials"]
 

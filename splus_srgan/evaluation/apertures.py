@@ -11,7 +11,7 @@ import numpy as np
 from scipy import fft
 
 from splus_srgan.pixels.psf import TARGET_PSF, matching_transfer
-from splus_srgan.surveys.splus import PIXEL_SCALE
+from splus_srgan.splus import PIXEL_SCALE
 
 __all__ = ["aperture_flux", "aperture_noise", "area_noise", "blur_to_psf", "to_input_grid"]
 

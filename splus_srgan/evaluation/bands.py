@@ -21,7 +21,7 @@ from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.pixels.psf import TARGET_PSF, psf_profile
-from splus_srgan.surveys.splus import PIXEL_SCALE, states_own_unit, winged_psf_from_header
+from splus_srgan.splus import PIXEL_SCALE, states_own_unit, winged_psf_from_header
 
 __all__ = ["ComparedBand", "compared_bands", "fit_psf"]
 

@@ -17,7 +17,7 @@ from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.sources import detect, match_positions
 from splus_srgan.evaluation.statistics import judge, median_error
 from splus_srgan.pixels.psf import psf_transfer
-from splus_srgan.surveys.splus import PIXEL_SCALE
+from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.validate import check_integer
 
 __all__ = [

@@ -10,7 +10,7 @@ import numpy as np
 from splus_srgan.evaluation._quiet import quiet
 from splus_srgan.evaluation.apertures import fine_places
 from splus_srgan.pixels.psf import psf_profile
-from splus_srgan.surveys.splus import PIXEL_SCALE
+from splus_srgan.splus import PIXEL_SCALE
 
 __all__ = ["centroid_error", "centroid_limit", "centroids", "fwhm", "moffat_image", "moments"]
 

@@ -10,7 +10,7 @@ from astropy.table import Table
 from scipy import ndimage, spatial
 
 from splus_srgan.evaluation._quiet import quiet
-from splus_srgan.surveys.splus import PIXEL_SCALE
+from splus_srgan.splus import PIXEL_SCALE
 
 __all__ = [
     "any_within",

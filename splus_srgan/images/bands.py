@@ -3,7 +3,7 @@
 
 import re
 
-from splus_srgan.surveys.splus import canonical_band
+from splus_srgan.splus import canonical_band
 
 __all__ = [
     "UNNAMED",

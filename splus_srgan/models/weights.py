@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from splus_srgan.exceptions import WeightsError
-from splus_srgan.surveys.splus import canonical_band
+from splus_srgan.splus import canonical_band
 
 __all__ = [
     "ANY_BAND",

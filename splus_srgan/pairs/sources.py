@@ -4,7 +4,8 @@
 import math
 from dataclasses import dataclass
 
-from splus_srgan.surveys import legacy, splus
+from splus_srgan import splus
+from splus_srgan.surveys import legacy
 from splus_srgan.surveys._legacy_request import CutoutRequest
 from splus_srgan.utils.validate import check_integer
 

@@ -19,6 +19,7 @@ from astropy.table import QTable
 from astropy.wcs import WCS
 from scipy import fft, ndimage
 
+from splus_srgan import splus
 from splus_srgan.images.wcs import upsample_header
 from splus_srgan.pixels.psf import (
     TARGET_PSF,
@@ -29,7 +30,6 @@ from splus_srgan.pixels.psf import (
     wing_transfer,
 )
 from splus_srgan.simulate.scene import draw_scene
-from splus_srgan.surveys import splus
 from splus_srgan.utils.validate import check_one_of
 
 __all__ = [
@@ -210,7 +210,7 @@ def draw_conditions(rng, band):
     rng : `~numpy.random.Generator`
         Source of the draw.
     band : {"u", "g", "r", "i", "z"}
-        Band; the medians are those of `splus_srgan.surveys.splus.BANDS`.
+        Band; the medians are those of `splus_srgan.splus.BANDS`.
 
     Returns
     -------

@@ -11,7 +11,7 @@ from astropy.nddata import CCDData, Cutout2D
 from splus_srgan.images.bands import same_band
 from splus_srgan.images.grid import check_common_grid
 from splus_srgan.images.io.read import find_bands
-from splus_srgan.surveys.splus import PIXEL_SCALE, canonical_band
+from splus_srgan.splus import PIXEL_SCALE, canonical_band
 from splus_srgan.utils.validate import check_integer
 
 __all__ = ["MARGIN", "band_list", "cut_stamps", "pixel_count", "read_stamp"]

@@ -15,7 +15,7 @@ from astropy.nddata import (
 
 from splus_srgan.images.bands import meta_band
 from splus_srgan.images.unpack import uncertainty_array
-from splus_srgan.surveys.splus import BANDS
+from splus_srgan.splus import BANDS
 from splus_srgan.utils.validate import check_finite, check_positive
 
 __all__ = ["calibrate", "gain_from_zero_point", "weight_to_uncertainty"]
@@ -230,7 +230,7 @@ def gain_from_zero_point(meta, zero_point):
     .. math:: g = t \; 10^{0.4 \, (\mathrm{ZP}_e - \mathrm{ZP})}
 
     with the magnitude :math:`\mathrm{ZP}_e` that gives one electron per second
-    (`~splus_srgan.surveys.splus.BANDS`, good to about 20 %). The camera was used with
+    (`~splus_srgan.splus.BANDS`, good to about 20 %). The camera was used with
     0.96 and 2.06 electrons per ADU, and the GAIN card does not always say which.
 
     Parameters

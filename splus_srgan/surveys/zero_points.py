@@ -14,13 +14,13 @@ import numpy as np
 from astropy.table import Table
 
 from splus_srgan.images.bands import meta_band
+from splus_srgan.splus import canonical_band
 from splus_srgan.surveys.calibration import (
     calibrate,
     check_zero_point,
     gain_from_zero_point,
     weight_to_uncertainty,
 )
-from splus_srgan.surveys.splus import canonical_band
 from splus_srgan.surveys.zero_point_model import ZeroPointModel
 
 __all__ = [

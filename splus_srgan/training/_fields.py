@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from splus_srgan import splus
 from splus_srgan.simulate.field import simulate_field
-from splus_srgan.surveys import splus
 from splus_srgan.utils.validate import check_integer, check_one_of
 
 __all__ = ["SEEDS", "Field", "FieldStore", "RenderedFolder", "render_pairs"]

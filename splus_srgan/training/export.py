@@ -15,7 +15,7 @@ from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.weights import ANY_BAND, load_card, save_weights
 from splus_srgan.pixels.psf import TARGET_PSF
 from splus_srgan.simulate.field import simulate_field
-from splus_srgan.surveys.splus import PIXEL_SCALE
+from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.training._checkpoint_io import CONTENT, read_checkpoint
 from splus_srgan.training._fields import SEEDS
 from splus_srgan.training.calibration import calibrate

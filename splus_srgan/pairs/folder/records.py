@@ -20,8 +20,8 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
+from splus_srgan import splus
 from splus_srgan.pairs.quality.pair import BandQuality
-from splus_srgan.surveys import splus
 
 __all__ = [
     "SIDES",

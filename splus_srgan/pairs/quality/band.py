@@ -8,9 +8,10 @@ import numpy as np
 from astropy import units as u
 from astropy.wcs.utils import proj_plane_pixel_scales
 
+from splus_srgan import splus
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.pairs.quality import measure
-from splus_srgan.surveys import legacy, splus
+from splus_srgan.surveys import legacy
 
 __all__ = ["measure_band", "saturated_pixels", "saturation_level"]
 

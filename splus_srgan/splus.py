@@ -112,7 +112,7 @@ def canonical_band(name):
 
     Examples
     --------
-    >>> from splus_srgan.surveys.splus import canonical_band
+    >>> from splus_srgan.splus import canonical_band
     >>> canonical_band("R"), canonical_band("F378"), canonical_band("gSDSS")
     ('r', 'J0378', 'g')
     """
@@ -148,7 +148,7 @@ def psf_from_header(header):
 
     Examples
     --------
-    >>> from splus_srgan.surveys.splus import psf_from_header
+    >>> from splus_srgan.splus import psf_from_header
     >>> psf_from_header({"HIERARCH OAJ PRO FWHMMEAN": 1.36, "OAJ PRO FWHMBETA": 2.9})
     (1.36, 2.9)
     """
@@ -184,7 +184,7 @@ def winged_psf_from_header(header):
 
     Examples
     --------
-    >>> from splus_srgan.surveys.splus import winged_psf_from_header
+    >>> from splus_srgan.splus import winged_psf_from_header
     >>> header = {"HIERARCH OAJ PRO FWHMMEAN": 1.36, "OAJ PRO FWHMBETA": 2.9}
     >>> [round(value, 3) for value in winged_psf_from_header(header)]
     [1.291, 3.915, 0.28]
@@ -212,7 +212,7 @@ def wing_share_from_header(header):
 
     Examples
     --------
-    >>> from splus_srgan.surveys.splus import wing_share_from_header
+    >>> from splus_srgan.splus import wing_share_from_header
     >>> wing_share_from_header({}), wing_share_from_header({"PSFWINGS": 0.1})
     (0.28, 0.1)
     """
@@ -241,7 +241,7 @@ def states_own_unit(image):
     --------
     >>> from splus_srgan import simulate_field
     >>> from splus_srgan.surveys.calibration import calibrate
-    >>> from splus_srgan.surveys.splus import states_own_unit
+    >>> from splus_srgan.splus import states_own_unit
     >>> image = simulate_field(1, shape=(32, 32)).observed["r"]
     >>> states_own_unit(image), states_own_unit(calibrate(image, 23.5))
     (True, True)
