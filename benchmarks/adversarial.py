@@ -25,8 +25,8 @@ from _common import fields, print_header, print_table
 from training import Ours
 
 from splus_srgan import SRGANEnhancer
-from splus_srgan.evaluation.evaluate import evaluate
 from splus_srgan.evaluation.pairs import EvaluationPair
+from splus_srgan.evaluation.run import evaluate
 from splus_srgan.training.config import load_config
 from splus_srgan.training.run import train
 

@@ -42,10 +42,10 @@ from _common import (
 from astropy.table import Table
 
 from splus_srgan import SRGANEnhancer, measure_background, read_bands, simulate_field, write_bands
-from splus_srgan.evaluation.astrometry import compare_stars, summarize_shifts
-from splus_srgan.evaluation.bands import ComparedBand
 from splus_srgan.evaluation.catalog import list_sources
-from splus_srgan.evaluation.photometry import SNR_BINS, compare_fluxes
+from splus_srgan.evaluation.compared import ComparedBand
+from splus_srgan.evaluation.measure.astrometry import compare_stars, summarize_shifts
+from splus_srgan.evaluation.measure.photometry import SNR_BINS, compare_fluxes
 from splus_srgan.evaluation.sources import detect
 from splus_srgan.evaluation.statistics import excess_scatter, median_error, robust_std
 from splus_srgan.images.io.fields import stated_sky

@@ -36,7 +36,7 @@ from _common import (
     write_table,
 )
 
-from splus_srgan.evaluation.baselines import (
+from splus_srgan.evaluation.baselines.methods import (
     BM3D,
     Bicubic,
     Gaussian,
@@ -46,8 +46,8 @@ from splus_srgan.evaluation.baselines import (
     Wiener,
     default_baselines,
 )
-from splus_srgan.evaluation.metrics import nrmse, psnr, ssim, to_space
-from splus_srgan.evaluation.spectra import power_spectrum_ratio
+from splus_srgan.evaluation.measure.metrics import nrmse, psnr, ssim, to_space
+from splus_srgan.evaluation.measure.spectra import power_spectrum_ratio
 from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.models.weights import load_card
 from splus_srgan.splus import PIXEL_SCALE

@@ -3,7 +3,7 @@
 Simulated fields with the noise of real tiles in place of the simulated one.
 
 The noise is what a tile holds beyond its enhanced image, seen through its PSF
-(`splus_srgan.evaluation.consistency.residuals`), in windows in which few pixels belong to
+(`splus_srgan.evaluation.measure.consistency.residuals`), in windows in which few pixels belong to
 sources; it is scaled to the sky and photon noise of the field.  So scene, truth, PSF and depth
 are the same, and what changes are the correlation, the distribution and the flatness of the noise.
 
@@ -30,9 +30,9 @@ from _common import (
 from quality import score, without_sky
 from real_tiles import read_tile
 
-from splus_srgan.evaluation.bands import compared_bands
-from splus_srgan.evaluation.baselines import BM3D
-from splus_srgan.evaluation.consistency import residuals
+from splus_srgan.evaluation.baselines.methods import BM3D
+from splus_srgan.evaluation.compared import compared_bands
+from splus_srgan.evaluation.measure.consistency import residuals
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.sources import detect
 from splus_srgan.simulate.field import noise_variance

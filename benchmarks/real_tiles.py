@@ -29,13 +29,13 @@ from _common import (
 from astropy.table import vstack
 
 from splus_srgan import read_bands
-from splus_srgan.evaluation.artefacts import artefact_table
-from splus_srgan.evaluation.astrometry import compare_stars
-from splus_srgan.evaluation.bands import compared_bands
-from splus_srgan.evaluation.baselines import default_baselines
+from splus_srgan.evaluation.baselines.methods import default_baselines
 from splus_srgan.evaluation.catalog import list_sources
-from splus_srgan.evaluation.consistency import data_consistency
-from splus_srgan.evaluation.hallucination import unmatched_sources
+from splus_srgan.evaluation.compared import compared_bands
+from splus_srgan.evaluation.measure.artefacts import artefact_table
+from splus_srgan.evaluation.measure.astrometry import compare_stars
+from splus_srgan.evaluation.measure.consistency import data_consistency
+from splus_srgan.evaluation.measure.hallucination import unmatched_sources
 from splus_srgan.evaluation.pairs import EvaluationPair
 
 

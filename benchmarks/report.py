@@ -13,9 +13,9 @@ from pathlib import Path
 from _common import BANDS, busy_note, fields, make_parser, parse, print_table, quiet
 
 from splus_srgan import SRGANEnhancer
-from splus_srgan.evaluation.baselines import default_baselines
-from splus_srgan.evaluation.evaluate import evaluate
+from splus_srgan.evaluation.baselines.methods import default_baselines
 from splus_srgan.evaluation.pairs import EvaluationPair
+from splus_srgan.evaluation.run import evaluate
 
 _QUICK = ("bicubic", "Gaussian", "NL-means")
 _GOAL = 180.0  # seconds

@@ -3,7 +3,7 @@
 The PSF of the output by its stars: against the one that the card promises, and the input's.
 
 Stars of S/N above 30 in real tiles; medians and their errors over the stars of all tiles, and
-whether the limits of `splus_srgan.evaluation.psf.LIMITS` are met.  --simulated N takes N simulated
+whether the limits of `splus_srgan.evaluation.measure.psf.LIMITS` are met.  --simulated N takes N simulated
 star fields instead, of 200 x 200 pixels and test seeds.
 """
 
@@ -24,8 +24,8 @@ from astropy.table import vstack
 from real_tiles import read_tile
 
 from splus_srgan import simulate_field
+from splus_srgan.evaluation.measure.psf import checks_psf, psf_table
 from splus_srgan.evaluation.pairs import EvaluationPair
-from splus_srgan.evaluation.psf import checks_psf, psf_table
 
 FIRST = 5000  # number of the first star field, beyond those of the other benchmarks
 

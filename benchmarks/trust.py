@@ -40,15 +40,15 @@ from scipy import optimize, special, stats
 
 from splus_srgan import SRGANEnhancer
 from splus_srgan.evaluation.apertures import area_noise
-from splus_srgan.evaluation.artefacts import (
+from splus_srgan.evaluation.compared import compared_bands
+from splus_srgan.evaluation.measure.artefacts import (
     mean_output,
     pattern_lines,
     sky_units,
     symmetry_residual,
 )
-from splus_srgan.evaluation.bands import compared_bands
-from splus_srgan.evaluation.hallucination import noise_field, noise_only_detections
-from splus_srgan.evaluation.injection import draw_injections, inject
+from splus_srgan.evaluation.measure.hallucination import noise_field, noise_only_detections
+from splus_srgan.evaluation.measure.injection import draw_injections, inject
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.sources import detect, match_positions
 from splus_srgan.evaluation.statistics import excess_scatter, median_error

@@ -64,7 +64,7 @@ def run(options, *, progress_bar=None):
         Wraps the list of fields.
     """
     _check_options(options)
-    from splus_srgan.evaluation.report import check_folder
+    from splus_srgan.evaluation.report.write import check_folder
 
     check_folder(options.output, overwrite=options.overwrite)
     evaluation = _evaluate(options, progress_bar)
@@ -91,7 +91,7 @@ def _check_options(options):
 
 
 def _evaluate(options, progress_bar):
-    from splus_srgan.evaluation.evaluate import evaluate, evaluate_images
+    from splus_srgan.evaluation.run import evaluate, evaluate_images
 
     if options.files:
         images = _read(options.files, options)
@@ -128,8 +128,8 @@ def _is_enhanced(images):
 
 def _with_pair(images, name, options):
     """An enhanced image, cut, and its pair where the input was named: arguments of the call."""
-    from splus_srgan.evaluation._parts import central_part
     from splus_srgan.evaluation.pairs import EvaluationPair
+    from splus_srgan.evaluation.parts import central_part
 
     if not options.input:
         if options.target:
@@ -148,8 +148,8 @@ def _with_pair(images, name, options):
 
 def _pair_of_files(images, name, options):
     """An input, with its target where that was named."""
-    from splus_srgan.evaluation._parts import central_part
     from splus_srgan.evaluation.pairs import EvaluationPair
+    from splus_srgan.evaluation.parts import central_part
 
     if options.input:
         raise ValueError(
@@ -216,7 +216,7 @@ def _folder_pairs(options):
 
 def _baselines(choice, pairs):
     """Methods by name: those asked for that can run on the pairs."""
-    from splus_srgan.evaluation.baselines import default_baselines
+    from splus_srgan.evaluation.baselines.methods import default_baselines
     from splus_srgan.splus import psf_from_header
 
     if choice == "none":

@@ -6,7 +6,7 @@ import pytest
 from astropy.table import Table
 from scipy import ndimage
 
-from splus_srgan.evaluation.bands import ComparedBand
+from splus_srgan.evaluation.compared import ComparedBand
 
 PSF, SHARP = (1.4, 3.0), (1.0, 3.0)
 SCALE = 0.55

@@ -13,7 +13,8 @@ from numpy.testing import assert_allclose
 from scipy import ndimage
 
 from splus_srgan import SRGANEnhancer, simulate_field
-from splus_srgan.evaluation.artefacts import (
+from splus_srgan.evaluation.compared import compared_bands
+from splus_srgan.evaluation.measure.artefacts import (
     ArtefactLimits,
     artefact_table,
     checks_artefacts,
@@ -30,7 +31,6 @@ from splus_srgan.evaluation.artefacts import (
     sky_units,
     symmetry_residual,
 )
-from splus_srgan.evaluation.bands import compared_bands
 from splus_srgan.evaluation.pairs import EvaluationPair
 
 Y, X = np.mgrid[:256, :256]

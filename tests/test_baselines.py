@@ -12,8 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
 from splus_srgan import Quality, simulate_field, upsample_wcs
-from splus_srgan.evaluation import baselines
-from splus_srgan.evaluation.baselines import (
+from splus_srgan.evaluation.baselines import methods as baselines
+from splus_srgan.evaluation.baselines.methods import (
     BM3D,
     Bicubic,
     Gaussian,
@@ -23,7 +23,7 @@ from splus_srgan.evaluation.baselines import (
     Wiener,
     default_baselines,
 )
-from splus_srgan.evaluation.psf import fit_stars
+from splus_srgan.evaluation.measure.psf import fit_stars
 from splus_srgan.splus import psf_from_header
 
 PIXEL = 0.55

@@ -13,7 +13,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.enhance.uncertainty import calibrate_std
-from splus_srgan.evaluation.uncertainty import SNR_EDGES, coverage
+from splus_srgan.evaluation.measure.uncertainty import SNR_EDGES, coverage
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.weights import available, load_card, load_generator, save_weights
 from splus_srgan.training import _calibration_fit

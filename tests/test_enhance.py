@@ -16,7 +16,7 @@ from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan import Quality, SRGANEnhancer, simulate_field, upsample_wcs
-from splus_srgan.evaluation.bands import fit_psf
+from splus_srgan.evaluation.compared import fit_psf
 from splus_srgan.exceptions import (
     DomainWarning,
     NoSkyWarning,

@@ -10,12 +10,12 @@ from pair_helpers import as_matched, copy_pair, simulated
 
 from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.cli import main
-from splus_srgan.evaluation._measures import together
-from splus_srgan.evaluation._parts import central_part
-from splus_srgan.evaluation.baselines import Bicubic, Gaussian
+from splus_srgan.evaluation.baselines.methods import Bicubic, Gaussian
 from splus_srgan.evaluation.checks import Check
-from splus_srgan.evaluation.evaluate import Evaluation, evaluate, evaluate_images
+from splus_srgan.evaluation.measures import together
 from splus_srgan.evaluation.pairs import EvaluationPair
+from splus_srgan.evaluation.parts import central_part
+from splus_srgan.evaluation.run import Evaluation, evaluate, evaluate_images
 from splus_srgan.evaluation.verdict import headline, in_words, judge_topics, severity
 from splus_srgan.exceptions import DomainWarning
 from splus_srgan.images.io.fields import read_bands, write_bands
@@ -175,7 +175,7 @@ def test_the_mean_of_all_outputs_is_judged():
 
 
 def test_trials_enhance_changed_images(monkeypatch):
-    monkeypatch.setattr("splus_srgan.evaluation._trials._SHAPE", (48, 48))
+    monkeypatch.setattr("splus_srgan.evaluation.trials._SHAPE", (48, 48))
     field = simulate_field(1, shape=(64, 64), kind="galaxy", bands=("r",))
     pair = EvaluationPair.from_simulation(field, name="galaxy")
     evaluation = evaluate(Bicubic(), [pair, EvaluationPair("other", pair.observed)], trials=1)

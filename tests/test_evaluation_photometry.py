@@ -29,19 +29,18 @@ from splus_srgan.evaluation.apertures import (
     blur_to_psf,
     to_input_grid,
 )
-from splus_srgan.evaluation.astrometry import checks_stars, compare_stars, summarize_shifts
-from splus_srgan.evaluation.bands import ComparedBand, compared_bands
 from splus_srgan.evaluation.catalog import list_sources
-from splus_srgan.evaluation.morphology import checks_shapes, compare_shapes
-from splus_srgan.evaluation.pairs import EvaluationPair
-from splus_srgan.evaluation.photometry import (
+from splus_srgan.evaluation.compared import ComparedBand, compared_bands
+from splus_srgan.evaluation.measure.astrometry import checks_stars, compare_stars, summarize_shifts
+from splus_srgan.evaluation.measure.morphology import checks_shapes, compare_shapes
+from splus_srgan.evaluation.measure.photometry import (
     checks_photometry,
     compare_colors,
     compare_fluxes,
     curve_of_growth,
     summarize_offsets,
 )
-from splus_srgan.evaluation.shapes import (
+from splus_srgan.evaluation.measure.shapes import (
     centroid_error,
     centroid_limit,
     centroids,
@@ -49,6 +48,7 @@ from splus_srgan.evaluation.shapes import (
     moffat_image,
     moments,
 )
+from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.statistics import excess_scatter, judge, median_error, robust_std
 from splus_srgan.simulate.field import correlated_noise
 

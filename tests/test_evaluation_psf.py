@@ -10,9 +10,8 @@ from numpy.testing import assert_allclose
 from scipy import ndimage
 
 from splus_srgan import read_bands, simulate_field
-from splus_srgan.evaluation.baselines import Bicubic
-from splus_srgan.evaluation.pairs import EvaluationPair
-from splus_srgan.evaluation.psf import (
+from splus_srgan.evaluation.baselines.methods import Bicubic
+from splus_srgan.evaluation.measure.psf import (
     LIMITS,
     checks_psf,
     encircled_energy,
@@ -22,6 +21,7 @@ from splus_srgan.evaluation.psf import (
     psf_residual,
     psf_table,
 )
+from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.pixels.psf import TARGET_PSF, psf_image
 from splus_srgan.splus import PIXEL_SCALE, psf_from_header
 

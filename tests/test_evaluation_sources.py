@@ -13,9 +13,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
 from splus_srgan import simulate_field
-from splus_srgan.evaluation.bands import ComparedBand, compared_bands, fit_psf
 from splus_srgan.evaluation.catalog import list_sources, usable
-from splus_srgan.evaluation.completeness import checks_completeness, find_and_match, rates
+from splus_srgan.evaluation.compared import ComparedBand, compared_bands, fit_psf
+from splus_srgan.evaluation.measure.completeness import checks_completeness, find_and_match, rates
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.sources import (
     any_within,

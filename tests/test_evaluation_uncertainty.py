@@ -9,9 +9,7 @@ from numpy.testing import assert_allclose
 from scipy import ndimage
 
 from splus_srgan import measure_background, read_bands
-from splus_srgan.evaluation.pairs import EvaluationPair
-from splus_srgan.evaluation.sources import detect
-from splus_srgan.evaluation.uncertainty import (
+from splus_srgan.evaluation.measure.uncertainty import (
     LIMITS,
     aperture_noise_curve,
     checks_uncertainty,
@@ -20,6 +18,8 @@ from splus_srgan.evaluation.uncertainty import (
     noise_correlation,
     pit_histogram,
 )
+from splus_srgan.evaluation.pairs import EvaluationPair
+from splus_srgan.evaluation.sources import detect
 
 
 def white(shape, seed=0):

@@ -7,8 +7,8 @@ from astropy.nddata import CCDData
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan import simulate_field
-from splus_srgan.evaluation._networks import answering_layers
-from splus_srgan.evaluation.feature_probe import FeatureProbe, strongest_channels
+from splus_srgan.evaluation.measure.features import FeatureProbe, strongest_channels
+from splus_srgan.evaluation.measure.networks import answering_layers
 from splus_srgan.models.features import load_vgg19
 from splus_srgan.models.weights import load_generator
 

@@ -9,13 +9,13 @@ from numpy.testing import assert_allclose
 from scipy import ndimage
 
 from splus_srgan import measure_background, simulate_field
-from splus_srgan.evaluation.bands import ComparedBand
-from splus_srgan.evaluation.consistency import (
+from splus_srgan.evaluation.compared import ComparedBand
+from splus_srgan.evaluation.measure.consistency import (
     checks_consistency,
     data_consistency,
     residual_trend,
 )
-from splus_srgan.evaluation.hallucination import (
+from splus_srgan.evaluation.measure.hallucination import (
     checks_hallucination,
     detail_scores,
     noise_field,

@@ -8,8 +8,8 @@ from astropy.nddata import CCDData
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan import simulate_field
-from splus_srgan.evaluation.bands import compared_bands
-from splus_srgan.evaluation.injection import (
+from splus_srgan.evaluation.compared import compared_bands
+from splus_srgan.evaluation.measure.injection import (
     checks_injection,
     draw_injections,
     inject,

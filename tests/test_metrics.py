@@ -11,8 +11,8 @@ from scipy import ndimage
 from skimage import metrics as oracle
 
 from splus_srgan import simulate_field
-from splus_srgan.evaluation.baselines import Bicubic
-from splus_srgan.evaluation.metrics import (
+from splus_srgan.evaluation.baselines.methods import Bicubic
+from splus_srgan.evaluation.measure.metrics import (
     LIMITS,
     MS_SSIM_WEIGHTS,
     SPACES,
@@ -24,8 +24,12 @@ from splus_srgan.evaluation.metrics import (
     ssim,
     to_space,
 )
+from splus_srgan.evaluation.measure.spectra import (
+    measure_amplitude,
+    measure_shift,
+    power_spectrum_ratio,
+)
 from splus_srgan.evaluation.pairs import EvaluationPair
-from splus_srgan.evaluation.spectra import measure_amplitude, measure_shift, power_spectrum_ratio
 
 FLUX, SHIFT, CONTRAST, SKY_NOISE, PSNR, SSIM = LIMITS
 

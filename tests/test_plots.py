@@ -13,10 +13,10 @@ from astropy.table import QTable, Table
 from numpy.testing import assert_allclose
 
 from splus_srgan import simulate_field
-from splus_srgan.evaluation._display import Panels, color_weights, picture
-from splus_srgan.evaluation.baselines import Bicubic
+from splus_srgan.evaluation.baselines.methods import Bicubic
 from splus_srgan.evaluation.pairs import EvaluationPair
-from splus_srgan.evaluation.plots import (
+from splus_srgan.evaluation.report.display import Panels, color_weights, picture
+from splus_srgan.evaluation.report.plots import (
     COLUMN_WIDTH,
     PAGE_WIDTH,
     plot_features,
@@ -280,7 +280,7 @@ def test_drawing_leaves_the_style_alone_and_uses_no_pyplot(table):
     code = (
         "import io, sys\n"
         "from astropy.table import Table\n"
-        "from splus_srgan.evaluation.plots import plot_histogram\n"
+        "from splus_srgan.evaluation.report.plots import plot_histogram\n"
         "rows = [('a', 'r', 'x', 1.0), ('a', 'r', 'y', 2.0)]\n"
         "table = Table(rows=rows, names=('field', 'band', 'method', 'psnr'))\n"
         "plot_histogram(table, score='psnr').savefig(io.BytesIO())\n"

@@ -16,12 +16,12 @@ import pytest
 from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.table import QTable
 
-from splus_srgan.evaluation._pixels import ENCODING, encode_plane
-from splus_srgan.evaluation._viewer import show_field
 from splus_srgan.evaluation.checks import Check
-from splus_srgan.evaluation.evaluate import EvaluatedField, Evaluation
 from splus_srgan.evaluation.pairs import EvaluationPair
-from splus_srgan.evaluation.report import render_report
+from splus_srgan.evaluation.report.pixels import ENCODING, encode_plane
+from splus_srgan.evaluation.report.viewer import show_field
+from splus_srgan.evaluation.report.write import render_report
+from splus_srgan.evaluation.run import EvaluatedField, Evaluation
 from splus_srgan.images.wcs import upsample_wcs
 
 jinja2 = pytest.importorskip("jinja2")
@@ -247,7 +247,7 @@ def test_shown_is_the_same_surface_brightness():
 
 
 def test_a_large_image_is_cut_and_says_so(monkeypatch):
-    monkeypatch.setattr("splus_srgan.evaluation._viewer.LARGEST", 64)
+    monkeypatch.setattr("splus_srgan.evaluation.report.viewer.LARGEST", 64)
     shown = show_field(make_field("large", bands=("r",)))
     assert (shown.meta["width"], shown.meta["height"]) == (64, 64)
     assert "central 64 × 64 of 96 × 96" in shown.meta["notes"][-1]

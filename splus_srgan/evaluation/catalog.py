@@ -5,7 +5,7 @@ import numpy as np
 from astropy.table import Table
 
 from splus_srgan.evaluation.apertures import aperture_flux
-from splus_srgan.evaluation.shapes import fwhm, moffat_image
+from splus_srgan.evaluation.measure.shapes import fwhm, moffat_image
 from splus_srgan.evaluation.sources import any_within, detect, inside, isolated
 
 __all__ = ["list_sources", "usable"]
@@ -24,7 +24,7 @@ def list_sources(bands, *, known=None, detection_band=None):
 
     Parameters
     ----------
-    bands : dict of str to `~splus_srgan.evaluation.bands.ComparedBand`
+    bands : dict of str to `~splus_srgan.evaluation.compared.ComparedBand`
         Bands of a field.
     known : `~astropy.table.Table`, optional
         Columns ``kind``, ``x``, ``y`` and ``flux_<band>``; others are not needed.
@@ -40,7 +40,7 @@ def list_sources(bands, *, known=None, detection_band=None):
     Examples
     --------
     >>> import numpy as np
-    >>> from splus_srgan.evaluation.bands import ComparedBand
+    >>> from splus_srgan.evaluation.compared import ComparedBand
     >>> from splus_srgan.evaluation.catalog import list_sources
     >>> empty = ComparedBand("r", np.zeros((32, 32)), np.zeros((64, 64)), 1.0)
     >>> len(list_sources({"r": empty}))
@@ -129,7 +129,7 @@ def usable(band, sources, *, radius, annulus, apart, share=0.03):
 
     Parameters
     ----------
-    band : `~splus_srgan.evaluation.bands.ComparedBand`
+    band : `~splus_srgan.evaluation.compared.ComparedBand`
         Band.
     sources : `~astropy.table.Table`
         As of `list_sources`.

@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import Table
 from scipy import ndimage, spatial
 
-from splus_srgan.evaluation._quiet import quiet
+from splus_srgan.evaluation.quiet import quiet
 from splus_srgan.splus import PIXEL_SCALE
 
 __all__ = [

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from splus_srgan.evaluation.uncertainty import SNR_EDGES
+from splus_srgan.evaluation.measure.uncertainty import SNR_EDGES
 
 __all__ = ["coverage_misfit"]
 
@@ -38,7 +38,7 @@ def coverage_misfit(image, truth, std, noise, *, softness):
     Returns
     -------
     misfit : `~torch.Tensor`
-        Scalar, sum over the bins of `~splus_srgan.evaluation.uncertainty.SNR_EDGES`, once of the
+        Scalar, sum over the bins of `~splus_srgan.evaluation.measure.uncertainty.SNR_EDGES`, once of the
         image over ``std`` and once of the truth over ``noise``, and over both levels, of
         :math:`d^2 + d^4`, where :math:`d` is the deviation in units of what is tolerated, 0.03
         at 68 % and 0.02 at 95 %.

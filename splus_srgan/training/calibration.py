@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from astropy.table import QTable
 
-from splus_srgan.evaluation.uncertainty import coverage
+from splus_srgan.evaluation.measure.uncertainty import coverage
 from splus_srgan.exceptions import NoSkyWarning
 from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.images.quality import Quality
@@ -165,7 +165,7 @@ def calibrate(enhancer, fields, *, seed=0, progress_bar=None):
     A factor for each signal to noise and relative noise of a pixel, as
     the image has them, such that 68 % and 95 % of the truths lie
     within 0.994 and 1.960 standard deviations in every bin of signal to noise
-    (`~splus_srgan.evaluation.uncertainty.SNR_EDGES`), both as the image states it and by the
+    (`~splus_srgan.evaluation.measure.uncertainty.SNR_EDGES`), both as the image states it and by the
     truth over the noise of the sky.  Of all such tables a smooth one is taken.
 
     Parameters
@@ -221,7 +221,7 @@ def measure_coverage(enhancer, fields, *, progress_bar=None):
     Returns
     -------
     table : `~astropy.table.QTable`
-        That of `splus_srgan.evaluation.uncertainty.coverage` for each ``band``, and for
+        That of `splus_srgan.evaluation.measure.uncertainty.coverage` for each ``band``, and for
         ``"all"``, with the bins ``by`` ``"truth"``, over the noise of the sky in the input, and
         by ``"image"``, over its own uncertainty.
 

@@ -1,0 +1,321 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Positions and widths of stars in the output.
+
+With a truth, a star's position is that of the same fit to the truth, in the same band:
+bands lie up to 0.1 arcsec apart on the sky.  Without one, it is the input's, which has
+an error of its own; each star's shift stands beside that error.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+
+from splus_srgan.evaluation.apertures import area_noise
+from splus_srgan.evaluation.catalog import usable
+from splus_srgan.evaluation.measure.photometry import APERTURES
+from splus_srgan.evaluation.measure.shapes import (
+    centroid_error,
+    centroid_limit,
+    centroids,
+    fwhm,
+    moffat_image,
+)
+from splus_srgan.evaluation.statistics import excess_scatter, judge, median_error, robust_std
+
+__all__ = ["StarLimits", "checks_stars", "compare_stars", "summarize_shifts"]
+
+_LEAST_SNR = 30
+_ROOM = 1.25  # times the expected FWHM: of sharper inputs, nobody can tell what got sharper
+_COLUMNS = (
+    "x",
+    "y",
+    "snr",
+    "shift_x",
+    "shift_y",
+    "input_shift_x",
+    "input_shift_y",
+    "input_error",
+    "limit",
+    "fwhm_in",
+    "fwhm_out",
+    "fwhm_expected",
+)
+
+
+@dataclass(frozen=True)
+class StarLimits:
+    """
+    What positions and widths of stars have to keep.
+
+    Parameters
+    ----------
+    shift : float, optional
+        Largest median shift along an axis, output pixels.
+    scatter : float, optional
+        Largest scatter of shifts beyond the input's own centroid error, output pixels.
+    width : float, optional
+        Largest relative deviation of the median FWHM from the expected one.
+    sharpening : float, optional
+        Largest median of FWHM out / FWHM in.
+    """
+
+    shift: float = 0.05
+    scatter: float = 0.1
+    width: float = 0.05
+    sharpening: float = 1.0
+
+
+def compare_stars(band, sources, *, least_snr=_LEAST_SNR):
+    """
+    Measure positions and widths of isolated stars in input, output and truth.
+
+    Parameters
+    ----------
+    band : `~splus_srgan.evaluation.compared.ComparedBand`
+        Band.
+    sources : `~astropy.table.Table`
+        As of `~splus_srgan.evaluation.catalog.list_sources`; those of kind ``"star"``.
+    least_snr : float, optional
+        Stars with less (within 3 arcsec) are left out.
+
+    Returns
+    -------
+    stars : `~astropy.table.Table`
+        A row per star: ``band, against, x, y, snr``; the shift of the output and of
+        the input, ``shift_x, shift_y, input_shift_x, input_shift_y`` (output pixels),
+        against the truth's centroid, or the input's where there is no truth (then the
+        input's shift is 0); ``input_error``, the error of the input's centroid per axis,
+        and ``limit``, the smallest one possible (output pixels); ``fwhm_in, fwhm_out,
+        fwhm_expected`` (arcsec, Gaussian fit; expected from the truth, or the output's
+        PSF).  Empty without stars, or where the PSF of the input is not known.
+
+    Examples
+    --------
+    >>> from splus_srgan import simulate_field
+    >>> from splus_srgan.evaluation.measure.astrometry import compare_stars
+    >>> from splus_srgan.evaluation.compared import compared_bands
+    >>> from splus_srgan.evaluation.catalog import list_sources
+    >>> from splus_srgan.evaluation.pairs import EvaluationPair
+    >>> field = simulate_field(5, shape=(96, 96), kind="stars", bands=("r",))
+    >>> pair = EvaluationPair.from_simulation(field, name="stars")
+    >>> bands = compared_bands(pair, pair.target, output_psf=(1.0, 3.0))
+    >>> stars = compare_stars(bands["r"], list_sources(bands, known=pair.sources))
+    >>> len(stars) > 0, bool(abs(stars["shift_x"]).max() < 1e-6)
+    (True, True)
+    """
+    against = "input" if band.truth is None else "truth"
+    if band.psf is None:
+        return _star_table(band, against, {})
+    chosen, flux, snr = _chosen_stars(band, sources, least_snr)
+    x, y = np.asarray(chosen["x"]), np.asarray(chosen["y"])
+    scale = {"pixel_scale": band.pixel_scale}
+    seen = centroids(band.image, x, y)
+    fine = centroids(band.output, x, y, factor=2)
+    zero = seen if band.truth is None else centroids(band.truth, x, y, factor=2)
+    noise = {"sigma": band.sigma, "electrons": band.electrons} | scale
+    if band.truth is None:
+        expected = np.full(len(x), _expected_width(band))
+    else:
+        expected = fwhm(band.truth, x, y, factor=2, **scale)
+    columns = {
+        "x": x,
+        "y": y,
+        "snr": snr,
+        "shift_x": 2 * (fine[0] - zero[0]),
+        "shift_y": 2 * (fine[1] - zero[1]),
+        "input_shift_x": 2 * (seen[0] - zero[0]),
+        "input_shift_y": 2 * (seen[1] - zero[1]),
+        "input_error": 2 * centroid_error(flux, band.psf, **noise) if len(x) else [],
+        "limit": 2 * centroid_limit(flux, band.psf, **noise) if len(x) else [],
+        "fwhm_in": fwhm(band.image, x, y, **scale),
+        "fwhm_out": fwhm(band.output, x, y, factor=2, **scale),
+        "fwhm_expected": expected,
+    }
+    return _star_table(band, against, columns)
+
+
+def _chosen_stars(band, sources, least_snr):
+    """Isolated stars that are bright enough, their fluxes and S/N within 3 arcsec."""
+    place = APERTURES["truth"]
+    good = usable(band, sources, **place) & (np.asarray(sources["kind"]) == "star")
+    area = np.pi * (place["radius"] / band.pixel_scale) ** 2
+    flux = np.asarray(sources[f"flux_{band.name}"], float)
+    photons = np.maximum(flux, 0) / band.electrons if band.electrons else 0
+    noise = np.sqrt((band.sigma * area_noise(area)) ** 2 + photons)
+    good &= flux > least_snr * noise
+    return sources[good], flux[good], (flux / noise)[good]
+
+
+def _expected_width(band):
+    """FWHM of the fit to a star with the PSF that the output should have."""
+    if band.output_psf is None:
+        return np.nan
+    star = moffat_image(band.output_psf, factor=2, pixel_scale=band.pixel_scale)
+    return fwhm(star, [10], [10], factor=2, pixel_scale=band.pixel_scale)[0]
+
+
+def _star_table(band, against, columns):
+    n = len(columns.get("x", ()))
+    table = Table({"band": np.full(n, band.name, "U16"), "against": np.full(n, against, "U8")})
+    for name in _COLUMNS:
+        table[name] = np.asarray(columns.get(name, ()), float)
+        if name.startswith("fwhm"):
+            table[name].unit = u.arcsec
+        elif name != "snr":
+            table[name].unit = u.pix
+    return table
+
+
+def summarize_shifts(stars):
+    """
+    Summarize the shifts of stars by band.
+
+    Parameters
+    ----------
+    stars : `~astropy.table.Table`
+        As of `compare_stars`; a column ``field`` tells the fields of several apart.
+
+    Returns
+    -------
+    summary : `~astropy.table.Table`
+        ``band, n``; ``shift_x, shift_y`` (medians) and ``shift_error``; ``scatter``
+        per axis; ``input_error`` (median), ``pull`` (scatter of shift over the input's
+        error: 1 where the output moves a star by as much as the input's noise does) and
+        ``beyond`` (scatter beyond the input's errors).  Output pixels.
+
+    Notes
+    -----
+    Scatter is that of the stars of one band and field about their mean.  What all of them
+    share is no scatter: a real PSF is not symmetric, so that where a star "is" depends on how
+    wide one looks, in the input already, and by the same amount for all stars of an image.
+    """
+    names = ("band", "n", "shift_x", "shift_y", "shift_error", "scatter", "input_error", "pull")
+    names += ("beyond",)
+    types = ("U16", int, *(7 * [float]))
+    lines = []
+    for band in dict.fromkeys(stars["band"]):
+        mine = stars[stars["band"] == band]
+        lines.append((band, *_shift_line(mine)))
+    return Table(rows=lines, names=names, dtype=types) if lines else Table(names=names, dtype=types)
+
+
+def _shift_line(stars):
+    found = np.isfinite(stars["shift_x"]) & np.isfinite(stars["shift_y"])
+    stars = stars[np.asarray(found)]
+    if not len(stars):
+        return (0, *(7 * (np.nan,)))
+    sx, sy, error = (np.asarray(stars[n], float) for n in ("shift_x", "shift_y", "input_error"))
+    fields = np.asarray(stars["field"] if "field" in stars.colnames else np.zeros(len(stars)))
+    centred = np.concatenate([_about_fields(shift, fields) for shift in (sx, sy)])
+    known = np.isfinite(centred)
+    centred, both = centred[known], np.tile(error, 2)[known]
+    return (
+        len(stars),
+        np.median(sx),
+        np.median(sy),
+        max(median_error(sx), median_error(sy)),
+        robust_std(centred),
+        np.median(error),
+        robust_std(centred / both),
+        excess_scatter(centred, both),
+    )
+
+
+def _about_fields(values, fields):
+    """
+    Deviations from the mean of each field, as large as if that were known.
+
+    NaN where a field has one value only.
+    """
+    result = np.full(len(values), np.nan)
+    for name in dict.fromkeys(fields):
+        mine = fields == name
+        n = np.count_nonzero(mine)
+        if n > 1:
+            result[mine] = (values[mine] - values[mine].mean()) * np.sqrt(n / (n - 1))
+    return result
+
+
+def checks_stars(stars, *, bands, limits=StarLimits()):
+    """
+    Judge positions and widths of stars.
+
+    Parameters
+    ----------
+    stars : `~astropy.table.Table`
+        As of `compare_stars`, of one or many fields.
+    bands : sequence of str
+        Bands to judge; one without stars is "not measured".
+    limits : `StarLimits`, optional
+        What to keep.
+
+    Returns
+    -------
+    checks : list of `~splus_srgan.evaluation.checks.Check`
+        For each band: median shift in x and y and scatter beyond the input's error
+        (astrometry), width against the expected one and the input's (morphology).
+    """
+    checks = []
+    for band in bands:
+        mine = stars[stars["band"] == band]
+        count, sx, sy, _, scatter, _, _, beyond = _shift_line(mine)
+        for axis, value in (("x", sx), ("y", sy)):
+            column = np.asarray(mine[f"shift_{axis}"], float)
+            error = median_error(column[np.isfinite(column)])
+            checks.append(
+                _check(
+                    "astrometry",
+                    f"median shift of stars in {axis}",
+                    band,
+                    value,
+                    limits.shift,
+                    error,
+                    count,
+                    "output pix",
+                )
+            )
+        error = scatter / np.sqrt(4 * max(count, 1))
+        checks.append(
+            _check(
+                "astrometry",
+                "scatter of stars beyond the input's error",
+                band,
+                beyond,
+                limits.scatter,
+                error,
+                count,
+                "output pix",
+            )
+        )
+        checks += _width_checks(mine, band, limits)
+    return checks
+
+
+def _check(topic, name, band, value, limit, error, count, unit):
+    return judge(topic, name, band, value, limit, error=error, count=count, unit=unit)
+
+
+def _width_checks(stars, band, limits):
+    made, expected, seen = (
+        np.asarray(stars[f"fwhm_{n}"], float) for n in ("out", "expected", "in")
+    )
+    checks = []
+    # Where the seeing was about as good as the output's PSF, stars cannot get sharper.
+    blurred = np.where(seen < _ROOM * expected, np.nan, seen)
+    for name, reference, limit, offset in (
+        ("FWHM of stars over the expected one, less 1", expected, limits.width, 1),
+        ("FWHM of stars over the input's", blurred, (0.0, limits.sharpening), 0),
+    ):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratio = made / reference - offset
+        ratio = ratio[np.isfinite(ratio)]
+        value = np.median(ratio) if ratio.size else np.nan
+        note = ""
+        if not ratio.size and np.isfinite(seen).any():
+            note = "the input is nearly as sharp as the output should be"
+        options = {"error": median_error(ratio), "count": ratio.size, "note": note}
+        checks.append(judge("morphology", name, band, value, limit, **options))
+    return checks

@@ -1,0 +1,222 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Completeness and purity of detections in the output, beside those of the input."""
+
+from itertools import pairwise
+
+import numpy as np
+from astropy.table import Table, vstack
+
+from splus_srgan.evaluation.apertures import aperture_flux, aperture_noise
+from splus_srgan.evaluation.sources import any_within, detect, inside, match_positions
+from splus_srgan.evaluation.statistics import judge
+
+__all__ = ["checks_completeness", "find_and_match", "rates"]
+
+SNR_EDGES = (3, 5, 7, 10, 15, 20, 30, 50, 100, np.inf)
+"""Edges of the bins of the signal-to-noise ratio."""
+
+_RADIUS = 1.65  # arcsec, of the aperture that gives a detection its S/N: 3 input pixels
+_EDGE = 3.0  # arcsec
+_CONFIRMED = 0.5  # of the flux of a source
+
+
+def _snr(band, image, factor, table):
+    """S/N of each position in an image, by the noise of the input."""
+    flux, free = aperture_flux(
+        image,
+        np.asarray(table["x"]),
+        np.asarray(table["y"]),
+        radius=_RADIUS,
+        factor=factor,
+        pixel_scale=band.pixel_scale,
+    )
+    noise = aperture_noise(
+        flux,
+        free,
+        radius=_RADIUS,
+        sigma=band.sigma,
+        electrons=band.electrons,
+        pixel_scale=band.pixel_scale,
+    )
+    return flux, flux / noise
+
+
+def find_and_match(band, *, threshold=5.0, reference_threshold=2.5):
+    """
+    Find sources in truth, output and input, and say which have a counterpart.
+
+    All are found with the same threshold in surface brightness, in units of the input's
+    noise.  What lies at the threshold may fall on either side of it; so a counterpart may
+    be as faint as ``reference_threshold``.  Parts of a galaxy are told apart in one image and not
+    in another; so what has at least half of its flux in the truth at the same place is in the
+    truth, too.
+
+    Parameters
+    ----------
+    band : `~splus_srgan.evaluation.compared.ComparedBand`
+        Band.
+    threshold : float, optional
+        Of the peak of a source, in units of the smoothed input's noise.
+    reference_threshold : float, optional
+        Of a counterpart.
+
+    Returns
+    -------
+    rows : `~astropy.table.Table`
+        A row per source of each list: ``band``; ``list`` (``"truth"``, ``"output"`` or
+        ``"input"``), ``x, y, flux`` (within 1.65 arcsec), ``snr`` (of that flux, by the
+        input's noise), ``mag`` (AB; NaN where the zero point is not known), ``peak``;
+        ``in_truth``, ``in_output``, ``in_input``: whether it has a counterpart there.
+        Without truth, that list is missing and ``in_truth`` is `False`.
+    """
+    images = {"output": (band.output, 2), "input": (band.image, 1)}
+    if band.truth is not None:
+        images = {"truth": (band.truth, 2)} | images
+    found = {}
+    for name, (image, factor) in images.items():
+        table, _ = detect(image, band.sigma, factor=factor, threshold=reference_threshold)
+        table["flux"], table["snr"] = _snr(band, image, factor, table)
+        found[name] = table
+    for name, table in found.items():
+        table["list"] = np.full(len(table), name, "U8")
+        for other in ("truth", "output", "input"):
+            table[f"in_{other}"] = np.zeros(len(table), bool)
+            if other in found:
+                table[f"in_{other}"] = _matched(band, table, found[other])
+        if "truth" in found and name != "truth":
+            there, _ = _snr(band, band.truth, 2, table)
+            table["in_truth"] |= there >= _CONFIRMED * np.asarray(table["flux"])
+    rows = vstack(list(found.values()))
+    scale = {"pixel_scale": band.pixel_scale}
+    keep = np.asarray(rows["peak"]) > threshold
+    keep &= inside(rows["x"], rows["y"], band.image.shape, _EDGE, **scale)
+    keep &= ~any_within(band.bad, rows["x"], rows["y"], _EDGE, **scale)
+    rows["band"] = np.full(len(rows), band.name, "U16")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rows["mag"] = band.zero_point - 2.5 * np.log10(np.asarray(rows["flux"]))
+    return rows[keep]
+
+
+def _matched(band, table, other):
+    """Which have a counterpart."""
+    index = match_positions(
+        table["x"], table["y"], other["x"], other["y"], pixel_scale=band.pixel_scale
+    )
+    return index >= 0
+
+
+def rates(rows, *, by="snr", edges=SNR_EDGES):
+    """
+    Give completeness and purity of output and input, by S/N or magnitude.
+
+    Parameters
+    ----------
+    rows : `~astropy.table.Table`
+        As of `find_and_match`, of one or many fields.
+    by : str, optional
+        Column for the bins: ``"snr"`` or ``"mag"``.
+    edges : sequence of float, optional
+        Of the bins.
+
+    Returns
+    -------
+    rates : `~astropy.table.Table`
+        For each band and bin: ``low, high``; ``n_truth``, ``completeness`` and
+        ``completeness_input`` (share of the truth's sources found), ``n_output``,
+        ``purity`` (share of the output's sources that are in the truth), ``n_input`` and
+        ``purity_input``, with binomial errors ``completeness_error`` and ``purity_error``.
+        NaN where a bin is empty.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from splus_srgan.evaluation.measure.completeness import rates
+    >>> rows = Table({"band": ["r"] * 3, "list": ["truth", "truth", "output"],
+    ...               "snr": [40.0, 45.0, 41.0], "in_truth": [True, True, True],
+    ...               "in_output": [True, False, True], "in_input": [True, True, True]})
+    >>> table = rates(rows, edges=(30, 50))
+    >>> print(table["completeness"][0], table["purity"][0])
+    0.5 1.0
+    """
+    names = ("band", "low", "high", "n_truth", "completeness", "completeness_error")
+    names += ("completeness_input", "n_output", "purity", "purity_error", "n_input", "purity_input")
+    lines = []
+    for band in dict.fromkeys(rows["band"]):
+        mine = rows[rows["band"] == band]
+        values = np.asarray(mine[by], float)
+        for low, high in pairwise(edges):
+            chosen = mine[(values >= low) & (values < high)]
+            truth, output, seen = (
+                chosen[chosen["list"] == name] for name in ("truth", "output", "input")
+            )
+            lines.append(
+                (
+                    band,
+                    low,
+                    high,
+                    len(truth),
+                    *_share(truth["in_output"]),
+                    _share(truth["in_input"])[0],
+                    len(output),
+                    *_share(output["in_truth"]),
+                    len(seen),
+                    _share(seen["in_truth"])[0],
+                )
+            )
+    types = ("U16", float, float, int, float, float, float, int, float, float, int, float)
+    return Table(rows=lines, names=names, dtype=types) if lines else Table(names=names, dtype=types)
+
+
+def _share(flags):
+    """Share that is true, and its error by Wilson's score, which is not 0 at 0 and 1."""
+    flags = np.asarray(flags, bool)
+    if not flags.size:
+        return np.nan, np.nan
+    n, p = flags.size, flags.mean()
+    return p, np.sqrt(p * (1 - p) / n + 0.25 / n**2) / (1 + 1 / n)
+
+
+def checks_completeness(rows, *, bands, least_snr=10.0, completeness=0.95, purity=0.95):
+    """
+    Judge completeness and purity of the output's clear detections.
+
+    Parameters
+    ----------
+    rows : `~astropy.table.Table`
+        As of `find_and_match`, of one or many fields with truth.
+    bands : sequence of str
+        Bands to judge.
+    least_snr : float, optional
+        What counts as clear, within 1.65 arcsec.
+    completeness, purity : float, optional
+        Least shares.
+
+    Returns
+    -------
+    checks : list of `~splus_srgan.evaluation.checks.Check`
+        Completeness and purity for each band; "not measured" without sources or truth.
+    """
+    checks = []
+    for band in bands:
+        mine = rows[(rows["band"] == band) & (np.asarray(rows["snr"]) >= least_snr)]
+        for name, which, flag, limit in (
+            ("completeness", "truth", "in_output", completeness),
+            ("purity", "output", "in_truth", purity),
+        ):
+            chosen = mine[mine["list"] == which]
+            known = bool(np.any(rows["list"] == "truth")) or name == "completeness"
+            share, error = _share(chosen[flag]) if known else (np.nan, np.nan)
+            checks.append(
+                judge(
+                    "honesty",
+                    f"{name} at S/N > {least_snr:g}",
+                    band,
+                    share,
+                    (limit, 1.0),
+                    # The range is one-sided: a small share of a few is a finding, not noise.
+                    error=min(error, (1 - limit) / 6),
+                    known=True,
+                    count=len(chosen),
+                )
+            )
+    return checks

@@ -1,0 +1,309 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+r"""
+Whether the output, seen as the input was, is the input without its noise.
+
+The output is convolved to the PSF of the input and sampled on its pixels, and compared
+with the input in units of the noise there.  A right output leaves the noise: a mean
+square of 1, no mean, and no trend with flux.  This needs no truth.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table
+from scipy import ndimage
+
+from splus_srgan.evaluation.apertures import area_noise
+from splus_srgan.evaluation.checks import Check
+from splus_srgan.evaluation.statistics import judge
+
+__all__ = [
+    "ConsistencyLimits",
+    "checks_consistency",
+    "data_consistency",
+    "residual_trend",
+    "residuals",
+]
+
+_EDGE = 8  # input pixels at the border, into which the PSF brings what is not known
+_SMOOTHING = 1.5  # input pixels
+_PSF_ERROR = 0.08  # of the model: what a circular PSF is wrong by within a star
+_BLOCK = 11  # input pixels, 6 arcsec
+_BLOCK_ERROR = 0.01  # of the flux of a block: what the PSF carries over its border
+_LEAST_INFORMATION = 400  # for a slope: an error of 5 %
+_FLUX_LEVEL = 5.0  # sigma per pixel, above which a pixel belongs to a bright source
+_BINS = ((-np.inf, 1), (1, 3), (3, 10), (10, 30), (30, 100), (100, np.inf))
+
+
+@dataclass(frozen=True)
+class ConsistencyLimits:
+    """
+    What the consistency with the data has to keep.
+
+    Parameters
+    ----------
+    chi2 : tuple of float, optional
+        Range of the mean square of the residuals, in units of their variance.
+    mean : float, optional
+        Largest mean residual, in units of the noise of a pixel.
+    slope : float, optional
+        Largest trend with flux: relative flux of sources that is missing or too much.
+    peak : float, optional
+        Largest residual of any place, smoothed, in units of its noise.
+    """
+
+    chi2: tuple[float, float] = (0.8, 1.2)
+    mean: float = 0.1
+    slope: float = 0.01
+    peak: float = 7.0
+
+
+def residuals(band):
+    """
+    Give the input less the output as the input's telescope would see it.
+
+    Parameters
+    ----------
+    band : `~splus_srgan.evaluation.compared.ComparedBand`
+        Band.
+
+    Returns
+    -------
+    residual, noise, model : `~numpy.ndarray`, shape (ny, nx)
+        Input less model, the noise of a pixel (sky, and photons of the model), and the
+        model.  NaN in the residual where the input is missing or saturated, and at
+        the border.
+    """
+    model = band.seen_output
+    photons = np.maximum(model, 0) / band.electrons if band.electrons else np.zeros(model.shape)
+    noise = np.sqrt(band.sigma**2 + photons)
+    residual = np.where(band.bad, np.nan, band.image - model)
+    edge = min(_EDGE, (min(residual.shape) - 1) // 4)
+    inner = np.zeros(residual.shape, bool)
+    inner[edge : residual.shape[0] - edge, edge : residual.shape[1] - edge] = True
+    # Saturation bleeds through the PSF into its surroundings.
+    inner &= ~ndimage.binary_dilation(band.bad, iterations=6)
+    return np.where(inner, residual, np.nan), noise, model
+
+
+def data_consistency(band):
+    r"""
+    Compare the output, as the input's telescope would see it, with the input.
+
+    Parameters
+    ----------
+    band : `~splus_srgan.evaluation.compared.ComparedBand`
+        Band.
+
+    Returns
+    -------
+    summary : dict
+        ``band``; ``n`` (pixels), ``chi2`` (mean square of :math:`(O - B) / n`),
+        ``chi2_least`` (the same of noise alone where the PSF is right),
+        ``chi2_bright`` (where the model is above 5 sigma), ``mean`` (of the same) and
+        ``mean_error``, ``slope`` (of sums of :math:`O - B` over blocks of 11 x 11 pixels
+        against those of :math:`B`: the relative flux that the output lacks) and
+        ``slope_error``, ``peak`` (largest smoothed residual over its noise, with its
+        sign).  NaN where no pixel can be compared.
+
+    Notes
+    -----
+    Noise of neighbors is correlated; errors are enlarged by what the survey's headers
+    say of it.  To :math:`n`, 8 % of the model is added in quadrature: the header has the
+    PSF as a circular one, and within bright stars that is wrong by about as much.  The
+    PSF does not matter to ``slope``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.evaluation.compared import ComparedBand
+    >>> from splus_srgan.evaluation.measure.consistency import data_consistency
+    >>> noise = np.random.default_rng(1).normal(0.0, 1.0, (64, 64))
+    >>> result = data_consistency(ComparedBand("r", noise, np.zeros((128, 128)), 1.0))
+    >>> bool(abs(result["chi2"] - 1) < 0.1), bool(abs(result["mean"]) < 0.1)
+    (True, True)
+    """
+    residual, noise, model = residuals(band)
+    good = np.isfinite(residual)
+    summary = {"band": band.name, "n": int(good.sum())}
+    names = (
+        "chi2",
+        "chi2_least",
+        "chi2_bright",
+        "mean",
+        "mean_error",
+        "slope",
+        "slope_error",
+        "peak",
+    )
+    if not good.any():
+        return summary | dict.fromkeys(names, np.nan)
+    allowed = np.hypot(noise, _PSF_ERROR * model)
+    pull = (residual / allowed)[good]
+    bright = model[good] > _FLUX_LEVEL * band.sigma
+    slope, slope_error = _slope(residual, model, noise, band.sigma)
+    # 1.1: the noise of a mean of correlated pixels.
+    values = (
+        np.mean(pull**2),
+        np.mean((noise / allowed)[good] ** 2),
+        np.mean(pull[bright] ** 2) if bright.any() else np.nan,
+        np.mean(pull),
+        1.1 * np.std(pull) / np.sqrt(pull.size),
+        slope,
+        slope_error,
+        _peak(residual, noise, model),
+    )
+    return summary | dict(zip(names, map(float, values), strict=True))
+
+
+def _slope(residual, model, noise, sigma):
+    """Relative flux that the model lacks, from sums over blocks, and its error."""
+    shape = [n // _BLOCK for n in residual.shape]
+    cut = np.s_[: shape[0] * _BLOCK, : shape[1] * _BLOCK]
+
+    def sums(plane):
+        return plane[cut].reshape(shape[0], _BLOCK, shape[1], _BLOCK).sum(axis=(1, 3))
+
+    lacking, flux = sums(residual), sums(model)
+    variance = (sigma * area_noise(_BLOCK**2)) ** 2 + sums(noise**2 - sigma**2)
+    variance += (_BLOCK_ERROR * flux) ** 2
+    good = np.isfinite(lacking) & (flux > 0)
+    information = np.sum(flux[good] ** 2 / variance[good])
+    if not information > _LEAST_INFORMATION:
+        return np.nan, np.nan
+    return np.sum((lacking * flux / variance)[good]) / information, information**-0.5
+
+
+def _peak(residual, noise, model):
+    """Largest smoothed residual, in units of its noise."""
+    good = np.isfinite(residual)
+    pull = np.where(good, residual / np.hypot(noise, _PSF_ERROR * model), 0)
+    smooth = ndimage.gaussian_filter(pull, _SMOOTHING)
+    smooth /= 1.25 / (2 * np.sqrt(np.pi) * _SMOOTHING)
+    return smooth.flat[np.argmax(np.abs(np.where(good, smooth, 0)))]
+
+
+def residual_trend(band, *, bins=_BINS):
+    """
+    Give the mean residual by the flux of the pixel.
+
+    Parameters
+    ----------
+    band : `~splus_srgan.evaluation.compared.ComparedBand`
+        Band.
+    bins : sequence of tuple of float, optional
+        Of the model, in sigma per pixel.
+
+    Returns
+    -------
+    trend : `~astropy.table.Table`
+        ``band, low, high, n, model`` (mean, sigma), ``mean`` and ``error`` (residual in
+        units of the pixel's noise) and ``chi2``.
+    """
+    residual, noise, model = residuals(band)
+    level = model / band.sigma
+    lines = []
+    for low, high in bins:
+        chosen = np.isfinite(residual) & (level >= low) & (level < high)
+        pull = residual[chosen] / np.hypot(noise, _PSF_ERROR * model)[chosen]
+        values = 4 * (np.nan,)
+        if pull.size:
+            error = 1.1 * np.std(pull) / np.sqrt(pull.size)
+            values = (level[chosen].mean(), pull.mean(), error, np.mean(pull**2))
+        lines.append((band.name, low, high, pull.size, *values))
+    names = ("band", "low", "high", "n", "model", "mean", "error", "chi2")
+    return Table(rows=lines, names=names)
+
+
+def checks_consistency(summaries, *, limits=ConsistencyLimits()):
+    """
+    Judge the consistency with the data.
+
+    Parameters
+    ----------
+    summaries : iterable of dict
+        As of `data_consistency`, of one or many fields and bands.
+    limits : `ConsistencyLimits`, optional
+        What to keep.
+
+    Returns
+    -------
+    checks : list of `~splus_srgan.evaluation.checks.Check`
+        For each band: mean square (over ``chi2_least`` where it is below that, 1 between
+        that and 1), mean, trend with flux (fields weighted by their errors), and the largest
+        residual of all.
+    """
+    checks = []
+    summaries = list(summaries)
+    for band in dict.fromkeys(s["band"] for s in summaries):
+        mine = [s for s in summaries if s["band"] == band]
+        measured = [s for s in mine if np.isfinite(s["chi2"])]
+        count = sum(s["n"] for s in mine)
+        weights = [s["n"] for s in measured]
+        chi2 = np.average([_relative(s) for s in measured], weights=weights) if measured else np.nan
+        error = 1.1 * np.sqrt(2 / count) if count else np.nan
+        mean, mean_error = _weighted(measured, "mean")
+        slope, slope_error = _weighted(measured, "slope")
+        peak = max((s["peak"] for s in measured), key=abs, default=np.nan)
+        text = "" if measured else "no pixel to compare"
+        checks += [
+            judge(
+                "honesty",
+                "mean square of input less blurred output",
+                band,
+                chi2,
+                limits.chi2,
+                error=error,
+                count=count,
+                note=text,
+            ),
+            judge(
+                "honesty",
+                "mean of input less blurred output",
+                band,
+                mean,
+                limits.mean,
+                unit="sigma",
+                error=mean_error,
+                count=count,
+                note=text,
+            ),
+            judge(
+                "photometry",
+                "trend of input less blurred output with flux",
+                band,
+                slope,
+                limits.slope,
+                error=slope_error,
+                count=count,
+                note=text,
+            ),
+            Check(
+                "honesty",
+                "largest smoothed residual of the input",
+                band,
+                float(peak),
+                limits.peak,
+                "sigma",
+                count=count,
+                note=text,
+            ),
+        ]
+    return checks
+
+
+def _relative(summary):
+    """Mean square over that of a right output: from the least, of a right PSF, up to 1."""
+    chi2, least = summary["chi2"], summary["chi2_least"]
+    return chi2 / least if chi2 < least else max(chi2, 1.0)
+
+
+def _weighted(summaries, name):
+    """Mean of many fields, weighted by their errors, and its error."""
+    values = np.array([s[name] for s in summaries], float)
+    errors = np.array([s[f"{name}_error"] for s in summaries], float)
+    good = np.isfinite(values) & (errors > 0)
+    if not good.any():
+        return np.nan, np.nan
+    weight = errors[good] ** -2
+    return np.sum(weight * values[good]) / weight.sum(), weight.sum() ** -0.5

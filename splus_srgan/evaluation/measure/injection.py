@@ -1,0 +1,396 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Put stars and galaxies of known flux into a field, and see what the enhancer makes of them.
+
+A field is enhanced with and without them, so its own sources and its sky drop out of the
+difference.
+"""
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table, vstack
+from scipy import fft
+
+from splus_srgan.evaluation.apertures import aperture_flux, aperture_noise, area_noise
+from splus_srgan.evaluation.compared import compared_bands
+from splus_srgan.evaluation.pairs import EvaluationPair
+from splus_srgan.evaluation.sources import detect, match_positions
+from splus_srgan.evaluation.statistics import judge, median_error
+from splus_srgan.pixels.psf import psf_transfer
+from splus_srgan.splus import PIXEL_SCALE
+from splus_srgan.utils.validate import check_integer
+
+__all__ = [
+    "checks_injection",
+    "draw_injections",
+    "inject",
+    "injection_test",
+    "render_source",
+]
+
+_FINE = 4  # samples per input pixel
+_STAMP = 64  # input pixels
+_RADIUS, _ANNULUS = 6.0, (8.0, 12.0)  # arcsec
+_APART = 14.0  # arcsec, between injected sources
+_CLEAR = 4.0  # arcsec, from what is there
+_MAG = 2.5 / np.log(10)
+
+
+def render_source(
+    shape,
+    x,
+    y,
+    flux,
+    psf,
+    *,
+    half_light_radius=0.0,
+    axis_ratio=1.0,
+    angle=0.0,
+    factor=1,
+    pixel_scale=PIXEL_SCALE,
+):
+    r"""
+    Draw a star or an exponential disc, convolved with a Moffat PSF.
+
+    It is made in Fourier space, where an exponential disc of scale length
+    :math:`h = R_e / 1.678` is :math:`[1 + (2 \pi h \nu)^2]^{-3/2}`, and sampled at the
+    centers of the pixels: the PSF holds their response.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(ny, nx)`` in input pixels.
+    x, y : float
+        Position in input pixels.
+    flux : float
+        Total flux.
+    psf : tuple of float
+        FWHM (arcsec), Moffat beta and, if there are any, share of the wings
+        (`~splus_srgan.pixels.psf.psf_transfer`).
+    half_light_radius : float, optional
+        Of the disc along its major axis, arcsec; 0: a star.
+    axis_ratio : float, optional
+        Minor over major axis.
+    angle : float, optional
+        Of the major axis, radians, from x to y.
+    factor : int, optional
+        1, 2 or 4 pixels of the result per input pixel and axis.
+    pixel_scale : float, optional
+        Arcsec per input pixel.
+
+    Returns
+    -------
+    image : `~numpy.ndarray`, shape (factor ny, factor nx)
+        Flux per pixel; 0 beyond 17 arcsec from the source.
+
+    Examples
+    --------
+    >>> from splus_srgan.evaluation.measure.injection import render_source
+    >>> disc = render_source((64, 64), 30.2, 31.7, 100.0, (1.4, 3.0), half_light_radius=1.5)
+    >>> round(float(disc.sum()))
+    100
+    """
+    side, step = _STAMP * _FINE, _FINE // factor
+    column, row = int(np.rint(x)) - _STAMP // 2, int(np.rint(y)) - _STAMP // 2
+    fy = fft.fftfreq(side, pixel_scale / _FINE)[:, None]
+    fx = fft.rfftfreq(side, pixel_scale / _FINE)[None, :]
+    spectrum = psf_transfer(fy, fx, *psf).astype(complex)
+    if half_light_radius > 0:
+        spectrum *= _disc(fy, fx, half_light_radius / 1.678, axis_ratio, angle)
+    # Every `step`-th sample lies at the center of a pixel of the result.
+    offset = (1 / factor - 1) / 2
+    for frequency, place in ((fy, y - row - offset), (fx, x - column - offset)):
+        spectrum = spectrum * np.exp(-2j * np.pi * frequency * place * pixel_scale)
+    stamp = fft.irfft2(spectrum, s=(side, side))[::step, ::step] * step**2 * flux
+    return _placed(stamp, shape, row, column, factor)
+
+
+def _disc(fy, fx, scale, axis_ratio, angle):
+    """Fourier transform of an exponential disc of unit flux."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    major, minor = cos * fx + sin * fy, (cos * fy - sin * fx) * axis_ratio
+    return (1 + (2 * np.pi * scale) ** 2 * (major**2 + minor**2)) ** -1.5
+
+
+def _placed(stamp, shape, row, column, factor):
+    """The stamp in an image of zeros, cut at the border."""
+    image = np.zeros([factor * n for n in shape])
+    row, column, size = row * factor, column * factor, len(stamp)
+    top, left = max(row, 0), max(column, 0)
+    bottom, right = min(row + size, image.shape[0]), min(column + size, image.shape[1])
+    if bottom > top and right > left:
+        image[top:bottom, left:right] = stamp[
+            top - row : bottom - row, left - column : right - column
+        ]
+    return image
+
+
+def draw_injections(bands, *, n=20, seed=0, snr=(20.0, 300.0), star_share=0.5):
+    """
+    Draw sources at free places of a field.
+
+    Parameters
+    ----------
+    bands : dict of str to `~splus_srgan.evaluation.compared.ComparedBand`
+        Field; places near its sources, missing pixels and border are not taken.
+    n : int, optional
+        How many at most; fewer where there is no room.
+    seed : int, optional
+        The same seed gives the same sources.
+    snr : tuple of float, optional
+        Least and largest signal-to-noise ratio within 3 arcsec, in each band;
+        drawn log-uniformly.
+    star_share : float, optional
+        Share of stars; the others are exponential discs with half-light radii of 0.8 to
+        2.5 arcsec.
+
+    Returns
+    -------
+    sources : `~astropy.table.Table`
+        ``x, y`` (input pixels), ``kind``, ``half_light_radius`` (arcsec), ``axis_ratio``,
+        ``angle`` (radians), and ``flux_<band>`` in the unit of the images.
+    """
+    check_integer("n", n, minimum=1)
+    rng = np.random.default_rng(seed)
+    first = next(iter(bands.values()))
+    places = _free_places(rng, bands, n)
+    count = len(places)
+    star = rng.random(count) < star_share
+    table = Table({"x": places[:, 0], "y": places[:, 1]})
+    table["kind"] = np.where(star, "star", "galaxy").astype("U8")
+    table["half_light_radius"] = np.where(star, 0.0, rng.uniform(0.8, 2.5, count)) * u.arcsec
+    table["axis_ratio"] = np.where(star, 1.0, rng.uniform(0.4, 1.0, count))
+    table["angle"] = rng.uniform(0, np.pi, count)
+    wanted = np.exp(rng.uniform(*np.log(snr), count))
+    area = np.pi * (3.0 / first.pixel_scale) ** 2
+    for name, band in bands.items():
+        noise = band.sigma * area_noise(area)
+        photon = 1 / band.electrons if band.electrons else 0.0
+        # flux / sqrt(noise**2 + photon flux) = wanted
+        table[f"flux_{name}"] = (
+            wanted**2 / 2 * (photon + np.sqrt(photon**2 + (2 * noise / wanted) ** 2))
+        )
+    return table
+
+
+def _free_places(rng, bands, n):
+    """Random positions, shape (count, 2), away from everything and from each other."""
+    from scipy import ndimage
+
+    first = next(iter(bands.values()))
+    taken = np.any([band.bad | band.mask for band in bands.values()], axis=0)
+    ny, nx = taken.shape
+    gap = int(np.ceil((_ANNULUS[1] + 0.6) / first.pixel_scale))
+    free = np.zeros(taken.shape, bool)
+    free[gap : ny - gap, gap : nx - gap] = True
+    if taken.any():
+        free &= ndimage.distance_transform_edt(~taken) * first.pixel_scale > _CLEAR
+    rows, columns = np.nonzero(free)
+    chosen = []
+    for k in rng.permutation(len(rows)):
+        place = np.array([columns[k], rows[k]]) + rng.uniform(-0.5, 0.5, 2)
+        if all(np.hypot(*(place - p)) * first.pixel_scale > _APART for p in chosen):
+            chosen.append(place)
+        if len(chosen) == n:
+            break
+    return np.array(chosen).reshape(-1, 2)
+
+
+def inject(observed, sources, *, psfs, electrons=None, seed=0, pixel_scale=PIXEL_SCALE):
+    """
+    Add sources to the images of a field.
+
+    Parameters
+    ----------
+    observed : dict of str to `~astropy.nddata.CCDData`
+        Band to image ``(ny, nx)``, flux per pixel; not modified.
+    sources : `~astropy.table.Table`
+        As of `draw_injections`.
+    psfs : dict of str to tuple of float
+        FWHM (arcsec), Moffat beta and, if there are any, share of the wings of each band.
+    electrons : dict of str to float, optional
+        Electrons per unit of the flux: the photon noise of the sources is added too.
+        Bands without, or with 0, get none.
+    seed : int, optional
+        Of the photon noise.
+    pixel_scale : float, optional
+        Arcsec per pixel.
+
+    Returns
+    -------
+    injected : dict of str to `~astropy.nddata.CCDData`
+        Copies with the sources.
+
+    Raises
+    ------
+    ValueError
+        If a band has no PSF.
+    """
+    lacking = [band for band in observed if psfs.get(band) is None]
+    if lacking:
+        raise ValueError(
+            f"psfs must have the FWHM and beta of every band; got none for {lacking}. Real sources "
+            "have the PSF of the image: give it, or put the card FWHMMEAN into the header"
+        )
+    rng, result = np.random.default_rng(seed), {}
+    for band, image in observed.items():
+        added = _render_all(np.shape(image.data), sources, band, psfs[band], pixel_scale)
+        per_unit = (electrons or {}).get(band, 0)
+        if per_unit:
+            added += rng.normal(size=added.shape) * np.sqrt(np.maximum(added, 0) / per_unit)
+        copy = image.copy()
+        copy.data = (np.asarray(image.data) + added).astype(np.float32)
+        result[band] = copy
+    return result
+
+
+def _render_all(shape, sources, band, psf, pixel_scale):
+    """All sources in one image."""
+    total = np.zeros(shape)
+    for row in sources:
+        total += render_source(
+            shape,
+            float(row["x"]),
+            float(row["y"]),
+            float(row[f"flux_{band}"]),
+            psf,
+            half_light_radius=float(row["half_light_radius"]),
+            axis_ratio=float(row["axis_ratio"]),
+            angle=float(row["angle"]),
+            pixel_scale=pixel_scale,
+        )
+    return total
+
+
+def injection_test(enhancer, pair, *, n=20, seed=0, snr=(20.0, 300.0), star_share=0.5):
+    """
+    Enhance a field with and without injected sources, and measure them in the difference.
+
+    Parameters
+    ----------
+    enhancer : callable
+        Called with a dict of band to `~astropy.nddata.CCDData`.
+    pair : `~splus_srgan.evaluation.pairs.EvaluationPair`
+        Field; it needs no target.
+    n, seed, snr, star_share
+        As for `draw_injections`.
+
+    Returns
+    -------
+    rows : `~astropy.table.Table`
+        A row per source and band: ``band, kind, x, y, flux`` (injected), ``snr`` (within
+        6 arcsec), ``error`` (mag, what the input's noise does), ``offset`` (mag; output at
+        the PSF of the input against what was added to the input, radius 6 arcsec; NaN where
+        the output has no flux) and ``found`` (detected at 5 sigma in the output).  Empty
+        where there is no room, or the PSF of the input is not known.
+    """
+    before = enhancer(pair.observed)
+    bare = EvaluationPair(pair.name, pair.observed, sky=pair.sky, sigma=pair.sigma)
+    bands = compared_bands(bare, before)
+    if any(band.psf is None for band in bands.values()):
+        return _no_rows()
+    sources = draw_injections(bands, n=n, seed=seed, snr=snr, star_share=star_share)
+    if not len(sources):
+        return _no_rows()
+    scale = next(iter(bands.values())).pixel_scale
+    injected = inject(
+        pair.observed,
+        sources,
+        psfs={name: band.psf for name, band in bands.items()},
+        electrons={name: band.electrons for name, band in bands.items()},
+        seed=seed,
+        pixel_scale=scale,
+    )
+    after = compared_bands(
+        EvaluationPair(pair.name, injected, sky=pair.sky, sigma=pair.sigma), enhancer(injected)
+    )
+    return vstack([_recovered(bands[name], after[name], sources) for name in bands])
+
+
+def _no_rows():
+    names = ("band", "kind", "x", "y", "flux", "snr", "error", "offset", "found")
+    return Table(names=names, dtype=("U16", "U8", *(6 * [float]), bool))
+
+
+def _recovered(before, after, sources):
+    """Rows of one band."""
+    scale = before.pixel_scale
+    x, y = np.asarray(sources["x"]), np.asarray(sources["y"])
+    place = {"radius": _RADIUS, "annulus": _ANNULUS, "pixel_scale": scale}
+    # What was added, its photon noise included: that is in the data, and not to be undone.
+    expected, free = aperture_flux(after.image - before.image, x, y, **place)
+    found, _ = aperture_flux(after.seen_output - before.seen_output, x, y, **place)
+    noise = aperture_noise(
+        expected,
+        free,
+        radius=_RADIUS,
+        sigma=before.sigma,
+        electrons=before.electrons,
+        pixel_scale=scale,
+    )
+    seen, _ = detect(after.output, after.sigma, factor=2, threshold=5.0)
+    matched = match_positions(x, y, seen["x"], seen["y"], pixel_scale=scale) >= 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        offset = np.where(found > 0, _MAG * np.log(found / expected), np.nan)
+    table = _no_rows()
+    columns = (x, y, np.asarray(sources[f"flux_{before.name}"]), expected / noise)
+    columns += (_MAG * noise / expected, offset, matched)
+    for row in zip(sources["kind"], *columns, strict=True):
+        table.add_row((before.name, *row))
+    return table
+
+
+def checks_injection(rows, *, bands, offset=0.01, completeness=0.95):
+    """
+    Judge the recovery of injected sources.
+
+    Parameters
+    ----------
+    rows : `~astropy.table.Table`
+        As of `injection_test`, of one or many fields.
+    bands : sequence of str
+        Bands to judge.
+    offset : float, optional
+        Largest median offset, mag.
+    completeness : float, optional
+        Least share of sources found.
+
+    Returns
+    -------
+    checks : list of `~splus_srgan.evaluation.checks.Check`
+        For each band: median offset of the flux of stars and of galaxies, and the share
+        found.
+    """
+    checks = []
+    for band in bands:
+        mine = rows[rows["band"] == band]
+        for kind, plural in (("star", "stars"), ("galaxy", "galaxies")):
+            values = np.asarray(mine["offset"][mine["kind"] == kind], float)
+            values = values[np.isfinite(values)]
+            checks.append(
+                judge(
+                    "photometry",
+                    f"median flux offset of injected {plural}",
+                    band,
+                    np.median(values) if values.size else np.nan,
+                    offset,
+                    unit="mag",
+                    error=median_error(values),
+                    count=values.size,
+                    note="" if values.size else "nothing was injected",
+                )
+            )
+        share = np.mean(mine["found"]) if len(mine) else np.nan
+        checks.append(
+            judge(
+                "honesty",
+                "share of injected sources found",
+                band,
+                share,
+                (completeness, 1.0),
+                error=0.0,
+                count=len(mine),
+                note="" if len(mine) else "nothing was injected",
+            )
+        )
+    return checks

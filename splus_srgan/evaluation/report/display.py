@@ -1,0 +1,158 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Images for the eye: one stretch and one color balance for all panels of a figure."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import block_replicate
+
+__all__ = ["Panels", "color_weights", "field_panels", "picture", "white_level"]
+
+_FACTOR = 2
+_BLACK = -1.0  # sky units
+_BRIGHT = 5.0  # sky units, of pixels that tell the usual color
+_FEWEST = 20  # of them
+
+
+@dataclass
+class Panels:
+    """
+    A field as the panels of a figure show it, in sky units.
+
+    Parameters
+    ----------
+    name : str
+        Of the field.
+    images : dict of str to `~numpy.ndarray`, shape (n_band, ny, nx)
+        Label to image, all on the output's grid.
+    pixel_scale : float or None
+        Arcsec per pixel; `None` where it is not known.
+    flux : `~numpy.ndarray` or None, shape (n_band,)
+        Nanomaggies of 1 sky unit; `None` where they are not known.
+    """
+
+    name: str
+    images: dict
+    pixel_scale: float | None = None
+    flux: np.ndarray | None = None
+
+
+def field_panels(pair, output, *, labels):
+    """
+    Bring input, output and target of a field to one unit and one grid.
+
+    Parameters
+    ----------
+    pair : `~splus_srgan.evaluation.pairs.EvaluationPair`
+        Field.
+    output : mapping of str to `~astropy.nddata.CCDData`
+        Its enhanced image.
+    labels : tuple of str
+        Of input, output and target.
+
+    Returns
+    -------
+    panels : `Panels`
+        Without a target, two images.
+    """
+    from splus_srgan.evaluation.compared import compared_bands
+
+    bands = list(compared_bands(pair, output).values())
+    images = {
+        labels[0]: [block_replicate(b.image / b.sigma, _FACTOR, conserve_sum=False) for b in bands],
+        labels[1]: [_FACTOR**2 * b.output / b.sigma for b in bands],
+    }
+    if pair.target is not None:
+        images[labels[2]] = [_FACTOR**2 * b.truth / b.sigma for b in bands]
+    known = next(iter(pair.observed.values())).wcs is not None
+    scale = bands[0].fine_scale if known else None
+    return Panels(pair.name, {k: np.array(v) for k, v in images.items()}, scale, _flux(pair, bands))
+
+
+def color_weights(panels):
+    """
+    Factors per band for each field, which make the usual bright pixel white.
+
+    Where the flux scale of all fields is known, one balance serves them all, and colors can
+    be compared between fields; otherwise each field has its own.
+    """
+    # The last image is the reference, which knows best.
+    images = [list(one.images.values())[-1] for one in panels]
+    if all(one.flux is not None for one in panels):
+        flux = [one.flux / one.flux.mean() for one in panels]
+        usual = [_usual_color(i * f[:, None, None]) for i, f in zip(images, flux, strict=True)]
+        common = np.nanmedian([c for c in usual if c is not None] or [np.ones(len(flux[0]))], 0)
+        weights = [f / common for f in flux]
+    else:
+        usual = [_usual_color(image) for image in images]
+        weights = [
+            np.ones(len(i)) if c is None else 1 / c for i, c in zip(images, usual, strict=True)
+        ]
+    return [one / one.mean() for one in weights]
+
+
+def _usual_color(image):
+    """Median share of each band in bright pixels; `None` where there are few."""
+    bright = image.min(axis=0) > _BRIGHT
+    if bright.sum() < _FEWEST:
+        return None
+    values = image[:, bright]
+    return np.maximum(np.median(values / values.mean(axis=0), axis=1), 0.05)
+
+
+def _flux(pair, bands):
+    """Nanomaggies of 1 sky unit per band; `None` where not known for all."""
+    scales = []
+    for band in bands:
+        unit, zero_point = pair.observed[band.name].unit, pair.zero_points.get(band.name)
+        if unit is not None and unit.is_equivalent(u.nmgy):
+            scales.append(band.sigma * unit.to(u.nmgy))
+        elif zero_point is not None and np.isfinite(zero_point):
+            scales.append(band.sigma * 10 ** (-0.4 * (zero_point - 22.5)))
+    return np.array(scales) if len(scales) == len(bands) else None
+
+
+def picture(image, *, weights, white=None, softening=3.0):
+    """
+    Gray or color picture of an image in sky units.
+
+    The brightness is stretched with an inverse hyperbolic sine and the ratios of the bands
+    are kept (Lupton et al. 2004), so that a color means the same at any brightness.
+
+    Parameters
+    ----------
+    image : `~numpy.ndarray`, shape (n_band, ny, nx)
+        From blue to red.
+    weights : `~numpy.ndarray`, shape (n_band,)
+        Factors of the bands.
+    white : float, optional
+        Brightness shown as white, sky units.
+    softening : float, optional
+        Brightness, in sky units, at which linear turns into logarithmic.
+
+    Returns
+    -------
+    picture : `~numpy.ndarray`, shape (ny, nx, 3)
+        0 to 1; NaN pixels are gray.
+    """
+    missing = ~np.isfinite(image).all(axis=0)
+    image = np.nan_to_num(image) * weights[:, None, None]
+    # Red, green, blue are the last, the middle and the first band.
+    order = np.rint(np.linspace(len(image) - 1, 0, 3)).astype(int)
+    colors = image[order] - _BLACK
+    mean = np.maximum(colors.mean(axis=0), 1e-3)
+    white = white_level(image[None]) if white is None else white
+    level = np.arcsinh(mean / softening) / np.arcsinh((white - _BLACK) / softening)
+    result = np.clip(colors, 0, None) * (level / mean)
+    # What is too bright keeps its color.
+    result /= np.maximum(result.max(axis=0), 1)
+    result = np.moveaxis(np.clip(result, 0, 1), 0, -1)
+    result[missing] = 0.5
+    return result
+
+
+def white_level(images):
+    """Brightness (sky units) that few pixels of the images exceed."""
+    tops = [np.nanquantile(np.nanmean(image, axis=0), 0.998) for image in images]
+    return float(np.clip(max(tops), 30.0, 3e3))

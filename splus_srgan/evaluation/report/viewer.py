@@ -1,0 +1,212 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""What the viewer of the report is given: fields, their layers and their pixels."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.nddata import StdDevUncertainty
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+from splus_srgan.evaluation.report.pixels import (
+    ENCODING,
+    color_balance,
+    encode_bits,
+    encode_plane,
+    thumbnail,
+    white_level,
+)
+from splus_srgan.images.io.fields import stated_sky
+from splus_srgan.images.quality import Quality
+from splus_srgan.images.units import flux_per_pixel_factor
+from splus_srgan.images.unpack import uncertainty_array
+from splus_srgan.pixels.background import measure_background
+
+__all__ = ["LARGEST", "ShownField", "show_field", "viewer_data"]
+
+LARGEST = 1024
+"""Largest side that is shown, output pixels: what is larger is cut from the centre."""
+
+_FACTOR = 2
+_LABELS = {"input": "Input", "output": "Output", "target": "Target", "truth": "Truth"}
+# Colors that the color-blind tell apart; alpha as strong as the reason to worry.
+_FLAGS = {
+    Quality.MISSING: ((213, 94, 0), 190, "no valid input, filled in"),
+    Quality.SATURATED: ((204, 121, 167), 190, "input at or above saturation"),
+    Quality.EXTRAPOLATED: ((0, 158, 115), 90, "outside what the weights were trained for"),
+    Quality.NEAR_MISSING: ((230, 159, 0), 70, "within reach of a missing pixel"),
+    Quality.NEAR_SATURATED: ((240, 228, 66), 60, "within reach of a saturated pixel"),
+    Quality.EDGE: ((86, 180, 233), 60, "the network saw over the border"),
+}
+
+
+@dataclass
+class ShownField:
+    """
+    A field as the viewer takes it.
+
+    Attributes
+    ----------
+    name, remark : str
+        Name, and what is told beside it.
+    meta : dict
+        What the viewer has to know, in JSON types.
+    blocks : dict of tuple to str
+        Encoded pixels by ``(layer, index of the band)``.
+    thumbnail : str
+        Data address of a small picture.
+    """
+
+    name: str
+    remark: str
+    meta: dict
+    blocks: dict
+    thumbnail: str
+
+
+def viewer_data(shown):
+    """What all fields of a page share, and the fields, in JSON types."""
+    flags = [
+        {"bit": int(bit), "name": bit.name, "rgb": rgb, "alpha": alpha, "text": text}
+        for bit, (rgb, alpha, text) in _FLAGS.items()
+    ]
+    return {
+        "encoding": ENCODING,
+        "flags": flags,
+        "labels": {"input": "input", "output": "output", "target": "target"},
+        "fields": [one.meta for one in shown],
+    }
+
+
+def show_field(one, *, remark=""):
+    """
+    Prepare a field for the viewer.
+
+    Parameters
+    ----------
+    one : `~splus_srgan.evaluation.run.EvaluatedField`
+        Field.
+    remark : str, optional
+        What to tell beside its name.
+
+    Returns
+    -------
+    shown : `ShownField`
+        Field, cut to `LARGEST`.
+    """
+    planes = {band: _planes(one, band) for band in one.bands}
+    shape = np.shape(one.output[one.bands[0]].data)
+    window = _window(shape)
+    layers = ["input", "output", "target"]
+    layers = [layer for layer in layers if all(layer in plane for plane in planes.values())]
+    blocks, cut = {}, {}
+    for k, (band, own) in enumerate(planes.items()):
+        for layer, plane in own.items():
+            piece = plane[_coarse(window) if layer == "input" else window]
+            cut[band, layer] = piece
+            encode = encode_bits if layer == "quality" else encode_plane
+            blocks[layer, k] = encode(piece)
+    meta = _meta(one, window, shape, layers, cut)
+    first = one.bands[meta["firstBand"]]
+    before = cut.get((first, "input"), cut[first, "output"])
+    return ShownField(one.name, remark, meta, blocks, thumbnail(before, cut[first, "output"]))
+
+
+def _planes(one, band):
+    """Layers of a band in units of the input's sigma, without sky; NaN where missing."""
+    made = one.output[band]
+    area = flux_per_pixel_factor(made.unit, _FACTOR)
+    sky, sigma = _sky_and_sigma(one, band, area)
+    planes = {"output": (_values(made) / area - sky) / sigma}
+    if one.pair is not None:
+        planes["input"] = (_values(one.pair.observed[band]) - sky) / sigma
+        if one.pair.target is not None:
+            planes["target"] = _values(one.pair.target[band]) / area / sigma
+    flags = getattr(made, "flags", None)
+    if flags is not None:
+        planes["quality"] = np.asarray(flags)
+    if made.uncertainty is not None:
+        spread = uncertainty_array(made, StdDevUncertainty)
+        planes["uncertainty"] = np.asarray(spread, float) / area / sigma
+    return planes
+
+
+def _values(image):
+    values = np.array(image.data, float)
+    if image.mask is not None:
+        values[np.broadcast_to(image.mask, values.shape)] = np.nan
+    return values
+
+
+def _sky_and_sigma(one, band, area):
+    """Per input pixel: from the output's cards, else measured on the input or the output."""
+    meta = one.output[band].meta or {}
+    if "SRSKY" in meta and "SRSIGMA" in meta:
+        return float(stated_sky(meta)), float(meta["SRSIGMA"])
+    values = _values(one.output[band]) / area if one.pair is None else None
+    measured = measure_background(values if one.pair is None else _values(one.pair.observed[band]))
+    return float(measured.sky[0]), float(measured.sigma[0])
+
+
+def _window(shape):
+    """The central part of the output that is shown; starts on whole input pixels."""
+    slices = []
+    for size in shape:
+        first = max(0, size - LARGEST) // 2 // _FACTOR * _FACTOR
+        slices.append(slice(first, min(size, first + LARGEST)))
+    return tuple(slices)
+
+
+def _coarse(window):
+    return tuple(slice(part.start // _FACTOR, part.stop // _FACTOR) for part in window)
+
+
+def _meta(one, window, shape, layers, cut):
+    """What the viewer has to know of a field."""
+    bands = list(one.bands)
+    height, width = (part.stop - part.start for part in window)
+    wcs = one.output[bands[0]].wcs
+    celestial = wcs is not None and wcs.has_celestial
+    color = [len(bands) - 1, len(bands) // 2, 0] if len(bands) >= 3 else None
+    red_green_blue = [cut[bands[k], "output"] for k in color] if color else []
+    notes = list(one.warnings)
+    if (height, width) != tuple(shape):
+        notes.append(f"Shown are the central {width} × {height} of {shape[1]} × {shape[0]} pixels.")
+    truth = one.pair is not None and one.pair.noise_free
+    labels = _LABELS | {"target": "Truth" if truth else "Target"}
+    entries = [{"id": layer, "label": labels[layer]} for layer in layers]
+    if "target" in layers:
+        entries.append({"id": "difference", "label": f"Output − {labels['target'].lower()} (±3 σ)"})
+    return {
+        "name": one.name,
+        "width": width,
+        "height": height,
+        "factor": _FACTOR,
+        "bands": [{"name": band} for band in bands],
+        "firstBand": bands.index("r") if "r" in bands else len(bands) // 2,
+        "layers": entries,
+        "color": color,
+        "balance": color_balance(red_green_blue) if color else None,
+        "white": white_level([cut[band, "output"] for band in bands]),
+        "pixelScale": _pixel_scale(wcs) if celestial else None,
+        "wcs": _wcs_numbers(wcs, window) if celestial else None,
+        "notes": notes,
+    }
+
+
+def _pixel_scale(wcs):
+    return round(float(np.mean(proj_plane_pixel_scales(wcs.celestial))) * 3600, 5)
+
+
+def _wcs_numbers(wcs, window):
+    """What a plain gnomonic WCS is made of; `None` for others."""
+    if list(wcs.wcs.ctype) != ["RA---TAN", "DEC--TAN"] or wcs.has_distortion:
+        return None
+    crpix = [float(c) - part.start for c, part in zip(wcs.wcs.crpix, window[::-1], strict=True)]
+    numbers = {
+        "crpix": crpix,
+        "crval": [float(value) for value in wcs.wcs.crval],
+        "cd": [float(value) for value in wcs.pixel_scale_matrix.ravel()],
+    }
+    finite = all(math.isfinite(v) for values in numbers.values() for v in values)
+    return numbers if finite else None

@@ -1,0 +1,158 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+An evaluation as one HTML page that needs nothing else: verdict, images, tables, figures.
+
+The page has no address outside itself; its policy (a Content-Security-Policy with the
+hash of its one script) forbids the browser to load or run anything else.
+"""
+
+import base64
+import hashlib
+import os
+import uuid
+from importlib import resources
+from pathlib import Path
+
+from splus_srgan.evaluation.checks import check_table
+from splus_srgan.evaluation.report.context import page_context, remark
+from splus_srgan.evaluation.report.figures import report_figures
+from splus_srgan.evaluation.report.viewer import show_field, viewer_data
+from splus_srgan.utils.optional import import_optional
+
+__all__ = ["FILES", "check_folder", "render_report", "write_report"]
+
+FILES = {"table": "table.ecsv", "checks": "checks.ecsv", "report": "report.html"}
+"""Names of the files of a report."""
+
+
+def check_folder(folder, *, overwrite=False):
+    """
+    Make sure, before any work is done, that a report can be written.
+
+    Parameters
+    ----------
+    folder : path-like
+        Folder of the report.
+    overwrite : bool, optional
+        Whether files of an earlier report may be replaced.
+
+    Returns
+    -------
+    paths : dict of str to `~pathlib.Path`
+        Files to be, by the keys of ``FILES``.
+
+    Raises
+    ------
+    FileExistsError
+        If one exists and ``overwrite`` is not set.
+    NotADirectoryError
+        If the folder, or one above it, is a file.
+    """
+    folder = Path(folder)
+    for parent in (folder, *folder.parents):
+        if parent.exists() and not parent.is_dir():
+            raise NotADirectoryError(f"cannot write to {folder}: {parent} is a file")
+    paths = {key: folder / name for key, name in FILES.items()}
+    for path in paths.values():
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} exists; overwrite=True (--overwrite) replaces it")
+    return paths
+
+
+def write_report(evaluation, folder, *, overwrite=False):
+    """
+    Write the report of an evaluation and its tables.
+
+    Parameters
+    ----------
+    evaluation : `~splus_srgan.evaluation.run.Evaluation`
+        What was measured.
+    folder : path-like
+        Folder to write to; made if needed.
+    overwrite : bool, optional
+        Whether files of an earlier report may be replaced.
+
+    Returns
+    -------
+    paths : dict of str to `~pathlib.Path`
+        The files, by the keys of ``FILES``.
+
+    Raises
+    ------
+    FileExistsError
+        If one exists and ``overwrite`` is not set.
+    ImportError
+        If jinja2 or matplotlib is not installed.
+    """
+    paths = check_folder(folder, overwrite=overwrite)
+    page = render_report(evaluation)  # before anything is written
+    Path(folder).mkdir(parents=True, exist_ok=True)
+
+    def write_table(table):
+        return lambda path: table.write(path, format="ascii.ecsv")
+
+    _beside(paths["table"], write_table(evaluation.table))
+    _beside(paths["checks"], write_table(check_table(evaluation.checks)))
+    # Last, so that a report which is there is complete.
+    _beside(paths["report"], lambda path: path.write_text(page, encoding="utf-8"))
+    return paths
+
+
+def _beside(path, write):
+    """Write a file beside its place, then rename it there."""
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def render_report(evaluation):
+    """
+    Render the page.
+
+    Parameters
+    ----------
+    evaluation : `~splus_srgan.evaluation.run.Evaluation`
+        What was measured.
+
+    Returns
+    -------
+    page : str
+        HTML; everything that comes from data (names of fields, bands and weights) is
+        escaped.
+
+    Raises
+    ------
+    ImportError
+        If jinja2 or matplotlib is not installed.
+    """
+    jinja2 = import_optional("jinja2", "plot")
+    import_optional("matplotlib", "plot")
+    from markupsafe import Markup
+
+    files = resources.files("splus_srgan.evaluation") / "templates"
+    texts = {
+        name: (files / name).read_text(encoding="utf-8")
+        for name in ("report.html.jinja", "report.css", "viewer.js")
+    }
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False}
+    shown = [show_field(one, remark=remark(evaluation, one)) for one in evaluation.fields]
+    script = texts["viewer.js"]
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    context = page_context(evaluation) | {
+        "css": Markup(texts["report.css"]),
+        "javascript": Markup(script),
+        "script_hash": base64.b64encode(digest).decode("ascii"),
+        "fields": shown,
+        "figures": report_figures(evaluation),
+        "blocks": [
+            {"id": f"px-{k}-{layer}-{band}", "text": text}
+            for k, one in enumerate(shown)
+            for (layer, band), text in one.blocks.items()
+        ],
+    }
+    template = environment.from_string(texts["report.html.jinja"])
+    return template.render(context, viewer=viewer_data(shown))

@@ -1,0 +1,81 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Tests that need the enhancer itself: it is given changed images, and noise alone."""
+
+from splus_srgan import splus
+from splus_srgan.evaluation.compared import compared_bands
+from splus_srgan.evaluation.measure.artefacts import symmetry_residual
+from splus_srgan.evaluation.measure.hallucination import (
+    noise_field,
+    noise_only_detections,
+    swap_test,
+)
+from splus_srgan.evaluation.measure.injection import injection_test
+from splus_srgan.evaluation.pairs import EvaluationPair
+from splus_srgan.evaluation.quiet import quiet
+
+__all__ = ["run_trials"]
+
+_TURNS = ("turned by 90", "mirrored", "mirrored, turned by 180")
+_SHAPE = (128, 128)  # of the fields of noise alone
+_SEED = 41
+
+
+def run_trials(enhancer, pairs, measured, *, number):
+    """
+    Enhance fields turned, with sources added and with swapped noise, and noise alone.
+
+    Parameters
+    ----------
+    enhancer : callable
+        What is evaluated.
+    pairs : list of `~splus_srgan.evaluation.pairs.EvaluationPair`
+        Fields; the first ``number`` that are not blank are taken.
+    measured : `~splus_srgan.evaluation.measures.Measurements`
+        What takes the results.
+    number : int
+        How many fields of each kind.
+    """
+    chosen = [pair for pair in pairs if pair.kind != "blank"][:number]
+    with quiet():
+        for k, pair in enumerate(chosen):
+            measured.keep("symmetry", symmetry_residual(enhancer, pair.observed, turns=_TURNS))
+            measured.keep("injected", injection_test(enhancer, pair, seed=_SEED + k))
+            other = _donor(pair, pairs)
+            if other is not None:
+                measured.note("swaps", swap_test(enhancer, pair, other))
+        _noise_alone(enhancer, pairs[0].bands, measured, number)
+
+
+def _donor(pair, pairs):
+    """Another field to take the noise from, a blank one rather than others."""
+    others = [
+        other
+        for other in pairs
+        if other is not pair and other.shape == pair.shape and set(other.bands) == set(pair.bands)
+    ]
+    return min(others, key=lambda other: other.kind != "blank", default=None)
+
+
+def _noise_alone(enhancer, bands, measured, number):
+    """What is detected in noise, where the bands are those that can be simulated."""
+    names = {band: name for band in bands if (name := _simulated(band)) is not None}
+    if len(names) < len(bands):
+        return
+    found = []
+    for k in range(number):
+        images = noise_field((_SEED, k), shape=_SHAPE, bands=tuple(names.values()))
+        images = {band: images[name] for band, name in names.items()}
+        pair = EvaluationPair(f"noise {k}", images)
+        found += [noise_only_detections(b) for b in compared_bands(pair, enhancer(images)).values()]
+    measured.n_noise_fields += number
+    for rows in found:
+        measured.keep("noise", rows)
+
+
+def _simulated(band):
+    """Name of a band that can be simulated, else `None`."""
+    try:
+        name = splus.canonical_band(band)
+    except ValueError:
+        return None
+    return name if name in splus.BANDS else None
