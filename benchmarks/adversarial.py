@@ -27,7 +27,7 @@ from training import Ours
 from splus_srgan import SRGANEnhancer
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.run import evaluate
-from splus_srgan.training.config import load_config
+from splus_srgan.training.config.training import load_config
 from splus_srgan.training.run import train
 
 _SHARE = 0.9  # of the time goes to the steps, the rest to data and validation

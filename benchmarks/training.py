@@ -28,7 +28,7 @@ from _common import busy_note, print_header, print_table, write_table
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
-from splus_srgan.training.config import PRESETS, load_config
+from splus_srgan.training.config.training import PRESETS, load_config
 from splus_srgan.training.module import SRGANModule, trainer_options
 
 PAPER = {"data.batch_size": 2, "data.crop": None, "data.shape": [128, 128]}

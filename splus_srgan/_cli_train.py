@@ -19,7 +19,7 @@ def add_arguments(parser):
     parser : `jsonargparse.ArgumentParser`
         Parser of the command.
     """
-    from splus_srgan.training.config import add_config_arguments
+    from splus_srgan.training.config.training import add_config_arguments
 
     parser.add_argument(
         "file", nargs="?", metavar="CONFIG", help="YAML or TOML file with what is to be otherwise"
@@ -48,14 +48,14 @@ def run(options):
     options : namespace
         Of the command.
     """
-    from splus_srgan.training.config import dump_config
+    from splus_srgan.training.config.training import dump_config
 
     config = _config(options)
     if options.print_config is not None:
         print(dump_config(config), end="")
         return
-    from splus_srgan.training._trainer import is_first_process
     from splus_srgan.training.run import train
+    from splus_srgan.training.trainer import is_first_process
 
     result = train(
         config,
@@ -72,7 +72,7 @@ def run(options):
 
 def _config(options):
     """Preset, then file, then options: the last one wins."""
-    from splus_srgan.training.config import load_config
+    from splus_srgan.training.config.training import load_config
 
     overrides = _given(options)
     if options.resume is None or options.file or options.preset:

@@ -61,7 +61,7 @@ def one_thread():
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory):
     """Folder of a few small rendered pairs in g and r."""
-    from splus_srgan.training.dataset import render_pairs
+    from splus_srgan.training.data.dataset import render_pairs
 
     folder = tmp_path_factory.mktemp("rendered")
     render_pairs(folder, 3, shape=(32, 32), bands=("g", "r"))

@@ -16,11 +16,11 @@ from splus_srgan.enhance.uncertainty import calibrate_std
 from splus_srgan.evaluation.measure.uncertainty import SNR_EDGES, coverage
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.weights import available, load_card, load_generator, save_weights
-from splus_srgan.training import _calibration_fit
-from splus_srgan.training._calibration_fit import fit_table
-from splus_srgan.training._coverage import coverage_misfit
+from splus_srgan.training import calibration_fit as _calibration_fit
 from splus_srgan.training.calibration import calibrate, measure_coverage, train_head
-from splus_srgan.training.dataset import render_pairs
+from splus_srgan.training.calibration_fit import fit_table
+from splus_srgan.training.coverage import coverage_misfit
+from splus_srgan.training.data.dataset import render_pairs
 
 SCALES = {0.0: 0.02, 1.0: 0.2}
 SMALL = {"n_features": 8, "n_blocks": 1, "n_tail_features": 8}

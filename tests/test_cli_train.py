@@ -13,9 +13,9 @@ pytest.importorskip("lightning")
 
 from splus_srgan import cli
 from splus_srgan.cli import main
-from splus_srgan.training._history import read_history
-from splus_srgan.training.config import PRESETS, load_config, preset
-from splus_srgan.training.dataset import render_pairs
+from splus_srgan.training.config.training import PRESETS, load_config, preset
+from splus_srgan.training.data.dataset import render_pairs
+from splus_srgan.training.history import read_history
 from splus_srgan.training.module import SRGANModule
 
 pytestmark = pytest.mark.usefixtures("one_thread")

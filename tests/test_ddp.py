@@ -14,7 +14,7 @@ import torch
 pytest.importorskip("lightning")
 
 from splus_srgan.models.weights import load_card
-from splus_srgan.training.config import dump_config, load_config
+from splus_srgan.training.config.training import dump_config, load_config
 from splus_srgan.training.export import load_average
 from splus_srgan.training.module import SRGANModule
 from splus_srgan.training.run import train
@@ -102,7 +102,7 @@ def test_both_processes_end_where_one_has_a_loss_that_is_no_number(rendered, tmp
     script = tmp_path / "run.py"
     script.write_text(
         "import json, sys, os, math\n"
-        "from splus_srgan.training.config import load_config\n"
+        "from splus_srgan.training.config.training import load_config\n"
         "from splus_srgan.training import _terms\n"
         "from splus_srgan.training.run import train\n"
         "original = _terms.GeneratorTerms.__call__\n"

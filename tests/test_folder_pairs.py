@@ -20,9 +20,9 @@ from splus_srgan.pairs.folder.records import file_hash
 from splus_srgan.pairs.quality.pair import BandQuality, PairReport
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.simulate.field import simulate_field
-from splus_srgan.training.config import load_config
-from splus_srgan.training.data_module import PairsDataModule
-from splus_srgan.training.dataset import FolderPairs, make_dataset
+from splus_srgan.training.config.training import load_config
+from splus_srgan.training.data.dataset import FolderPairs, make_dataset
+from splus_srgan.training.data.module import PairsDataModule
 
 EXACT = {"sigma_error": 0.0, "sky_error": 0.0, "depth": 0.0, "augmentation": "none"}
 SHAPE = (40, 40)

@@ -10,8 +10,8 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from splus_srgan.models.generator import SRResNet
-from splus_srgan.training import config as training_config
-from splus_srgan.training.config import (
+from splus_srgan.training.config import training as training_config
+from splus_srgan.training.config.training import (
     PRESETS,
     DataConfig,
     GeneratorConfig,
@@ -304,7 +304,7 @@ def test_command_line_gives_only_what_was_given():
 def test_configuration_needs_no_torch():
     """Mistakes in a file are told before anything heavy is loaded."""
     code = (
-        "import sys; from splus_srgan.training.config import load_config; load_config(); "
+        "import sys; from splus_srgan.training.config.training import load_config; load_config(); "
         "print('torch' in sys.modules, 'lightning' in sys.modules)"
     )
     result = subprocess.run(

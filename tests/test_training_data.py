@@ -14,17 +14,18 @@ from numpy.testing import assert_allclose, assert_array_equal
 from splus_srgan.simulate.field import simulate_field
 from splus_srgan.simulate.reference import reference_noise
 from splus_srgan.splus import BANDS
-from splus_srgan.training import _fields, _simulated
-from splus_srgan.training._crops import grow, turn
-from splus_srgan.training.config import load_config
-from splus_srgan.training.data_module import PairsDataModule, StepSampler
-from splus_srgan.training.dataset import (
+from splus_srgan.training.config.training import load_config
+from splus_srgan.training.data import fields as _fields
+from splus_srgan.training.data import simulated as _simulated
+from splus_srgan.training.data.crops import grow, turn
+from splus_srgan.training.data.dataset import (
     SEEDS,
     RenderedPairs,
     SimulatedPairs,
     make_dataset,
     render_pairs,
 )
+from splus_srgan.training.data.module import PairsDataModule, StepSampler
 
 pytestmark = [
     # Lightning counts the processors of the machine and finds the loaders of a test slow.

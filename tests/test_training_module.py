@@ -16,9 +16,9 @@ L = pytest.importorskip("lightning")
 
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.weights import load_generator, save_weights
-from splus_srgan.training import _terms, module
-from splus_srgan.training._scores import field_scores, flux_aware_score, flux_bias
-from splus_srgan.training.config import DataConfig, load_config
+from splus_srgan.training import module
+from splus_srgan.training import terms as _terms
+from splus_srgan.training.config.training import DataConfig, load_config
 from splus_srgan.training.module import SRGANModule, trainer_options
 from splus_srgan.training.optimizers import (
     BodyMuon,
@@ -28,6 +28,7 @@ from splus_srgan.training.optimizers import (
     make_optimizer,
     update_average,
 )
+from splus_srgan.training.scores import field_scores, flux_aware_score, flux_bias
 
 pytestmark = [
     # Lightning 2.6 with PyTorch 2.13.

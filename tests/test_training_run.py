@@ -27,21 +27,22 @@ from splus_srgan.exceptions import WeightsError
 from splus_srgan.models.weights import load_card, load_generator
 from splus_srgan.pairs.folder.pairs import PairFolder
 from splus_srgan.pairs.quality.pair import BandQuality, PairReport
-from splus_srgan.training import _checkpoint_io, callbacks
-from splus_srgan.training._checkpoint_io import read_checkpoint
-from splus_srgan.training._history import History, read_history
-from splus_srgan.training._terms import GeneratorTerms
+from splus_srgan.training import callbacks
+from splus_srgan.training import checkpoints as _checkpoint_io
 from splus_srgan.training.callbacks import (
     Checkpoints,
     StopSignals,
     TrainingInterrupted,
     draw_panels,
 )
-from splus_srgan.training.config import load_config
-from splus_srgan.training.dataset import render_pairs
+from splus_srgan.training.checkpoints import read_checkpoint
+from splus_srgan.training.config.training import load_config
+from splus_srgan.training.data.dataset import render_pairs
 from splus_srgan.training.export import export_weights, load_average
+from splus_srgan.training.history import History, read_history
 from splus_srgan.training.module import SRGANModule
 from splus_srgan.training.run import resumed_config, train
+from splus_srgan.training.terms import GeneratorTerms
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from splus_srgan.training.config import preset
+from splus_srgan.training.config.training import preset
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "splus_srgan" / "models" / "weights"
@@ -109,7 +109,7 @@ def make(options):
     """Pairs, runs, heads and calibration."""
     pairs = options.work / "pairs"
     if not (pairs / "conditions.json").is_file():
-        code = "import sys; from splus_srgan.training.dataset import render_pairs as render; "
+        code = "import sys; from splus_srgan.training.data.dataset import render_pairs as render; "
         code += "render(sys.argv[1], int(sys.argv[2]), first=int(sys.argv[3]))"
         run(sys.executable, "-c", code, pairs, options.pairs, options.first)
     for name, stages in RECIPES.items():

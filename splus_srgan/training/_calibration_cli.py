@@ -6,8 +6,8 @@ import argparse
 from splus_srgan import SRGANEnhancer
 from splus_srgan.models.weights import load_card, load_generator, save_weights
 from splus_srgan.simulate.field import simulate_field
-from splus_srgan.training._fields import SEEDS
 from splus_srgan.training.calibration import calibrate, measure_coverage, train_head
+from splus_srgan.training.data.fields import SEEDS
 
 __all__ = ["main"]
 
@@ -101,7 +101,7 @@ def _card_of(weights, folder):
 
 
 def _rendered(card, options):
-    from splus_srgan.training.dataset import RenderedPairs
+    from splus_srgan.training.data.dataset import RenderedPairs
 
     if not options.pairs:
         raise ValueError("pairs must name at least one folder to train the head on; got none")

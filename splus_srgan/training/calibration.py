@@ -27,7 +27,7 @@ from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.images.quality import Quality
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.models.generator import SRResNet
-from splus_srgan.training._calibration_fit import fit_table
+from splus_srgan.training.calibration_fit import fit_table
 from splus_srgan.training.losses import gaussian_nll, laplace_nll
 from splus_srgan.utils.validate import check_integer, check_one_of, check_positive
 
@@ -62,7 +62,7 @@ def train_head(
     generator : `~splus_srgan.models.generator.SRResNet`
         Generator, with or without a head; it is not changed.
     pairs : sequence of dict
-        Such as `~splus_srgan.training.dataset.RenderedPairs`: ``pairs[k]`` has ``input``,
+        Such as `~splus_srgan.training.data.dataset.RenderedPairs`: ``pairs[k]`` has ``input``,
         ``target`` and ``weight``, stretched as the generator expects it.  Bright pixels count up
         to 21 times as much as the sky.
     kind : {"laplace", "gaussian"}, optional

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from splus_srgan import __version__
-from splus_srgan.training._checkpoint_io import CONTENT, settle_loops
+from splus_srgan.training.checkpoints import CONTENT, settle_loops
 from splus_srgan.utils.optional import import_optional
 
 __all__ = ["Checkpoints", "Pictures", "StopSignals", "TrainingInterrupted", "draw_panels"]
@@ -88,7 +88,7 @@ class Checkpoints(_callbacks.Checkpoint):
     ----------
     folder : path-like
         Where both go.
-    config : `~splus_srgan.training.config.TrainingConfig`
+    config : `~splus_srgan.training.config.training.TrainingConfig`
         Written into each.
     stop : `StopSignals`
         Asked after every step.

@@ -16,10 +16,10 @@ from splus_srgan.models.weights import ANY_BAND, load_card, save_weights
 from splus_srgan.pixels.psf import TARGET_PSF
 from splus_srgan.simulate.field import simulate_field
 from splus_srgan.splus import PIXEL_SCALE
-from splus_srgan.training._checkpoint_io import CONTENT, read_checkpoint
-from splus_srgan.training._fields import SEEDS
 from splus_srgan.training.calibration import calibrate
-from splus_srgan.training.config import load_config
+from splus_srgan.training.checkpoints import CONTENT, read_checkpoint
+from splus_srgan.training.config.training import load_config
+from splus_srgan.training.data.fields import SEEDS
 
 __all__ = ["calibrate_weights", "export_weights", "is_simulated", "load_average"]
 
@@ -204,7 +204,7 @@ def is_simulated(data):
 
     Parameters
     ----------
-    data : `~splus_srgan.training.config.DataConfig`
+    data : `~splus_srgan.training.config.training.DataConfig`
         Where they come from.
 
     Returns

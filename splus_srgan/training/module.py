@@ -5,19 +5,17 @@ import copy
 
 import torch
 
-from splus_srgan.training._networks import (
-    MODULE_STATE,
-    make_discriminator,
-    make_generator,
-    read_start,
-)
-from splus_srgan.training._scores import field_scores, flux_aware_score
-from splus_srgan.training._terms import GeneratorTerms
 from splus_srgan.training.losses import (
     discriminator_adversarial,
     feature_matching_loss,
     generator_adversarial,
     total_loss,
+)
+from splus_srgan.training.networks import (
+    MODULE_STATE,
+    make_discriminator,
+    make_generator,
+    read_start,
 )
 from splus_srgan.training.optimizers import (
     clip_gradients,
@@ -26,6 +24,8 @@ from splus_srgan.training.optimizers import (
     make_optimizer,
     update_average,
 )
+from splus_srgan.training.scores import field_scores, flux_aware_score
+from splus_srgan.training.terms import GeneratorTerms
 from splus_srgan.utils.optional import import_optional
 
 L = import_optional("lightning", "train")
@@ -43,7 +43,7 @@ def trainer_options(config):
 
     Parameters
     ----------
-    config : `~splus_srgan.training.config.TrainingConfig`
+    config : `~splus_srgan.training.config.training.TrainingConfig`
         The run.
 
     Returns
@@ -55,7 +55,7 @@ def trainer_options(config):
 
     Examples
     --------
-    >>> from splus_srgan.training.config import preset
+    >>> from splus_srgan.training.config.training import preset
     >>> from splus_srgan.training.module import trainer_options
     >>> trainer_options(preset("fidelity"))["strategy"]
     'auto'
@@ -86,7 +86,7 @@ class SRGANModule(L.LightningModule):
 
     Parameters
     ----------
-    config : `~splus_srgan.training.config.TrainingConfig`
+    config : `~splus_srgan.training.config.training.TrainingConfig`
         The whole configuration.
 
     Attributes

@@ -22,25 +22,25 @@ import torch
 from astropy.table import Table
 
 from splus_srgan.exceptions import SplusSrganWarning
-from splus_srgan.training._checkpoint_io import (
-    CONTENT,
-    chosen_checkpoint,
-    find_checkpoint,
-    read_checkpoint,
-)
-from splus_srgan.training._history import read_history
-from splus_srgan.training._run_folder import checkpoint_folder, prepare_folder
-from splus_srgan.training._trainer import is_first_process, make_trainer, quiet
 from splus_srgan.training.callbacks import (
     Checkpoints,
     Stopped,
     StopSignals,
     TrainingInterrupted,
 )
-from splus_srgan.training.config import TrainingConfig, load_config
-from splus_srgan.training.data_module import PairsDataModule
+from splus_srgan.training.checkpoints import (
+    CONTENT,
+    chosen_checkpoint,
+    find_checkpoint,
+    read_checkpoint,
+)
+from splus_srgan.training.config.training import TrainingConfig, load_config
+from splus_srgan.training.data.module import PairsDataModule
 from splus_srgan.training.export import calibrate_weights, export_weights, is_simulated
+from splus_srgan.training.history import read_history
 from splus_srgan.training.module import SRGANModule
+from splus_srgan.training.run_folder import checkpoint_folder, prepare_folder
+from splus_srgan.training.trainer import is_first_process, make_trainer, quiet
 
 __all__ = ["TrainingResult", "resumed_config", "train"]
 
@@ -103,8 +103,8 @@ def train(config=None, *, resume=None, overwrite=False, progress_bar=None):
 
     Parameters
     ----------
-    config : `~splus_srgan.training.config.TrainingConfig`, dict or path-like, optional
-        What to train; see `~splus_srgan.training.config.load_config`.  Not needed with
+    config : `~splus_srgan.training.config.training.TrainingConfig`, dict or path-like, optional
+        What to train; see `~splus_srgan.training.config.training.load_config`.  Not needed with
         ``resume``, where it may change how long, where and on what devices it goes on.
     resume : path-like, optional
         A checkpoint or the folder of a run to go on with.
@@ -156,7 +156,7 @@ def resumed_config(resume, overrides=None):
 
     Returns
     -------
-    config : `~splus_srgan.training.config.TrainingConfig`
+    config : `~splus_srgan.training.config.training.TrainingConfig`
         The whole configuration.  Its ``run.output`` is the folder of the run that the
         checkpoint lies in, unless it is overridden.
     """

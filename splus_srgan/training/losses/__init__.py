@@ -8,26 +8,26 @@ batch is the loss of the whole batch, so that training on several machines is th
 All compute in float32, whatever they are given.
 """
 
-from splus_srgan.training.losses._adversarial import (
+from splus_srgan.training.losses.adversarial import (
     discriminator_adversarial,
     generator_adversarial,
 )
-from splus_srgan.training.losses._aperture import aperture_loss
-from splus_srgan.training.losses._flux import binned_flux_loss, flux_loss
-from splus_srgan.training.losses._pixel import (
+from splus_srgan.training.losses.aperture import aperture_loss
+from splus_srgan.training.losses.flux import binned_flux_loss, flux_loss
+from splus_srgan.training.losses.pixel import (
     gaussian_nll,
     laplace_nll,
     noise_weighted_loss,
     pixel_loss,
 )
-from splus_srgan.training.losses._scales import (
+from splus_srgan.training.losses.scales import (
     feature_loss,
     feature_matching_loss,
     spectrum_loss,
     starlet_loss,
 )
-from splus_srgan.training.losses._stretch import stretch, unstretch
-from splus_srgan.training.losses._total import total_loss
+from splus_srgan.training.losses.stretch import stretch, unstretch
+from splus_srgan.training.losses.total import total_loss
 
 __all__ = [
     "pixel_loss",

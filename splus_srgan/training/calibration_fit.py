@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from splus_srgan.enhance.uncertainty import table_weights
-from splus_srgan.training._coverage import coverage_misfit
+from splus_srgan.training.coverage import coverage_misfit
 
 __all__ = ["fit_table"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from splus_srgan.training._crops import PAPER_SYMMETRIES, noise_sample, seed_sample, turn
+from splus_srgan.training.data.crops import PAPER_SYMMETRIES, noise_sample, seed_sample, turn
 from splus_srgan.utils.validate import check_finite, check_integer, check_one_of, check_positive
 
 __all__ = ["Pairs", "Place"]

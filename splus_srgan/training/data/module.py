@@ -4,7 +4,7 @@
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
-from splus_srgan.training.dataset import FolderPairs, make_dataset
+from splus_srgan.training.data.dataset import FolderPairs, make_dataset
 from splus_srgan.utils.optional import import_optional
 
 L = import_optional("lightning", "train")
@@ -22,7 +22,7 @@ class StepSampler(DistributedSampler):
 
     Parameters
     ----------
-    pairs : `~splus_srgan.training.dataset.Pairs`
+    pairs : `~splus_srgan.training.data.dataset.Pairs`
         The pairs.
     batch_size : int
         Of all devices together; a multiple of ``num_replicas``.
@@ -40,7 +40,7 @@ class StepSampler(DistributedSampler):
 
     Examples
     --------
-    >>> from splus_srgan.training.data_module import StepSampler
+    >>> from splus_srgan.training.data.module import StepSampler
     >>> options = {"batch_size": 4, "steps_per_epoch": 3, "num_replicas": 2}
     >>> list(StepSampler([0], steps_done=lambda: 1, rank=0, **options))
     [4, 5, 8, 9]
@@ -97,12 +97,12 @@ class PairsDataModule(L.LightningDataModule):
 
     Parameters
     ----------
-    config : `~splus_srgan.training.config.TrainingConfig`
+    config : `~splus_srgan.training.config.training.TrainingConfig`
         Its ``data`` and ``run`` are used.
 
     Attributes
     ----------
-    train, validation : `~splus_srgan.training.dataset.Pairs`
+    train, validation : `~splus_srgan.training.data.dataset.Pairs`
         Made by `setup`; ``validation`` is `None` where there are no pairs for it.
 
     Notes

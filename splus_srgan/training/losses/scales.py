@@ -4,7 +4,7 @@
 import torch
 
 from splus_srgan.models.features import starlet, starlet_noise
-from splus_srgan.training.losses._pixel import check_shapes, difference
+from splus_srgan.training.losses.pixel import check_shapes, difference
 from splus_srgan.utils.validate import check_one_of
 
 __all__ = ["feature_loss", "feature_matching_loss", "spectrum_loss", "starlet_loss"]

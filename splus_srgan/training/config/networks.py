@@ -5,7 +5,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from splus_srgan.training._config_checks import _Section, options_of
+from splus_srgan.training.config.checks import _Section, options_of
 from splus_srgan.utils.validate import check_integer, check_one_of
 
 __all__ = [

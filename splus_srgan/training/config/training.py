@@ -22,14 +22,14 @@ from argparse import SUPPRESS, ArgumentError
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from splus_srgan.training._config_networks import (
+from splus_srgan.training.config.networks import (
     DISCRIMINATOR_TERMS,
     DiscriminatorConfig,
     GeneratorConfig,
     LossConfig,
     OptimizerConfig,
 )
-from splus_srgan.training._config_run import DataConfig, RunConfig
+from splus_srgan.training.config.run import DataConfig, RunConfig
 from splus_srgan.utils.validate import check_one_of
 
 __all__ = [
@@ -78,7 +78,7 @@ class TrainingConfig:
 
     Examples
     --------
-    >>> from splus_srgan.training.config import load_config
+    >>> from splus_srgan.training.config.training import load_config
     >>> config = load_config({"preset": "fidelity", "data": {"batch_size": 8}})
     >>> config.data.batch_size, config.losses.adversarial
     (8, 0.0)
@@ -186,7 +186,7 @@ def preset(name):
 
     Examples
     --------
-    >>> from splus_srgan.training.config import preset
+    >>> from splus_srgan.training.config.training import preset
     >>> preset("seed").optimizer.rate
     0.0002
     """
@@ -287,7 +287,7 @@ def load_config(source=None, overrides=None, *, base=None):
 
     Examples
     --------
-    >>> from splus_srgan.training.config import load_config
+    >>> from splus_srgan.training.config.training import load_config
     >>> load_config({"preset": "seed"}, {"data.batch_size": 1}).data.batch_size
     1
     >>> load_config({"data": {"batchsize": 1}})

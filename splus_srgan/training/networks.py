@@ -9,7 +9,7 @@ from splus_srgan.exceptions import WeightsError
 from splus_srgan.models.discriminator import PatchDiscriminator, UNetDiscriminator
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.weights import load_card, load_generator
-from splus_srgan.training._checkpoint_io import chosen_checkpoint, read_checkpoint
+from splus_srgan.training.checkpoints import chosen_checkpoint, read_checkpoint
 
 __all__ = ["MODULE_STATE", "make_discriminator", "make_generator", "read_start"]
 

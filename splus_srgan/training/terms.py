@@ -5,7 +5,7 @@ import torch
 
 from splus_srgan.models.features import VGGFeatures
 from splus_srgan.training import losses
-from splus_srgan.training._config_networks import DISCRIMINATOR_TERMS
+from splus_srgan.training.config.networks import DISCRIMINATOR_TERMS
 
 __all__ = ["GeneratorTerms"]
 
@@ -16,7 +16,7 @@ class GeneratorTerms:
 
     Parameters
     ----------
-    config : `~splus_srgan.training.config.TrainingConfig`
+    config : `~splus_srgan.training.config.training.TrainingConfig`
         Weights, kinds, and the stretch of the data.
     """
 

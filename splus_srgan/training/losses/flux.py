@@ -9,7 +9,7 @@ input allows them to have; what is better than that earns little.
 import torch
 from torch.nn import functional
 
-from splus_srgan.training.losses._pixel import check_shapes
+from splus_srgan.training.losses.pixel import check_shapes
 from splus_srgan.utils.validate import check_integer
 
 __all__ = ["binned_flux_loss", "flux_loss"]

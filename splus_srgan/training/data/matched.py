@@ -11,7 +11,7 @@ from splus_srgan.pairs.quality.band import saturated_pixels
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.pixels.missing import fill_missing
 from splus_srgan.surveys.catalog import split_by_sky, split_random
-from splus_srgan.training._crops import SATURATION_REACH, Linear, grow, refine
+from splus_srgan.training.data.crops import SATURATION_REACH, Linear, grow, refine
 
 __all__ = ["check_pairs", "hold_out", "read_pair", "read_sides"]
 
@@ -168,7 +168,7 @@ def read_pair(folder, name, bands, flux_ratios):
 
     Returns
     -------
-    pair : `~splus_srgan.training._crops.Linear`
+    pair : `~splus_srgan.training.data.crops.Linear`
         Finite everywhere: missing pixels are filled, and have no weight.
 
     Raises

@@ -4,7 +4,7 @@
 import torch
 from torch.nn import functional
 
-from splus_srgan.training.losses._flux import (
+from splus_srgan.training.losses.flux import (
     LEAK,
     LEAK_PIXELS,
     floor_variance,
@@ -12,7 +12,7 @@ from splus_srgan.training.losses._flux import (
     noise_variance,
     on_input_grid,
 )
-from splus_srgan.training.losses._pixel import check_shapes
+from splus_srgan.training.losses.pixel import check_shapes
 from splus_srgan.utils.validate import check_positive
 
 __all__ = ["aperture_loss"]

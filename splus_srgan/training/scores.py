@@ -26,7 +26,7 @@ def field_scores(generated, sample, data):
         Stretched.
     sample : dict of str to `~torch.Tensor`
         One sample of the training data, without batch axis.
-    data : `~splus_srgan.training.config.DataConfig`
+    data : `~splus_srgan.training.config.training.DataConfig`
         Space and stretch.
 
     Returns

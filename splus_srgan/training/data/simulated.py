@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from splus_srgan.simulate.reference import reference_noise
-from splus_srgan.training._crops import OFFSETS, simulate_band, stack_bands
-from splus_srgan.training._fields import CLEAN, FieldStore, RenderedFolder
-from splus_srgan.training._samples import Pairs
+from splus_srgan.training.data.crops import OFFSETS, simulate_band, stack_bands
+from splus_srgan.training.data.fields import CLEAN, FieldStore, RenderedFolder
+from splus_srgan.training.data.samples import Pairs
 from splus_srgan.utils.validate import check_integer
 
 __all__ = ["RenderedPairs", "SimulatedPairs"]
@@ -100,7 +100,7 @@ class RenderedPairs(_FieldPairs):
     Examples
     --------
     >>> from tempfile import TemporaryDirectory
-    >>> from splus_srgan.training.dataset import RenderedPairs, render_pairs
+    >>> from splus_srgan.training.data.dataset import RenderedPairs, render_pairs
     >>> with TemporaryDirectory() as folder:
     ...     render_pairs(folder, 2, shape=(32, 32), bands=("r",))
     ...     pairs = RenderedPairs(folder, crop=24)
@@ -160,7 +160,7 @@ class SimulatedPairs(_FieldPairs):
 
     Examples
     --------
-    >>> from splus_srgan.training.dataset import SimulatedPairs
+    >>> from splus_srgan.training.data.dataset import SimulatedPairs
     >>> pairs = SimulatedPairs(4, shape=(32, 32), bands=("g", "r"), augmentation="none")
     >>> sorted(pairs[0])
     ['electrons', 'index', 'input', 'noisy', 'target', 'truth', 'weight']

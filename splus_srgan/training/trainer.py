@@ -6,9 +6,9 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
-from splus_srgan.training._checkpoint_io import AtomicCheckpointIO
-from splus_srgan.training._history import History
 from splus_srgan.training.callbacks import Pictures
+from splus_srgan.training.checkpoints import AtomicCheckpointIO
+from splus_srgan.training.history import History
 from splus_srgan.training.module import trainer_options
 from splus_srgan.utils.optional import has, import_optional
 
@@ -57,7 +57,7 @@ def make_trainer(config, checkpoints, *, step, progress_bar):
 
     Parameters
     ----------
-    config : `~splus_srgan.training.config.TrainingConfig`
+    config : `~splus_srgan.training.config.training.TrainingConfig`
         The run.
     checkpoints : `~splus_srgan.training.callbacks.Checkpoints`
         What keeps its state.

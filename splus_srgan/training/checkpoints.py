@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from splus_srgan.training._config_networks import DISCRIMINATOR_TERMS
+from splus_srgan.training.config.networks import DISCRIMINATOR_TERMS
 from splus_srgan.utils.optional import import_optional
 
 __all__ = [

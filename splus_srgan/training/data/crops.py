@@ -105,7 +105,7 @@ def simulate_band(rng, clean, sharp, conditions, *, depth, flux):
     rng : `~numpy.random.Generator`
         Source of the noise.
     clean, sharp : `~numpy.ndarray`, shape (ny, nx) and (2 ny, 2 nx)
-        Of a `~splus_srgan.training._fields.Field`.
+        Of a `~splus_srgan.training.data.fields.Field`.
     conditions : dict
         Of the band.
     depth, flux : float

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from splus_srgan import __version__
-from splus_srgan.training.config import dump_config
+from splus_srgan.training.config.training import dump_config
 
 __all__ = ["checkpoint_folder", "prepare_folder"]
 
@@ -50,7 +50,7 @@ def prepare_folder(folder, config, *, in_place, overwrite):
     ----------
     folder : `~pathlib.Path`
         The folder.
-    config : `~splus_srgan.training.config.TrainingConfig`
+    config : `~splus_srgan.training.config.training.TrainingConfig`
         The run.
     in_place : bool
         Whether it goes on with the run that is in there.

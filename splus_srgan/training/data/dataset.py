@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from splus_srgan.pairs.folder.pairs import PairFolder
-from splus_srgan.training._crops import add_noise
-from splus_srgan.training._fields import CLEAN, CONDITIONS, SEEDS, render_pairs
-from splus_srgan.training._matched import check_pairs, hold_out, read_pair, read_sides
-from splus_srgan.training._samples import Pairs
-from splus_srgan.training._simulated import RenderedPairs, SimulatedPairs
+from splus_srgan.training.data.crops import add_noise
+from splus_srgan.training.data.fields import CLEAN, CONDITIONS, SEEDS, render_pairs
+from splus_srgan.training.data.matched import check_pairs, hold_out, read_pair, read_sides
+from splus_srgan.training.data.samples import Pairs
+from splus_srgan.training.data.simulated import RenderedPairs, SimulatedPairs
 from splus_srgan.utils.validate import check_one_of
 
 __all__ = [
@@ -152,7 +152,7 @@ def make_dataset(config, purpose):
 
     Parameters
     ----------
-    config : `~splus_srgan.training.config.TrainingConfig`
+    config : `~splus_srgan.training.config.training.TrainingConfig`
         Its ``data`` and ``run.seed`` are used.
     purpose : {"train", "validation"}
         Pairs to train on, or pairs to validate with: whole images in order, without

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from splus_srgan.training._config_checks import _Section
+from splus_srgan.training.config.checks import _Section
 
 __all__ = ["DataConfig", "RunConfig"]
 
@@ -23,7 +23,7 @@ class DataConfig(_Section):
     ----------
     source : str or list of str, optional
         ``"simulation"``, the folder of a `~splus_srgan.pairs.folder.pairs.PairFolder`, or
-        folders made by `~splus_srgan.training.dataset.render_pairs`.
+        folders made by `~splus_srgan.training.data.dataset.render_pairs`.
     bands : list of str, optional
         Bands in the order of the generator's channels.
     single_band : bool, optional
