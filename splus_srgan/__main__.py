@@ -3,7 +3,7 @@
 
 import sys
 
-from splus_srgan.cli import main
+from splus_srgan.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -302,7 +302,7 @@ def test_narrow_distributions_of_noise_still_have_knots():
 
 
 def test_one_command_makes_a_card_with_uncertainties(tmp_path, capsys, monkeypatch):
-    from splus_srgan.training import _calibration_cli
+    from splus_srgan.cli import calibrate as _calibration_cli
 
     entries = load_card("splus-grz").to_dict() | {"name": "tiny", "bands": ["any"]}
     for worked_out in ("file", "sha256", "generator", "uncertainty"):
@@ -342,7 +342,7 @@ def test_one_command_makes_a_card_with_uncertainties(tmp_path, capsys, monkeypat
 
 
 def test_pairs_are_asked_for(tmp_path):
-    from splus_srgan.training._calibration_cli import main
+    from splus_srgan.cli.calibrate import main
 
     with pytest.raises(ValueError, match="pairs must name at least one folder to train the head"):
         main(["splus-grz", "-o", str(tmp_path)])

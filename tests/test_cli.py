@@ -14,7 +14,7 @@ from astropy.io import fits
 from astropy.table import QTable
 
 import splus_srgan
-from splus_srgan.cli import main, output_stem, progress
+from splus_srgan.cli.main import main, output_stem, progress
 from splus_srgan.models import weights
 
 # The frames are small, to be fast: a galaxy may well leave no sky in them.
@@ -194,7 +194,7 @@ def test_enhance_refuses_an_output_folder_that_is_a_file(field_file, tmp_path, c
 
 
 def test_demo_refuses_a_file_as_folder_before_any_work(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("splus_srgan.demo.simulate_field", pytest.fail)
+    monkeypatch.setattr("splus_srgan.cli.demo.simulate_field", pytest.fail)
     (tmp_path / "out").write_text("a file")
     for place in ("out", "out/deeper"):
         assert main(["demo", "-o", str(tmp_path / place)]) == 2

@@ -18,7 +18,7 @@ from pair_helpers import simulated
 from replay import LegacyReplay, Sky, Source
 from replay_splus import ZERO_POINT, SplusReplay, Tile
 
-from splus_srgan.cli import main
+from splus_srgan.cli.main import main
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.images.io.fields import write_bands
 from splus_srgan.pairs.folder.pairs import PairFolder
@@ -88,7 +88,7 @@ def requests_of(services):
 CHILD = """
 import sys
 from astropy.config import set_temp_cache
-from splus_srgan.cli import main
+from splus_srgan.cli.main import main
 with set_temp_cache(sys.argv[1]):
     sys.exit(main(sys.argv[2:]))
 """

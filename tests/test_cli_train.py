@@ -11,8 +11,8 @@ import yaml
 
 pytest.importorskip("lightning")
 
-from splus_srgan import cli
-from splus_srgan.cli import main
+from splus_srgan.cli import main as cli
+from splus_srgan.cli.main import main
 from splus_srgan.training.config.training import PRESETS, load_config, preset
 from splus_srgan.training.data.dataset import render_pairs
 from splus_srgan.training.history import read_history
@@ -169,7 +169,7 @@ def test_a_loss_that_is_no_number_is_told_in_one_line(folder, tmp_path, capsys, 
 
 def test_nothing_heavy_is_imported_for_a_mistake():
     code = (
-        "import sys; from splus_srgan.cli import main\n"
+        "import sys; from splus_srgan.cli.main import main\n"
         "assert main(['train', '--data.crop', '1', '--print_config']) == 2\n"
         "print(*[n for n in ('torch', 'lightning', 'photutils') if n in sys.modules])"
     )

@@ -9,7 +9,7 @@ from astropy.table import QTable, Table
 from pair_helpers import as_matched, copy_pair, simulated
 
 from splus_srgan import SRGANEnhancer, simulate_field
-from splus_srgan.cli import main
+from splus_srgan.cli.main import main
 from splus_srgan.evaluation.baselines.methods import Bicubic, Gaussian
 from splus_srgan.evaluation.checks import Check
 from splus_srgan.evaluation.measures import together

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from splus_srgan import SRGANEnhancer, cli, read_bands, simulate_field, write_bands
+from splus_srgan import SRGANEnhancer, read_bands, simulate_field, write_bands
+from splus_srgan.cli import main as cli
 from splus_srgan.enhance import field as _enhancement
 from splus_srgan.enhance.runner import Runner
 from splus_srgan.enhance.sections import sections, within

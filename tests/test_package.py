@@ -60,7 +60,7 @@ def run_python(code):
     ("statement", "unwanted"),
     [
         ("import splus_srgan", HEAVY),
-        ("import splus_srgan.cli; splus_srgan.cli.build_parser()", HEAVY),
+        ("import splus_srgan.cli.main; splus_srgan.cli.main.build_parser()", HEAVY),
         ("from splus_srgan import read_bands, write_bands, upsample_wcs", HEAVY),
         # astropy.visualization, which the stretches stand on, imports matplotlib itself.
         ("from splus_srgan import AsinhStretch, measure_background, simulate_field", ENGINES),

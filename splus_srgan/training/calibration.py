@@ -297,6 +297,6 @@ def _pixels_of(made, target):
 
 
 if __name__ == "__main__":
-    from splus_srgan.training._calibration_cli import main
+    from splus_srgan.cli.calibrate import main
 
     main()

@@ -21,7 +21,10 @@ from typing import Literal
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt
 
-from splus_srgan import __version__, _cli_evaluate, _cli_pairs, _cli_train
+from splus_srgan import __version__
+from splus_srgan.cli import evaluate as _cli_evaluate
+from splus_srgan.cli import pairs as _cli_pairs
+from splus_srgan.cli import train as _cli_train
 from splus_srgan.utils.files import check_folder, make_folder
 
 __all__ = ["build_parser", "main", "output_stem", "progress"]
@@ -103,7 +106,7 @@ def progress(iterable, *, width=30):
 
     Examples
     --------
-    >>> from splus_srgan.cli import progress
+    >>> from splus_srgan.cli.main import progress
     >>> list(progress(range(3)))
     [0, 1, 2]
     """
@@ -141,7 +144,7 @@ def output_stem(paths):
 
     Examples
     --------
-    >>> from splus_srgan.cli import output_stem
+    >>> from splus_srgan.cli.main import output_stem
     >>> output_stem(["tiles/SPLUS-s23s18_G.fits", "tiles/SPLUS-s23s18_R.fits"])
     'SPLUS-s23s18'
     >>> output_stem(["G.fits.fz", "R.fits.fz", "Z.fits.fz"])
@@ -220,7 +223,7 @@ def _simulate(options):
 
 
 def _demo(options):
-    from splus_srgan.demo import run_demo
+    from splus_srgan.cli.demo import run_demo
 
     result = run_demo(
         options.output,

@@ -171,7 +171,7 @@ def bicubic(image):
     Examples
     --------
     >>> import numpy as np
-    >>> from splus_srgan.demo import bicubic
+    >>> from splus_srgan.cli.demo import bicubic
     >>> float(bicubic(np.full((3, 4), 8.0)).sum().round(6))
     96.0
     """
