@@ -48,9 +48,9 @@ from splus_srgan.evaluation.measure.astrometry import compare_stars, summarize_s
 from splus_srgan.evaluation.measure.photometry import SNR_BINS, compare_fluxes
 from splus_srgan.evaluation.sources import detect
 from splus_srgan.evaluation.statistics import excess_scatter, median_error, robust_std
+from splus_srgan.images.header import wing_share_from_header, winged_psf_from_header
 from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.pixels.psf import TARGET_PSF
-from splus_srgan.splus import wing_share_from_header, winged_psf_from_header
 
 REFERENCE = "(truth)"
 

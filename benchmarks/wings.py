@@ -19,8 +19,9 @@ from _common import BANDS, TEST_SEED, TILES, print_header, print_table, quiet
 from scipy import ndimage, optimize
 
 from splus_srgan import measure_background, read_bands, simulate_field
+from splus_srgan.images.header import psf_from_header
 from splus_srgan.pixels.psf import psf_profile
-from splus_srgan.splus import PIXEL_SCALE, psf_from_header
+from splus_srgan.splus import PIXEL_SCALE
 
 HALF = 26  # pixels, half the side of a stamp
 APART = 25  # pixels, no brighter pixel within half of that

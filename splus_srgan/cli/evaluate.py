@@ -217,7 +217,7 @@ def _folder_pairs(options):
 def _baselines(choice, pairs):
     """Methods by name: those asked for that can run on the pairs."""
     from splus_srgan.evaluation.baselines.methods import default_baselines
-    from splus_srgan.splus import psf_from_header
+    from splus_srgan.images.header import psf_from_header
 
     if choice == "none":
         return {}

@@ -14,20 +14,20 @@ import time
 import warnings
 from argparse import ArgumentError
 from contextlib import contextmanager
-from os.path import commonprefix
 from pathlib import Path
 from typing import Literal
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt
 
-from splus_srgan import __version__
+from splus_srgan._version import __version__
 from splus_srgan.cli import evaluate as _cli_evaluate
 from splus_srgan.cli import pairs as _cli_pairs
 from splus_srgan.cli import train as _cli_train
+from splus_srgan.cli.common import output_stem, progress
 from splus_srgan.utils.files import check_folder, make_folder
 
-__all__ = ["build_parser", "main", "output_stem", "progress"]
+__all__ = ["build_parser", "main"]
 
 PROGRAM = "splus-srgan"
 
@@ -84,82 +84,6 @@ def _fail(error, *, hint=None):
 
 def _show_warning(message, category, *args, **kwargs):
     print(f"{PROGRAM}: warning: {' '.join(str(message).split())}", file=sys.stderr)
-
-
-def progress(iterable, *, width=30):
-    """
-    Pass an iterable on, with a bar on the terminal that shows how far it got.
-
-    Silent where standard error is not a terminal.
-
-    Parameters
-    ----------
-    iterable : iterable
-        What to pass on; the bar needs its length, and is left out where it has none.
-    width : int, optional
-        Length of the bar in characters.
-
-    Yields
-    ------
-    item : object
-        The items of ``iterable``.
-
-    Examples
-    --------
-    >>> from splus_srgan.cli.main import progress
-    >>> list(progress(range(3)))
-    [0, 1, 2]
-    """
-    if not sys.stderr.isatty() or not hasattr(iterable, "__len__"):
-        yield from iterable
-        return
-    total = len(iterable)
-    for done, item in enumerate(iterable):
-        _draw_bar(done, total, width)
-        yield item
-    _draw_bar(total, total, width)
-    print(file=sys.stderr)
-
-
-def _draw_bar(done, total, width):
-    filled = width * done // total if total else width
-    bar = "#" * filled + "." * (width - filled)
-    print(f"\r[{bar}] {done}/{total}", end="", file=sys.stderr, flush=True)
-
-
-def output_stem(paths):
-    """
-    Name what a set of files has in common: the stem of the output's name.
-
-    Parameters
-    ----------
-    paths : sequence of str or path-like
-        Files of one field.
-
-    Returns
-    -------
-    stem : str
-        What their names start with alike, without separators at its end; their
-        stems joined by ``_`` where they start differently.
-
-    Examples
-    --------
-    >>> from splus_srgan.cli.main import output_stem
-    >>> output_stem(["tiles/SPLUS-s23s18_G.fits", "tiles/SPLUS-s23s18_R.fits"])
-    'SPLUS-s23s18'
-    >>> output_stem(["G.fits.fz", "R.fits.fz", "Z.fits.fz"])
-    'G_R_Z'
-    """
-    stems = [_stem(Path(path).name) for path in paths]
-    # Alike by characters, not by path components, is what is wanted.
-    return commonprefix(stems).rstrip("_-. ") or "_".join(stems)  # noqa: RUF071
-
-
-def _stem(name):
-    for ending in (".gz", ".fz", ".bz2", ".fits", ".fit", ".fts"):
-        if name.lower().endswith(ending):
-            name = name[: -len(ending)]
-    return name
 
 
 def _enhance(options):

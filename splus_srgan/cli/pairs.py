@@ -145,7 +145,7 @@ def run_match(options, progress_bar):
     progress_bar : callable
         Not needed: there is one pair.
     """
-    from splus_srgan.cli.main import output_stem
+    from splus_srgan.cli.common import output_stem
     from splus_srgan.pairs.folder.pairs import PairFolder, match_files
     from splus_srgan.pairs.folder.staging import safe_name
 

@@ -7,7 +7,7 @@ import numpy as np
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from splus_srgan.exceptions import DomainWarning
-from splus_srgan.splus import psf_from_header
+from splus_srgan.images.header import psf_from_header
 
 __all__ = ["check_domain", "outside_domain"]
 

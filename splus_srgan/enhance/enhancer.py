@@ -4,7 +4,7 @@
 import re
 from datetime import UTC, datetime
 
-from splus_srgan import __version__
+from splus_srgan._version import __version__
 from splus_srgan.enhance.blocks import MIN_BLOCK
 from splus_srgan.enhance.domain import outside_domain
 from splus_srgan.enhance.field import FACTOR, Enhancement, Planes

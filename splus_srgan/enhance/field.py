@@ -15,6 +15,7 @@ from splus_srgan.enhance.flux_anchor import anchor_flux
 from splus_srgan.enhance.sections import sections, within
 from splus_srgan.enhance.uncertainty import calibrate_std, linear_std
 from splus_srgan.images.bands import describe_plane, tidy_band
+from splus_srgan.images.header import wing_share_from_header, winged_psf_from_header
 from splus_srgan.images.io.fields import add_provenance
 from splus_srgan.images.meta import upsample_meta
 from splus_srgan.images.quality import quality_plane
@@ -24,7 +25,6 @@ from splus_srgan.pixels.background import sky_of_enhanced
 from splus_srgan.pixels.missing import REACH as FILL_REACH
 from splus_srgan.pixels.psf import psf_image
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
-from splus_srgan.splus import wing_share_from_header, winged_psf_from_header
 
 __all__ = [
     "FACTOR",

@@ -5,7 +5,7 @@ import numpy as np
 from astropy.table import Table
 
 from splus_srgan.evaluation.apertures import aperture_flux
-from splus_srgan.evaluation.measure.shapes import fwhm, moffat_image
+from splus_srgan.evaluation.shapes import fwhm, moffat_image
 from splus_srgan.evaluation.sources import any_within, detect, inside, isolated
 
 __all__ = ["list_sources", "usable"]

@@ -17,11 +17,12 @@ from scipy import optimize
 from splus_srgan.evaluation.apertures import blur_to_psf, to_input_grid
 from splus_srgan.evaluation.sources import detect
 from splus_srgan.exceptions import GridMismatchError
+from splus_srgan.images.header import states_own_unit, winged_psf_from_header
 from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.pixels.psf import TARGET_PSF, psf_profile
-from splus_srgan.splus import PIXEL_SCALE, states_own_unit, winged_psf_from_header
+from splus_srgan.splus import PIXEL_SCALE
 
 __all__ = ["ComparedBand", "compared_bands", "fit_psf"]
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import numpy as np
 from astropy.table import QTable
 
-from splus_srgan import __version__
+from splus_srgan._version import __version__
 from splus_srgan.evaluation.measures import SCORES, Measurements, score_rows
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.trials import run_trials

@@ -20,6 +20,7 @@ from astropy.wcs import WCS
 from scipy import fft, ndimage
 
 from splus_srgan import splus
+from splus_srgan.images.header import WING_CARD
 from splus_srgan.images.wcs import upsample_header
 from splus_srgan.pixels.psf import (
     TARGET_PSF,
@@ -313,7 +314,7 @@ def _header(rng, band, shape, conditions, pointing):
     header["HIERARCH OAJ PRO FWHMMEAN"] = (conditions.fwhm, "PSFex FWHM")
     header["HIERARCH OAJ PRO FWHMBETA"] = (conditions.beta, "PSFex beta")
     header["HIERARCH OAJ PRO ELLIPMEAN"] = (conditions.ellipticity, "PSFex Ellip")
-    header[splus.WING_CARD] = (conditions.wings, "share of the light in the wings of the PSF")
+    header[WING_CARD] = (conditions.wings, "share of the light in the wings of the PSF")
     return header
 
 

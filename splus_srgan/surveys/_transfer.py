@@ -73,7 +73,7 @@ def transfer(url, file, timeout, end):
 
 def _open(url, timeout, end):
     """Send the request and wait for the header of the answer."""
-    from splus_srgan import __version__
+    from splus_srgan._version import __version__
 
     connections, late = [], threading.Event()
     opener = build_opener(_Plain(connections), _Encrypted(connections))

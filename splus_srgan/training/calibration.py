@@ -8,7 +8,7 @@ standard deviations of final images with the truth of simulated fields, and find
 with which 68 % and 95 % of the truths lie within one and two of them, at every brightness.
 Both together, from a card or a checkpoint to a card with uncertainties::
 
-    python -m splus_srgan.training.calibration splus-grz pairs -o weights --minutes 4
+    python -m splus_srgan.cli.calibrate splus-grz pairs -o weights --minutes 4
 """
 
 import copy
@@ -294,9 +294,3 @@ def _pixels_of(made, target):
     good = (np.asarray(made.flags) & int(_USELESS)) == 0
     good &= np.isfinite(rows[1]) & np.isfinite(rows[2])
     return np.stack([row[good] for row in rows]).astype(np.float32)
-
-
-if __name__ == "__main__":
-    from splus_srgan.cli.calibrate import main
-
-    main()

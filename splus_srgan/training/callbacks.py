@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from splus_srgan import __version__
+from splus_srgan._version import __version__
 from splus_srgan.training.checkpoints import CONTENT, settle_loops
 from splus_srgan.utils.optional import import_optional
 

@@ -7,7 +7,7 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from splus_srgan import __version__
+from splus_srgan._version import __version__
 from splus_srgan.training.config.training import dump_config
 
 __all__ = ["checkpoint_folder", "prepare_folder"]

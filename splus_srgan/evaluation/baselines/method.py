@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from scipy import ndimage
 
-from splus_srgan import __version__
+from splus_srgan._version import __version__
 from splus_srgan.enhance.field import FACTOR, band_record, fine_meta, saturated_pixels, upsample
 from splus_srgan.enhance.sky import sky_and_sigma
 from splus_srgan.images.quality import quality_plane

@@ -16,7 +16,7 @@ from astropy.table import Table
 from splus_srgan.evaluation.apertures import area_noise
 from splus_srgan.evaluation.catalog import usable
 from splus_srgan.evaluation.measure.photometry import APERTURES
-from splus_srgan.evaluation.measure.shapes import (
+from splus_srgan.evaluation.shapes import (
     centroid_error,
     centroid_limit,
     centroids,

@@ -134,7 +134,7 @@ def unmatched_sources(band, *, threshold=5.0):
     >>> import numpy as np
     >>> from splus_srgan.evaluation.compared import ComparedBand
     >>> from splus_srgan.evaluation.measure.hallucination import unmatched_sources
-    >>> from splus_srgan.evaluation.measure.shapes import moffat_image
+    >>> from splus_srgan.evaluation.shapes import moffat_image
     >>> star = 200 * moffat_image((1.0, 3.0), shape=(48, 48), factor=2)
     >>> band = ComparedBand("r", np.zeros((48, 48)), star, 1.0, truth=np.zeros((96, 96)))
     >>> rows = unmatched_sources(band)

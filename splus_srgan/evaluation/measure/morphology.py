@@ -10,7 +10,7 @@ from astropy.table import Table
 from splus_srgan.evaluation.apertures import aperture_flux, aperture_noise
 from splus_srgan.evaluation.catalog import usable
 from splus_srgan.evaluation.measure.photometry import APERTURES
-from splus_srgan.evaluation.measure.shapes import moments
+from splus_srgan.evaluation.shapes import moments
 from splus_srgan.evaluation.statistics import judge, median_error, robust_std
 
 __all__ = ["ShapeLimits", "checks_shapes", "compare_shapes"]
@@ -57,7 +57,7 @@ def compare_shapes(band, sources, *, least_snr=50, kind=None):
     -------
     rows : `~astropy.table.Table`
         A row per isolated source: ``band, kind, x, y, snr``; ``size`` of the truth
-        (arcsec, `~splus_srgan.evaluation.measure.shapes.moments`), ``size_ratio`` (output over
+        (arcsec, `~splus_srgan.evaluation.shapes.moments`), ``size_ratio`` (output over
         truth), ``delta_e1, delta_e2`` (output less truth).  Empty without a truth.
 
     Examples

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from splus_srgan import __version__
+from splus_srgan._version import __version__
 from splus_srgan.evaluation.report.plots_scores import score_summary
 from splus_srgan.evaluation.verdict import in_words, limit_in_words, severity
 

@@ -132,7 +132,7 @@ def render_report(evaluation):
     import_optional("matplotlib", "plot")
     from markupsafe import Markup
 
-    files = resources.files("splus_srgan.evaluation") / "templates"
+    files = resources.files("splus_srgan.evaluation.report") / "templates"
     texts = {
         name: (files / name).read_text(encoding="utf-8")
         for name in ("report.html.jinja", "report.css", "viewer.js")

@@ -5,7 +5,7 @@ import numpy as np
 from astropy.modeling.models import Moffat2D
 from scipy import ndimage, signal
 
-from splus_srgan.splus import psf_from_header
+from splus_srgan.images.header import psf_from_header
 
 __all__ = ["convolve", "image_psf", "matching_kernel", "moffat_image", "resample_psf"]
 

@@ -9,6 +9,7 @@ from astropy import units as u
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from splus_srgan import splus
+from splus_srgan.images.header import psf_from_header, states_own_unit
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.pairs.quality import measure
 from splus_srgan.surveys import legacy
@@ -125,7 +126,7 @@ def saturation_level(image):
     level = image.meta.get("SATURATE")
     if not isinstance(level, int | float) or not level > 0:
         return math.inf
-    return float(level) if splus.states_own_unit(image) else math.inf
+    return float(level) if states_own_unit(image) else math.inf
 
 
 def _seeing(image, side):
@@ -133,7 +134,7 @@ def _seeing(image, side):
     psf = getattr(image, "psf", None)
     if psf is not None:
         return measure.half_maximum_width(psf) * side.pixel_scale
-    header = splus.psf_from_header(image.meta)
+    header = psf_from_header(image.meta)
     if header is not None:
         return header[0]
     guess = 1.3 / side.pixel_scale

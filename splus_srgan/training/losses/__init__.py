@@ -26,8 +26,8 @@ from splus_srgan.training.losses.scales import (
     spectrum_loss,
     starlet_loss,
 )
-from splus_srgan.training.losses.stretch import stretch, unstretch
 from splus_srgan.training.losses.total import total_loss
+from splus_srgan.training.losses.units import stretch, unstretch
 
 __all__ = [
     "pixel_loss",

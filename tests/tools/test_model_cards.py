@@ -9,7 +9,7 @@ import pytest
 
 from splus_srgan.models.weights import available
 
-TOOL = Path(__file__).parents[1] / "tools" / "model_cards.py"
+TOOL = Path(__file__).parents[2] / "tools" / "model_cards.py"
 
 
 def test_pages_are_those_of_the_cards():
@@ -34,5 +34,5 @@ def test_a_page_of_another_card_is_noticed(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", available())
 def test_each_shipped_card_has_a_page(name):
-    page = TOOL.parents[1] / "docs" / "model_cards" / f"{name}.rst"
+    page = TOOL.parents[2] / "docs" / "model_cards" / f"{name}.rst"
     assert name in page.read_text()

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from photutils.aperture import CircularAperture
 
 from splus_srgan import splus
+from splus_srgan.images.header import psf_from_header, winged_psf_from_header
 from splus_srgan.images.wcs import upsample_header, upsample_wcs
 from splus_srgan.pixels.psf import TARGET_PSF, WINGS, core_profile
 from splus_srgan.simulate.field import (
@@ -23,7 +24,6 @@ from splus_srgan.simulate.field import (
     simulate_field,
 )
 from splus_srgan.simulate.scene import Scene, add_disc_galaxy, add_elliptical, deposit, sersic
-from splus_srgan.splus import psf_from_header, winged_psf_from_header
 
 FINE_SCALE = 0.55 / 4
 PADDED, FRAME = 112, 64  # S-PLUS pixels with and without the margin
@@ -426,7 +426,7 @@ def test_header_and_wcs_agree(fields):
                 header["GAIN"] * conditions.adu_per_nmgy, conditions.electrons, rtol=1e-4
             )
             assert_allclose(header["OAJ QC NCNOISE"], field.sigma[band], rtol=1e-4)
-            assert splus.psf_from_header(header) == (conditions.fwhm, conditions.beta)
+            assert psf_from_header(header) == (conditions.fwhm, conditions.beta)
 
 
 def test_target_is_on_the_finer_grid(fields):

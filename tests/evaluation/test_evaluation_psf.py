@@ -22,8 +22,9 @@ from splus_srgan.evaluation.measure.psf import (
     psf_table,
 )
 from splus_srgan.evaluation.pairs import EvaluationPair
+from splus_srgan.images.header import psf_from_header
 from splus_srgan.pixels.psf import TARGET_PSF, psf_image
-from splus_srgan.splus import PIXEL_SCALE, psf_from_header
+from splus_srgan.splus import PIXEL_SCALE
 
 SHARPER, WIDTH, RESIDUAL, ENERGY = LIMITS
 FINE = PIXEL_SCALE / 2

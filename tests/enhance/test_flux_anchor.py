@@ -8,13 +8,13 @@ from scipy import fft, signal
 
 from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.enhance.flux_anchor import REACH, anchor_flux, matching_kernel
-from splus_srgan.pixels.psf import TARGET_PSF, WING_SHARE, WINGS
-from splus_srgan.splus import (
-    PIXEL_SCALE,
+from splus_srgan.images.header import (
     psf_from_header,
     wing_share_from_header,
     winged_psf_from_header,
 )
+from splus_srgan.pixels.psf import TARGET_PSF, WING_SHARE, WINGS
+from splus_srgan.splus import PIXEL_SCALE
 
 OPTIONS = {"engine": "torch", "device": "cpu", "precision": "float32"}
 FINE_SCALE = PIXEL_SCALE / 2

@@ -28,6 +28,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan.exceptions import GridMismatchError, SplusSrganWarning
 from splus_srgan.images.grid import grid_shift
+from splus_srgan.images.header import psf_from_header
 from splus_srgan.images.io.fields import (
     add_provenance,
     check_writable,
@@ -36,7 +37,6 @@ from splus_srgan.images.io.fields import (
     write_bands,
 )
 from splus_srgan.images.unpack import unpack
-from splus_srgan.splus import psf_from_header
 
 NOISE = np.random.default_rng(0).normal(size=(24, 32)).astype(np.float32)
 

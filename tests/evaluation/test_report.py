@@ -256,10 +256,10 @@ def test_a_large_image_is_cut_and_says_so(monkeypatch):
 
 
 def test_templates_are_declared_as_package_data():
-    pyproject = Path(__file__).parents[1] / "pyproject.toml"
+    pyproject = Path(__file__).parents[2] / "pyproject.toml"
     data = tomllib.loads(pyproject.read_text(encoding="utf-8"))["tool"]["setuptools"]
-    globs = data["package-data"]["splus_srgan.evaluation"]
-    folder = Path(__file__).parents[1] / "splus_srgan" / "evaluation"
+    globs = data["package-data"]["splus_srgan.evaluation.report"]
+    folder = Path(__file__).parents[2] / "splus_srgan" / "evaluation" / "report"
     declared = {path for one in globs for path in folder.glob(one)}
     assert declared == {path for path in (folder / "templates").iterdir() if path.is_file()}
 

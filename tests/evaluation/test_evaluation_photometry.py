@@ -40,7 +40,8 @@ from splus_srgan.evaluation.measure.photometry import (
     curve_of_growth,
     summarize_offsets,
 )
-from splus_srgan.evaluation.measure.shapes import (
+from splus_srgan.evaluation.pairs import EvaluationPair
+from splus_srgan.evaluation.shapes import (
     centroid_error,
     centroid_limit,
     centroids,
@@ -48,7 +49,6 @@ from splus_srgan.evaluation.measure.shapes import (
     moffat_image,
     moments,
 )
-from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.statistics import excess_scatter, judge, median_error, robust_std
 from splus_srgan.simulate.field import correlated_noise
 

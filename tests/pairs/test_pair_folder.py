@@ -201,7 +201,7 @@ surveys.fetch({folder!r})
 
 def run_killed(folder, log, stop):
     """Run a fetch in another process; kill it without warning when it asks for ``stop``."""
-    tests = str(Path(__file__).parent)
+    tests = str(Path(__file__).parents[1])
     code = KILLED.format(tests=tests, log=str(log), folder=str(folder), stop=stop)
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL)
     try:

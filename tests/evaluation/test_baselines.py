@@ -24,7 +24,7 @@ from splus_srgan.evaluation.baselines.methods import (
     default_baselines,
 )
 from splus_srgan.evaluation.measure.psf import fit_stars
-from splus_srgan.splus import psf_from_header
+from splus_srgan.images.header import psf_from_header
 
 PIXEL = 0.55
 needs_bm3d = pytest.mark.skipif(

@@ -10,7 +10,7 @@ import pytest
 from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.models.weights import available, load_card
 
-TOOL = Path(__file__).parents[1] / "tools" / "ship_weights.py"
+TOOL = Path(__file__).parents[2] / "tools" / "ship_weights.py"
 
 
 def rehearse(step, work):

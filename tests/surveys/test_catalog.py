@@ -62,7 +62,7 @@ def test_nobody_changes_the_list_of_another(galaxies):
 
 def test_file_is_declared_as_package_data():
     """A wheel has what the source tree has."""
-    pyproject = Path(__file__).parents[1] / "pyproject.toml"
+    pyproject = Path(__file__).parents[2] / "pyproject.toml"
     data = tomllib.loads(pyproject.read_text(encoding="utf-8"))["tool"]["setuptools"]
     assert "galaxies.ecsv" in data["package-data"]["splus_srgan.surveys"]
 

@@ -45,7 +45,7 @@ def centroids(image, x, y, *, factor=1):
     Examples
     --------
     >>> import numpy as np
-    >>> from splus_srgan.evaluation.measure.shapes import centroids
+    >>> from splus_srgan.evaluation.shapes import centroids
     >>> y, x = np.mgrid[:24, :24]
     >>> star = np.exp(-((x - 11.2) ** 2 + (y - 12.6) ** 2) / 4)
     >>> np.round(centroids(star, [11.0], [13.0]), 3)
@@ -93,7 +93,7 @@ def fwhm(image, x, y, *, factor=1, pixel_scale=PIXEL_SCALE):
 
     Examples
     --------
-    >>> from splus_srgan.evaluation.measure.shapes import fwhm, moffat_image
+    >>> from splus_srgan.evaluation.shapes import fwhm, moffat_image
     >>> star = moffat_image((1.0, 3.0), factor=2)
     >>> round(float(fwhm(star, [10.0], [10.0], factor=2)[0]), 2)
     1.11
@@ -140,7 +140,7 @@ def moffat_image(psf, *, shape=(21, 21), x=None, y=None, factor=1, pixel_scale=P
 
     Examples
     --------
-    >>> from splus_srgan.evaluation.measure.shapes import moffat_image
+    >>> from splus_srgan.evaluation.shapes import moffat_image
     >>> star = moffat_image((1.4, 3.0))
     >>> star.shape, round(float(star.sum()), 2)
     ((21, 21), 1.0)
@@ -182,7 +182,7 @@ def centroid_limit(flux, psf, *, sigma, electrons=0.0, pixel_scale=PIXEL_SCALE):
 
     Examples
     --------
-    >>> from splus_srgan.evaluation.measure.shapes import centroid_limit
+    >>> from splus_srgan.evaluation.shapes import centroid_limit
     >>> round(float(centroid_limit(100.0, (1.4, 3.0), sigma=1.0)[0]), 3)
     0.09
     """
@@ -221,7 +221,7 @@ def centroid_error(flux, psf, *, sigma, electrons=0.0, pixel_scale=PIXEL_SCALE):
 
     Examples
     --------
-    >>> from splus_srgan.evaluation.measure.shapes import centroid_error
+    >>> from splus_srgan.evaluation.shapes import centroid_error
     >>> round(float(centroid_error(100.0, (1.4, 3.0), sigma=1.0)[0]), 2)
     0.12
     """
@@ -286,7 +286,7 @@ def moments(image, x, y, *, factor=1, weight=_WEIGHT, pixel_scale=PIXEL_SCALE):
     Examples
     --------
     >>> import numpy as np
-    >>> from splus_srgan.evaluation.measure.shapes import moments
+    >>> from splus_srgan.evaluation.shapes import moments
     >>> y, x = np.mgrid[:60, :60]
     >>> round_one = np.exp(-((x - 30) ** 2 + (y - 30) ** 2) / 8)  # sigma 2 pixels, 1.1 arcsec
     >>> found = moments(round_one, [30], [30], weight=1.1)  # with the weight: 1.1 / sqrt(2)

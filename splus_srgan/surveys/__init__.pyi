@@ -1,0 +1,20 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+from .calibration import calibrate as calibrate
+from .calibration import gain_from_zero_point as gain_from_zero_point
+from .calibration import weight_to_uncertainty as weight_to_uncertainty
+from .catalog import load_galaxies as load_galaxies
+from .catalog import offset_copies as offset_copies
+from .catalog import split_by_sky as split_by_sky
+from .catalog import split_random as split_random
+from .legacy import MaskBits as MaskBits
+from .legacy import fetch_cutout as fetch_cutout
+from .legacy import fetch_cutouts as fetch_cutouts
+from .legacy import fetch_psf as fetch_psf
+from .legacy import read_cutout as read_cutout
+from .splus_cloud import SplusCloud as SplusCloud
+from .splus_vo import fetch_vo as fetch_vo
+from .splus_vo import search_vo as search_vo
+from .zero_point_model import ZeroPointModel as ZeroPointModel
+from .zero_points import ZeroPointTable as ZeroPointTable
+from .zero_points import fetch_zero_points as fetch_zero_points
+from .zero_points import field_name as field_name
