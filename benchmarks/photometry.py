@@ -45,7 +45,7 @@ from splus_srgan import SRGANEnhancer, measure_background, read_bands, simulate_
 from splus_srgan.evaluation.catalog import list_sources
 from splus_srgan.evaluation.compared import ComparedBand
 from splus_srgan.evaluation.measure.astrometry import compare_stars, summarize_shifts
-from splus_srgan.evaluation.measure.photometry import SNR_BINS, compare_fluxes
+from splus_srgan.evaluation.measure.photometry import compare_fluxes
 from splus_srgan.evaluation.sources import detect
 from splus_srgan.evaluation.statistics import excess_scatter, median_error, robust_std
 from splus_srgan.images.header import wing_share_from_header, winged_psf_from_header
@@ -53,6 +53,7 @@ from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.pixels.psf import TARGET_PSF
 
 REFERENCE = "(truth)"
+SNR_BINS = ((20, 50), (50, 100), (100, 300), (300, np.inf))
 
 
 def compared_band(name, image, output, mask, sky, sigma, *, truth=None):

@@ -3,8 +3,8 @@
 The PSF of the output by its stars: against the one that the card promises, and the input's.
 
 Stars of S/N above 30 in real tiles; medians and their errors over the stars of all tiles, and
-whether the limits of `splus_srgan.evaluation.measure.psf.LIMITS` are met.  --simulated N takes N simulated
-star fields instead, of 200 x 200 pixels and test seeds.
+whether the limits of `splus_srgan.evaluation.measure.psf.LIMITS` are met.  --simulated N takes
+N simulated star fields instead, of 200 x 200 pixels and test seeds.
 """
 
 import numpy as np

@@ -43,10 +43,7 @@ from .measure.completeness import rates as rates
 from .measure.consistency import ConsistencyLimits as ConsistencyLimits
 from .measure.consistency import checks_consistency as checks_consistency
 from .measure.consistency import data_consistency as data_consistency
-from .measure.consistency import residual_trend as residual_trend
 from .measure.consistency import residuals as residuals
-from .measure.features import FeatureProbe as FeatureProbe
-from .measure.features import strongest_channels as strongest_channels
 from .measure.hallucination import checks_hallucination as checks_hallucination
 from .measure.hallucination import detail_scores as detail_scores
 from .measure.hallucination import noise_field as noise_field
@@ -73,12 +70,9 @@ from .measure.photometry import checks_photometry as checks_photometry
 from .measure.photometry import compare_colors as compare_colors
 from .measure.photometry import compare_fluxes as compare_fluxes
 from .measure.photometry import curve_of_growth as curve_of_growth
-from .measure.photometry import summarize_offsets as summarize_offsets
 from .measure.psf import checks_psf as checks_psf
 from .measure.psf import encircled_energy as encircled_energy
-from .measure.psf import encircled_radius as encircled_radius
 from .measure.psf import fit_stars as fit_stars
-from .measure.psf import moffat_encircled_energy as moffat_encircled_energy
 from .measure.psf import psf_residual as psf_residual
 from .measure.psf import psf_table as psf_table
 from .measure.spectra import Amplitude as Amplitude
@@ -88,12 +82,10 @@ from .measure.spectra import measure_shift as measure_shift
 from .measure.spectra import power_spectrum_ratio as power_spectrum_ratio
 from .measure.uncertainty import aperture_noise_curve as aperture_noise_curve
 from .measure.uncertainty import checks_uncertainty as checks_uncertainty
-from .measure.uncertainty import correlation_length as correlation_length
 from .measure.uncertainty import coverage as coverage
 from .measure.uncertainty import noise_correlation as noise_correlation
 from .measure.uncertainty import pit_histogram as pit_histogram
 from .pairs import EvaluationPair as EvaluationPair
-from .report.plots import plot_features as plot_features
 from .report.plots import plot_gallery as plot_gallery
 from .report.plots import plot_histogram as plot_histogram
 from .report.plots import plot_limitations as plot_limitations

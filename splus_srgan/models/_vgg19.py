@@ -12,8 +12,7 @@ __all__ = ["LAYERS", "from_file", "from_torchvision", "untrained"]
 LAYERS = (64, 64, None, 128, 128, None, *4 * (256,), None, *4 * (512,), None, *4 * (512,), None)
 _ELSEWHERE = (
     "give weights= the path of a VGG19 file that you have (it needs no torchvision), or take "
-    "what needs no download: in training, feature matching or the starlet loss; in a "
-    "FeatureProbe, network='generator'"
+    "what needs no download: feature matching or the starlet loss"
 )
 
 

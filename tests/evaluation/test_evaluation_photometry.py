@@ -38,7 +38,6 @@ from splus_srgan.evaluation.measure.photometry import (
     compare_colors,
     compare_fluxes,
     curve_of_growth,
-    summarize_offsets,
 )
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.shapes import (
@@ -230,15 +229,6 @@ def test_color_fails_where_one_band_is_off(clean, stars, factor, passes):
     assert_allclose(colors["offset"], -2.5 * np.log10(factor), atol=1e-6)
 
 
-def test_summary_sorts_by_snr(clean, stars):
-    rows = compare_fluxes(broken(clean, "flux"), stars)
-    table = summarize_offsets(rows, bins=((20, 60), (60, np.inf)))
-    assert list(table["sources"]) == ["all", "star", "galaxy", "S/N 20-60", "S/N 60-inf"]
-    assert_allclose(table["median"][0], 2.5 * np.log10(1.02), atol=1e-6)
-    assert table["n"][0] == table["n"][3] + table["n"][4] == 9
-    assert np.isnan(table["median"][2])
-
-
 def test_nothing_to_measure_is_not_measured(empty, no_stars, stars):
     rows = compare_fluxes(empty, no_stars)
     assert len(rows) == 0
@@ -251,7 +241,7 @@ def test_nothing_to_measure_is_not_measured(empty, no_stars, stars):
     checks += checks_shapes(compare_shapes(empty, no_stars), bands=["r"])
     assert checks
     assert all(check.passed is None and check.note for check in checks)
-    assert len(summarize_offsets(rows)) == len(colors) == 0
+    assert len(colors) == 0
     assert len(summarize_shifts(compare_stars(empty, no_stars))) == 0
 
 

@@ -13,7 +13,6 @@ from splus_srgan.evaluation.compared import ComparedBand
 from splus_srgan.evaluation.measure.consistency import (
     checks_consistency,
     data_consistency,
-    residual_trend,
 )
 from splus_srgan.evaluation.measure.hallucination import (
     checks_hallucination,
@@ -294,12 +293,6 @@ def test_slope_is_the_flux_that_lacks(clean):
     summary = data_consistency(replaced(clean, clean.truth / 1.05))
     assert_allclose(summary["slope"], 0.05, atol=4 * summary["slope_error"])
     assert summary["slope_error"] < 0.01
-
-
-def test_residual_trend_counts_every_pixel(clean):
-    trend = residual_trend(clean)
-    assert trend["n"].sum() == data_consistency(clean)["n"]
-    assert (abs(trend["mean"]) < 5 * trend["error"]).all()
 
 
 def test_consistency_of_nothing_is_not_measured():

@@ -19,7 +19,6 @@ from splus_srgan.evaluation.report.display import Panels, color_weights, picture
 from splus_srgan.evaluation.report.plots import (
     COLUMN_WIDTH,
     PAGE_WIDTH,
-    plot_features,
     plot_gallery,
     plot_histogram,
     plot_limitations,
@@ -248,26 +247,6 @@ def test_mean_output_shows_what_is_common():
         if line.get_marker() == "o"
     ]
     assert_allclose(rings, [[0.5, 0.02]] * 2, rtol=0.1)
-    check_layout(figure)
-
-
-def test_features_are_shown_layer_by_layer():
-    rng = np.random.default_rng(1)
-    probed = QTable(
-        {
-            "layer": ["late"] * 30 + ["early"] * 30,
-            "preference": np.r_[rng.uniform(-1, 1, 59), np.nan],
-        }
-    )
-    probed.meta["layers"] = ["early", "late"]
-    figure = plot_features(probed)
-    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
-    assert labels == ["early", "late"]
-    assert sum(len(c.get_offsets()) for c in figure.axes[0].collections) == 59
-    maps = {"to a galaxy": [rng.normal(size=(8, 8))] * 3, "to noise": [np.zeros((8, 8))] * 2}
-    figure = plot_features(probed, maps=maps)
-    assert len(images_of(figure)) == 5
-    assert set(maps) <= texts_of(figure)
     check_layout(figure)
 
 

@@ -10,7 +10,6 @@ square of 1, no mean, and no trend with flux.  This needs no truth.
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.table import Table
 from scipy import ndimage
 
 from splus_srgan.evaluation.apertures import area_noise
@@ -21,7 +20,6 @@ __all__ = [
     "ConsistencyLimits",
     "checks_consistency",
     "data_consistency",
-    "residual_trend",
     "residuals",
 ]
 
@@ -32,7 +30,6 @@ _BLOCK = 11  # input pixels, 6 arcsec
 _BLOCK_ERROR = 0.01  # of the flux of a block: what the PSF carries over its border
 _LEAST_INFORMATION = 400  # for a slope: an error of 5 %
 _FLUX_LEVEL = 5.0  # sigma per pixel, above which a pixel belongs to a bright source
-_BINS = ((-np.inf, 1), (1, 3), (3, 10), (10, 30), (30, 100), (100, np.inf))
 
 
 @dataclass(frozen=True)
@@ -181,38 +178,6 @@ def _peak(residual, noise, model):
     smooth = ndimage.gaussian_filter(pull, _SMOOTHING)
     smooth /= 1.25 / (2 * np.sqrt(np.pi) * _SMOOTHING)
     return smooth.flat[np.argmax(np.abs(np.where(good, smooth, 0)))]
-
-
-def residual_trend(band, *, bins=_BINS):
-    """
-    Give the mean residual by the flux of the pixel.
-
-    Parameters
-    ----------
-    band : `~splus_srgan.evaluation.compared.ComparedBand`
-        Band.
-    bins : sequence of tuple of float, optional
-        Of the model, in sigma per pixel.
-
-    Returns
-    -------
-    trend : `~astropy.table.Table`
-        ``band, low, high, n, model`` (mean, sigma), ``mean`` and ``error`` (residual in
-        units of the pixel's noise) and ``chi2``.
-    """
-    residual, noise, model = residuals(band)
-    level = model / band.sigma
-    lines = []
-    for low, high in bins:
-        chosen = np.isfinite(residual) & (level >= low) & (level < high)
-        pull = residual[chosen] / np.hypot(noise, _PSF_ERROR * model)[chosen]
-        values = 4 * (np.nan,)
-        if pull.size:
-            error = 1.1 * np.std(pull) / np.sqrt(pull.size)
-            values = (level[chosen].mean(), pull.mean(), error, np.mean(pull**2))
-        lines.append((band.name, low, high, pull.size, *values))
-    names = ("band", "low", "high", "n", "model", "mean", "error", "chi2")
-    return Table(rows=lines, names=names)
 
 
 def checks_consistency(summaries, *, limits=ConsistencyLimits()):

@@ -23,12 +23,10 @@ from splus_srgan.utils.validate import check_one_of
 __all__ = [
     "APERTURES",
     "PhotometryLimits",
-    "SNR_BINS",
     "checks_photometry",
     "compare_colors",
     "compare_fluxes",
     "curve_of_growth",
-    "summarize_offsets",
 ]
 
 APERTURES = {
@@ -36,8 +34,6 @@ APERTURES = {
     "input": {"radius": 6.0, "annulus": (8.0, 12.0), "apart": 10.0},
 }
 """Radius, annulus, and distance of neighbors (arcsec) by what the output is compared with."""
-
-SNR_BINS = ((20, 50), (50, 100), (100, 300), (300, np.inf))
 """Bins of the signal-to-noise ratio of a source in the input."""
 
 RADII = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -274,52 +270,6 @@ def compare_colors(rows, *, bands):
         return Table(names=names, dtype=("U33", "U8", "U8", *(5 * [float])))
     result.sort(key=lambda row: (row["band"], row["against"], row["x"], row["y"]))
     return Table(rows=result, names=names)
-
-
-def summarize_offsets(rows, *, bins=SNR_BINS):
-    """
-    Summarize offsets by band: all, by kind, by bins of S/N, and by radius if there is one.
-
-    Parameters
-    ----------
-    rows : `~astropy.table.Table`
-        As of `compare_fluxes`, `curve_of_growth` or `compare_colors`.
-    bins : sequence of tuple of float, optional
-        Lower and upper end of each bin of the signal-to-noise ratio.
-
-    Returns
-    -------
-    summary : `~astropy.table.Table`
-        ``band, sources`` (which), ``n``, ``median, median_error, scatter, noise``
-        (median error that the input's noise brings) and ``beyond`` (scatter beyond that),
-        in mag; NaN where there are too few sources.
-    """
-    lines = []
-    for band in dict.fromkeys(rows["band"]):
-        mine = rows[rows["band"] == band]
-        for label, chosen in _groups(mine, bins):
-            group = mine[chosen]
-            lines.append((band, label, *_line(group), len(group)))
-    names = ("band", "sources", "median", "median_error", "scatter", "noise", "beyond", "n")
-    types = ("U33", "U24", *(5 * [float]), int)
-    table = (
-        Table(rows=lines, names=names, dtype=types) if lines else Table(names=names, dtype=types)
-    )
-    for name in names[2:7]:
-        table[name].unit = u.mag
-    return table
-
-
-def _groups(rows, bins):
-    snr, kind = np.asarray(rows["snr"]), np.asarray(rows["kind"])
-    yield "all", np.ones(len(rows), bool)
-    for name in ("star", "galaxy"):
-        yield name, kind == name
-    for low, high in bins:
-        yield f"S/N {low}-{high:g}", (snr >= low) & (snr < high)
-    if "radius" in rows.colnames:
-        for radius in np.unique(np.asarray(rows["radius"])):
-            yield f"r = {radius:g} arcsec", np.asarray(rows["radius"]) == radius
 
 
 def _line(rows):

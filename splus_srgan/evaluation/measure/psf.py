@@ -27,9 +27,7 @@ __all__ = [
     "LIMITS",
     "checks_psf",
     "encircled_energy",
-    "encircled_radius",
     "fit_stars",
-    "moffat_encircled_energy",
     "psf_residual",
     "psf_table",
 ]
@@ -48,35 +46,6 @@ LIMITS = {
     "encircled energy within the promised FWHM, out - promised": 0.03,
 }
 """Limits of `checks_psf`: ratios, and shares of a star's flux; medians over stars."""
-
-
-def moffat_encircled_energy(radius, fwhm, beta):
-    r"""
-    Share of a Moffat profile's flux within a radius, :math:`1 - (1 + r^2/\alpha^2)^{1-\beta}`.
-
-    Sums over the pixels of a sampled profile (`encircled_energy`) are a little lower, by
-    half a percent at the FWHM for one of four pixels: an aperture cuts through pixels.
-
-    Parameters
-    ----------
-    radius : array_like
-        In the unit of ``fwhm``.
-    fwhm, beta : float
-        FWHM and beta, above 1.
-
-    Returns
-    -------
-    share : `~numpy.ndarray`
-        0 to 1.
-
-    Examples
-    --------
-    >>> from splus_srgan.evaluation.measure.psf import moffat_encircled_energy
-    >>> round(float(moffat_encircled_energy(1.0, 1.0, 3.0)), 3)
-    0.76
-    """
-    alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
-    return 1 - (1 + (np.asarray(radius, float) / alpha) ** 2) ** (1 - beta)
 
 
 def fit_stars(image, x, y, *, fwhm, mask=None):
@@ -237,39 +206,6 @@ def encircled_energy(image, x, y, *, radii, annulus, mask=None):
         energy = growth / growth[:, -1:]
     energy[_starfit.touched(mask, places, radii[-1]) | ~(growth[:, -1] > 0)] = np.nan
     return energy
-
-
-def encircled_radius(energy, radii, *, share=0.5):
-    """
-    Radius that holds a share of the flux.
-
-    Parameters
-    ----------
-    energy : array_like, shape (n, m)
-        As `encircled_energy` gives it.
-    radii : array_like, shape (m,)
-        Its radii.
-    share : float, optional
-        Between 0 and 1.
-
-    Returns
-    -------
-    radius : `~numpy.ndarray`, shape (n,)
-        In the unit of the radii, between them interpolated in the square of the radius;
-        NaN where the curve is NaN.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from splus_srgan.evaluation.measure.psf import encircled_radius
-    >>> encircled_radius([[0.25, 1.0]], [1.0, 2.0])
-    array([1.41421356])
-    """
-    squares = np.append(0.0, np.asarray(radii, float) ** 2)
-    curves = np.atleast_2d(np.asarray(energy, float))
-    # The centre of a source is flat: there flux rises with the area.
-    found = [np.interp(share, np.append(0.0, np.maximum.accumulate(c)), squares) for c in curves]
-    return np.where(np.isnan(curves).any(axis=1), np.nan, np.sqrt(found))
 
 
 def psf_table(pair, output, *, min_snr=_MIN_SNR):

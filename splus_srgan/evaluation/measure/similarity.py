@@ -13,6 +13,7 @@ _K1, _K2 = 0.01, 0.03  # constants of SSIM, in units of the data range
 
 
 def plain_ssim(truth, made, missing, span):
+    """SSIM of one band, by scikit-image."""
     from skimage.metrics import structural_similarity
 
     _, local = structural_similarity(truth, made, data_range=span, win_size=WINDOW, full=True)

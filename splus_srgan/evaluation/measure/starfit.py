@@ -38,6 +38,7 @@ def prepared(image, x, y, mask):
 
 
 def half_width(fwhm):
+    """Pixels to each side that a fit looks at."""
     return max(_MIN_HALF, int(np.ceil(_HALF * fwhm)))
 
 
@@ -133,6 +134,7 @@ class ImageProfile:
         self.spline = ndimage.spline_filter(psf / psf.sum(), order=5)
 
     def __call__(self, cut, dy, dx):
+        """Values at the pixels of a cutout, for a star moved by ``dy`` and ``dx``."""
         places = np.stack([cut.dy - dy, cut.dx - dx]) + self.centre
         return ndimage.map_coordinates(self.spline, places, order=5, prefilter=False)
 

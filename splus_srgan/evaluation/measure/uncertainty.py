@@ -27,7 +27,6 @@ __all__ = [
     "SNR_EDGES",
     "aperture_noise_curve",
     "checks_uncertainty",
-    "correlation_length",
     "coverage",
     "noise_correlation",
     "pit_histogram",
@@ -208,42 +207,6 @@ def noise_correlation(image, *, max_lag=8, mask=None):
         )
     table["lag"].unit = u.pix
     return table
-
-
-def correlation_length(table):
-    r"""
-    Distance at which the correlation falls to :math:`1/e`.
-
-    Parameters
-    ----------
-    table : `~astropy.table.QTable`
-        As `noise_correlation` gives it.
-
-    Returns
-    -------
-    length : float
-        Pixels, linear between the rings: 0.76 for white noise, twice the standard
-        deviation of the kernel for white noise smoothed with a Gaussian.  Infinite where it
-        does not fall so far, NaN where there is no correlation to be had.
-
-    Examples
-    --------
-    >>> from astropy.table import QTable
-    >>> from splus_srgan.evaluation.measure.uncertainty import correlation_length
-    >>> round(correlation_length(QTable({"lag": [0.0, 1.0], "correlation": [1.0, 0.0]})), 2)
-    0.63
-    """
-    lag = np.asarray(getattr(table["lag"], "value", table["lag"]), float)
-    rho = np.asarray(table["correlation"], float)
-    if not np.isfinite(rho[0]):
-        return float("nan")
-    below = np.flatnonzero(~(rho > np.exp(-1)))
-    if not below.size:
-        return float("inf")
-    k = below[0]
-    if not np.isfinite(rho[k]):
-        return float("nan")
-    return float(np.interp(-np.exp(-1), [-rho[k - 1], -rho[k]], [lag[k - 1], lag[k]]))
 
 
 def aperture_noise_curve(image, radii, *, mask=None):

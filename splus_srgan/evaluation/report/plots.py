@@ -12,7 +12,6 @@ import numpy as np
 
 from splus_srgan.evaluation.report.display import color_weights
 from splus_srgan.evaluation.report.plots_findings import (
-    plot_features,
     plot_limitations,
     plot_mean_output,
 )
@@ -33,7 +32,6 @@ from splus_srgan.utils.validate import check_integer
 __all__ = [
     "COLUMN_WIDTH",
     "PAGE_WIDTH",
-    "plot_features",
     "plot_gallery",
     "plot_histogram",
     "plot_limitations",

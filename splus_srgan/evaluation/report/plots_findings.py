@@ -19,7 +19,6 @@ from splus_srgan.evaluation.report.plotting import (
     COLORS,
     COLUMN_WIDTH,
     LABELS,
-    PAGE_WIDTH,
     make_figure,
     make_panels,
     scale_bar,
@@ -27,7 +26,7 @@ from splus_srgan.evaluation.report.plotting import (
     tighten,
 )
 
-__all__ = ["plot_features", "plot_limitations", "plot_mean_output"]
+__all__ = ["plot_limitations", "plot_mean_output"]
 
 _CROP = 32  # input pixels
 _BRIGHT = 5.0  # sigma per pixel
@@ -209,78 +208,3 @@ def _draw_spectrum(axis, mean, periods, limit):
     axis.set_xlim(0, 0.52)
     axis.set_xticks([0, 0.25, 0.5], ["0", "1/4", "1/2"])
     axis.spines[["top", "right"]].set_visible(False)
-
-
-@styled
-def plot_features(table, *, maps=None, width=PAGE_WIDTH):
-    """
-    Show what the channels of a network answer to.
-
-    Parameters
-    ----------
-    table : `~astropy.table.QTable`
-        Of `~splus_srgan.evaluation.measure.features.FeatureProbe`.
-    maps : mapping of str to sequence of `~numpy.ndarray`, optional
-        Title of a row to pictures of its channels, such as those of
-        `~splus_srgan.evaluation.measure.features.FeatureProbe.maps`.
-    width : float, optional
-        Of the figure, in inches.
-
-    Returns
-    -------
-    figure : `~matplotlib.figure.Figure`
-        On the left a dot per channel and its layer, with the median of each layer; on the
-        right the maps.
-    """
-    layers = list(dict.fromkeys(str(name) for name in _in_order(table)))
-    height = max(2.2, 0.5 + 0.16 * len(layers), 0.4 + 0.75 * len(maps or ()))
-    figure = make_figure(width, height)
-    left, right = (figure, None) if not maps else figure.subfigures(1, 2, width_ratios=(1, 1.3))
-    axis = left.subplots()
-    rng = np.random.default_rng(0)
-    for row, layer in enumerate(layers):
-        mine = table[table["layer"] == layer]
-        value = np.asarray(mine["preference"], float)
-        value = value[np.isfinite(value)]
-        high = row + rng.uniform(-0.32, 0.32, len(value))
-        for chosen, color in _groups(value):
-            axis.scatter(value[chosen], high[chosen], s=3, color=color, linewidths=0, alpha=0.6)
-        if len(value):
-            axis.plot(2 * [np.median(value)], [row - 0.4, row + 0.4], color="black")
-    axis.set_yticks(range(len(layers)), layers)
-    axis.set_ylim(len(layers) - 0.4, -0.6)
-    axis.set_xlim(-1.05, 1.05)
-    axis.axvline(0, color="0.7", linewidth=0.6, zorder=0)
-    axis.set_xlabel("noise  ←  preference  →  galaxies")
-    axis.spines[["top", "right"]].set_visible(False)
-    if maps:
-        _draw_maps(right, maps)
-    return figure
-
-
-def _in_order(table):
-    """Layers in the order of the network: that of the first channels is lost in the ranking."""
-    order = table.meta.get("layers")
-    return table["layer"] if order is None else order
-
-
-def _groups(value):
-    """Channels that prefer noise, both, galaxies, and their colors."""
-    third = 1 / 3
-    yield value < -third, COLORS[1]
-    yield np.abs(value) <= third, "0.55"
-    yield value > third, COLORS[0]
-
-
-def _draw_maps(figure, maps):
-    """A row of pictures per title, each with its own scale."""
-    n_columns = max(len(row) for row in maps.values())
-    rows = np.atleast_1d(figure.subfigures(len(maps), 1))
-    for part, (title, pictures) in zip(rows, maps.items(), strict=True):
-        part.suptitle(title, fontsize=7, x=0.01, ha="left")
-        axes = part.subplots(1, n_columns, squeeze=False)[0]
-        for axis in axes:
-            axis.set_axis_off()
-        for axis, image in zip(axes, pictures, strict=False):
-            reach = float(np.quantile(np.abs(image), 0.999)) or 1.0
-            axis.imshow(image, origin="lower", cmap="PuOr", vmin=-reach, vmax=reach)

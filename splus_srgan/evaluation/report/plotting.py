@@ -60,6 +60,7 @@ def styled(function):
 
 
 def make_panels(pairs, outputs, labels):
+    """Panels of each field, in sky units."""
     pairs, outputs = list(pairs), list(outputs)
     if not pairs or len(pairs) != len(outputs):
         raise ValueError(
@@ -101,4 +102,5 @@ def scale_bar(axis, one, *, share=0.3):
 
 
 def tighten(figure):
+    """Leave little space between panels."""
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.005, hspace=0.005)
