@@ -89,7 +89,8 @@ def faults(root, floors):
                 told.append(f"{importer} imports {name} from the face of the package")
             elif floors[there] >= floors[here]:
                 told.append(f"{importer} imports {module}, which is not below it")
-            if any(part.startswith("_") for part in f"{module}.{name or ''}".split(".")[2:]):
+            hidden = f"{module}.{name or ''}".split(".")[2:]
+            if any(part.startswith("_") and not part.startswith("__") for part in hidden):
                 told.append(f"{importer} imports the private {module}.{name or ''}")
     graph = {importer: {module for module, _ in taken} for importer, taken in found.items()}
     told += [f"circle of files: {name}" for name in circles(graph)]

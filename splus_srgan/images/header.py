@@ -42,7 +42,7 @@ def psf_from_header(header):
 
     Examples
     --------
-    >>> from splus_srgan.splus import psf_from_header
+    >>> from splus_srgan.images.header import psf_from_header
     >>> psf_from_header({"HIERARCH OAJ PRO FWHMMEAN": 1.36, "OAJ PRO FWHMBETA": 2.9})
     (1.36, 2.9)
     """
@@ -73,12 +73,12 @@ def winged_psf_from_header(header):
     Returns
     -------
     psf : tuple of float or None
-        FWHM (arcsec) and Moffat beta of the core (`~splus_srgan.pixels.psf.core_profile`), and share of
-        the wings (`wing_share_from_header`). `None` where the header has no usable FWHM.
+        FWHM (arcsec) and Moffat beta of the core (`~splus_srgan.pixels.psf.core_profile`), and
+        share of the wings (`wing_share_from_header`). `None` where the header has no usable FWHM.
 
     Examples
     --------
-    >>> from splus_srgan.splus import winged_psf_from_header
+    >>> from splus_srgan.images.header import winged_psf_from_header
     >>> header = {"HIERARCH OAJ PRO FWHMMEAN": 1.36, "OAJ PRO FWHMBETA": 2.9}
     >>> [round(value, 3) for value in winged_psf_from_header(header)]
     [1.291, 3.915, 0.28]
@@ -106,7 +106,7 @@ def wing_share_from_header(header):
 
     Examples
     --------
-    >>> from splus_srgan.splus import wing_share_from_header
+    >>> from splus_srgan.images.header import wing_share_from_header
     >>> wing_share_from_header({}), wing_share_from_header({"PSFWINGS": 0.1})
     (0.28, 0.1)
     """
@@ -135,7 +135,7 @@ def states_own_unit(image):
     --------
     >>> from splus_srgan import simulate_field
     >>> from splus_srgan.surveys.calibration import calibrate
-    >>> from splus_srgan.splus import states_own_unit
+    >>> from splus_srgan.images.header import states_own_unit
     >>> image = simulate_field(1, shape=(32, 32)).observed["r"]
     >>> states_own_unit(image), states_own_unit(calibrate(image, 23.5))
     (True, True)

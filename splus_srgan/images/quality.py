@@ -20,8 +20,8 @@ class Quality(enum.IntFlag):
 
     Examples
     --------
-    >>> from splus_srgan import quality
-    >>> bad = quality.Quality.MISSING | quality.Quality.SATURATED
+    >>> from splus_srgan import Quality
+    >>> bad = Quality.MISSING | Quality.SATURATED
     >>> int(bad), bool(5 & bad)
     (5, True)
     """

@@ -243,8 +243,8 @@ def match_pair(
     Notes
     -----
     First ``hr`` is convolved on its own pixels; then the registration is measured on the images
-    (`~splus_srgan.pairs.registration.measure.measure_registration`), and ``hr`` resampled once, onto the
-    corrected positions. The kernel is that of
+    (`~splus_srgan.pairs.registration.measure.measure_registration`), and ``hr`` resampled
+    once, onto the corrected positions. The kernel is that of
     `photutils.psf_matching.make_wiener_kernel`, with the least regularization for which the
     noise no more than doubles; ``psf`` of the result is what came of it.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from splus_srgan import splus
 from splus_srgan.surveys import legacy
-from splus_srgan.surveys._legacy_request import CutoutRequest
+from splus_srgan.surveys.legacy_request import CutoutRequest
 from splus_srgan.utils.validate import check_integer
 
 __all__ = ["CloudSource", "LegacySource", "VOSource", "load_zero_points"]
@@ -42,6 +42,7 @@ class VOSource:
         _check_frame(self.size, self.bands)
 
     def __call__(self, position):
+        """Images of the bands around a position."""
         from splus_srgan.surveys.splus_vo import SERVICE, fetch_vo
 
         service = self.service or SERVICE
@@ -92,6 +93,7 @@ class CloudSource:
             self.zero_points = self._client
 
     def __call__(self, position):
+        """Images of the bands around a position."""
         images = self._client.fetch(position, size=self.size, bands=self.bands)
         return _calibrated(images, self.zero_points)
 
@@ -134,6 +136,7 @@ class LegacySource:
         return self.layer
 
     def __call__(self, position):
+        """Images of the bands around a position."""
         return legacy.fetch_cutout(
             position,
             size=self._side,

@@ -362,7 +362,8 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, 
     psf : {"real", "moffat"}, optional
         PSFs as real ones are: lopsided (`~splus_srgan.pixels.psf.coma_transfer`), so that the
         position of a source depends on how it is measured, and with wide wings
-        (`~splus_srgan.pixels.psf.wing_transfer`), which the target has too.  Or Moffat profiles alone.
+        (`~splus_srgan.pixels.psf.wing_transfer`), which the target has too.  Or Moffat
+        profiles alone.
 
     Returns
     -------

@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 
 from splus_srgan.exceptions import ServiceError
-from splus_srgan.surveys import _legacy_request
+from splus_srgan.surveys import legacy_request
 from splus_srgan.surveys._http import MAX_PARALLEL, fetch_file
 from splus_srgan.surveys._legacy_files import read_pieces
 from splus_srgan.surveys._legacy_images import NATIVE_SCALE, to_images
-from splus_srgan.surveys._legacy_request import CutoutRequest, PSFRequest
 from splus_srgan.surveys._many import fetch_many, list_positions
+from splus_srgan.surveys.legacy_request import CutoutRequest, PSFRequest
 from splus_srgan.utils.validate import check_integer, check_one_of
 
 __all__ = [
@@ -39,13 +39,13 @@ PIXEL_SCALE = NATIVE_SCALE
 SERVICE = "https://www.legacysurvey.org/viewer"
 """Address of the viewer."""
 
-LAYERS = _legacy_request.LAYERS
+LAYERS = legacy_request.LAYERS
 """
 Data releases and their bands. Each is also there as ``-model`` and ``-resid``; others,
 which the service may have by now, can be asked for as well.
 """
 
-MAX_SIZE = _legacy_request.MAX_SIZE
+MAX_SIZE = legacy_request.MAX_SIZE
 """Largest side of a cutout in pixels; the service cuts larger ones without a word."""
 
 

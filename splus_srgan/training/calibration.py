@@ -165,8 +165,8 @@ def calibrate(enhancer, fields, *, seed=0, progress_bar=None):
     A factor for each signal to noise and relative noise of a pixel, as
     the image has them, such that 68 % and 95 % of the truths lie
     within 0.994 and 1.960 standard deviations in every bin of signal to noise
-    (`~splus_srgan.evaluation.measure.uncertainty.SNR_EDGES`), both as the image states it and by the
-    truth over the noise of the sky.  Of all such tables a smooth one is taken.
+    (`~splus_srgan.evaluation.measure.uncertainty.SNR_EDGES`), both as the image states it and by
+    the truth over the noise of the sky.  Of all such tables a smooth one is taken.
 
     Parameters
     ----------

@@ -38,8 +38,8 @@ def coverage_misfit(image, truth, std, noise, *, softness):
     Returns
     -------
     misfit : `~torch.Tensor`
-        Scalar, sum over the bins of `~splus_srgan.evaluation.measure.uncertainty.SNR_EDGES`, once of the
-        image over ``std`` and once of the truth over ``noise``, and over both levels, of
+        Scalar, sum over the bins of `~splus_srgan.evaluation.measure.uncertainty.SNR_EDGES`, once
+        of the image over ``std`` and once of the truth over ``noise``, and over both levels, of
         :math:`d^2 + d^4`, where :math:`d` is the deviation in units of what is tolerated, 0.03
         at 68 % and 0.02 at 95 %.
     """

@@ -923,7 +923,7 @@ def check_real(paths, tmp_path):
 def test_every_real_tile(real_data, tmp_path):
     tiles = [path for path in (real_data / "splus").iterdir() if path.is_dir()]
     for tile in tiles:
-        if tile.name == "stamps_R":
+        if not list(tile.glob("*_[GR].fits*")):
             continue
         field, stack = check_real(sorted(tile.glob("*.fits*")), tmp_path)
         assert set(field) >= {"g", "r"}

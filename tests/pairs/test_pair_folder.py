@@ -179,7 +179,7 @@ def test_interrupted_while_a_pair_is_written(unbroken, tmp_path, monkeypatch):
 
 KILLED = """
 import sys, time
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from pathlib import Path
 import test_pair_folder as t
 surveys = t.LocalSurveys()
@@ -201,7 +201,7 @@ surveys.fetch({folder!r})
 
 def run_killed(folder, log, stop):
     """Run a fetch in another process; kill it without warning when it asks for ``stop``."""
-    tests = str(Path(__file__).parents[1])
+    tests = [str(Path(__file__).parents[k]) for k in (0, 1)]
     code = KILLED.format(tests=tests, log=str(log), folder=str(folder), stop=stop)
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL)
     try:

@@ -34,5 +34,5 @@ def test_a_page_of_another_card_is_noticed(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", available())
 def test_each_shipped_card_has_a_page(name):
-    page = TOOL.parents[2] / "docs" / "model_cards" / f"{name}.rst"
+    page = TOOL.parents[1] / "docs" / "model_cards" / f"{name}.rst"
     assert name in page.read_text()

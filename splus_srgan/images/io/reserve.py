@@ -22,7 +22,7 @@ _NOT_HERE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # file systems that 
 @contextmanager
 def reserve_bands(path, field, *, overwrite=False):
     """
-    Lay out a file of `~splus_srgan.images.io.fields.write_bands`, and let its pixels be written afterwards.
+    Lay out a file of `~splus_srgan.images.io.fields.write_bands`, and let its pixels follow.
 
     All its space is taken from the disk at once.  It is beside its place until the end,
     where it gets its checksums, and is then renamed.

@@ -3,7 +3,8 @@
 A folder of matched pairs, that training reads and that a killed run goes on with.
 
 ``<folder>/<name>/input.fits`` and ``target.fits`` hold a pair as
-`~splus_srgan.images.io.fields.write_bands` writes it, ``record.json`` beside them what is known of it,
+`~splus_srgan.images.io.fields.write_bands` writes it, ``record.json`` beside them what is
+known of it,
 and ``<folder>/index.ecsv`` is the table of all records, rejected and failed ones included.
 """
 

@@ -145,6 +145,6 @@ class _Story:
             f"({band}, all eight orientations tried, correlation coefficient "
             f"{self.by_image.fit.correlation:.2f}), both show the same field, but "
             f"{'; and '.join(parts)}. Repair the WCS of the wrong side, say lr, with "
-            "splus_srgan.pairs.registration.measure.register_images(lr[band], hr[band]), which finds it for the "
+            "splus_srgan.pairs.register_images(lr[band], hr[band]), which finds it for the "
             "array as it is"
         )

@@ -94,7 +94,7 @@ def image_plane(image, sky=0.0, kernel=None):
     wcs = image_wcs(image.wcs, name="wcs of image")
     if wcs is None:
         raise ValueError(
-            "image must have a celestial WCS; got None: splus_srgan.pairs.registration.measure.register_images "
+            "image must have a celestial WCS; got None: splus_srgan.pairs.register_images "
             "finds one by another image of the same field"
         )
     conserve = flux_per_pixel_factor(image.unit) != 1
