@@ -171,7 +171,8 @@ class SRGANEnhancer:
         Enhance a field straight into a FITS file, which may be larger than the memory.
 
         The file is that of `~splus_srgan.images.io.fields.write_bands`: it is made beside its
-        place, section by section, and complete or not there.  The space is taken before the work begins.
+        place, section by section, and complete or not there.  The space is taken before the work
+        begins.
 
         Parameters
         ----------
