@@ -1,24 +1,23 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Enhance images: the one entry point, from NDData to NDData."""
 
-import re
 from datetime import UTC, datetime
 
 from splus_srgan._version import __version__
-from splus_srgan.enhance.blocks import MIN_BLOCK
 from splus_srgan.enhance.domain import outside_domain
-from splus_srgan.enhance.field import FACTOR, Enhancement, Planes
+from splus_srgan.enhance.field import Enhancement
 from splus_srgan.enhance.flux_anchor import check_strength
+from splus_srgan.enhance.options import check_head, check_options, check_uncertainty
+from splus_srgan.enhance.output import by_band, outline, result
+from splus_srgan.enhance.planes import FACTOR, Planes
 from splus_srgan.enhance.runner import Runner
 from splus_srgan.enhance.sky import sky_and_sigma
-from splus_srgan.enhance.uncertainty import MODES
 from splus_srgan.images.io.fields import check_writable, write_bands
 from splus_srgan.images.io.reserve import reserve_bands
 from splus_srgan.images.io.write import check_names
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.images.unpack import unpack
 from splus_srgan.models.weights import choose_card, load_card
-from splus_srgan.utils.validate import check_integer
 
 __all__ = ["SRGANEnhancer"]
 
@@ -93,19 +92,15 @@ class SRGANEnhancer:
     ):
         # Fail here, near the cause, and not after the data were read.
         self.weights = weights if str(weights) == "auto" else load_card(weights)
-        if block_size != "auto":
-            check_integer("block_size", block_size, minimum=MIN_BLOCK)
-        if progress_bar is not None and not callable(progress_bar):
-            raise TypeError(f"progress_bar must be callable or None; got {progress_bar!r}")
+        check_options(device, precision, engine, block_size, progress_bar)
         self.device, self.precision, self.engine = device, precision, engine
         self.block_size = block_size
         self.flux_anchor = None if flux_anchor is None else check_strength(flux_anchor)
-        self.uncertainty = _check_uncertainty(uncertainty)
+        self.uncertainty = check_uncertainty(uncertainty)
         if self.weights != "auto":
-            _check_head(self.weights, self.uncertainty)
+            check_head(self.weights, self.uncertainty)
         self.progress_bar = progress_bar
         self._runners = {}
-        _check_runner_options(device, precision, engine)
 
     def __call__(self, data, *, bands=None, mask=None, unit=None, wcs=None, sky=None, sigma=None):
         """
@@ -152,7 +147,7 @@ class SRGANEnhancer:
         stack = unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs)
         work = self._prepare(stack, sky, sigma)
         planes = Planes.in_memory(work.shape, uncertainty=self.uncertainty)
-        return work.result(planes, work.compute(planes, self.progress_bar))
+        return result(work, planes, work.compute(planes, self.progress_bar))
 
     def to_file(
         self,
@@ -171,8 +166,8 @@ class SRGANEnhancer:
         Enhance a field straight into a FITS file, which may be larger than the memory.
 
         The file is that of `~splus_srgan.images.io.fields.write_bands`: it is made beside its
-        place, section by section, and complete or not there.  The space is taken before the work
-        begins.
+        place, section by section, and complete or not there.  The space is taken before the
+        work begins.
 
         Parameters
         ----------
@@ -215,9 +210,9 @@ class SRGANEnhancer:
         work = self._prepare(stack, sky, sigma)
         if path.suffix.lower() == ".gz":
             planes = Planes.in_memory(work.shape, uncertainty=self.uncertainty)
-            field = work.by_band(planes, work.compute(planes, self.progress_bar))
+            field = by_band(work, planes, work.compute(planes, self.progress_bar))
             return write_bands(path, field, overwrite=overwrite)
-        with reserve_bands(path, work.outline(), overwrite=overwrite) as file:
+        with reserve_bands(path, outline(work), overwrite=overwrite) as file:
             planes = Planes(*(file.planes(part) for part in ("SCI", "MASK", "QUALITY", "UNCERT")))
             fine_sky = work.compute(planes, self.progress_bar)
             for band, level in zip(stack.bands, fine_sky, strict=True):
@@ -228,7 +223,7 @@ class SRGANEnhancer:
         """All that comes before the pixels of the output."""
         flux_factor = flux_per_pixel_factor(stack.unit, FACTOR)
         card = choose_card(self.weights, stack.bands)
-        _check_head(card, self.uncertainty)
+        check_head(card, self.uncertainty)
         # Warnings are for the caller of the method that called this one.
         sky, sigma, sky_measured = sky_and_sigma(stack, sky, sigma, stacklevel=3)
         runner = self._runner(card)
@@ -275,34 +270,3 @@ class SRGANEnhancer:
             "flux_per_pixel": flux_factor != 1,
             "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
         }
-
-
-def _check_uncertainty(value):
-    """Return what is asked for, if it is among `MODES`."""
-    # 1 is equal to True, but nobody means that by it.
-    if not (isinstance(value, bool | str) and value in MODES):
-        raise ValueError(f"uncertainty must be one of False, True, 'ensemble'; got {value!r}")
-    return value
-
-
-def _check_head(card, uncertainty):
-    """Raise `ValueError` if the generator of a card lacks the head that is asked for."""
-    if uncertainty is True and not card.generator.get("scale"):
-        raise ValueError(
-            f"uncertainty=True needs weights that predict it, and {card.name!r} do not: take "
-            "uncertainty='ensemble', or train a head for them with "
-            "splus_srgan.training.calibration"
-        )
-
-
-def _check_runner_options(device, precision, engine):
-    """Check the names of options without importing torch; the engine checks the hardware."""
-    from splus_srgan.utils.validate import check_one_of
-
-    check_one_of("precision", precision, ("auto", "float32", "bfloat16"))
-    check_one_of("engine", engine, ("auto", "torch", "openvino"))
-    if not isinstance(device, str) and not hasattr(device, "type"):
-        raise TypeError(f"device must be a string such as 'cpu' or 'cuda:0'; got {device!r}")
-    # Names of torch, which is not imported for this.
-    if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", str(device)):
-        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N'; got {device!r}")

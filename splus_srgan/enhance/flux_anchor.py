@@ -15,7 +15,7 @@ from splus_srgan.pixels.psf import matching_transfer
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.validate import check_finite
 
-__all__ = ["REACH", "anchor_flux", "matching_kernel"]
+__all__ = ["REACH", "anchor_flux", "moffat_matching_kernel"]
 
 _KERNEL_SIZE = 65  # output pixels, odd: 9 arcsec to each side, for the wings of the PSF
 _SMOOTHING = 2.5  # input pixels, about two PSFs: what is narrower, only noise and the PSF know
@@ -27,7 +27,7 @@ REACH = _KERNEL_SIZE // 4 + 1 + 2 * int(_TRUNCATE * _SMOOTHING + 0.5) + 1
 """How far (input pixels, along each axis) the correction of a pixel looks."""
 
 
-def matching_kernel(source, wanted, *, pixel_scale=PIXEL_SCALE / 2, phase=0.0):
+def moffat_matching_kernel(source, wanted, *, pixel_scale=PIXEL_SCALE / 2, phase=0.0):
     r"""
     Kernel of `~splus_srgan.pixels.psf.matching_transfer`, on pixels.
 
@@ -48,8 +48,8 @@ def matching_kernel(source, wanted, *, pixel_scale=PIXEL_SCALE / 2, phase=0.0):
 
     Examples
     --------
-    >>> from splus_srgan.enhance.flux_anchor import matching_kernel
-    >>> kernel = matching_kernel((1.0, 3.0), (1.4, 3.0))
+    >>> from splus_srgan.enhance.flux_anchor import moffat_matching_kernel
+    >>> kernel = moffat_matching_kernel((1.0, 3.0), (1.4, 3.0))
     >>> kernel.shape, round(float(kernel.sum()), 6)
     ((65, 65), 1.0)
     """
@@ -123,7 +123,9 @@ def anchor_flux(
         if psf is None or not strength:
             continue
         # An input pixel is centred between output pixels 2 i and 2 i + 1.
-        kernel = matching_kernel(target_psfs[k], psf, pixel_scale=pixel_scale / 2, phase=-0.5)
+        kernel = moffat_matching_kernel(
+            target_psfs[k], psf, pixel_scale=pixel_scale / 2, phase=-0.5
+        )
         fine_sky = _on_fine_grid(sky[k]).astype(np.float32)
         plane = anchored[k] - fine_sky
         told = None if mask is None else ~mask[k]

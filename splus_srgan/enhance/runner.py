@@ -34,7 +34,7 @@ class Runner:
 
     def generate(self, y, *, block_size, bar, region=None):
         """Generate (a region) in blocks, in smaller ones if memory runs out."""
-        from splus_srgan.enhance.blocks import generate_blocks
+        from splus_srgan.enhance.tiles import generate_blocks
         from splus_srgan.models.engines import is_out_of_memory
 
         while True:

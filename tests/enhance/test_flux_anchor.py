@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import fft, signal
 
 from splus_srgan import SRGANEnhancer, simulate_field
-from splus_srgan.enhance.flux_anchor import REACH, anchor_flux, matching_kernel
+from splus_srgan.enhance.flux_anchor import REACH, anchor_flux, moffat_matching_kernel
 from splus_srgan.images.header import (
     psf_from_header,
     wing_share_from_header,
@@ -75,7 +75,7 @@ def noise(shape, seed):
 @pytest.mark.parametrize("phase", [0.0, -0.5])
 @pytest.mark.parametrize("wanted", [(1.2, 4.4), (1.36, 3.0), (1.65, 2.2)])
 def test_kernel_brings_one_psf_to_the_other(wanted, phase, wings):
-    kernel = matching_kernel((*TARGET_PSF, wings), (*wanted, wings), phase=phase)
+    kernel = moffat_matching_kernel((*TARGET_PSF, wings), (*wanted, wings), phase=phase)
     assert_allclose(kernel.sum(), 1, rtol=1e-6)
     have = moffat((161, 161), TARGET_PSF, (80, 80), wings=wings)
     image = signal.fftconvolve(have, kernel, mode="same")
@@ -92,12 +92,12 @@ def test_kernel_agrees_with_galsim():
         .array
         for fwhm, beta in (TARGET_PSF, (1.4, 2.8))
     )
-    image = signal.fftconvolve(have, matching_kernel(TARGET_PSF, (1.4, 2.8)), mode="same")
+    image = signal.fftconvolve(have, moffat_matching_kernel(TARGET_PSF, (1.4, 2.8)), mode="same")
     assert_allclose(image, want, rtol=0, atol=0.01 * want.max())
 
 
 def test_kernel_does_not_sharpen():
-    kernel = matching_kernel((1.0, 3.0), (0.9, 3.0))
+    kernel = moffat_matching_kernel((1.0, 3.0), (0.9, 3.0))
     expected = np.zeros((65, 65))
     expected[32, 32] = 1
     assert_allclose(kernel, expected, atol=1e-6)

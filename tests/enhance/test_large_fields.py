@@ -20,7 +20,7 @@ from splus_srgan import SRGANEnhancer, read_bands, simulate_field, write_bands
 from splus_srgan.cli import main as cli
 from splus_srgan.enhance import field as _enhancement
 from splus_srgan.enhance.runner import Runner
-from splus_srgan.enhance.sections import sections, within
+from splus_srgan.enhance.tiles import sections, within
 from splus_srgan.images.io.reserve import reserve_bands
 
 OPTIONS = {"engine": "torch", "device": "cpu", "precision": "float32"}

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 from splus_srgan import SRGANEnhancer, read_bands, simulate_field, write_bands
-from splus_srgan.enhance.blocks import generate_blocks
+from splus_srgan.enhance.tiles import generate_blocks
 from splus_srgan.enhance.uncertainty import linear_std
 from splus_srgan.models.engines import EnsembleEngine, TorchEngine, TurnedEngine, make_engine
 from splus_srgan.models.generator import SRResNet

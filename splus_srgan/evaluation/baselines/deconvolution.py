@@ -9,7 +9,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from scipy import fft
 
 from splus_srgan.enhance.field import input_psfs
-from splus_srgan.enhance.flux_anchor import matching_kernel
+from splus_srgan.enhance.flux_anchor import moffat_matching_kernel
 from splus_srgan.evaluation.baselines.method import FACTOR, _Baseline, interpolate
 from splus_srgan.pixels.psf import TARGET_PSF, psf_image, psf_transfer
 from splus_srgan.splus import PIXEL_SCALE
@@ -177,7 +177,7 @@ class RichardsonLucy(_Deconvolution):
         from skimage.restoration import richardson_lucy
 
         fine = interpolate(plane[None])[0]
-        kernel = np.maximum(matching_kernel(target, psf, pixel_scale=pixel_scale), 0)
+        kernel = np.maximum(moffat_matching_kernel(target, psf, pixel_scale=pixel_scale), 0)
         kernel /= kernel.sum()
         pedestal = max(10 * sigma, sigma - fine.min())
         scale = fine.max() + pedestal

@@ -10,7 +10,9 @@ import numpy as np
 from scipy import ndimage
 
 from splus_srgan._version import __version__
-from splus_srgan.enhance.field import FACTOR, band_record, fine_meta, saturated_pixels, upsample
+from splus_srgan.enhance.output import band_record, fine_meta
+from splus_srgan.enhance.planes import FACTOR, upsample
+from splus_srgan.enhance.section import saturated_pixels
 from splus_srgan.enhance.sky import sky_and_sigma
 from splus_srgan.images.quality import quality_plane
 from splus_srgan.images.units import flux_per_pixel_factor

@@ -1,0 +1,55 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Checks of the enhancer's options, which need no torch: mistakes are answered at once."""
+
+import re
+
+from splus_srgan.enhance.tiles import MIN_BLOCK
+from splus_srgan.enhance.uncertainty import MODES
+from splus_srgan.utils.validate import check_integer, check_one_of
+
+__all__ = ["check_head", "check_options", "check_uncertainty"]
+
+
+def check_options(device, precision, engine, block_size, progress_bar):
+    """
+    Refuse what is none of the options of an enhancer; the engine checks the hardware.
+
+    Parameters
+    ----------
+    device, precision, engine, block_size, progress_bar
+        As `~splus_srgan.enhance.enhancer.SRGANEnhancer` takes them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is wrong.
+    """
+    if block_size != "auto":
+        check_integer("block_size", block_size, minimum=MIN_BLOCK)
+    if progress_bar is not None and not callable(progress_bar):
+        raise TypeError(f"progress_bar must be callable or None; got {progress_bar!r}")
+    check_one_of("precision", precision, ("auto", "float32", "bfloat16"))
+    check_one_of("engine", engine, ("auto", "torch", "openvino"))
+    if not isinstance(device, str) and not hasattr(device, "type"):
+        raise TypeError(f"device must be a string such as 'cpu' or 'cuda:0'; got {device!r}")
+    # Names of torch, which is not imported for this.
+    if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", str(device)):
+        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N'; got {device!r}")
+
+
+def check_uncertainty(value):
+    """Return what is asked for, if it is among `MODES`."""
+    # 1 is equal to True, but nobody means that by it.
+    if not (isinstance(value, bool | str) and value in MODES):
+        raise ValueError(f"uncertainty must be one of False, True, 'ensemble'; got {value!r}")
+    return value
+
+
+def check_head(card, uncertainty):
+    """Raise `ValueError` if the generator of a card lacks the head that is asked for."""
+    if uncertainty is True and not card.generator.get("scale"):
+        raise ValueError(
+            f"uncertainty=True needs weights that predict it, and {card.name!r} do not: take "
+            "uncertainty='ensemble', or train a head for them with "
+            "splus_srgan.training.calibration"
+        )

@@ -1,0 +1,120 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""From planes on the fine grid to the objects that a caller gets, with header, WCS and PSF."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from splus_srgan.enhance.planes import FACTOR, Planes
+from splus_srgan.images.bands import describe_plane
+from splus_srgan.images.io.fields import add_provenance
+from splus_srgan.images.meta import upsample_meta
+from splus_srgan.images.unpack import repack
+from splus_srgan.images.wcs import upsample_wcs
+from splus_srgan.pixels.psf import psf_image
+
+__all__ = ["band_record", "by_band", "fine_meta", "outline", "result"]
+
+_PSF_RADIUS = 40  # output pixels: 98 % of the light, wings included
+
+
+def result(work, planes, fine_sky):
+    """
+    The output in the class and form of the input.
+
+    Parameters
+    ----------
+    work : `~splus_srgan.enhance.field.Enhancement`
+        What was done.
+    planes : `~splus_srgan.enhance.planes.Planes`
+        Its pixels.
+    fine_sky : sequence of float
+        Sky of each enhanced band, per input pixel.
+
+    Returns
+    -------
+    enhanced : object
+        Of the class and form of the input.
+    """
+    return _repack(work, work.stack, planes, fine_sky)
+
+
+def by_band(work, planes, fine_sky):
+    """
+    The output as a mapping, whatever the form of the input: what a file holds.
+
+    Parameters
+    ----------
+    work, planes, fine_sky
+        As for `result`.
+
+    Returns
+    -------
+    field : dict of str to NDData
+        Image of each band.
+    """
+    stack = work.stack
+    if stack.form != "mapping":
+        stack = replace(stack, form="mapping", source=dict.fromkeys(stack.bands, stack.source))
+    if work.stack.form == "stack":
+        stack = replace(stack, metas=tuple(meta.copy() for meta in stack.metas))
+        for meta, band in zip(stack.metas, stack.bands, strict=True):
+            describe_plane(meta, band)
+    return _repack(work, stack, planes, fine_sky)
+
+
+def outline(work):
+    """
+    The output by band, with all but its pixels.
+
+    Parameters
+    ----------
+    work : `~splus_srgan.enhance.field.Enhancement`
+        What will be done.
+
+    Returns
+    -------
+    field : dict of str to NDData
+        Their arrays hold zeros and take no memory.  The sky of the enhanced image is not
+        known yet; what stands for it differs from band to band.
+    """
+    planes = Planes.of_zeros(work.shape, uncertainty=work.uncertainty)
+    return by_band(work, planes, [float(k) for k in range(work.shape[0])])
+
+
+def _repack(work, stack, planes, fine_sky):
+    metas = []
+    for k, (band, meta) in enumerate(zip(stack.bands, stack.metas, strict=True)):
+        own = band_record(band, k, work.sky, work.sigma) | {"fine_sky": fine_sky[k]}
+        own["flux_anchor"] = work.strength if work.psfs[k] else 0.0
+        metas.append(fine_meta(meta, work.record | own, work.flux_factor))
+    scale = work.card.pixel_scale / FACTOR
+    return repack(
+        stack,
+        planes.image,
+        mask=planes.mask,
+        quality=planes.quality,
+        uncertainty=planes.uncertainty,
+        wcs=None if stack.wcs is None else upsample_wcs(stack.wcs, factor=FACTOR),
+        metas=metas,
+        psfs=[
+            psf_image(psf, pixel_scale=scale, radius=_PSF_RADIUS).astype(np.float32)
+            for psf in work.target_psfs
+        ],
+    )
+
+
+def band_record(band, index, sky, sigma):
+    """Sky and sigma of a band; of a map, the median."""
+    return {
+        "band": band,
+        "sky": float(np.median(sky[index])),
+        "sigma": float(np.median(sigma[index])),
+    }
+
+
+def fine_meta(meta, record, flux_factor):
+    """The input's metadata on the fine grid, with what was done to it."""
+    meta = upsample_meta(meta, factor=FACTOR, flux_scale=flux_factor, new_psf=True)
+    add_provenance(meta, record)
+    return meta

@@ -1,0 +1,88 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Arrays on the input's grid and on the fine one, whole or cut to a section."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+__all__ = ["FACTOR", "Planes", "cut", "fine_place", "repeat", "upsample"]
+
+FACTOR = 2
+"""Output pixels per input pixel, along each axis."""
+
+
+@dataclass
+class Planes:
+    """
+    Where the output goes: for each band a plane ``(2 ny, 2 nx)`` that takes slices.
+
+    Attributes
+    ----------
+    image, mask, quality, uncertainty : sequence of array-like
+        In memory they are arrays ``(n_band, 2 ny, 2 nx)``; they can be in a file
+        (`~splus_srgan.images.io.reserve.FilePlane`).
+        ``uncertainty`` is `None` where it is not asked for.
+    """
+
+    image: Any
+    mask: Any
+    quality: Any
+    uncertainty: Any = None
+
+    @classmethod
+    def in_memory(cls, shape, *, uncertainty, allocate=np.empty):
+        """Arrays for an output of a shape ``(n_band, 2 ny, 2 nx)``."""
+        kinds = (np.float32, bool, np.uint8, np.float32 if uncertainty else None)
+        return cls(*(None if kind is None else allocate(shape, kind) for kind in kinds))
+
+    @classmethod
+    def of_zeros(cls, shape, *, uncertainty):
+        """Arrays that hold zeros and take no memory."""
+        return cls.in_memory(shape, uncertainty=uncertainty, allocate=_zeros)
+
+    def write(self, place, made):
+        """
+        Put what was made of a part of the input into its place.
+
+        Parameters
+        ----------
+        place : tuple of slice
+            Rows and columns of the input.
+        made : sequence of `~numpy.ndarray` or None
+            Image, mask, quality and standard deviations of that place, on the fine grid.
+        """
+        rows, columns = fine_place(place)
+        wholes = self.image, self.mask, self.quality, self.uncertainty
+        for whole, own in zip(wholes, made, strict=True):
+            if own is not None:
+                for k, plane in enumerate(own):
+                    whole[k][rows, columns] = plane
+
+
+def _zeros(shape, kind):
+    return np.broadcast_to(np.zeros((), kind), shape)
+
+
+def fine_place(place):
+    """Rows and columns on the fine grid of a place on the input's."""
+    return tuple(slice(FACTOR * part.start, FACTOR * part.stop) for part in place)
+
+
+def cut(array, where):
+    """Part of a stack; numbers per band ``(n_band, 1, 1)`` stay what they are."""
+    return array if array.shape[1:] == (1, 1) else array[(slice(None), *where)]
+
+
+def repeat(planes):
+    """Each pixel of a stack as the fine ones that it consists of."""
+    return planes.repeat(FACTOR, 1).repeat(FACTOR, 2)
+
+
+def upsample(values):
+    """A map on the fine grid, linear between the pixel centres; numbers per band stay."""
+    if values.shape[1:] == (1, 1):
+        return values
+    zoom = (1, FACTOR, FACTOR)
+    return ndimage.zoom(values, zoom, order=1, mode="nearest", grid_mode=True)

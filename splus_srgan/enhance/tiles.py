@@ -1,0 +1,269 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Cut a large image into sections, and sections into blocks, with the result of the whole image.
+
+A section is what is in memory at once; a block is what the generator sees at once.  Each is
+looked at with a margin as wide as its result depends on, which is then cut off: what is left
+does not depend on where sections and blocks lie, and memory does not grow with the image.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise, product
+
+import numpy as np
+
+from splus_srgan.utils.validate import check_integer
+
+__all__ = [
+    "MIN_BLOCK",
+    "SIDE",
+    "Section",
+    "equal_parts",
+    "generate_blocks",
+    "sections",
+    "window",
+    "within",
+]
+
+_FACTOR = 2
+MIN_BLOCK = 16
+"""Smallest side of a block, input pixels."""
+
+SIDE = 1024
+"""Side of a section, input pixels."""
+
+_ONE_PIECE = 1.4  # images not much larger than a section are one
+
+
+@dataclass(frozen=True)
+class Section:
+    """
+    A part of an image: rows and columns of the input.
+
+    Attributes
+    ----------
+    kept : tuple of slice
+        What the section is made for.
+    generated : tuple of slice
+        What is generated, of which ``kept`` depends.
+    needed : tuple of slice
+        What that depends on.
+    """
+
+    kept: tuple
+    generated: tuple
+    needed: tuple
+
+
+def sections(shape, *, margin, halo, side=SIDE):
+    """
+    Cut an image into sections.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(ny, nx)`` of the input.
+    margin : int
+        How far (input pixels, along each axis) a pixel of the output depends on others that
+        are generated.
+    halo : int
+        How far a pixel that is generated depends on the input.
+    side : int, optional
+        Largest side of a section; an image up to 1.4 times as large stays whole.
+
+    Returns
+    -------
+    parts : list of `Section`
+        What they keep covers the image, each pixel once.
+
+    Examples
+    --------
+    >>> from splus_srgan.enhance.tiles import sections
+    >>> for part in sections((50, 200), margin=3, halo=8, side=100):
+    ...     print(part.kept[1], part.generated[1], part.needed[1])
+    slice(0, 100, None) slice(0, 106, None) slice(0, 122, None)
+    slice(100, 200, None) slice(94, 200, None) slice(78, 200, None)
+    """
+    side = max(side, *shape) if max(shape) <= _ONE_PIECE * side else side
+    axes = [_along(length, margin, halo, side) for length in shape]
+    return [Section(*zip(*places, strict=True)) for places in product(*axes)]
+
+
+def _along(length, margin, halo, side):
+    """What is kept, generated and needed along an axis, for each part of it."""
+    parts = equal_parts(length, side)
+    largest = max(stop - start for start, stop in parts)
+    places = []
+    for part in parts:
+        generated = window(part, largest=largest, margin=margin, length=length)
+        size = generated[1] - generated[0]
+        needed = window(generated, largest=size, margin=halo, length=length)
+        places.append(tuple(slice(*ends) for ends in (part, generated, needed)))
+    return places
+
+
+def within(place, outer, factor=1):
+    """
+    Rows and columns of a place, counted from those of a larger one.
+
+    Parameters
+    ----------
+    place, outer : tuple of slice
+        Rows and columns.
+    factor : int, optional
+        Pixels per row and column in what they are used on.
+
+    Returns
+    -------
+    inner : tuple of slice
+        Of an array that holds ``outer`` alone.
+
+    Examples
+    --------
+    >>> from splus_srgan.enhance.tiles import within
+    >>> within((slice(5, 9), slice(4, 6)), (slice(3, 12), slice(0, 7)), 2)
+    (slice(4, 12, None), slice(8, 12, None))
+    """
+    return tuple(
+        slice(factor * (part.start - wide.start), factor * (part.stop - wide.start))
+        for part, wide in zip(place, outer, strict=True)
+    )
+
+
+def generate_blocks(
+    engine, image, *, radius, block_size, n_planes=None, region=None, progress_bar=None, out=None
+):
+    """
+    Generate an image block by block.
+
+    Parameters
+    ----------
+    engine : callable
+        Takes a float32 `~numpy.ndarray` ``(n_band, ny, nx)`` and returns
+        ``(n_planes, 2 ny, 2 nx)``.
+    image : array-like, shape (n_band, ny, nx)
+        Stretched image; anything that can be sliced, such as a memory map.
+    radius : int
+        Radius of the engine's receptive field in input pixels.
+    block_size : int
+        Side of a block in input pixels, without its halo; at least 16.
+    n_planes : int, optional
+        Planes that the engine gives, where they are not ``n_band``: twice as many with
+        the scale of the errors.
+    region : tuple of slice, optional
+        Rows and columns of the image to generate; what lies around them is seen, as far as
+        the image goes.  All by default.
+    progress_bar : callable, optional
+        Wraps the iterable over the blocks, as ``tqdm.tqdm`` does.
+    out : array-like, optional
+        Where the result goes, such as a memory map ``(n_planes, 2 ny, 2 nx)`` (of the region).
+
+    Returns
+    -------
+    generated : `~numpy.ndarray`, shape (n_planes, 2 ny, 2 nx)
+        float32, of the region; ``out`` where it was given.
+
+    Raises
+    ------
+    ValueError
+        If ``block_size`` is below 16, or ``radius`` is negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.enhance.tiles import generate_blocks
+    >>> def engine(image):
+    ...     return image.repeat(2, 1).repeat(2, 2)
+    >>> image = np.arange(900, dtype=np.float32).reshape(1, 30, 30)
+    >>> result = generate_blocks(engine, image, radius=0, block_size=16)
+    >>> bool((result == engine(image)).all())
+    True
+    """
+    check_integer("block_size", block_size, minimum=MIN_BLOCK)
+    check_integer("radius", radius, minimum=0)
+    region = (slice(None), slice(None)) if region is None else region
+    ends = [part.indices(n)[:2] for part, n in zip(region, image.shape[1:], strict=True)]
+    region = tuple(slice(*part) for part in ends)
+    axes = [
+        _windowed(*part, block_size, radius, n)
+        for part, n in zip(ends, image.shape[1:], strict=True)
+    ]
+    blocks = [tuple(zip(*places, strict=True)) for places in product(*axes)]
+    if out is None:
+        n_planes = len(image) if n_planes is None else n_planes
+        out = np.empty((n_planes, *(_FACTOR * (last - first) for first, last in ends)), np.float32)
+    # One block at a time: the engine uses every core by itself.
+    for kept, seen in blocks if progress_bar is None else progress_bar(blocks):
+        # A copy, since torch takes no array that cannot be written to, as of a file.
+        given = np.array(image[(slice(None), *seen)], dtype=np.float32, order="C")
+        fine = engine(given)[(slice(None), *within(kept, seen, _FACTOR))]
+        out[(slice(None), *within(kept, region, _FACTOR))] = fine
+    return out
+
+
+def _windowed(start, stop, block_size, radius, length):
+    """Parts of an axis between two pixels, each with what is seen of it."""
+    parts = [(start + first, start + last) for first, last in equal_parts(stop - start, block_size)]
+    largest = max(last - first for first, last in parts)
+    options = {"largest": largest, "margin": radius, "length": length}
+    return [(slice(*part), slice(*window(part, **options))) for part in parts]
+
+
+def equal_parts(length, largest):
+    """
+    Cut an axis into parts of the same length, so that none is a sliver.
+
+    Parameters
+    ----------
+    length : int
+        Pixels along the axis.
+    largest : int
+        Largest part.
+
+    Returns
+    -------
+    parts : list of tuple of int
+        Start and stop of each.
+
+    Examples
+    --------
+    >>> from splus_srgan.enhance.tiles import equal_parts
+    >>> equal_parts(100, 40)
+    [(0, 33), (33, 66), (66, 100)]
+    """
+    number = -(-length // largest)
+    return list(pairwise(length * k // number for k in range(number + 1)))
+
+
+def window(part, *, largest, margin, length):
+    """
+    Where to look for a part of an axis: around it, as far as a margin.
+
+    Parameters
+    ----------
+    part : tuple of int
+        Start and stop.
+    largest : int
+        Length of the largest part.
+    margin : int
+        How far to look to each side.
+    length : int
+        Pixels along the axis.
+
+    Returns
+    -------
+    start, stop : int
+        They have one distance for all parts, since engines prepare themselves for each shape
+        of image: at the ends of the axis, a window reaches farther to the inside.
+
+    Examples
+    --------
+    >>> from splus_srgan.enhance.tiles import window
+    >>> window((33, 66), largest=34, margin=5, length=100)
+    (28, 72)
+    >>> window((0, 33), largest=34, margin=5, length=100)
+    (0, 44)
+    """
+    size = min(length, largest + 2 * margin)
+    start = min(max(part[0] - margin, 0), length - size)
+    return start, start + size
