@@ -156,7 +156,7 @@ def calibrate(options, name, card):
     cards = options.work / "cards"
     if (cards / f"{name}.json").is_file():
         return
-    command = [sys.executable, "-m", "splus_srgan.cli.calibrate", card]
+    command = [sys.executable, "-m", "splus_srgan", "calibrate", card]
     command += [options.work / "pairs", "-o", cards]
     command += ["--fields", options.calibration_fields, "--test", options.test_fields]
     command += ["--minutes", options.head_minutes, "--steps", 100_000]

@@ -1,11 +1,160 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""What the commands share."""
+"""What the commands share: options, the progress bar, names of outputs."""
 
+import signal
 import sys
+import threading
+from contextlib import contextmanager
+from functools import partial
 from os.path import commonprefix
 from pathlib import Path
 
-__all__ = ["output_stem", "progress"]
+from jsonargparse.typing import NonNegativeInt
+
+from splus_srgan.utils.files import check_folder
+
+__all__ = [
+    "PROGRAM",
+    "UsageError",
+    "add_config",
+    "add_engine",
+    "add_field",
+    "add_matching",
+    "add_output",
+    "add_overwrite",
+    "check_free",
+    "draw_sheet",
+    "make_matcher",
+    "output_stem",
+    "progress",
+    "tidy_termination",
+]
+
+PROGRAM = "splus-srgan"
+"""Name of the program, as messages have it."""
+
+
+class UsageError(ValueError):
+    """Options that do not go together: the exit status is that of a wrong command line."""
+
+
+def add_config(parser):
+    """Add the option to read the others from a file."""
+    parser.add_argument("--config", action="config", help="read options from this YAML file")
+
+
+def add_output(parser, default=None):
+    """Add the folder to write to, and whether what is in it may be replaced."""
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", default=default, required=default is None,
+        help="folder to write to; made if needed",
+    )  # fmt: skip
+    add_overwrite(parser)
+
+
+def add_overwrite(parser, what="existing files"):
+    """Add the option to replace what is there."""
+    parser.add_argument("--overwrite", action="store_true", help=f"replace {what}")
+
+
+def add_engine(parser):
+    """Add weights and device."""
+    parser.add_argument(
+        "--weights", default="auto", help="a shipped name, or the path of a model card"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+
+
+def add_field(parser, seed, shape):
+    """Add seed and shape of a simulated field."""
+    parser.add_argument(
+        "--seed", type=NonNegativeInt, default=seed, help="the same seed, the same field"
+    )
+    parser.add_argument(
+        "--shape", type=int, nargs=2, metavar=("NY", "NX"), default=shape, help="input pixels"
+    )
+
+
+def add_matching(parser):
+    """Add how pairs are matched, and whether they are drawn."""
+    add = parser.add_argument
+    add(
+        "--target-psf", type=float, nargs=2, metavar=("FWHM", "BETA"), default=[1.0, 3.0],
+        help="Moffat PSF to bring the target to, arcsec; that of the shipped weights by default",
+    )  # fmt: skip
+    add("--keep-psf", action="store_true", help="leave the PSF of the target as it is")
+    add("--no-correct", action="store_true", help="leave the shift as the WCS have it")
+    add("--no-sheet", action="store_true", help="draw no contact_sheet.png")
+
+
+def make_matcher(options):
+    """
+    Set up the matching.
+
+    Parameters
+    ----------
+    options : namespace
+        Of `add_matching`.
+
+    Returns
+    -------
+    match : callable
+        `~splus_srgan.pairs.match.match_pair` with its settings.
+    settings : dict
+        These settings.
+    """
+    from splus_srgan.pairs.match import match_pair
+
+    psf = None if options.keep_psf else tuple(options.target_psf)
+    settings = {"correct": not options.no_correct, "target_psf": psf}
+    return partial(match_pair, **settings), settings
+
+
+def draw_sheet(pairs, options):
+    """Draw the contact sheet of a folder of pairs, where it is wanted and can be drawn."""
+    from splus_srgan.utils.optional import has
+
+    if not options.no_sheet and has("matplotlib"):
+        print(pairs.contact_sheet())
+
+
+def check_free(paths, overwrite):
+    """
+    Refuse before any work what could not be written after it.
+
+    Parameters
+    ----------
+    paths : iterable of `~pathlib.Path`
+        Files to be.
+    overwrite : bool
+        Whether they may exist.
+
+    Raises
+    ------
+    OSError
+        If one exists and may not, or a folder cannot be there.
+    """
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} exists; give --overwrite to replace it")
+        check_folder(path.parent)
+
+
+@contextmanager
+def tidy_termination():
+    """Take SIGTERM, as batch systems send it at the end of the time, for Ctrl-C: nothing stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*args):
+        raise KeyboardInterrupt("terminated")
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def progress(iterable, *, width=30):

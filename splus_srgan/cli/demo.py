@@ -12,17 +12,14 @@ from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
-from scipy import ndimage
 
-from splus_srgan.simulate.field import simulate_field
+from splus_srgan.cli.common import add_config, add_engine, add_field, add_output, progress
 from splus_srgan.utils.files import check_folder, make_folder
 from splus_srgan.utils.optional import import_optional
 
-__all__ = ["DemoResult", "run_demo"]
+__all__ = ["DESCRIPTION", "DemoResult", "add_arguments", "run", "run_demo"]
 
-APERTURE = 3.0  # arcsec
-LEAST_SNR = 20
-FINE_SCALE = 0.275  # arcsec per pixel
+DESCRIPTION = "simulate a field, enhance it, and show what was gained"
 
 _FILES = {
     "input": "input.fits",
@@ -30,6 +27,43 @@ _FILES = {
     "truth": "truth.fits",
     "picture": "comparison.png",
 }
+_FORMATS = {"psnr": ".2f", "ssim": ".4f", "flux": "+.1f", "scatter": ".1f"}
+
+
+def add_arguments(parser):
+    """
+    Add the arguments of the command.
+
+    Parameters
+    ----------
+    parser : `jsonargparse.ArgumentParser`
+        Parser of the command.
+    """
+    add_config(parser)
+    add_output(parser, default="splus-srgan-demo")
+    add_field(parser, 15, [256, 256])
+    add_engine(parser)
+
+
+def run(options):
+    """
+    Run the demo and print what was gained.
+
+    Parameters
+    ----------
+    options : namespace
+        Of the command.
+    """
+    result = run_demo(
+        options.output,
+        seed=options.seed,
+        shape=tuple(options.shape),
+        weights=options.weights,
+        device=options.device,
+        overwrite=options.overwrite,
+        progress_bar=progress,
+    )
+    print(result.report())
 
 
 @dataclass(frozen=True)
@@ -43,7 +77,8 @@ class DemoResult:
         Files written: ``input``, ``enhanced``, ``truth``, ``picture``.
     scores : `~astropy.table.Table`
         One row per band: PSNR (dB) and SSIM of the bicubic and of the enhanced
-        image, and median and scatter (per cent) of their errors of flux.
+        image, median and scatter (mmag) of the offsets of their fluxes, and the number of
+        sources behind these.
     seconds : float
         Time that enhancing took.
     """
@@ -65,8 +100,8 @@ class DemoResult:
         lines = [
             *self.scores.pformat(max_lines=-1, max_width=-1),
             "",
-            f"PSNR and SSIM against the truth, after asinh(100 x / 3) with x in nanomaggies; "
-            f'flux errors in r = {APERTURE:g}" of sources with S/N > {LEAST_SNR}, in per cent.',
+            "PSNR (dB) and SSIM against the truth, after asinh(100 x / 3) with x in nanomaggies; "
+            "offset and scatter of fluxes in mmag (r = 3 arcsec, S/N > 20, at the truth's PSF).",
             f"Enhancing took {self.seconds:.2f} s and gained {gain:+.1f} dB over bicubic.",
             "",
             *(f"{what:9s} {path}" for what, path in self.paths.items()),
@@ -120,16 +155,13 @@ def run_demo(
     ImportError
         If matplotlib, which draws the picture, is not installed.
     """
-    from splus_srgan.enhance.enhancer import SRGANEnhancer
-    from splus_srgan.images.io.fields import write_bands
+    paths = _free_paths(Path(outdir), overwrite)
 
-    import_optional("matplotlib", "plot")
-    outdir = Path(outdir)
-    check_folder(outdir)
-    paths = {what: outdir / name for what, name in _FILES.items()}
-    for path in paths.values():
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} exists; overwrite=True (--overwrite) replaces it")
+    from splus_srgan.enhance.enhancer import SRGANEnhancer
+    from splus_srgan.evaluation.baselines.methods import Bicubic
+    from splus_srgan.evaluation.pairs import EvaluationPair
+    from splus_srgan.images.io.fields import write_bands
+    from splus_srgan.simulate.field import simulate_field
 
     field = simulate_field(seed, shape=shape, bands=bands, kind=kind)
     enhancer = SRGANEnhancer(weights, device=device, progress_bar=progress_bar)
@@ -138,120 +170,77 @@ def run_demo(
     seconds = time.perf_counter() - start
 
     make_folder(outdir)
-    for what, images in (
-        ("input", field.observed),
-        ("enhanced", enhanced),
-        ("truth", field.target),
-    ):
+    written = {"input": field.observed, "enhanced": enhanced, "truth": field.target}
+    for what, images in written.items():
         write_bands(paths[what], images, overwrite=overwrite)
-    rows = {
-        "bicubic": {band: bicubic(image.data) for band, image in field.observed.items()},
-        "enhanced": {band: np.asarray(image.data) for band, image in enhanced.items()},
-        "truth": {band: image.data for band, image in field.target.items()},
-    }
-    scores = _measure(field, rows)
-    _draw(paths["picture"], field, rows, scores)
+    made = {"bicubic": Bicubic()(field.observed, sky=field.sky, sigma=field.sigma)}
+    made["enhanced"] = enhanced
+    scores = _measure(EvaluationPair.from_simulation(field, name="demo"), made)
+    _draw(paths["picture"], field, made | {"truth": field.target}, scores)
     return DemoResult(paths, scores, seconds)
 
 
-def bicubic(image):
-    """
-    Interpolate onto a grid of half the pixel size, with a quarter of the flux per pixel.
-
-    Parameters
-    ----------
-    image : `~numpy.ndarray`, shape (ny, nx)
-        Flux per pixel.
-
-    Returns
-    -------
-    fine : `~numpy.ndarray`, shape (2 ny, 2 nx)
-        Flux per finer pixel.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from splus_srgan.cli.demo import bicubic
-    >>> float(bicubic(np.full((3, 4), 8.0)).sum().round(6))
-    96.0
-    """
-    return ndimage.zoom(image, 2, order=3, mode="nearest", grid_mode=True) / 4
+def _free_paths(outdir, overwrite):
+    """Files of the demo, where all can be written."""
+    import_optional("matplotlib", "plot")
+    check_folder(outdir)
+    paths = {what: outdir / name for what, name in _FILES.items()}
+    for path in paths.values():
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} exists; overwrite=True (--overwrite) replaces it")
+    return paths
 
 
-def _measure(field, rows):
+def _measure(pair, made):
     """Score the bicubic and the enhanced image of each band against the truth."""
-    scores = []
-    for band in field.observed:
-        truth = rows["truth"][band]
-        score = {"band": band}
-        for what in ("bicubic", "enhanced"):
-            image = rows[what][band]
-            to_nmgy = field.conditions[band].adu_per_nmgy
-            psnr, ssim = _similarity(truth / to_nmgy, image / to_nmgy)
-            errors = _flux_errors(field, band, truth, image)
-            score |= {f"psnr_{what}": psnr, f"ssim_{what}": ssim}
-            score |= {
-                f"flux_{what}": np.median(errors) if errors.size else np.nan,
-                f"scatter_{what}": 1.4826 * _mad(errors),
-            }
-        score["sources"] = errors.size
-        scores.append(score)
-    table = Table(scores)
-    order = ["psnr", "ssim", "flux", "scatter"]
-    names = [f"{name}_{what}" for name in order for what in ("bicubic", "enhanced")]
-    table = table["band", *names, "sources"]
+    rows = {band: {"band": band} for band in pair.bands}
+    for what, images in made.items():
+        for band, found in _scores(pair, images).items():
+            rows[band] |= {f"{name}_{what}": value for name, value in found.items()}
+    names = [f"{name}_{what}" for name in _FORMATS for what in made]
+    table = Table(rows=list(rows.values()))["band", *names, "sources_enhanced"]
+    table.rename_column("sources_enhanced", "sources")
     for name in names:
-        table[name].format = {"psnr": ".2f", "ssim": ".4f"}.get(name.split("_")[0], "+.2f")
+        table[name].format = _FORMATS[name.split("_")[0]]
     return table
 
 
-def _similarity(truth, image):
-    """PSNR and SSIM after the stretch of the published scores."""
-    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+def _scores(pair, images):
+    """Band to the scores of one image."""
+    from splus_srgan.evaluation.catalog import list_sources
+    from splus_srgan.evaluation.compared import compared_bands
+    from splus_srgan.evaluation.measure.metrics import scores
+    from splus_srgan.evaluation.measure.photometry import compare_fluxes
+    from splus_srgan.evaluation.statistics import robust_std
 
-    truth, image = np.arcsinh(100 * truth / 3), np.arcsinh(100 * image / 3)
-    data_range = float(truth.max() - truth.min())
-    return (
-        float(peak_signal_noise_ratio(truth, image, data_range=data_range)),
-        float(structural_similarity(truth, image, data_range=data_range)),
-    )
-
-
-def _flux_errors(field, band, truth, image):
-    """Relative errors (per cent) of the fluxes of bright, unsaturated sources."""
-    from photutils.aperture import CircularAperture
-
-    radius = APERTURE / FINE_SCALE
-    ny, nx = truth.shape
-    x = 2 * field.sources["x"].value + 0.5
-    y = 2 * field.sources["y"].value + 0.5
-    inside = (np.minimum(x, nx - 1 - x) > radius) & (np.minimum(y, ny - 1 - y) > radius)
-    if not inside.any():
-        return np.empty(0)
-    apertures = CircularAperture(np.transpose([x[inside], y[inside]]), radius)
-
-    def total(pixels):
-        return apertures.do_photometry(pixels)[0]
-
-    # Pixels of the fine grid hold a quarter of the sky of an input pixel, whose noise adds
-    # up over the area (a tenth more, since neighbours are correlated).
-    expected = total(truth)
-    noise = 1.1 * field.sigma[band] * np.sqrt(apertures.area / 4)
-    saturation = field.conditions[band].saturation
-    full = (field.observed[band].data >= saturation).repeat(2, axis=0).repeat(2, axis=1)
-    good = (expected > LEAST_SNR * noise) & (total(full.astype(float)) == 0)
-    found = total(image - field.sky[band] / 4)
-    return 100 * (found[good] / expected[good] - 1)
-
-
-def _mad(values):
-    return np.median(np.abs(values - np.median(values))) if values.size else np.nan
+    similarity = scores(pair, images, zero_point=pair.zero_points)
+    bands = compared_bands(pair, images)
+    sources = list_sources(bands, known=pair.sources)
+    found = {}
+    for row in similarity[similarity["space"] == "asinh"]:
+        band = str(row["band"])
+        if band not in bands:  # all of them together
+            continue
+        offsets = 1000 * np.asarray(compare_fluxes(bands[band], sources)["offset"], float)
+        offsets = offsets[np.isfinite(offsets)]
+        found[band] = {
+            "psnr": row["psnr"].value,
+            "ssim": row["ssim"],
+            "flux": np.median(offsets) if offsets.size else np.nan,
+            "scatter": robust_std(offsets) if offsets.size else np.nan,
+            "sources": offsets.size,
+        }
+    return found
 
 
 def _draw(path, field, rows, scores):
     """Draw the rows of images, every column in one stretch."""
     from matplotlib.figure import Figure
 
+    rows = {
+        what: {band: np.asarray(image.data) for band, image in images.items()}
+        for what, images in rows.items()
+    }
     bands = list(field.observed)
     height, width = rows["truth"][bands[0]].shape
     figure = Figure(figsize=(3.2 * (1 + len(bands)), 3.2 * len(rows) * height / width + 0.3))

@@ -3,7 +3,9 @@
 
 from pathlib import Path
 
-__all__ = ["add_arguments", "run"]
+from splus_srgan.cli.common import UsageError, add_config, add_engine, add_output, progress
+
+__all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "judge what an enhanced image is safe for, and write a report"
 
@@ -19,8 +21,11 @@ def add_arguments(parser):
     Parameters
     ----------
     parser : `jsonargparse.ArgumentParser`
-        Parser of the command; it has ``output``, ``overwrite``, ``weights`` and ``device``.
+        Parser of the command.
     """
+    add_config(parser)
+    add_output(parser)
+    add_engine(parser)
     parser.add_argument(
         "files", nargs="*", metavar="FILE",
         help="FITS files of one field: an input, or an image that was enhanced before",
@@ -52,7 +57,7 @@ def add_arguments(parser):
     )  # fmt: skip
 
 
-def run(options, *, progress_bar=None):
+def run(options):
     """
     Judge, write the report and print a summary.
 
@@ -60,14 +65,12 @@ def run(options, *, progress_bar=None):
     ----------
     options : namespace
         Of the command.
-    progress_bar : callable, optional
-        Wraps the list of fields.
     """
     _check_options(options)
     from splus_srgan.evaluation.report.write import check_folder
 
     check_folder(options.output, overwrite=options.overwrite)
-    evaluation = _evaluate(options, progress_bar)
+    evaluation = _evaluate(options)
     paths = evaluation.write(options.output, overwrite=options.overwrite)
     print(evaluation.summary())
     print("\n" + "\n".join(str(path) for path in paths.values()))
@@ -77,20 +80,20 @@ def _check_options(options):
     given = {"FILE": options.files, "--simulate": options.simulate, "--pairs": options.pairs}
     named = [name for name, value in given.items() if value not in (None, [])]
     if len(named) != 1:
-        raise ValueError(
+        raise UsageError(
             "evaluate needs one of FILE, --simulate N and --pairs DIR; got "
             + (" and ".join(named) or "none of them")
         )
     for name in ("input", "target"):
         if getattr(options, name) and not options.files:
-            raise ValueError(f"--{name} goes with FILE only; got it with {named[0]}")
+            raise UsageError(f"--{name} goes with FILE only; got it with {named[0]}")
     if options.simulate is not None and options.simulate < 1:
-        raise ValueError(f"--simulate must be at least 1; got {options.simulate}")
+        raise UsageError(f"--simulate must be at least 1; got {options.simulate}")
     if options.size < 32:
-        raise ValueError(f"--size must be at least 32; got {options.size}")
+        raise UsageError(f"--size must be at least 32; got {options.size}")
 
 
-def _evaluate(options, progress_bar):
+def _evaluate(options):
     from splus_srgan.evaluation.run import evaluate, evaluate_images
 
     if options.files:
@@ -111,7 +114,7 @@ def _evaluate(options, progress_bar):
         pairs,
         baselines=_baselines(options.baselines, pairs),
         trials=options.trials,
-        progress_bar=progress_bar,
+        progress_bar=progress,
     )
 
 
@@ -133,7 +136,7 @@ def _with_pair(images, name, options):
 
     if not options.input:
         if options.target:
-            raise ValueError("--target of an enhanced image needs --input as well")
+            raise UsageError("--target of an enhanced image needs --input as well")
         return {"output": central_part(images, options.size, factor=2), "name": name}
     observed = _ordered(_read(options.input, options), images, "--input")
     target = _target(images, options)

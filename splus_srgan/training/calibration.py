@@ -8,7 +8,7 @@ standard deviations of final images with the truth of simulated fields, and find
 with which 68 % and 95 % of the truths lie within one and two of them, at every brightness.
 Both together, from a card or a checkpoint to a card with uncertainties::
 
-    python -m splus_srgan.cli.calibrate splus-grz pairs -o weights --minutes 4
+    splus-srgan calibrate splus-grz pairs -o weights --minutes 4
 """
 
 import copy

@@ -195,7 +195,7 @@ def test_fetch_refuses_to_mix_settings(services, arguments, tmp_path, capsys):
     Table.read(tmp_path / "galaxies.ecsv")[4:5].write(tmp_path / "galaxies.ecsv", overwrite=True)
     fetch = [*arguments, "-o", str(tmp_path / "pairs"), "--no-sheet"]
     assert main(fetch) == 0
-    assert main([*fetch, "--size", "40"]) == 2
+    assert main([*fetch, "--size", "40"]) == 1
     assert f"size must be {SIZE}, as for the pairs that are in" in capsys.readouterr().err
 
 
@@ -206,14 +206,14 @@ def test_fetch_refuses_to_mix_settings(services, arguments, tmp_path, capsys):
         (["--bands", "g", "H"], "bands must be among g, r, i, z for layer 'ls-dr10'"),
         (["--size", "16"], "size must be at least 32; got 16"),
         (["--size", "3000"], "size must be at most 3000 pixels"),
-        (["--zero-points", "service"], "zero_points must be dr4, a table or none"),
+        (["--zero-points", "service"], "--zero-points must be dr4, a table or none"),
     ],
 )
 def test_wrong_options_are_told_before_anything_is_fetched(
     services, arguments, tmp_path, capsys, options, message
 ):
     fetch = [*arguments, "-o", str(tmp_path / "pairs")]
-    assert main([*fetch, *options]) == 2
+    assert main([*fetch, *options]) in (1, 2)
     error = capsys.readouterr().err
     assert error.startswith("splus-srgan: error: ")
     assert message in error
@@ -250,7 +250,7 @@ def test_other_releases_come_through_the_client(services, arguments, tmp_path, m
 
 
 def test_missing_table_is_told(capsys, tmp_path):
-    assert main(["fetch", str(tmp_path / "gone.ecsv"), "-o", str(tmp_path / "pairs")]) == 2
+    assert main(["fetch", str(tmp_path / "gone.ecsv"), "-o", str(tmp_path / "pairs")]) == 1
     assert "gone.ecsv" in capsys.readouterr().err
 
 
@@ -275,7 +275,7 @@ def test_match_adds_a_pair_to_a_folder(files, tmp_path, capsys):
     folder = PairFolder(tmp_path / "pairs")
     assert list(folder) == ["splus"]
     assert abs(folder.index["flux_ratio_r"][0] - 1) < 0.03
-    assert main(["match", *files, "--zero-points", "r=24"]) == 2
+    assert main(["match", *files, "--zero-points", "r=24"]) == 1
     assert "has a pair 'splus'; overwrite=True (--overwrite) replaces" in capsys.readouterr().err
     assert main(["match", *files, "--zero-points", "r=24", "--name", "b", "--no-sheet"]) == 0
     assert PairFolder(tmp_path / "pairs").names == ("b", "splus")
@@ -288,7 +288,7 @@ def test_match_takes_the_names_of_bands_as_they_are_spelled_elsewhere(files, tmp
 
 @pytest.mark.parametrize("wrong", [["--bands", "g"], ["--reference", "gone.fits"]])
 def test_match_that_fails_leaves_no_folder(files, tmp_path, wrong):
-    assert main(["match", *files, *wrong]) == 2
+    assert main(["match", *files, *wrong]) == 1
     assert not (tmp_path / "pairs").exists()
 
 
@@ -301,4 +301,4 @@ def test_match_without_zero_points_says_so(files, capsys):
 @pytest.mark.parametrize("text", ["r", "=24", "r=deep"])
 def test_match_says_how_to_give_zero_points(files, capsys, text):
     assert main(["match", *files, "--zero-points", text]) == 2
-    assert f"zero_points must be like g=23.5 r=23.4; got {text!r}" in capsys.readouterr().err
+    assert f"--zero-points must be like g=23.5 r=23.4; got {text!r}" in capsys.readouterr().err

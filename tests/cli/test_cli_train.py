@@ -178,7 +178,7 @@ def test_nothing_heavy_is_imported_for_a_mistake():
 
 
 def test_the_command_is_listed():
-    assert "train" in cli._COMMANDS
+    assert "train" in cli.COMMANDS
 
 
 @pytest.mark.slow

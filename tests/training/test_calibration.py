@@ -302,7 +302,7 @@ def test_narrow_distributions_of_noise_still_have_knots():
 
 
 def test_one_command_makes_a_card_with_uncertainties(tmp_path, capsys, monkeypatch):
-    from splus_srgan.cli import calibrate as _calibration_cli
+    from splus_srgan.cli.main import main
 
     entries = load_card("splus-grz").to_dict() | {"name": "tiny", "bands": ["any"]}
     for worked_out in ("file", "sha256", "generator", "uncertainty"):
@@ -312,14 +312,14 @@ def test_one_command_makes_a_card_with_uncertainties(tmp_path, capsys, monkeypat
     render_pairs(tmp_path / "pairs", 2, shape=(32, 32), bands=("g", "r"))
     small = {"shape": (48, 48), "bands": ("r",)}
     monkeypatch.setattr(
-        _calibration_cli,
-        "simulate_field",
+        "splus_srgan.simulate.field.simulate_field",
         lambda seed, **keys: simulate_field(seed, **keys, **small),
     )
     new = tmp_path / "new"
     options = ["--steps", "3", "--crop", "24", "--fields", "2", "--test", "1", "--ensemble"]
     names = ["--version", "2", "-o", str(new)]
-    _calibration_cli.main([str(tmp_path / "old"), str(tmp_path / "pairs"), *options, *names])
+    folders = [str(tmp_path / "old"), str(tmp_path / "pairs")]
+    assert main(["calibrate", *folders, *options, *names]) == 0
     said = capsys.readouterr().out
     assert "uncertainty=True" in said
     assert "uncertainty='ensemble'" in said
@@ -341,11 +341,11 @@ def test_one_command_makes_a_card_with_uncertainties(tmp_path, capsys, monkeypat
     assert_array_equal(made["r"].data, plain["r"].data)
 
 
-def test_pairs_are_asked_for(tmp_path):
-    from splus_srgan.cli.calibrate import main
+def test_pairs_are_asked_for(tmp_path, capsys):
+    from splus_srgan.cli.main import main
 
-    with pytest.raises(ValueError, match="pairs must name at least one folder to train the head"):
-        main(["splus-grz", "-o", str(tmp_path)])
+    assert main(["calibrate", "splus-grz", "-o", str(tmp_path)]) == 2
+    assert "calibrate needs at least one folder of pairs" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,0 +1,52 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""The command ``splus-srgan simulate``: a field with its truth."""
+
+from pathlib import Path
+
+from splus_srgan.cli.common import add_config, add_field, add_output, check_free
+from splus_srgan.utils.files import make_folder
+
+__all__ = ["DESCRIPTION", "add_arguments", "run"]
+
+DESCRIPTION = "simulate a field as S-PLUS sees it, with its truth"
+
+
+def add_arguments(parser):
+    """
+    Add the arguments of the command.
+
+    Parameters
+    ----------
+    parser : `jsonargparse.ArgumentParser`
+        Parser of the command.
+    """
+    add_config(parser)
+    add_output(parser)
+    add_field(parser, 1, [128, 128])
+    parser.add_argument("--bands", nargs="+", metavar="BAND", default=["g", "r", "z"], help="bands")
+    parser.add_argument("--kind", help="galaxy, fill, cluster, stars or blank; drawn if not given")
+
+
+def run(options):
+    """
+    Simulate, and write input, target and sources.
+
+    Parameters
+    ----------
+    options : namespace
+        Of the command.
+    """
+    folder = Path(options.output)
+    paths = [folder / name for name in ("input.fits", "target.fits", "sources.ecsv")]
+    check_free(paths, options.overwrite)
+
+    from splus_srgan.images.io.fields import write_bands
+    from splus_srgan.simulate.field import simulate_field
+
+    shape, bands = tuple(options.shape), tuple(options.bands)
+    field = simulate_field(options.seed, shape=shape, bands=bands, kind=options.kind)
+    make_folder(folder)
+    write_bands(paths[0], field.observed, overwrite=options.overwrite)
+    write_bands(paths[1], field.target, overwrite=options.overwrite)
+    field.sources.write(paths[2], overwrite=options.overwrite)
+    print("\n".join(str(path) for path in paths))

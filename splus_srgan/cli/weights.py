@@ -1,0 +1,50 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""The command ``splus-srgan weights``: what is shipped, and whether it is whole."""
+
+import json
+
+from splus_srgan.cli.common import UsageError, add_config
+
+__all__ = ["DESCRIPTION", "add_arguments", "run"]
+
+DESCRIPTION = "list the shipped weights, show a model card, or verify the files"
+
+
+def add_arguments(parser):
+    """
+    Add the arguments of the command.
+
+    Parameters
+    ----------
+    parser : `jsonargparse.ArgumentParser`
+        Parser of the command.
+    """
+    add_config(parser)
+    actions = ("list", "show", "verify")
+    parser.add_argument("action", nargs="?", choices=actions, default="list", help="what to do")
+    parser.add_argument("name", nargs="?", help="registered name; all by default")
+
+
+def run(options):
+    """
+    List, show or verify.
+
+    Parameters
+    ----------
+    options : namespace
+        Of the command.
+    """
+    from splus_srgan.models import weights
+
+    if options.action == "show":
+        if options.name is None:
+            raise UsageError(f"weights show needs a name: one of {', '.join(weights.available())}")
+        print(json.dumps(weights.load_card(options.name).to_dict(), indent=2))
+        return
+    for name in [options.name] if options.name else weights.available():
+        if options.action == "verify":
+            weights.verify(name)
+            print(f"{name}: the file has the hash that its card states")
+        else:
+            card = weights.load_card(name).to_dict()
+            print(f"{name}: bands {', '.join(card['bands'])}")
