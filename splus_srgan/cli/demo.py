@@ -221,7 +221,9 @@ def _scores(pair, images):
         band = str(row["band"])
         if band not in bands:  # all of them together
             continue
-        offsets = 1000 * np.asarray(compare_fluxes(bands[band], sources)["offset"], float)
+        # Neighbors are in both images: sources in a crowd count as well.
+        offsets = compare_fluxes(bands[band], sources, share=np.inf)["offset"]
+        offsets = 1000 * np.asarray(offsets, float)
         offsets = offsets[np.isfinite(offsets)]
         found[band] = {
             "psnr": row["psnr"].value,

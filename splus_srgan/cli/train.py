@@ -3,6 +3,8 @@
 
 import sys
 
+from splus_srgan.cli.common import UsageError
+
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "train a generator, with or without a discriminator, and export its weights"
@@ -76,7 +78,10 @@ def _config(options):
 
     overrides = _given(options)
     if options.resume is None or options.file or options.preset:
-        return load_config(options.file, overrides, base=options.preset)
+        try:
+            return load_config(options.file, overrides, base=options.preset)
+        except (ValueError, TypeError) as error:
+            raise UsageError(str(error)) from error
     from splus_srgan.training.run import resumed_config
 
     return resumed_config(options.resume, overrides)
