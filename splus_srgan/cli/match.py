@@ -48,7 +48,7 @@ def run(options):
         Of the command.
     """
     from splus_srgan.pairs.folder.pairs import PairFolder, match_files
-    from splus_srgan.pairs.folder.staging import safe_name
+    from splus_srgan.utils.files import safe_name
 
     name = options.name or safe_name(output_stem(options.files))
     report = match_files(

@@ -17,6 +17,7 @@ from pair_helpers import as_matched, copy_pair, simulated
 from splus_srgan.images.io.fields import write_bands
 from splus_srgan.pairs.folder.pairs import PairFolder
 from splus_srgan.pairs.folder.records import file_hash
+from splus_srgan.pairs.folder.schema import sealed
 from splus_srgan.pairs.quality.pair import BandQuality, PairReport
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.simulate.field import simulate_field
@@ -349,7 +350,7 @@ def rewrite(folder, name, side, field, **changes):
     write_bands(path, field, overwrite=True)
     record = json.loads((folder / name / "record.json").read_text())
     record["sha256"][side] = file_hash(path)
-    (folder / name / "record.json").write_text(json.dumps(record | changes))
+    (folder / name / "record.json").write_text(json.dumps(sealed(record | changes)))
 
 
 def test_sides_that_do_not_fit_are_named(spoiled):

@@ -235,13 +235,11 @@ def test_killed_call_goes_on_and_gives_the_same_folder(unbroken, tmp_path):
 
 def test_half_written_files_of_a_killed_call_never_count(unbroken, tmp_path):
     LocalSurveys().fetch(tmp_path, table=table_of("ab"))
-    # What dies while writing leaves: a temporary file, a half-made pair, a folder without record.
+    # What dies while writing leaves: a temporary file, and a half-made pair.
     staging = tmp_path / ".unfinished" / "c"
     (staging / "pair").mkdir(parents=True)
     (staging / "pair" / "input.fits").write_bytes(b"SIMPLE  =")
     (staging / ".input.fits.0123.fits").write_bytes(b"SIMPLE  =")
-    (tmp_path / "d").mkdir()
-    (tmp_path / "d" / "record.json").write_text('{"name": "d", "verd')
     assert PairFolder(tmp_path).names == ("a", "b")
     LocalSurveys().fetch(tmp_path)
     assert files_of(tmp_path) == files_of(unbroken.path)

@@ -11,10 +11,11 @@ from astropy.io import fits
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.images.bands import tidy_band
 from splus_srgan.images.io.fields import read_bands
-from splus_srgan.pairs.folder import staging
+from splus_srgan.pairs.folder import places, staging
 from splus_srgan.pairs.folder.staging import list_positions
 from splus_srgan.pairs.folder.store import PairFolder
 from splus_srgan.pairs.quality.pair import PairLimits, assess_pair
+from splus_srgan.utils.files import check_folder
 
 __all__ = ["fetch_pairs", "match_files"]
 
@@ -71,6 +72,8 @@ def fetch_pairs(
 
     Raises
     ------
+    FileExistsError
+        If something that is not a pair has the name of a galaxy. Nothing is replaced but pairs.
     ValueError
         If the table lacks a column or names a galaxy twice; if a pair of the same name is
         at another position; if the folder was made with other settings.
@@ -97,6 +100,8 @@ def fetch_pairs(
         for name, position in positions.items()
         if not pairs.holds(name, position, failed=not retry_failed)
     ]
+    for name, _ in todo:
+        pairs.check_free(name, overwrite=True)  # before anything is fetched
     sources = {"input": input_source, "target": target_source}
     written, refused = time.monotonic(), 0
     try:
@@ -114,7 +119,7 @@ def fetch_pairs(
                 written = time.monotonic()
     finally:
         pairs.write_index()
-    staging.unstage(pairs.path)
+    places.unstage(pairs.path)
     return pairs
 
 
@@ -190,18 +195,14 @@ def match_files(
     Raises
     ------
     FileExistsError
-        If there is such a pair and ``overwrite`` is not set.
+        If there is such a pair and ``overwrite`` is not set, or something that is not a pair.
     OSError
         If a file cannot be read.
     ValueError
         If files hold no bands in common, or cannot be matched.
     """
     input_files, reference_files = _listed(input_files), _listed(reference_files)
-    staging.check_name(name)
-    if not overwrite and _has_pair(folder, name):
-        raise FileExistsError(
-            f"{folder} has a pair {name!r}; overwrite=True (--overwrite) replaces it"
-        )
+    _check_place(folder, name, overwrite, [*input_files, *reference_files])
     first = read_bands(input_files, unit=unit)
     second = _read_reference(reference_files)
     shared = [band for band in first if band in second]
@@ -223,8 +224,19 @@ def match_files(
     return report
 
 
-def _has_pair(folder, name):
-    return Path(folder).is_dir() and name in PairFolder(folder, create=True).names
+def _check_place(folder, name, overwrite, files):
+    """Refuse, before any work is done, to replace what is not ours, or the files themselves."""
+    places.check_pair_name(name)
+    check_folder(folder)
+    if not Path(folder).is_dir():
+        return
+    PairFolder(folder, create=True).check_free(name, overwrite=overwrite)
+    place = (Path(folder) / name).resolve()
+    own = [str(path) for path in files if place in path.resolve().parents]
+    if own:
+        raise FileExistsError(
+            f"{', '.join(own)} would be replaced by the pair made of it; choose another name"
+        )
 
 
 def _listed(paths):

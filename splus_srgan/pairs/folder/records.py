@@ -21,23 +21,24 @@ from astropy import units as u
 from astropy.table import QTable
 
 from splus_srgan import splus
+from splus_srgan.pairs.folder.schema import FORMAT, SIDES, check_record, sealed
 from splus_srgan.pairs.quality.pair import BandQuality
 
 __all__ = [
-    "SIDES",
+    "ecsv_text",
     "failure_record",
     "file_hash",
     "index_table",
+    "is_index",
     "pair_record",
     "read_json",
+    "read_record",
     "write_json",
     "write_text",
 ]
 
-SIDES = ("input", "target")
-"""The two images of a pair, and the stems of their files."""
-
-_FORMAT = 1
+_LARGEST = 1 << 22  # bytes; a record has a few thousand
+_MAKER = "splus_srgan pairs"  # by which an index is known
 _DIGITS = 6  # significant ones: more than is known of any number
 _ORDER = ("u", "J0378", "J0395", "J0410", "J0430", "g", "J0515", "r", "J0660", "i", "J0861", "z")
 
@@ -64,7 +65,7 @@ def pair_record(name, position, report, *, shape, hashes, releases):
     record : dict
         Of plain values.
     """
-    return _record(name, position, report.verdict, report.reasons) | {
+    made = {
         "notes": list(report.notes),
         "shape": [int(n) for n in shape],
         "sha256": dict(hashes),
@@ -74,17 +75,18 @@ def pair_record(name, position, report, *, shape, hashes, releases):
             for band, quality in report.bands.items()
         },
     }
+    return sealed(_record(name, position, report.verdict, report.reasons) | made)
 
 
 def failure_record(name, position, reason):
     """Give the record of a pair that could not be made."""
-    return _record(name, position, "failed", [reason])
+    return sealed(_record(name, position, "failed", [reason]))
 
 
 def _record(name, position, verdict, reasons):
     ra, dec = (math.nan, math.nan) if position is None else (position.ra.deg, position.dec.deg)
     return {
-        "format": _FORMAT,
+        "format": FORMAT,
         "name": name,
         "ra": _plain(float(ra), 12),
         "dec": _plain(float(dec), 12),
@@ -138,7 +140,7 @@ def index_table(records, *, meta=None):
     for band in _all_bands(records):
         columns |= _band_columns(records, band)
     index = QTable({key: _column(value) for key, value in columns.items()})
-    index.meta |= {"format": _FORMAT} | (meta or {})
+    index.meta |= {"made_by": _MAKER, "format": FORMAT} | (meta or {})
     return index
 
 
@@ -192,13 +194,81 @@ def file_hash(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_json(path):
-    """Read a JSON file; `None` where there is none, or none that is whole."""
+def is_index(path):
+    """Whether a file is an index of pairs: its header says so."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        with path.open("rb") as file:
+            return path.is_file() and f"made_by: {_MAKER}".encode() in file.read(1 << 20)
+    except OSError:
+        return False
+
+
+def read_record(path):
+    """
+    Read the record of a pair.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        ``record.json`` in the folder of the pair.
+
+    Returns
+    -------
+    record : dict or None
+        `None` where there is no such file.
+
+    Raises
+    ------
+    ValueError
+        If it is not the record of the pair of this folder, or was changed.
+    """
+    record = read_json(path)
+    if record is None:
         return None
-    return content if isinstance(content, dict) else None
+    try:
+        return check_record(record, path.parent.name)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not a sound record of a pair: {error}; move {path.parent} elsewhere and "
+            "make the pair again"
+        ) from None
+
+
+def read_json(path):
+    """
+    Read a JSON file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    content : object or None
+        `None` where there is no such file.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, or no regular file of a sensible size.
+    """
+    path = Path(path)
+    if not path.exists():
+        return None
+    if not path.is_file() or path.stat().st_size > _LARGEST:
+        raise ValueError(f"{path} must be a file of at most {_LARGEST} bytes")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as JSON: {error}") from None
+    if content is None:
+        raise ValueError(f"{path} must hold something; got null")
+    return content
+
+
+def _no_number(text):
+    raise ValueError(f"{text} is no number in JSON")
 
 
 def write_json(path, content):

@@ -2,8 +2,6 @@
 """From a list of galaxies to what is fetched for each, without fetching anything twice."""
 
 import errno
-import re
-import shutil
 
 import numpy as np
 from astropy import units as u
@@ -11,26 +9,18 @@ from astropy.coordinates import SkyCoord
 
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.images.io.fields import read_bands, write_bands
-from splus_srgan.pairs.folder.records import SIDES
+from splus_srgan.pairs.folder.places import STAGING
+from splus_srgan.utils.files import safe_name
 
-__all__ = [
-    "STAGING",
-    "check_name",
-    "list_positions",
-    "list_sides",
-    "reason_of",
-    "safe_name",
-    "stage",
-    "unstage",
-]
+__all__ = ["list_positions", "reason_of", "stage"]
 
-STAGING = ".unfinished"
-"""Folder, within that of the pairs, of what is fetched but not finished."""
-
-_NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_.+-]*")
 # What would fail with every pair alike is not the fault of one.
 _EVERYBODYS = (ImportError, MemoryError)
-_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_MACHINE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.EBUSY, errno.ENOTDIR),
+    *(errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOLCK, errno.ELOOP, errno.ENAMETOOLONG),
+}
 
 
 def list_positions(table):
@@ -76,7 +66,15 @@ def list_positions(table):
 
 def _degrees(column, axis):
     unit = getattr(column, "unit", None)
-    values = np.ma.filled(np.ma.asarray(getattr(column, "value", column), dtype=float), np.nan)
+    values = getattr(column, "value", column)
+    try:
+        values = np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
+    except (TypeError, ValueError):
+        row, value = next((k, one) for k, one in enumerate(values) if not _is_float(one))
+        raise ValueError(
+            f"{axis} must be degrees, as numbers; got {str(value)!r} in row {row}: convert it, for "
+            "example with astropy.coordinates.Angle"
+        ) from None
     angles = u.Quantity(values, unit or u.deg).to_value(u.deg)
     good = np.isfinite(angles) & ((np.abs(angles) <= 90) if axis == "dec" else True)
     if not good.all():
@@ -85,25 +83,18 @@ def _degrees(column, axis):
     return angles
 
 
-def safe_name(name):
-    """Give a name that can be that of a folder, with `_` for what cannot."""
-    return check_name(re.sub(r"[^A-Za-z0-9_.+-]+", "_", str(name).strip()))
+def _is_float(value):
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _name_of(position):
     ra = position.ra.to_string(u.hour, sep="", precision=2, pad=True)
     dec = position.dec.to_string(u.deg, sep="", precision=1, pad=True, alwayssign=True)
     return f"J{ra}{dec}"
-
-
-def check_name(name):
-    """Return a name that can be that of a folder anywhere, or refuse it."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name.endswith("."):
-        raise ValueError(
-            f"name must begin with a letter, digit, '_' or '+' and have only these, '.' and "
-            f"'-' (not at its end: '.'); got {name!r}"
-        )
-    return name
 
 
 def stage(folder, name, side, source, position):
@@ -141,14 +132,6 @@ def stage(folder, name, side, source, position):
     return read_bands(path)
 
 
-def unstage(folder, name=None):
-    """Remove what was fetched for a pair, or for all."""
-    staging = folder / STAGING
-    shutil.rmtree(staging if name is None else staging / name, ignore_errors=True)
-    if staging.is_dir() and not any(staging.iterdir()):
-        staging.rmdir()
-
-
 def reason_of(error):
     """
     Put the error that stopped a pair into words, or pass on one that is not its own.
@@ -166,18 +149,29 @@ def reason_of(error):
     Raises
     ------
     Exception
-        The same error, where it would stop every other pair too: a package that is not
-        installed, no memory, a full disk.
+        The same error, where the machine is to blame and not the pair: a package that is not
+        installed, no memory, a full or broken disk, too many open files. With other words, an
+        error of that kind may be anywhere in the chain that led to this one.
     """
-    if isinstance(error, _EVERYBODYS):
-        raise error
-    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+    if any(_of_the_machine(one) for one in _chain(error)):
         raise error
     if isinstance(error, ServiceError | ValueError) or type(error) is OSError:
         return str(error)
     return f"{type(error).__name__}: {error}"
 
 
-def list_sides(folder, name):
-    """Give the files of a pair by side."""
-    return {side: folder / name / f"{side}.fits" for side in SIDES}
+def _chain(error):
+    seen = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return seen
+
+
+def _of_the_machine(error):
+    if isinstance(error, _EVERYBODYS):
+        return True
+    # astropy looks for space itself, and its error has no number.
+    return isinstance(error, OSError) and (
+        error.errno in _MACHINE or "space on disk" in str(error).lower()
+    )

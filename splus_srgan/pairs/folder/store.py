@@ -2,20 +2,18 @@
 """The folder of pairs: reading it, and adding a pair as a whole or not at all."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from astropy.coordinates import SkyCoord
 
 from splus_srgan.images.io.fields import read_bands, write_bands
-from splus_srgan.pairs.folder import records, staging
-from splus_srgan.pairs.folder.records import SIDES
-from splus_srgan.pairs.quality.contact_sheet import contact_sheet
+from splus_srgan.pairs.folder import places, records
+from splus_srgan.pairs.folder.schema import SIDES
+from splus_srgan.pairs.quality.contact_sheet import contact_sheet, is_contact_sheet
 
 __all__ = ["PairFolder"]
 
-_INDEX, _RECORD, _SETTINGS = "index.ecsv", "record.json", "settings.json"
 _SAME_PLACE = 0.01  # arcsec
 
 
@@ -39,6 +37,11 @@ class PairFolder(Mapping):
     ------
     FileNotFoundError
         If the folder is missing or no pairs are in it, without ``create``.
+    FileExistsError
+        If, with ``create``, its index is not one of pairs: nothing that this package did not
+        make is ever replaced.
+    ValueError
+        If a record is not sound: an entry is missing or impossible, or was changed.
 
     Examples
     --------
@@ -54,10 +57,12 @@ class PairFolder(Mapping):
             self.path.mkdir(parents=True, exist_ok=True)
         if not self.path.is_dir():
             raise FileNotFoundError(f"the folder {self.path} does not exist")
+        if create:
+            places.check_index(self.path)
         self._records = {
             file.parent.name: record
-            for file in sorted(self.path.glob(f"[!.]*/{_RECORD}"))
-            if (record := records.read_json(file)) is not None
+            for file in sorted(self.path.glob(f"[!.]*/{places.RECORD}"))
+            if (record := records.read_record(file)) is not None
         }
         if not create and not self._records:
             raise FileNotFoundError(
@@ -123,7 +128,7 @@ class PairFolder(Mapping):
             raise KeyError(f"{self.path} has no images of {name!r} ({why})")
         if verify and (problems := self._problems(name)):
             raise OSError(f"{'; '.join(problems)}; remove {self.path / name} and fetch it again")
-        paths = staging.list_sides(self.path, name)
+        paths = places.list_sides(self.path, name)
         return tuple(read_bands(paths[side]) for side in SIDES)
 
     def verify(self):
@@ -189,11 +194,13 @@ class PairFolder(Mapping):
         ValueError
             If the pairs of this folder were made with others.
         """
-        path = self.path / _SETTINGS
+        path = self.path / places.SETTINGS
         kept = records.read_json(path)
         if kept is None:
             records.write_json(path, settings)
             return
+        if not isinstance(kept, dict):
+            raise ValueError(f"{path} must hold settings of pairs; choose another folder")
         # As they come back from the file: a tuple as a list.
         settings = json.loads(json.dumps(settings))
         differing = sorted(key for key in kept | settings if kept.get(key) != settings.get(key))
@@ -208,7 +215,7 @@ class PairFolder(Mapping):
         """Say what is wrong with the files of a pair."""
         problems = []
         for side, wanted in self._records[name].get("sha256", {}).items():
-            path = staging.list_sides(self.path, name)[side]
+            path = places.list_sides(self.path, name)[side]
             if not path.is_file():
                 problems.append(f"{path} is missing")
             elif records.file_hash(path) != wanted:
@@ -273,27 +280,39 @@ class PairFolder(Mapping):
         building = self._building(name, overwrite)
         self._finish(name, building, records.failure_record(name, position, reason))
 
-    def _building(self, name, overwrite):
-        """Make an empty folder for a pair, beside what was fetched for it."""
-        staging.check_name(name)
+    def check_free(self, name, *, overwrite=False):
+        """
+        Make sure, before any work is done, that a pair of this name can be added.
+
+        Parameters
+        ----------
+        name : str
+            Of the pair.
+        overwrite : bool, optional
+            Whether a pair of that name may be replaced.
+
+        Raises
+        ------
+        FileExistsError
+            If there is one and ``overwrite`` is not set, or something that is not a pair.
+        ValueError
+            If it can be no name of a folder.
+        """
+        places.check_pair_name(name)
         if name in self._records and not overwrite:
-            raise FileExistsError(f"{self.path} has a pair {name!r}; pass overwrite=True")
-        building = self.path / staging.STAGING / name / "pair"
-        shutil.rmtree(building, ignore_errors=True)  # of a run that was killed
-        building.mkdir(parents=True)
-        return building
+            raise FileExistsError(
+                f"{self.path} has a pair {name!r}; pass overwrite=True (--overwrite) to replace it"
+            )
+        places.check_replaceable(self.path, name)
+
+    def _building(self, name, overwrite):
+        self.check_free(name, overwrite=overwrite)
+        return places.building_folder(self.path, name)
 
     def _finish(self, name, building, record):
-        records.write_json(building / _RECORD, record)
-        self._drop(name)
-        building.rename(self.path / name)
+        records.write_json(building / places.RECORD, record)
+        places.put_in_place(self.path, name)
         self._records[name] = record
-        staging.unstage(self.path, name)
-
-    def _drop(self, name):
-        """Forget a pair; what had no whole record does not count as one and goes too."""
-        self._records.pop(name, None)
-        shutil.rmtree(self.path / name, ignore_errors=True)
 
     def write_index(self):
         """
@@ -304,11 +323,12 @@ class PairFolder(Mapping):
         path : `~pathlib.Path`
             The file.
         """
-        path = self.path / _INDEX
+        places.check_index(self.path)
+        path = self.path / places.INDEX
         records.write_text(path, records.ecsv_text(self.index))
         return path
 
-    def contact_sheet(self, path=None, *, overwrite=True, **options):
+    def contact_sheet(self, path=None, *, overwrite=False, **options):
         """
         Draw all pairs with their verdicts.
 
@@ -317,7 +337,7 @@ class PairFolder(Mapping):
         path : path-like, optional
             PNG file; ``contact_sheet.png`` in the folder by default.
         overwrite : bool, optional
-            Whether the file may exist.
+            Whether ``path`` may exist. The sheet in the folder is replaced by the new one.
         **options
             Others of `~splus_srgan.pairs.quality.pair.contact_sheet`.
 
@@ -325,8 +345,15 @@ class PairFolder(Mapping):
         -------
         path : `~pathlib.Path`
             The file.
+
+        Raises
+        ------
+        FileExistsError
+            If the file exists and may not be replaced.
         """
-        path = self.path / "contact_sheet.png" if path is None else path
+        if path is None:
+            path = self.path / places.SHEET
+            overwrite = is_contact_sheet(path)
         reports = {name: (r["verdict"], r["reasons"]) for name, r in self._records.items()}
         images = ((name, *self._images(name)) for name in self.names)
         return contact_sheet(images, reports, path, overwrite=overwrite, **options)

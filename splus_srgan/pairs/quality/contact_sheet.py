@@ -9,8 +9,9 @@ import numpy as np
 
 from splus_srgan.utils.optional import import_optional
 
-__all__ = ["contact_sheet"]
+__all__ = ["contact_sheet", "is_contact_sheet"]
 
+_MAKER = "splus_srgan contact sheet"  # by which a sheet is known
 _THUMB = 1.6  # inches
 _TEXT = 0.45  # inches above a row of thumbnails
 _GAP = 0.15  # inches
@@ -58,8 +59,7 @@ def contact_sheet(pairs, reports, path, *, columns=None, band=None, overwrite=Fa
         If matplotlib is not installed.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
+    _check_replaceable(path, overwrite)
     import_optional("matplotlib", "plot")
     from matplotlib.figure import Figure
 
@@ -80,6 +80,34 @@ def contact_sheet(pairs, reports, path, *, columns=None, band=None, overwrite=Fa
     return _save(figure, path)
 
 
+def is_contact_sheet(path):
+    """
+    Tell whether a file is a contact sheet that this package drew.
+
+    Parameters
+    ----------
+    path : path-like
+        It need not exist.
+
+    Returns
+    -------
+    known : bool
+        `False` for anything else, and where there is nothing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _MAKER.encode() in file.read(4096)
+
+
+def _check_replaceable(path, overwrite):
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path} is no regular file, and cannot be replaced")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
+
+
 def _columns(count):
     return 1 if count <= 6 else 2 if count <= 40 else 3
 
@@ -88,7 +116,8 @@ def _save(figure, path):
     # Without the version of matplotlib in it, the same sheet is the same file.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.png")
     try:
-        figure.savefig(temporary, dpi=figure.dpi, format="png", metadata={"Software": None})
+        metadata = {"Software": _MAKER}
+        figure.savefig(temporary, dpi=figure.dpi, format="png", metadata=metadata)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
