@@ -408,7 +408,7 @@ def test_added_pairs_are_not_replaced_by_accident(tmp_path):
     matched = as_matched(*simulated(1, shape=SHAPE))
     report = assess_pair(matched)
     folder.add("mine", matched, report, position=SkyCoord(1, 2, unit="deg"))
-    with pytest.raises(FileExistsError, match="has a pair 'mine'; pass overwrite=True"):
+    with pytest.raises(FileExistsError, match="has a pair 'mine'; overwrite=True"):
         folder.add("mine", matched, report)
     folder.add("mine", matched, report, overwrite=True)
     assert np.isnan(folder.index["ra"][0])

@@ -301,7 +301,7 @@ class PairFolder(Mapping):
         places.check_pair_name(name)
         if name in self._records and not overwrite:
             raise FileExistsError(
-                f"{self.path} has a pair {name!r}; pass overwrite=True (--overwrite) to replace it"
+                f"{self.path} has a pair {name!r}; overwrite=True (--overwrite) replaces it"
             )
         places.check_replaceable(self.path, name)
 
