@@ -29,7 +29,8 @@ from _common import (
 from scipy import ndimage
 
 from splus_srgan.evaluation.baselines.methods import BM3D, Gaussian, NLMeans
-from splus_srgan.evaluation.measure.metrics import psnr, to_space
+from splus_srgan.evaluation.measure.metrics import psnr
+from splus_srgan.evaluation.measure.spaces import to_space
 from splus_srgan.pixels.stretch import AsinhStretch
 from splus_srgan.simulate.reference import reference_images
 

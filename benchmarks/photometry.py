@@ -43,7 +43,7 @@ from astropy.table import Table
 
 from splus_srgan import SRGANEnhancer, measure_background, read_bands, simulate_field, write_bands
 from splus_srgan.evaluation.catalog import list_sources
-from splus_srgan.evaluation.compared import ComparedBand
+from splus_srgan.evaluation.compared import ComparedBand, ComparedField
 from splus_srgan.evaluation.measure.astrometry import compare_stars, summarize_shifts
 from splus_srgan.evaluation.measure.photometry import compare_fluxes
 from splus_srgan.evaluation.sources import detect
@@ -71,21 +71,23 @@ def compared_band(name, image, output, mask, sky, sigma, *, truth=None):
         data - sky,
         output,
         float(sigma),
-        truth=truth,
+        target=truth,
         electrons=float(gain) if gain and gain > 0 else 0.0,
         bad=bad,
         mask=mask,
         psf=psf,
         output_psf=target,
-        truth_psf=target,
+        target_psf=target,
     )
 
 
 def measured_rows(band, sources, label):
-    """Fluxes against truth and input, and stars, as plain rows."""
+    """Fluxes against target and input, and stars, as plain rows."""
     rows = []
-    for against, what in (("truth", "truth"), ("input", "matched")):
-        for row in compare_fluxes(band, sources, against=against):
+    field = ComparedField(label["field"], {band.name: band})
+    field.sources = sources
+    for against, what in (("target", "truth"), ("input", "matched")):
+        for row in compare_fluxes(field, against=against):
             offset = float(row["offset"])
             rows.append(
                 {
@@ -96,10 +98,11 @@ def measured_rows(band, sources, label):
                     "offset": offset if np.isfinite(offset) else -9.0,
                 }
             )
-    for row in compare_stars(band, sources):
-        values = {name: float(row[name]) for name in row.colnames[2:]}
-        if band.truth is None:
-            values |= window_effect(band.image, values["x"], values["y"])
+    for row in compare_stars(field):
+        names = [name for name in row.colnames if name not in ("band", "against", "field")]
+        values = {name: float(row[name]) for name in names}
+        if band.target is None:
+            values |= window_effect(band.input, values["x"], values["y"])
         rows.append({"what": "stars", "kind": "star"} | values)
     return [label | {"band": band.name} | row for row in rows]
 
@@ -173,7 +176,7 @@ def real_sources(images, background):
     levels = zip(BANDS, background.sky, background.sigma, strict=True)
     seen = {b: (b, images[b], nothing[b], None, sky, sigma) for b, sky, sigma in levels}
     r = compared_band(*seen["r"])
-    mask = detect(r.image, r.sigma)[1]
+    mask = detect(r.input, r.sigma)[1]
     bands = {b: compared_band(*(*seen[b][:3], mask, *seen[b][4:])) for b in BANDS}
     return list_sources(bands, detection_band="r"), mask
 

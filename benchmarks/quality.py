@@ -46,7 +46,8 @@ from splus_srgan.evaluation.baselines.methods import (
     Wiener,
     default_baselines,
 )
-from splus_srgan.evaluation.measure.metrics import nrmse, psnr, ssim, to_space
+from splus_srgan.evaluation.measure.metrics import nrmse, psnr, ssim
+from splus_srgan.evaluation.measure.spaces import to_space
 from splus_srgan.evaluation.measure.spectra import power_spectrum_ratio
 from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.models.weights import load_card

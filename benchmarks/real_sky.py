@@ -31,7 +31,7 @@ from quality import score, without_sky
 from real_tiles import read_tile
 
 from splus_srgan.evaluation.baselines.methods import BM3D
-from splus_srgan.evaluation.compared import compared_bands
+from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.measure.consistency import residuals
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.sources import detect
@@ -48,7 +48,7 @@ def real_noise(folder, enhancer):
     for tile in TILES:
         with quiet():
             pair = EvaluationPair(tile, read_tile(folder / "splus" / tile, 10**6))
-            bands = compared_bands(pair, enhance(enhancer, pair.observed))
+            bands = compare_field(pair, enhance(enhancer, pair.input)).bands
             parts = [residuals(bands[band]) for band in BANDS]
         sigmas = [bands[band].sigma for band in BANDS]
         noise = np.stack([part[0] / s for part, s in zip(parts, sigmas, strict=True)])

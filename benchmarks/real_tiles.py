@@ -30,8 +30,7 @@ from astropy.table import vstack
 
 from splus_srgan import read_bands
 from splus_srgan.evaluation.baselines.methods import default_baselines
-from splus_srgan.evaluation.catalog import list_sources
-from splus_srgan.evaluation.compared import compared_bands
+from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.measure.artefacts import artefact_table
 from splus_srgan.evaluation.measure.astrometry import compare_stars
 from splus_srgan.evaluation.measure.consistency import data_consistency
@@ -50,23 +49,20 @@ def read_tile(folder, size):
 
 def measure(name, method, pair, output):
     """A row for each band, and the stars."""
-    bands = compared_bands(pair, output)
-    sources = list_sources(bands)
-    artefacts = artefact_table(output, pair=pair, name=name)
-    rows, stars = [], []
-    for row in artefacts:
-        band = bands[row["band"]]
-        fit = data_consistency(band)
-        unmatched = unmatched_sources(band)
-        invented = unmatched["unmatched"] & (unmatched["list"] == "output")
+    field = compare_field(pair, output)
+    fits = {row["band"]: row for row in data_consistency(field)}
+    unmatched = unmatched_sources(field)
+    invented = unmatched["unmatched"] & (unmatched["list"] == "output")
+    rows = []
+    for row in artefact_table(field):
+        band = row["band"]
         rows.append(
-            {"tile": name, "method": method, "band": row["band"]}
-            | {key: fit[key] for key in ("chi2", "chi2_least", "peak")}
+            {"tile": name, "method": method, "band": band}
+            | {key: fits[band][key] for key in ("chi2", "chi2_least", "peak")}
             | {key: float(row[key]) for key in ("line", "cloudiness", "low_frequency")}
-            | {"found": int(np.sum(invented))}
+            | {"found": int(np.sum(invented & (unmatched["band"] == band)))}
         )
-        stars.append(compare_stars(band, sources, least_snr=30))
-    return rows, vstack(stars, metadata_conflicts="silent")
+    return rows, compare_stars(field, least_snr=30)
 
 
 def report(rows, stars):
@@ -119,7 +115,7 @@ def main():
         pair = EvaluationPair(tile, read_tile(options.real / "splus" / tile, options.size))
         for name, method in methods.items():
             with quiet():
-                new, found = measure(tile, name, pair, enhance(method, pair.observed))
+                new, found = measure(tile, name, pair, enhance(method, pair.input))
             rows += new
             stars.setdefault(name, []).append(found)
     with quiet():

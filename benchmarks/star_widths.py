@@ -3,7 +3,7 @@
 The PSF of the output by its stars: against the one that the card promises, and the input's.
 
 Stars of S/N above 30 in real tiles; medians and their errors over the stars of all tiles, and
-whether the limits of `splus_srgan.evaluation.measure.psf.LIMITS` are met.  --simulated N takes
+whether the limits of `splus_srgan.evaluation.limits.LIMITS` are met.  --simulated N takes
 N simulated star fields instead, of 200 x 200 pixels and test seeds.
 """
 
@@ -24,6 +24,7 @@ from astropy.table import vstack
 from real_tiles import read_tile
 
 from splus_srgan import simulate_field
+from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.measure.psf import checks_psf, psf_table
 from splus_srgan.evaluation.pairs import EvaluationPair
 
@@ -39,7 +40,9 @@ def main():
     for name, enhancer in make_enhancers(options).items():
         with quiet():
             pairs = simulated(options.simulated) if options.simulated else real(options.real)
-            tables = [psf_table(pair, enhance(enhancer, pair.observed)) for pair in pairs]
+            tables = [
+                psf_table(compare_field(pair, enhance(enhancer, pair.input))) for pair in pairs
+            ]
         report(name, vstack(tables), len(tables))
 
 
@@ -47,7 +50,7 @@ def real(folder):
     """Whole tiles."""
     for tile in TILES:
         field = read_tile(folder / "splus" / tile, 10_000)
-        yield EvaluationPair(name=tile, observed=field)
+        yield EvaluationPair(tile, field)
 
 
 def simulated(number):

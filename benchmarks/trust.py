@@ -40,15 +40,12 @@ from scipy import optimize, special, stats
 
 from splus_srgan import SRGANEnhancer
 from splus_srgan.evaluation.apertures import area_noise
-from splus_srgan.evaluation.compared import compared_bands
-from splus_srgan.evaluation.measure.artefacts import (
-    mean_output,
-    pattern_lines,
-    sky_units,
-    symmetry_residual,
-)
-from splus_srgan.evaluation.measure.hallucination import noise_field, noise_only_detections
+from splus_srgan.evaluation.comparison import compare_field
+from splus_srgan.evaluation.measure.artefacts_sky import mean_output
 from splus_srgan.evaluation.measure.injection import draw_injections, inject
+from splus_srgan.evaluation.measure.noise import noise_field, noise_only_detections
+from splus_srgan.evaluation.measure.patterns import pattern_lines
+from splus_srgan.evaluation.measure.turning import symmetry_residual
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.sources import detect, match_positions
 from splus_srgan.evaluation.statistics import excess_scatter, median_error
@@ -102,13 +99,14 @@ def judge_noise(name, make, options, limits):
     for k in range(options.noise_tiles):
         images = noise_field((TEST_SEED, FIRST_NOISE + k), bands=BANDS)
         made = enhance(enhancer, images)
-        pair = EvaluationPair(name=f"noise {k}", observed=images)
-        for band, compared in compared_bands(pair, made).items():
-            with quiet():
-                found = noise_only_detections(compared)
-            number[band, "output"] += int(np.sum(found["noise"] == "input"))
-            number[band, "input"] += int(np.sum(found["noise"] == "control"))
-        sky = sky_units(made)
+        field = compare_field(EvaluationPair(f"noise {k}", images), made)
+        with quiet():
+            found = noise_only_detections(field)
+        for band in BANDS:
+            mine = found["noise"][found["band"] == band]
+            number[band, "output"] += int(np.sum(mine == "input"))
+            number[band, "input"] += int(np.sum(mine == "control"))
+        sky = {band: one.sky_units for band, one in field.bands.items()}
         outputs.append(sky)
         for band, image in sky.items():
             lines[band].append(strongest_line(pattern_lines(image)))
@@ -165,7 +163,7 @@ def judge_depth(name, make, options, limits):
             complete[band].append(np.asarray(sources[f"flux_{band}"]) / noise)
             for what, image, factor in (
                 ("output", compared.output, 2),
-                ("input", compared.image, 1),
+                ("input", compared.input, 1),
             ):
                 for threshold in THRESHOLDS:
                     found = search(image, compared.sigma, factor, threshold)
@@ -192,20 +190,20 @@ def injected_tile(enhancer, k):
     """Stars and small galaxies put on a tile of noise, and what was made of it."""
     pair = EvaluationPair(
         name=f"tile {k}",
-        observed=noise_field((TEST_SEED, FIRST_INJECTED + k), shape=(256, 256), bands=BANDS),
+        input=noise_field((TEST_SEED, FIRST_INJECTED + k), shape=(256, 256), bands=BANDS),
     )
-    bare = compared_bands(pair, enhance(enhancer, pair.observed))
+    bare = compare_field(pair, enhance(enhancer, pair.input)).bands
     sources = draw_injections(bare, n=40, seed=k, snr=(2, 60))
     injected = inject(
-        pair.observed,
+        pair.input,
         sources,
         psfs={band: one.psf for band, one in bare.items()},
         electrons={band: one.electrons for band, one in bare.items()},
         seed=k,
         pixel_scale=next(iter(bare.values())).pixel_scale,
     )
-    pair = EvaluationPair(name=pair.name, observed=injected)
-    return sources, compared_bands(pair, enhance(enhancer, injected))
+    pair = EvaluationPair(pair.name, injected)
+    return sources, compare_field(pair, enhance(enhancer, injected)).bands
 
 
 def _lowest_pure(pure, band, what):
@@ -294,8 +292,8 @@ def kron_offsets(field, enhancer, *, least_snr=20):
     """``2.5 log10(output / truth)`` of the sources (rows) in each band; NaN where too faint."""
     made = enhance(enhancer, field.observed)
     pair = EvaluationPair.from_simulation(field, name="field")
-    bands = compared_bands(pair, made)
-    truth = bands["r"].truth
+    bands = compare_field(pair, made).bands
+    truth = bands["r"].target
     # As bright as the input's noise in a pixel: what can be seen of a source in the input.
     segments = detect_sources(4 * truth, bands["r"].sigma, 40)
     if segments is None:
@@ -311,7 +309,7 @@ def kron_offsets(field, enhancer, *, least_snr=20):
             mask = aperture.to_mask("exact")
             if mask.to_image(truth.shape) is None or mask.multiply(bad).any():
                 continue
-            true, found = (np.sum(mask.multiply(image)) for image in (one.truth, one.output))
+            true, found = (np.sum(mask.multiply(image)) for image in (one.target, one.output))
             noise = one.sigma * np.sqrt(aperture.area / 4)
             if true > least_snr * noise and found > 0:
                 row[k] = 2.5 * np.log10(found / true)

@@ -6,7 +6,7 @@ import pytest
 from astropy.table import Table
 from scipy import ndimage
 
-from splus_srgan.evaluation.compared import ComparedBand
+from splus_srgan.evaluation.compared import ComparedBand, ComparedField
 
 PSF, SHARP = (1.4, 3.0), (1.0, 3.0)
 SCALE = 0.55
@@ -58,7 +58,7 @@ def scene(sources, *, shape=(138, 138), sigma=1.0, seed=2, electrons=0.0, **keyw
         image,
         truth.copy(),
         sigma,
-        truth=truth,
+        target=truth,
         psf=PSF,
         electrons=electrons,
         mask=seen > 2.5 * sigma,
@@ -70,7 +70,7 @@ def scene(sources, *, shape=(138, 138), sigma=1.0, seed=2, electrons=0.0, **keyw
 
 def broken(band, how):
     """The band with a deliberately broken output."""
-    output = np.array(band.truth)
+    output = np.array(band.target)
     if how == "flux":
         output *= 1.02
     elif how == "shift":
@@ -93,18 +93,33 @@ def replaced(band, output):
     """The band with another output."""
     return ComparedBand(
         band.name,
-        band.image,
+        band.input,
         output,
         band.sigma,
-        truth=band.truth,
+        target=band.target,
         noise_free=band.noise_free,
         electrons=band.electrons,
         bad=band.bad,
         mask=band.mask,
         psf=band.psf,
         output_psf=band.output_psf,
-        truth_psf=band.truth_psf,
+        target_psf=band.target_psf,
     )
+
+
+def world(bands, sources=None, *, name="scene"):
+    """A field of bands, or of a single one, with its sources."""
+    bands = bands if isinstance(bands, dict) else {bands.name: bands}
+    field = ComparedField(name, bands)
+    if sources is not None:
+        field.sources = sources
+    return field
+
+
+def only(table):
+    """The single row of a table, as plain numbers by name."""
+    (row,) = table
+    return {name: row[name] for name in table.colnames}
 
 
 def star(shape, x, y, flux):

@@ -224,7 +224,7 @@ def _baselines(choice, pairs):
 
     if choice == "none":
         return {}
-    images = [image for pair in pairs for image in pair.observed.values()]
+    images = [image for pair in pairs for image in pair.input.values()]
     known = all(psf_from_header(image.meta) is not None for image in images)
     found = default_baselines(len(pairs[0].bands), psf_known=known)
     wanted = {"bicubic": ("bicubic",), "quick": _QUICK, "all": tuple(found)}[choice]

@@ -5,7 +5,7 @@ import numpy as np
 from astropy.table import Table
 
 from splus_srgan.evaluation.apertures import aperture_flux
-from splus_srgan.evaluation.shapes import fwhm, moffat_image
+from splus_srgan.evaluation.shapes import fwhm, star_image
 from splus_srgan.evaluation.sources import any_within, detect, inside, isolated
 
 __all__ = ["list_sources", "usable"]
@@ -51,14 +51,14 @@ def list_sources(bands, *, known=None, detection_band=None):
     if detection_band is None:
         detection_band = "r" if "r" in bands else next(iter(bands))
     chosen = bands[detection_band]
-    use_truth = chosen.truth is not None and chosen.noise_free
-    image = chosen.seen_truth if use_truth else chosen.image
+    use_truth = chosen.target is not None and chosen.noise_free
+    image = chosen.seen_target if use_truth else chosen.input
     found, _ = detect(image, chosen.sigma)
     sources = Table({"x": found["x"], "y": found["y"]})
     sources["size"] = np.zeros(len(found))
     sources["kind"] = np.where(_is_pointlike(chosen, image, found), "star", "galaxy").astype("U8")
     for name, band in bands.items():
-        image = band.seen_truth if use_truth else band.image
+        image = band.seen_target if use_truth else band.input
         sources[f"flux_{name}"] = _own_flux(band, image, sources)
     return sources
 
@@ -82,7 +82,7 @@ def _is_pointlike(band, image, found):
     scale = {"pixel_scale": band.pixel_scale}
     width = fwhm(image, found["x"], found["y"], **scale)
     # A Gaussian fitted to a star is a little wider than its FWHM: by how much, the PSF tells.
-    star = moffat_image(band.psf, **scale)
+    star = star_image(band.psf, **scale)
     middle = [star.shape[0] // 2]
     expected = fwhm(star, middle, middle, **scale)
     return (abs(width / expected - 1) < tolerance) & (found["elongation"] < elongation)
@@ -105,7 +105,7 @@ def _unit_of_catalog(band, sources, flux):
     """Flux in the image for each nanomaggie of the catalog."""
     if np.isfinite(band.zero_point):
         return 10 ** (0.4 * (band.zero_point - 22.5))
-    image = band.image if band.truth is None else band.seen_truth
+    image = band.input if band.target is None else band.seen_target
     good = inside(sources["x"], sources["y"], image.shape, 3.0, pixel_scale=band.pixel_scale)
     good &= (flux > 0) & ~any_within(
         band.bad, sources["x"], sources["y"], 3.0, pixel_scale=band.pixel_scale
@@ -149,7 +149,7 @@ def usable(band, sources, *, radius, annulus, apart, share=0.03):
     """
     x, y, flux = (np.asarray(sources[name]) for name in ("x", "y", f"flux_{band.name}"))
     scale = {"pixel_scale": band.pixel_scale}
-    good = inside(x, y, band.image.shape, annulus[1] + 0.6, **scale) & (flux > 0)
+    good = inside(x, y, band.input.shape, annulus[1] + 0.6, **scale) & (flux > 0)
     good &= isolated(x, y, flux, distance=apart, share=share, **scale)
     good &= ~any_within(band.bad, x, y, annulus[1], **scale)
     return good & (np.asarray(sources["size"]) < 2 * radius)

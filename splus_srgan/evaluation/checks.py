@@ -11,7 +11,7 @@ from splus_srgan.utils.validate import check_one_of
 __all__ = ["TOPICS", "Check", "check_table"]
 
 TOPICS = ("photometry", "astrometry", "morphology", "honesty", "artefacts", "uncertainty")
-"""What a check speaks for; a topic is safe where all its checks pass."""
+"""What a check speaks for."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,12 @@ class Check:
         Number of sources, pixels or fields behind the value.
     note : str, optional
         Why it could not be measured, or what a reader must know.
+    needed : bool, optional
+        Whether its topic is safe only where this check was made.
+    of : str, optional
+        What is counted: ``"stars"``, ``"sources"`` and so on.
+    fault : str, optional
+        What is wrong where it fails, in plain words; its name where nothing is given.
 
     Examples
     --------
@@ -58,6 +64,9 @@ class Check:
     error: float = math.nan
     count: int = 0
     note: str = ""
+    needed: bool = True
+    of: str = ""
+    fault: str = ""
 
     def __post_init__(self):
         check_one_of("topic", self.topic, TOPICS)
@@ -103,20 +112,21 @@ def check_table(checks):
     -------
     table : `~astropy.table.Table`
         A row for each: ``topic, name, band, value, error, low, high, unit, count,
-        verdict, note``, where the verdict is ``"pass"``, ``"fail"``, ``"not measured"`` or
+        needed, verdict, note``, where the verdict is ``"pass"``, ``"fail"``, ``"not measured"`` or
         ``"information"`` (a value without a limit).
     """
     names = {True: "pass", False: "fail", None: "not measured"}
     rows = []
     for check in checks:
         row = asdict(check)
-        del row["limit"]
+        for name in ("limit", "of", "fault"):
+            del row[name]
         row["low"], row["high"] = check.range
         informs = check.measured and not check.decides
         rows.append(row | {"verdict": "information" if informs else names[check.passed]})
     order = ("topic", "name", "band", "value", "error", "low", "high")
-    order += ("unit", "count", "verdict", "note")
-    types = ("U16", "U80", "U16", float, float, float, float, "U24", int, "U12", "U400")
+    order += ("unit", "count", "needed", "verdict", "note")
+    types = ("U16", "U80", "U16", float, float, float, float, "U24", int, bool, "U12", "U400")
     table = Table(names=order, dtype=types)
     for row in rows:
         table.add_row([row[name] for name in order])

@@ -18,13 +18,13 @@ __all__ = ["EvaluationPair"]
 @dataclass
 class EvaluationPair:
     """
-    An image, and where there is one, the truth or a reference on the finer grid.
+    An input, and where there is one, its target on the finer grid.
 
     Parameters
     ----------
     name : str
         Of the field.
-    observed : dict of str to `~astropy.nddata.CCDData`
+    input : dict of str to `~astropy.nddata.CCDData`
         Band to image ``(ny, nx)``: what an enhancer is given.
     target : dict of str to `~astropy.nddata.CCDData`, optional
         Band to image ``(2 ny, 2 nx)`` in the same unit: what it should give, without
@@ -58,7 +58,7 @@ class EvaluationPair:
     """
 
     name: str
-    observed: dict
+    input: dict
     target: dict | None = None
     noise_free: bool = True
     sources: Table | None = None
@@ -68,12 +68,12 @@ class EvaluationPair:
     zero_points: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        unpack(self.observed)
+        unpack(self.input)
         if self.target is None:
             return
-        if set(self.target) != set(self.observed):
+        if set(self.target) != set(self.input):
             raise ValueError(
-                f"target must have the bands of the image, {sorted(self.observed)}; "
+                f"target must have the bands of the image, {sorted(self.input)}; "
                 f"got {sorted(self.target)}"
             )
         self.check_fine("target", self.target)
@@ -97,7 +97,7 @@ class EvaluationPair:
             If a unit differs.
         """
         wanted = tuple(2 * n for n in self.shape)
-        for band, observed in self.observed.items():
+        for band, seen in self.input.items():
             image = images[band]
             where = f"{name} of {self.name!r} must be on the grid that is twice as fine"
             if np.shape(image.data) != wanted:
@@ -105,7 +105,7 @@ class EvaluationPair:
                     f"{where}, {wanted}; band {band!r} has {np.shape(image.data)}. Bring it there "
                     "with splus_srgan.pairs.match"
                 )
-            coarse, fine = (image_wcs(getattr(one, "wcs", None)) for one in (observed, image))
+            coarse, fine = (image_wcs(getattr(one, "wcs", None)) for one in (seen, image))
             if coarse is not None and fine is not None:
                 shift = grid_shift(upsample_wcs(coarse), fine, wanted)
                 if shift > TOLERANCE:
@@ -114,7 +114,7 @@ class EvaluationPair:
                         f"{where}, within {TOLERANCE} px; by its WCS band {band!r} is {off}. Bring "
                         "it there with splus_srgan.pairs.match, or correct the WCS"
                     )
-            units = [getattr(one, "unit", None) for one in (observed, image)]
+            units = [getattr(one, "unit", None) for one in (seen, image)]
             if not (set(units) & {None, u.dimensionless_unscaled}) and units[0] != units[1]:
                 raise ValueError(
                     f"{name} of {self.name!r} must have the unit of the image, {units[0]}; band "
@@ -125,12 +125,12 @@ class EvaluationPair:
     @property
     def bands(self):
         """Names of the bands, in order."""
-        return tuple(self.observed)
+        return tuple(self.input)
 
     @property
     def shape(self):
         """``(ny, nx)`` of the input."""
-        return np.shape(next(iter(self.observed.values())).data)
+        return np.shape(next(iter(self.input.values())).data)
 
     @classmethod
     def from_simulation(cls, simulated, *, name):

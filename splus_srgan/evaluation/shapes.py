@@ -1,71 +1,21 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-Positions, widths and shapes of sources, with what the input's noise does to them.
+Widths and shapes of sources.
 
 Positions are in input pixels, 0-based; ``factor`` is how many times finer an image is.
 """
 
 import numpy as np
+from scipy import optimize
 
 from splus_srgan.evaluation.apertures import fine_places
 from splus_srgan.evaluation.quiet import quiet
 from splus_srgan.pixels.psf import psf_profile
 from splus_srgan.splus import PIXEL_SCALE
 
-__all__ = ["centroid_error", "centroid_limit", "centroids", "fwhm", "moffat_image", "moments"]
+__all__ = ["fwhm", "moments", "round_psf", "star_image"]
 
-# Correlation of the noise of neighbours (dy, dx) in an S-PLUS coadd; measured on real tiles.
-_CORRELATION = {(0, 1): 0.12, (1, 0): 0.12, (1, 1): 0.035, (0, 2): -0.045, (2, 0): -0.045}
-_HALF = 3  # input pixels to each side that a centroid looks at
-_SKY_LAW = 1.07  # what correlation adds to the noise of a star's area
 _WEIGHT = 1.5  # arcsec, standard deviation of the weight of moments
-
-
-def centroids(image, x, y, *, factor=1):
-    """
-    Measure centroids near given positions: photutils' two-dimensional Gaussian.
-
-    The fit has equal weights within 3 input pixels of the position.
-
-    Parameters
-    ----------
-    image : `~numpy.ndarray`, shape (factor ny, factor nx)
-        Image without sky.
-    x, y : array_like, shape (n,)
-        Positions in input pixels.
-    factor : int, optional
-        Pixels of the image per input pixel and axis.
-
-    Returns
-    -------
-    centroids : `~numpy.ndarray`, shape (2, n)
-        x and y in input pixels; NaN where the fit failed, ran away, or looked over the
-        border.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from splus_srgan.evaluation.shapes import centroids
-    >>> y, x = np.mgrid[:24, :24]
-    >>> star = np.exp(-((x - 11.2) ** 2 + (y - 12.6) ** 2) / 4)
-    >>> np.round(centroids(star, [11.0], [13.0]), 3)
-    array([[11.2],
-           [12.6]])
-    """
-    from photutils.centroids import centroid_2dg
-
-    half, offset = _HALF * factor, (factor - 1) / 2
-    result = np.full((2, len(x)), np.nan)
-    for k, place in enumerate(fine_places(x, y, factor)):
-        column, row = (round(float(p)) for p in place)
-        cut = image[max(row - half, 0) : row + half + 1, max(column - half, 0) : column + half + 1]
-        if cut.shape != (2 * half + 1, 2 * half + 1) or not np.ptp(cut) > 0:
-            continue
-        with quiet():
-            found = centroid_2dg(np.asarray(cut, float))
-        if np.hypot(*(found - half)) < half:
-            result[:, k] = (np.array([column, row]) - half + found - offset) / factor
-    return result
 
 
 def fwhm(image, x, y, *, factor=1, pixel_scale=PIXEL_SCALE):
@@ -73,7 +23,7 @@ def fwhm(image, x, y, *, factor=1, pixel_scale=PIXEL_SCALE):
     Measure the FWHM of a circular Gaussian fitted to each source, by photutils.
 
     On a Moffat star it is a little larger than the star's FWHM; compare it with the same
-    fit to a model (`moffat_image`).
+    fit to a model (`star_image`).
 
     Parameters
     ----------
@@ -93,8 +43,8 @@ def fwhm(image, x, y, *, factor=1, pixel_scale=PIXEL_SCALE):
 
     Examples
     --------
-    >>> from splus_srgan.evaluation.shapes import fwhm, moffat_image
-    >>> star = moffat_image((1.0, 3.0), factor=2)
+    >>> from splus_srgan.evaluation.shapes import fwhm, star_image
+    >>> star = star_image((1.0, 3.0), factor=2)
     >>> round(float(fwhm(star, [10.0], [10.0], factor=2)[0]), 2)
     1.11
     """
@@ -113,7 +63,7 @@ def fwhm(image, x, y, *, factor=1, pixel_scale=PIXEL_SCALE):
     return np.atleast_1d(np.asarray(fitted, float)) * pixel_scale / factor
 
 
-def moffat_image(psf, *, shape=(21, 21), x=None, y=None, factor=1, pixel_scale=PIXEL_SCALE):
+def star_image(psf, *, shape=(21, 21), x=None, y=None, factor=1, pixel_scale=PIXEL_SCALE):
     """
     Draw a star of unit flux.
 
@@ -140,8 +90,8 @@ def moffat_image(psf, *, shape=(21, 21), x=None, y=None, factor=1, pixel_scale=P
 
     Examples
     --------
-    >>> from splus_srgan.evaluation.shapes import moffat_image
-    >>> star = moffat_image((1.4, 3.0))
+    >>> from splus_srgan.evaluation.shapes import star_image
+    >>> star = star_image((1.4, 3.0))
     >>> star.shape, round(float(star.sum()), 2)
     ((21, 21), 1.0)
     """
@@ -154,102 +104,46 @@ def moffat_image(psf, *, shape=(21, 21), x=None, y=None, factor=1, pixel_scale=P
     return scale**2 * psf_profile(scale * np.hypot(yy - row, xx - column), *psf)
 
 
-def centroid_limit(flux, psf, *, sigma, electrons=0.0, pixel_scale=PIXEL_SCALE):
-    r"""
-    Smallest possible error of a star's centroid, per axis.
-
-    The Cramer-Rao bound :math:`[\sum (\partial m / \partial x)^2 / v]^{-1/2}` of a
-    star of known shape, with sky and photon noise.
+def round_psf(psf, *, pixel_scale):
+    """
+    Give the round PSF with wings that is nearest to a PSF image.
 
     Parameters
     ----------
-    flux : array_like, shape (n,)
-        Of the stars.
+    psf : array_like, shape (ny, nx)
+        PSF centred on the central pixel.
+    pixel_scale : float
+        Arcsec per pixel.
+
+    Returns
+    -------
     psf : tuple of float
-        FWHM (arcsec), Moffat beta and, if there are any, share of the wings
-        (`~splus_srgan.pixels.psf.psf_profile`).
-    sigma : float
-        Sky noise per input pixel, in the unit of the flux.
-    electrons : float, optional
-        Electrons per unit of the flux; 0: no photon noise.
-    pixel_scale : float, optional
-        Arcsec per input pixel.
-
-    Returns
-    -------
-    limit : `~numpy.ndarray`, shape (n,)
-        Input pixels.
+        FWHM (arcsec), Moffat beta and share of the wings (`~splus_srgan.pixels.psf.psf_profile`).
 
     Examples
     --------
-    >>> from splus_srgan.evaluation.shapes import centroid_limit
-    >>> round(float(centroid_limit(100.0, (1.4, 3.0), sigma=1.0)[0]), 3)
-    0.09
+    >>> from splus_srgan.evaluation.shapes import round_psf
+    >>> from splus_srgan.pixels.psf import psf_image
+    >>> image = psf_image((1.0, 3.0, 0.28), pixel_scale=0.275, radius=30)
+    >>> [round(value, 3) for value in round_psf(image, pixel_scale=0.275)]
+    [1.0, 3.0, 0.28]
     """
-    step, small = 0.25, 1e-3  # of a pixel
-    yy, xx = np.mgrid[-10 : 10 + step : step, -10 : 10 + step : step]
-    before, model, after = (
-        pixel_scale**2 * psf_profile(pixel_scale * np.hypot(yy, xx + move), *psf)
-        for move in (-small, 0, small)
+    psf = np.asarray(psf, float) / np.max(psf)
+    y, x = (
+        axis - (size - 1) / 2 for axis, size in zip(np.indices(psf.shape), psf.shape, strict=True)
     )
-    slope = (before - after) / (2 * small)
-    noise = (sigma * _SKY_LAW) ** 2
-    photons = model / electrons if electrons else np.zeros_like(model)
-    information = [
-        np.sum((f * slope) ** 2 / (noise + f * photons)) * step**2 for f in np.atleast_1d(flux)
-    ]
-    return np.array(information) ** -0.5
+    r = pixel_scale * np.hypot(y, x)
 
+    def residual(parameters):
+        height, fwhm, beta, wings = parameters
+        profile = psf_profile(r, fwhm, beta, wings)
+        return (height * profile / profile.max() - psf).ravel()
 
-def centroid_error(flux, psf, *, sigma, electrons=0.0, pixel_scale=PIXEL_SCALE):
-    r"""
-    Error of a star's centroid as `centroids` measures it on the input, per axis.
-
-    Noise :math:`n` moves the least-squares fit of a Gaussian with slope :math:`g` to a star
-    with slope :math:`s` by :math:`\sum g n / \sum g s`.  The noise is that of the photons
-    and of the sky, with the correlation between neighbours of a coadd.
-
-    Parameters
-    ----------
-    flux, psf, sigma, electrons, pixel_scale
-        As for `centroid_limit`.
-
-    Returns
-    -------
-    error : `~numpy.ndarray`, shape (n,)
-        Input pixels; never below `centroid_limit` for white noise.
-
-    Examples
-    --------
-    >>> from splus_srgan.evaluation.shapes import centroid_error
-    >>> round(float(centroid_error(100.0, (1.4, 3.0), sigma=1.0)[0]), 2)
-    0.12
-    """
-    star = moffat_image(psf, pixel_scale=pixel_scale)
-    middle = star.shape[0] // 2
-    width = fwhm(star, [middle], [middle], pixel_scale=pixel_scale)[0] / pixel_scale / 2.3548
-    window = np.s_[middle - _HALF : middle + _HALF + 1, middle - _HALF : middle + _HALF + 1]
-    yy, xx = np.mgrid[-_HALF : _HALF + 1, -_HALF : _HALF + 1]
-    slope = xx / width**2 * np.exp(-(xx**2 + yy**2) / (2 * width**2))
-    own_slope = -np.gradient(star, axis=1)[window]
-    response = np.sum(slope * own_slope)
-    sky = sigma**2 * _correlated_sum(slope)
-    photons = np.sum(slope**2 * star[window]) / electrons if electrons else 0.0
-    flux = np.atleast_1d(np.asarray(flux, float))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.sqrt(sky + np.maximum(flux, 0) * photons) / (flux * response)
-
-
-def _correlated_sum(weights):
-    """Variance of a weighted sum of correlated noise of unit variance."""
-    total = np.sum(weights**2)
-    for (dy, dx), rho in _CORRELATION.items():
-        size_y, size_x = weights.shape
-        first, second = weights[: size_y - dy, : size_x - dx], weights[dy:, dx:]
-        total += 2 * rho * np.sum(first * second)
-        if dy and dx:  # the other diagonal
-            total += 2 * rho * np.sum(weights[: size_y - dy, dx:] * weights[dy:, : size_x - dx])
-    return total
+    # The FWHM of as many pixels as are above half of the peak.
+    start = max(2 * pixel_scale * np.sqrt(np.count_nonzero(psf > 0.5) / np.pi), pixel_scale)
+    bounds = ([0.2, 0.1 * start, 1.05, 0], [5, 10 * start, 50, 0.95])
+    found = optimize.least_squares(residual, [1, start, 3, 0.1], bounds=bounds, xtol=1e-12).x
+    return tuple(float(value) for value in found[1:])
 
 
 def moments(image, x, y, *, factor=1, weight=_WEIGHT, pixel_scale=PIXEL_SCALE):

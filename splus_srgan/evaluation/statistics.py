@@ -6,11 +6,10 @@ import math
 import numpy as np
 from scipy import special
 
-from splus_srgan.evaluation.checks import Check
-
-__all__ = ["excess_scatter", "judge", "median_error", "robust_std"]
+__all__ = ["excess_scatter", "judged", "median_error", "pooled", "robust_std"]
 
 _AT_MOST = 50.0
+_ENOUGH = 0.5  # of the distance to a limit: the largest error with which a value passes
 
 
 def robust_std(values):
@@ -114,52 +113,106 @@ def _clear(count, known):
     return min(float(special.stdtrit(count - 1, 0.99865)), _AT_MOST)
 
 
-def judge(
-    topic, name, band, value, limit, *, error=math.nan, count=0, unit="", note="", known=False
-):
+def pooled(values, errors, limits):
     """
-    Make a check whose value counts only where its error allows a verdict.
+    Pool a value of many fields.
 
-    A value fails only where it is more than three errors beyond its limit, and passes only
-    within it, with an error that is no larger than the limit.  Otherwise the check is "not
-    measured", and its note says what was found.  A value of unknown error from three or more
-    sources counts as it is.  Errors from the scatter of few values are uncertain themselves:
-    three errors become the quantile of Student's distribution that is as rare, 6.6 for 5 values.
+    The largest of many noisy values is large by chance: so it is the worst one where that is
+    beyond the limits by more than three errors, else the mean of all by their errors.
 
     Parameters
     ----------
-    topic, name, band, value, limit, unit, error, count, note
-        As in `~splus_srgan.evaluation.checks.Check`.
-    known : bool, optional
-        Whether the error is known, and not from the scatter of ``count`` values.
+    values, errors : array_like, shape (n,)
+        Of each field, and their standard errors; values that are not finite are left out.
+    limits : tuple of float
+        The range that passes.
 
     Returns
     -------
-    check : `~splus_srgan.evaluation.checks.Check`
-        The check.
+    result : dict
+        ``value``, ``error``, ``count`` and ``note``; NaN without any value.
 
     Examples
     --------
-    >>> from splus_srgan.evaluation.statistics import judge
-    >>> judge("photometry", "median flux offset", "r", 0.004, 0.01, error=0.02, count=2).note
-    '0.004 +- 0.02: too few sources (2) for the limit'
+    >>> from splus_srgan.evaluation.statistics import pooled
+    >>> pooled([0.0, 0.5], [0.1, 0.1], (0.0, 0.1))["value"]
+    0.5
+    """
+    values, errors = np.asarray(values, float), np.asarray(errors, float)
+    good = np.isfinite(values)
+    values, errors = values[good], np.nan_to_num(errors[good])
+    result = {"value": np.nan, "error": np.nan, "count": int(values.size), "note": ""}
+    if not values.size:
+        return result
+    beyond = np.maximum(values - limits[1], limits[0] - values) - 3 * errors
+    worst = int(np.argmax(beyond))
+    if beyond[worst] > 0 or values.size == 1:
+        return result | {"value": float(values[worst]), "error": float(errors[worst])}
+    weight = np.maximum(errors, 1e-3 * max(errors.max(), 1e-12)) ** -2.0
+    value, error = float(np.sum(weight * values) / weight.sum()), float(weight.sum() ** -0.5)
+    note = "mean of all fields; none is beyond the limit by three errors"
+    return result | {"value": value, "error": error, "note": note}
+
+
+def judged(value, limits, *, error=math.nan, count=0, note="", known=False, least=1, of="sources"):
+    """
+    Tell whether a value counts: its error may not leave the verdict open.
+
+    A value fails only where it is more than three errors beyond its limit, and passes only
+    within it, from enough sources, with an error that is at most half as wide as the range to
+    the limit.  Otherwise it is "not measured", and the note says what was found.  A value of
+    unknown error from enough sources counts as it is.  Errors from the scatter of few values
+    are uncertain themselves: three errors become the quantile of Student's distribution that is
+    as rare, 6.6 for 5 values.
+
+    Parameters
+    ----------
+    value : float
+        What was measured; NaN where it could not be.
+    limits : tuple of float or None
+        The range that passes; `None`: every value counts.
+    error : float, optional
+        Standard error of the value; NaN where unknown.
+    count : int, optional
+        Number of sources, pixels or fields behind the value.
+    note : str, optional
+        What a reader must know.
+    known : bool, optional
+        Whether the error is known, and not from the scatter of ``count`` values.
+    least : int, optional
+        Least count.
+    of : str, optional
+        What is counted.
+
+    Returns
+    -------
+    value : float
+        NaN where it does not count.
+    note : str
+        Why.
+
+    Examples
+    --------
+    >>> from splus_srgan.evaluation.statistics import judged
+    >>> judged(0.004, (-0.01, 0.01), error=0.02, count=5)[1]
+    '0.004 +- 0.02: too few sources (5) for the limit'
     """
     value, error = float(value), float(error)
     if not math.isfinite(value):
-        return Check(
-            topic, name, band, math.nan, limit, unit, error, int(count), note or "no sources"
-        )
-    low, high = limit if isinstance(limit, tuple) else (-abs(limit), abs(limit))
+        return math.nan, note or f"no {of}"
+    if limits is None:
+        return value, note
+    low, high = limits
+    half = high if low == 0 else (high - low) / 2
     beyond = max(value - high, low - value)
-    # A single value has no error; it is as uncertain as it can be.
-    unsure = (count < 3 and math.isnan(error)) or error > (high - low) / 2
+    few = count < least and (math.isnan(error) or not known)
+    unsure = few or error > _ENOUGH * half
     near = 0 < beyond <= _clear(count, known) * error
     if near or (unsure and not (error > 0 and beyond > 0)):
         spread = "" if math.isnan(error) else f" +- {error:.2g}"
-        why = f"too few sources ({int(count)}) for the limit"
+        why = f"too few {of} ({int(count)}) for the limit"
         if not unsure:
-            why = f"not clearly beyond the limit, {limit}"
+            why = f"not clearly beyond the limit, {low:g} to {high:g}"
         text = f"{value:.3g}{spread}: {why}"
-        note = f"{text}; {note}" if note else text
-        value = math.nan
-    return Check(topic, name, band, value, limit, unit, error, int(count), note)
+        return math.nan, f"{text}; {note}" if note else text
+    return value, note

@@ -2,14 +2,11 @@
 """Tests that need the enhancer itself: it is given changed images, and noise alone."""
 
 from splus_srgan import splus
-from splus_srgan.evaluation.compared import compared_bands
-from splus_srgan.evaluation.measure.artefacts import symmetry_residual
-from splus_srgan.evaluation.measure.hallucination import (
-    noise_field,
-    noise_only_detections,
-    swap_test,
-)
-from splus_srgan.evaluation.measure.injection import injection_test
+from splus_srgan.evaluation.comparison import compare_field
+from splus_srgan.evaluation.measure.noise import noise_field, noise_only_detections
+from splus_srgan.evaluation.measure.recovery import injection_test
+from splus_srgan.evaluation.measure.swap import swap_test
+from splus_srgan.evaluation.measure.turning import symmetry_residual
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.quiet import quiet
 
@@ -38,11 +35,11 @@ def run_trials(enhancer, pairs, measured, *, number):
     chosen = [pair for pair in pairs if pair.kind != "blank"][:number]
     with quiet():
         for k, pair in enumerate(chosen):
-            measured.keep("symmetry", symmetry_residual(enhancer, pair.observed, turns=_TURNS))
+            measured.keep("symmetry", symmetry_residual(enhancer, pair.input, turns=_TURNS))
             measured.keep("injected", injection_test(enhancer, pair, seed=_SEED + k))
             other = _donor(pair, pairs)
             if other is not None:
-                measured.note("swaps", swap_test(enhancer, pair, other))
+                measured.keep("swaps", swap_test(enhancer, pair, other))
         _noise_alone(enhancer, pairs[0].bands, measured, number)
 
 
@@ -61,14 +58,12 @@ def _noise_alone(enhancer, bands, measured, number):
     names = {band: name for band in bands if (name := _simulated(band)) is not None}
     if len(names) < len(bands):
         return
-    found = []
     for k in range(number):
         images = noise_field((_SEED, k), shape=_SHAPE, bands=tuple(names.values()))
         images = {band: images[name] for band, name in names.items()}
         pair = EvaluationPair(f"noise {k}", images)
-        found += [noise_only_detections(b) for b in compared_bands(pair, enhancer(images)).values()]
-    measured.n_noise_fields += number
-    for rows in found:
+        rows = noise_only_detections(compare_field(pair, enhancer(images)))
+        rows.meta["n_field"] = 1
         measured.keep("noise", rows)
 
 

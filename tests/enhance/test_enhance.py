@@ -16,7 +16,7 @@ from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan import Quality, SRGANEnhancer, simulate_field, upsample_wcs
-from splus_srgan.evaluation.compared import fit_psf
+from splus_srgan.evaluation.shapes import round_psf
 from splus_srgan.exceptions import (
     DomainWarning,
     NoSkyWarning,
@@ -461,7 +461,7 @@ def test_psf_is_what_the_card_promises(sharp, field):
         assert psf.dtype == np.float32
         assert_allclose(psf.sum(), 1, rtol=1e-5)
         assert np.unravel_index(psf.argmax(), psf.shape) == (40, 40)
-        fwhm, beta, wings = fit_psf(psf, pixel_scale=0.275)
+        fwhm, beta, wings = round_psf(psf, pixel_scale=0.275)
         assert_allclose((fwhm, beta), (card.target_psf["fwhm"], card.target_psf["beta"]), rtol=1e-3)
         assert_allclose(wings, field[band].meta["PSFWINGS"], atol=1e-3)
 
@@ -470,7 +470,7 @@ def test_psf_of_a_survey_image_has_the_wings_of_the_survey(field):
     image = field["r"].copy()
     del image.meta["PSFWINGS"]
     psf = SRGANEnhancer("splus-any", **OPTIONS)(image, bands="r").psf
-    assert_allclose(fit_psf(psf, pixel_scale=0.275)[2], WING_SHARE, atol=1e-3)
+    assert_allclose(round_psf(psf, pixel_scale=0.275)[2], WING_SHARE, atol=1e-3)
 
 
 def test_header_says_what_made_the_image(field, sharp):

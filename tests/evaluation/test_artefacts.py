@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Artefacts: each is put into a clean output, and has to be found; a clean one passes."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -13,24 +14,22 @@ from numpy.testing import assert_allclose
 from scipy import ndimage
 
 from splus_srgan import SRGANEnhancer, simulate_field
-from splus_srgan.evaluation.compared import compared_bands
+from splus_srgan.evaluation.comparison import compare_field
+from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.artefacts import (
-    ArtefactLimits,
     artefact_table,
     checks_artefacts,
-    checks_mean,
-    checks_symmetry,
+)
+from splus_srgan.evaluation.measure.artefacts_sky import (
     cloudiness,
-    color_residual,
     low_frequency_residual,
     mean_output,
-    pattern_lines,
-    ringing,
-    seams,
     sky_pixels,
-    sky_units,
-    symmetry_residual,
 )
+from splus_srgan.evaluation.measure.artefacts_sources import color_residual, ringing
+from splus_srgan.evaluation.measure.common import checks_mean
+from splus_srgan.evaluation.measure.patterns import pattern_lines, seams
+from splus_srgan.evaluation.measure.turning import checks_symmetry, symmetry_residual
 from splus_srgan.evaluation.pairs import EvaluationPair
 
 Y, X = np.mgrid[:256, :256]
@@ -41,7 +40,7 @@ def field():
     """A field with a galaxy and stars; input, output."""
     simulated = simulate_field((77, 15), kind="galaxy", psf="moffat")
     pair = EvaluationPair.from_simulation(simulated, name="galaxy")
-    return pair, SRGANEnhancer(device="cpu")(pair.observed)
+    return pair, SRGANEnhancer(device="cpu")(pair.input)
 
 
 def in_sigma(output, band, pattern):
@@ -53,7 +52,7 @@ def in_sigma(output, band, pattern):
 
 def verdicts(pair, output, **options):
     """Name to whether it passed, of all bands."""
-    checks = checks_artefacts(artefact_table(output, pair=pair, **options))
+    checks = checks_artefacts(artefact_table(compare_field(pair, output)))
     names = dict.fromkeys(check.name for check in checks)
     return {n: [check.passed for check in checks if check.name == n] for n in names}
 
@@ -137,8 +136,8 @@ def test_a_color_outlier_is_caught(field):
 def test_every_field_counts(field):
     """One bad field among good ones fails, and the count says how many could tell."""
     pair, output = field
-    good = artefact_table(output, pair=pair)
-    bad = artefact_table(in_sigma(output, "r", 0.1 * (X % 2)), pair=pair)
+    good = artefact_table(compare_field(pair, output))
+    bad = artefact_table(compare_field(pair, in_sigma(output, "r", 0.1 * (X % 2))))
     checks = checks_artefacts(vstack([good, good, bad]), bands=["r"])
     pattern = next(check for check in checks if check.name == "pattern at given periods")
     assert pattern.passed is False
@@ -237,7 +236,7 @@ def test_a_faint_source_at_a_border_is_no_seam():
 
 @pytest.mark.parametrize(("error", "passed"), [(0.003, False), (0.01, None), (0.2, None)])
 def test_large_scale_residual_fails_only_clearly_beyond_its_limit(field, error, passed):
-    table = artefact_table(field[1], pair=field[0])
+    table = artefact_table(compare_field(field[0], field[1]))
     table["low_frequency"], table["low_frequency_error"] = 0.118, error
     found = {check.name: check for check in checks_artefacts(table, bands=["r"])}
     check = found["large-scale residual"]
@@ -246,7 +245,7 @@ def test_large_scale_residual_fails_only_clearly_beyond_its_limit(field, error, 
 
 
 def test_one_bad_field_of_many_shows(field):
-    one = artefact_table(field[1], pair=field[0])
+    one = artefact_table(compare_field(field[0], field[1]))
     table = vstack([one] * 8)
     table["low_frequency"], table["low_frequency_error"] = 0.03, 0.03
     table["low_frequency"][-2] = 0.11  # by chance
@@ -315,7 +314,7 @@ def test_color_residual_knows_different_seeing():
     simulated = simulate_field((77, 6), kind="fill", bands=("g", "r"))
     assert abs(simulated.conditions["g"].fwhm / simulated.conditions["r"].fwhm - 1) > 0.05
     pair = EvaluationPair.from_simulation(simulated, name="fill")
-    bands = compared_bands(pair, pair.target, output_psf=(1.0, 3.0))
+    bands = compare_field(pair, pair.target, output_psf=(1.0, 3.0)).bands
     change, error = color_residual(bands)["g", "r"]
     bright = np.isfinite(change)
     assert bright.sum() > 1000
@@ -403,22 +402,45 @@ def test_unknown_turn_is_refused(small):
 # Units, and what cannot be measured.
 
 
-def test_sky_units_are_the_same_on_both_grids():
-    coarse = {"r": CCDData(np.full((4, 4), 7.0), unit="adu")}
-    fine = {"r": CCDData(np.full((8, 8), 7.0 / 4), unit="adu", meta={"SRSKY": 1.0, "SRSIGMA": 3.0})}
-    one = sky_units(coarse, sky={"r": 1.0}, sigma={"r": 3.0}, factor=1)
-    assert_allclose(one["r"], 2)
-    assert_allclose(sky_units(fine)["r"], 2)
+@pytest.mark.parametrize("unit", ["adu", "nmgy", "adu / arcsec2", "MJy / sr"])
+def test_sky_units_are_the_same_in_any_unit(unit):
+    """7 above a sky of 1, in units of a sigma of 3: flux per fine pixel is a quarter of it."""
+    value = 7.0 if "/" in unit else 7.0 / 4
+    fine = CCDData(np.full((8, 8), value), unit=unit, meta={"SRSKY": 1.0, "SRSIGMA": 3.0})
+    assert_allclose(compare_field(None, {"r": fine}).bands["r"].sky_units, 2)
 
 
-def test_sky_units_need_sky_and_sigma():
+@pytest.mark.parametrize("alone", [True, False])
+def test_pure_sky_of_a_surface_brightness_is_no_artefact(alone):
+    """A sky of 4 sigma in adu / arcsec2 lies at 0, not at 12 sigma."""
+    unit, sky, sigma = u.adu / u.arcsec**2, 8.0, 2.0
+    noise = gaussian_noise(sigma, shape=(64, 64))
+    seen = CCDData(sky + noise, unit=unit)
+    meta = {"SRSKY": sky, "SRSIGMA": sigma}
+    fine = CCDData(sky + gaussian_noise(0.01, shape=(128, 128)), unit=unit, meta=meta)
+    pair = None if alone else EvaluationPair("sky", {"r": seen}, sky={"r": sky})
+    field = compare_field(pair, {"r": fine})
+    assert abs(np.mean(field.bands["r"].sky_units)) < 0.01
+    checks = checks_artefacts(artefact_table(field)) + checks_mean(
+        [{"r": field.bands["r"].sky_units}] * 4
+    )
+    assert not any(check.passed is False for check in checks)
+    turned = symmetry_residual(lambda images: plain_brightness(images, meta), {"r": seen})
+    assert turned["sky"].max() == 0
+
+
+def plain_brightness(images, meta):
+    """An enhancer that repeats the pixels of a surface brightness."""
+    return {
+        band: CCDData(np.kron(image.data, np.ones((2, 2))), unit=image.unit, meta=meta)
+        for band, image in images.items()
+    }
+
+
+def test_an_output_alone_needs_its_cards():
     bare = {"r": CCDData(np.zeros((4, 4)), unit="adu")}
-    with pytest.raises(ValueError, match="sky must be given for band 'r', as its header has no"):
-        sky_units(bare)
-    with pytest.raises(ValueError, match=r"sigma must have every band of images; got none for 'r'"):
-        sky_units(bare, sky={"r": 0}, sigma={"g": 1})
-    with pytest.raises(ValueError, match="sigma must be above 0; got 0"):
-        sky_units(bare, sky={"r": 0}, sigma={"r": 0})
+    with pytest.raises(ValueError, match="band 'r' lacks SRSKY and SRSIGMA: give the image that"):
+        compare_field(None, bare)
 
 
 def test_sky_pixels_leave_out_sources_and_holes():
@@ -435,7 +457,7 @@ def test_sky_pixels_leave_out_sources_and_holes():
 def test_output_alone_is_judged_by_itself(field):
     """Without the input: patterns, seams and clouds; the rest is not measured, and says why."""
     _, output = field
-    checks = checks_artefacts(artefact_table(output, name="alone"))
+    checks = checks_artefacts(artefact_table(compare_field(None, output, name="alone")))
     passed = {check.name: check.passed for check in checks}
     assert passed["pattern at given periods"] is passed["seam"] is True
     assert passed["large-scale residual"] is passed["change of color"] is None
@@ -444,8 +466,8 @@ def test_output_alone_is_judged_by_itself(field):
 
 def test_single_band_has_no_color(field):
     pair, output = field
-    one = EvaluationPair("one", {"r": pair.observed["r"]}, zero_points=pair.zero_points)
-    table = artefact_table({"r": output["r"]}, pair=one)
+    one = EvaluationPair("one", {"r": pair.input["r"]}, zero_points=pair.zero_points)
+    table = artefact_table(compare_field(one, {"r": output["r"]}))
     assert np.isnan(table["color"][0])
     assert table["n_bright"][0] == 0
 
@@ -454,13 +476,13 @@ def test_all_masked_is_not_measured():
     """Nothing but holes: no crash, no verdict."""
     image = CCDData(np.ones((64, 64)), unit="adu", mask=np.ones((64, 64), bool))
     image.meta |= {"SRSKY": 0.0, "SRSIGMA": 1.0}
-    checks = checks_artefacts(artefact_table({"r": image}))
+    checks = checks_artefacts(artefact_table(compare_field(None, {"r": image})))
     assert [check.passed for check in checks] == [None] * 7
 
 
 def test_galaxy_that_fills_the_frame_has_no_sky_to_judge():
     image = CCDData(50 + 10 * np.cos(X / 40), unit="adu", meta={"SRSKY": 0.0, "SRSIGMA": 1.0})
-    table = artefact_table({"r": image})
+    table = artefact_table(compare_field(None, {"r": image}))
     assert table["free"][0] < 0.2
     assert np.isnan(table["line"][0])
     assert np.isnan(table["cloudiness"][0])
@@ -470,7 +492,7 @@ def test_noisy_output_cannot_tell():
     """A check that would not see a line at its limit does not pass."""
     noise = gaussian_noise(1.0, shape=(64, 64)) / 4
     image = CCDData(noise, unit="adu", meta={"SRSKY": 0.0, "SRSIGMA": 1.0})
-    pattern = checks_artefacts(artefact_table({"r": image}))[0]
+    pattern = checks_artefacts(artefact_table(compare_field(None, {"r": image})))[0]
     assert pattern.passed is None
     assert "too noisy" in pattern.note
 
@@ -482,9 +504,16 @@ def test_mean_of_outputs_is_judged():
     clean = [{"r": CCDData(image, unit="adu", meta=meta)} for image in quiet]
     bad = [{"r": CCDData(i + 0.002 / 4 * (-1.0) ** (X + Y), unit="adu", meta=meta)} for i in quiet]
     slow = [{"r": CCDData(i + 0.1 / 4 * np.sin(X / 30), unit="adu", meta=meta)} for i in quiet]
-    assert [check.passed for check in checks_mean(clean)] == [True, True]
-    assert [check.passed for check in checks_mean(bad)] == [False, True]
-    assert [check.passed for check in checks_mean(slow)] == [True, False]
-    assert [check.passed for check in checks_mean(clean[:3])] == [None, None]
-    strict = ArtefactLimits(mean_low_frequency=1e-6)
-    assert checks_mean(clean, limits=strict)[1].passed is False
+
+    def passed(outputs, **options):
+        fields = [compare_field(None, one) for one in outputs]
+        skies = [{"r": field.bands["r"].sky_units} for field in fields]
+        return [check.passed for check in checks_mean(skies, **options)]
+
+    assert passed(clean) == [True, True]
+    assert passed(bad) == [False, True]
+    assert passed(slow) == [True, False]
+    assert passed(clean[:3]) == [None, None]
+    key = "mean low frequency"
+    strict = LIMITS | {key: dataclasses.replace(LIMITS[key], high=1e-6)}
+    assert passed(clean, limits=strict)[1] is False

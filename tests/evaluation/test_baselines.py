@@ -23,7 +23,7 @@ from splus_srgan.evaluation.baselines.methods import (
     Wiener,
     default_baselines,
 )
-from splus_srgan.evaluation.measure.psf import fit_stars
+from splus_srgan.evaluation.measure.starprofile import fit_stars
 from splus_srgan.images.header import psf_from_header
 
 PIXEL = 0.55

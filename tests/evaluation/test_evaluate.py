@@ -12,10 +12,10 @@ from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.cli.main import main
 from splus_srgan.evaluation.baselines.methods import Bicubic, Gaussian
 from splus_srgan.evaluation.checks import Check
-from splus_srgan.evaluation.measures import together
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.parts import central_part
-from splus_srgan.evaluation.run import Evaluation, evaluate, evaluate_images
+from splus_srgan.evaluation.result import Evaluation
+from splus_srgan.evaluation.run import evaluate, evaluate_images
 from splus_srgan.evaluation.verdict import headline, in_words, judge_topics, severity
 from splus_srgan.exceptions import DomainWarning
 from splus_srgan.images.io.fields import read_bands, write_bands
@@ -39,7 +39,7 @@ def truth_teller(pair, *, factor=1.0):
         output = {}
         for band in images:
             image = pair.target[band].multiply(factor)
-            image.meta = dict(pair.observed[band].meta)
+            image.meta = dict(pair.input[band].meta)
             image.meta |= {"SRSKY": 0.0, "SRSIGMA": pair.sigma[band], "SRMODEL": "oracle"}
             y, x = np.mgrid[-20:21, -20:21]
             alpha = 1.0 / 0.275 / (2 * np.sqrt(2 ** (1 / 3) - 1))
@@ -62,7 +62,7 @@ def clean(stars):
 
 def test_a_wrong_flux_is_seen_and_the_truth_passes(stars, clean):
     wrong = evaluate(truth_teller(stars, factor=1.05), stars, trials=0)
-    name = "flux on large scales, output / truth"
+    name = "flux on large scales, output / target"
     assert any(check.name == name and check.passed for check in clean.checks)
     assert name in failed_names(wrong)
     assert wrong.verdict["photometry"].status == "not safe"
@@ -77,7 +77,7 @@ def of_kind(seed, kind, shape, **options):
 
 def all_truth(pairs):
     """An enhancer that knows the truth of many fields."""
-    known = {id(pair.observed): pair for pair in pairs}
+    known = {id(pair.input): pair for pair in pairs}
     return lambda images: truth_teller(known[id(images)])(images)
 
 
@@ -128,7 +128,7 @@ def test_mean_scores_leave_out_what_has_no_score(clean):
 
 
 def test_without_a_target_the_input_is_the_reference(stars):
-    bare = EvaluationPair("bare", stars.observed)
+    bare = EvaluationPair("bare", stars.input)
     evaluation = evaluate(truth_teller(stars), bare, trials=0)
     assert len(evaluation.table) == 0
     assert not len(evaluation.mean_scores())
@@ -137,7 +137,7 @@ def test_without_a_target_the_input_is_the_reference(stars):
 
 
 def test_an_enhanced_image_alone_is_judged_by_what_it_shows(stars):
-    output = truth_teller(stars)(stars.observed)
+    output = truth_teller(stars)(stars.input)
     evaluation = evaluate_images(output, name="alone")
     assert evaluation.method == "oracle"
     assert evaluation.verdict["artefacts"].status == "safe"
@@ -158,7 +158,7 @@ def test_an_image_without_cards_is_judged_with_its_input(stars):
     bare = {"r": stars.target["r"].copy()}
     for card in ("SRSKY", "SRSIGMA"):
         bare["r"].meta.pop(card, None)
-    evaluation = evaluate_images(bare, pair=EvaluationPair("bare", stars.observed, stars.target))
+    evaluation = evaluate_images(bare, pair=EvaluationPair("bare", stars.input, stars.target))
     assert evaluation.method == "image"
     assert any(check.name == "seam" and check.passed for check in evaluation.checks)
 
@@ -178,7 +178,7 @@ def test_trials_enhance_changed_images(monkeypatch):
     monkeypatch.setattr("splus_srgan.evaluation.trials._SHAPE", (48, 48))
     field = simulate_field(1, shape=(64, 64), kind="galaxy", bands=("r",))
     pair = EvaluationPair.from_simulation(field, name="galaxy")
-    evaluation = evaluate(Bicubic(), [pair, EvaluationPair("other", pair.observed)], trials=1)
+    evaluation = evaluate(Bicubic(), [pair, EvaluationPair("other", pair.input)], trials=1)
     names = {check.name for check in evaluation.checks}
     assert {
         "change by turning, sources",
@@ -219,29 +219,6 @@ def test_wrong_arguments(stars, change, error, message):
 def test_two_fields_of_one_name(stars):
     with pytest.raises(ValueError, match="names of their own; got 'stars' more than once"):
         evaluate(Bicubic(), [stars, stars])
-
-
-def test_checks_of_fields_are_added_up():
-    def check(value, **options):
-        return Check("morphology", "contrast", "r", value, 0.1, **options)
-
-    (one,) = together([check(0.01), check(0.02), check(0.03), check(np.nan, note="none")])
-    assert one.value == 0.02
-    assert one.passed
-    assert one.count == 3
-    (none,) = together([check(np.nan, note="no stars"), check(np.nan, note="no stars")])
-    assert none.passed is None
-    assert none.note == "no stars"
-    (single,) = together([check(0.5)])
-    assert single.passed is False
-
-
-def test_coverage_of_fields_is_weighted_by_pixels():
-    def check(value, count):
-        return Check("uncertainty", "coverage", "r", value, (0.65, 0.71), count=count)
-
-    (one,) = together([check(0.66, 100), check(0.68, 200), check(0.7, 700)])
-    assert one.value == pytest.approx(0.692)
 
 
 def test_verdict_adds_up_and_names_what_failed():
@@ -286,17 +263,17 @@ def test_display_only_where_nothing_is_safe():
 
 
 def test_central_parts_of_both_grids_show_the_same(stars):
-    output = truth_teller(stars)(stars.observed)
+    output = truth_teller(stars)(stars.input)
     output["r"].flags = np.arange(192 * 192).reshape(192, 192)
-    coarse = central_part(stars.observed, 33)["r"]
+    coarse = central_part(stars.input, 33)["r"]
     fine = central_part(output, 33, factor=2)["r"]
     assert coarse.shape == (33, 33)
     assert fine.shape == fine.flags.shape == (66, 66)
     assert fine.psf is not None
-    np.testing.assert_array_equal(coarse.data, stars.observed["r"].data[31:64, 31:64])
+    np.testing.assert_array_equal(coarse.data, stars.input["r"].data[31:64, 31:64])
     corner = fine.wcs.pixel_to_world(-0.5, -0.5)
     assert corner.separation(coarse.wcs.pixel_to_world(-0.5, -0.5)).arcsec < 1e-3
-    assert central_part(stars.observed, 96) is stars.observed
+    assert central_part(stars.input, 96) is stars.input
 
 
 # ---------------------------------------------------------------- command line
@@ -306,9 +283,9 @@ def test_central_parts_of_both_grids_show_the_same(stars):
 def files(tmp_path_factory, stars):
     """Input, target and enhanced image as files."""
     folder = tmp_path_factory.mktemp("files")
-    enhanced = truth_teller(stars)(stars.observed)
+    enhanced = truth_teller(stars)(stars.input)
     return {
-        "input": str(write_bands(folder / "input.fits", stars.observed)),
+        "input": str(write_bands(folder / "input.fits", stars.input)),
         "target": str(write_bands(folder / "target.fits", stars.target)),
         "enhanced": str(write_bands(folder / "enhanced.fits", enhanced)),
     }

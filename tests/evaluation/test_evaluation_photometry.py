@@ -14,6 +14,7 @@ from _scenes import (
     star_list,
     upsampled,
     verdicts,
+    world,
 )
 from astropy.nddata import CCDData
 from astropy.table import Table, vstack
@@ -30,25 +31,25 @@ from splus_srgan.evaluation.apertures import (
     to_input_grid,
 )
 from splus_srgan.evaluation.catalog import list_sources
-from splus_srgan.evaluation.compared import ComparedBand, compared_bands
+from splus_srgan.evaluation.compared import ComparedBand
+from splus_srgan.evaluation.comparison import compare_field
+from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.astrometry import checks_stars, compare_stars, summarize_shifts
+from splus_srgan.evaluation.measure.colors import (
+    checks_colors,
+    checks_fluxes,
+    checks_growth,
+    colors_of,
+)
 from splus_srgan.evaluation.measure.morphology import checks_shapes, compare_shapes
 from splus_srgan.evaluation.measure.photometry import (
-    checks_photometry,
-    compare_colors,
     compare_fluxes,
     curve_of_growth,
 )
 from splus_srgan.evaluation.pairs import EvaluationPair
-from splus_srgan.evaluation.shapes import (
-    centroid_error,
-    centroid_limit,
-    centroids,
-    fwhm,
-    moffat_image,
-    moments,
-)
-from splus_srgan.evaluation.statistics import excess_scatter, judge, median_error, robust_std
+from splus_srgan.evaluation.positions import centroid_error, centroid_limit, centroids
+from splus_srgan.evaluation.shapes import fwhm, moments, star_image
+from splus_srgan.evaluation.statistics import excess_scatter, median_error, robust_std
 from splus_srgan.simulate.field import correlated_noise
 
 DITHERS = [(0.3, -0.2), (-0.4, 0.1), (0.1, 0.4)]
@@ -83,7 +84,7 @@ def test_aperture_flux_is_that_of_the_closed_form():
     alpha = fwhm_in / (2 * np.sqrt(2 ** (1 / beta) - 1))
     expected = 1 - (1 + (3.0 / alpha) ** 2) ** (1 - beta)
     for factor in (1, 2):
-        image = 5.0 + moffat_image(PSF, shape=(61, 61), x=30.3, y=29.6, factor=factor)
+        image = 5.0 + star_image(PSF, shape=(61, 61), x=30.3, y=29.6, factor=factor)
         flux, area = aperture_flux(
             image, [30.3], [29.6], radius=3.0, annulus=(12.0, 15.0), factor=factor
         )
@@ -141,11 +142,11 @@ def test_unknown_psf_sums_pixels():
 # Fluxes
 
 
-@pytest.mark.parametrize("against", ["truth", "input"])
+@pytest.mark.parametrize("against", ["target", "input"])
 def test_clean_output_passes_and_two_percent_is_caught(clean, stars, against):
     for how, passes in (("clean", True), ("flux", False)):
-        rows = compare_fluxes(broken(clean, how), stars, against=against)
-        found = verdicts(checks_photometry(rows, bands=["r"]))
+        rows = compare_fluxes(world(broken(clean, how), stars), against=against)
+        found = verdicts(checks_fluxes(rows, bands=["r"]))
         assert len(rows) == 9
         assert found[f"median flux offset against the {against}"] is passes
         assert found[f"flux scatter beyond the noise against the {against}"]
@@ -155,11 +156,17 @@ def test_clean_output_passes_and_two_percent_is_caught(clean, stars, against):
 def test_offset_is_that_of_photutils_on_the_truth(clean, stars):
     """Noise-free: the ratio of two sums by photutils, without any of our own steps."""
     rng = np.random.default_rng(6)
-    output = clean.truth * (1 + 0.1 * rng.standard_normal(clean.truth.shape))
-    rows = compare_fluxes(replaced(clean, output), stars, radius=2.0, annulus=(5.0, 8.0), apart=8.0)
+    output = clean.target * (1 + 0.1 * rng.standard_normal(clean.target.shape))
+    rows = compare_fluxes(
+        world(replaced(clean, output), stars),
+        against="target",
+        radius=2.0,
+        annulus=(5.0, 8.0),
+        apart=8.0,
+    )
     places = np.transpose([2 * stars["x"] + 0.5, 2 * stars["y"] + 0.5])
     disc = CircularAperture(places, 2.0 / 0.275)
-    expected = 2.5 * np.log10(disc.do_photometry(output)[0] / disc.do_photometry(clean.truth)[0])
+    expected = 2.5 * np.log10(disc.do_photometry(output)[0] / disc.do_photometry(clean.target)[0])
     assert_allclose(rows["offset"], expected, atol=2e-3)
 
 
@@ -167,7 +174,7 @@ def test_errors_are_honest(stars):
     """The pulls of a perfect output against noisy inputs have unit width."""
     pulls = []
     for seed in range(6):
-        rows = compare_fluxes(scene(stars, seed=seed, electrons=2.0), stars, against="input")
+        rows = compare_fluxes(world(scene(stars, seed=seed, electrons=2.0), stars), against="input")
         pulls.extend(rows["offset"] / rows["error"])
     # White noise has less than the law of coadds, whose neighbors are correlated.
     assert len(pulls) == 54
@@ -176,19 +183,19 @@ def test_errors_are_honest(stars):
 
 
 def test_lost_source_is_caught_whatever_the_others_do(clean, stars):
-    output = clean.truth.copy()
+    output = clean.target.copy()
     output[:94, :94] = -0.01
-    rows = compare_fluxes(replaced(clean, output), stars)
-    checks = checks_photometry(rows, bands=["r"])
-    assert verdicts(checks)["sources without flux against the truth"] is False
+    rows = compare_fluxes(world(replaced(clean, output), stars), against="target")
+    checks = checks_fluxes(rows, bands=["r"])
+    assert verdicts(checks)["sources without flux against the target"] is False
 
 
 def test_a_sharper_output_is_no_error_at_matched_psf(clean, stars):
     """Naively, the same comparison would be off by per cents."""
-    rows = compare_fluxes(clean, stars, against="input", radius=2.0)
-    naive = replaced(clean, clean.truth)
+    rows = compare_fluxes(world(clean, stars), against="input", radius=2.0)
+    naive = replaced(clean, clean.target)
     naive.output_psf = None
-    wrong = compare_fluxes(naive, stars, against="input", radius=2.0)
+    wrong = compare_fluxes(world(naive, stars), against="input", radius=2.0)
     assert abs(np.median(rows["offset"])) < 0.01
     assert np.median(wrong["offset"]) > 0.04
 
@@ -197,32 +204,37 @@ def test_output_with_a_broader_psf_is_compared_at_that_psf(clean, stars):
     output = draw((138, 138), stars, (1.2, 3.0), factor=2)
     band = replaced(clean, output)
     band.output_psf = (1.2, 3.0)
-    rows = compare_fluxes(band, stars, radius=1.5)
+    rows = compare_fluxes(world(band, stars), against="target", radius=1.5)
     assert_allclose(rows["offset"], 0, atol=5e-3)
 
 
 @pytest.mark.parametrize(("how", "passes"), [("clean", True), ("blurred", False)])
-@pytest.mark.parametrize("against", ["truth", "input"])
+@pytest.mark.parametrize("against", ["target", "input"])
 def test_blurred_output_is_caught_by_the_curve_of_growth(clean, stars, how, passes, against):
-    growth = curve_of_growth(broken(clean, how), stars, against=against)
-    checks = checks_photometry(growth[:0], bands=["r"], growth=growth)
+    growth = curve_of_growth(world(broken(clean, how), stars))
+    checks = checks_growth(growth, bands=["r"])
     assert verdicts(checks)["worst median offset of the curve of growth"] is passes
     assert set(np.unique(growth["radius"])) == {1.0, 1.5, 2.0, 3.0, 4.0, 6.0}
 
 
 @pytest.mark.parametrize(("factor", "passes"), [(1.0, True), (1.02, False)])
 def test_color_fails_where_one_band_is_off(clean, stars, factor, passes):
-    other = replaced(clean, factor * clean.truth)
+    other = replaced(clean, factor * clean.target)
     other.name = "g"
     sources = Table(stars)
     sources["flux_g"] = sources["flux_r"]
-    rows = vstack([compare_fluxes(other, sources), compare_fluxes(clean, sources)])
-    colors = compare_colors(rows, bands=("g", "r"))
-    checks = checks_photometry(rows[:0], bands=[], colors=colors)
+    rows = vstack(
+        [
+            compare_fluxes(world(other, sources), against="target"),
+            compare_fluxes(world(clean, sources), against="target"),
+        ]
+    )
+    colors = colors_of(rows, bands=("g", "r"))
+    checks = checks_colors(colors)
     assert len(colors) == 9
-    assert verdicts(checks)["median offset of g-r against the truth"] is passes
-    both = compare_colors(
-        vstack([rows, compare_fluxes(clean, sources, against="input")]), bands=("g", "r")
+    assert verdicts(checks)["median offset of g-r against the target"] is passes
+    both = colors_of(
+        vstack([rows, compare_fluxes(world(clean, sources), against="input")]), bands=("g", "r")
     )
     assert len(both) == 9  # references are not mixed
     # Too much blue light is too blue.
@@ -230,30 +242,36 @@ def test_color_fails_where_one_band_is_off(clean, stars, factor, passes):
 
 
 def test_nothing_to_measure_is_not_measured(empty, no_stars, stars):
-    rows = compare_fluxes(empty, no_stars)
+    rows = compare_fluxes(world(empty, no_stars), against="target")
     assert len(rows) == 0
-    assert len(compare_fluxes(empty, stars)) == 0  # no truth
-    assert len(compare_fluxes(empty, no_stars, against="input")) == 0
-    growth = curve_of_growth(empty, no_stars)
-    colors = compare_colors(rows, bands=("g", "r"))
-    checks = checks_photometry(rows, bands=["g", "r"], growth=growth, colors=colors)
-    checks += checks_stars(compare_stars(empty, no_stars), bands=["r"])
-    checks += checks_shapes(compare_shapes(empty, no_stars), bands=["r"])
+    assert len(compare_fluxes(world(empty, stars), against="target")) == 0  # no truth
+    assert len(compare_fluxes(world(empty, no_stars), against="input")) == 0
+    growth = curve_of_growth(world(empty, no_stars))
+    colors = colors_of(rows, bands=("g", "r"))
+    checks = checks_fluxes(rows, bands=["g", "r"])
+    checks += checks_growth(growth, bands=["g", "r"]) + checks_colors(colors)
+    checks += checks_stars(compare_stars(world(empty, no_stars)), bands=["r"])
+    checks += checks_shapes(compare_shapes(world(empty, no_stars)), bands=["r"])
     assert checks
     assert all(check.passed is None and check.note for check in checks)
     assert len(colors) == 0
-    assert len(summarize_shifts(compare_stars(empty, no_stars))) == 0
+    assert len(summarize_shifts(compare_stars(world(empty, no_stars)))) == 0
 
 
 def test_all_masked_is_not_measured(stars):
     band = scene(stars, bad=np.ones((138, 138), bool))
-    rows = vstack([compare_fluxes(band, stars, against=a) for a in ("truth", "input")])
-    assert len(rows) == len(compare_stars(band, stars)) == len(compare_shapes(band, stars)) == 0
+    rows = vstack([compare_fluxes(world(band, stars), against=a) for a in ("target", "input")])
+    assert (
+        len(rows)
+        == len(compare_stars(world(band, stars)))
+        == len(compare_shapes(world(band, stars)))
+        == 0
+    )
 
 
 def test_unknown_reference_is_an_error(clean, stars):
-    with pytest.raises(ValueError, match="against must be one of 'truth', 'input'; got 'me'"):
-        compare_fluxes(clean, stars, against="me")
+    with pytest.raises(ValueError, match="against must be one of 'target', 'input'; got 'me'"):
+        compare_fluxes(world(clean, stars), against="me")
 
 
 # Stars
@@ -267,12 +285,12 @@ def test_unknown_reference_is_an_error(clean, stars):
         ("blurred", {"FWHM of stars over the expected one, less 1"}),
     ],
 )
-@pytest.mark.parametrize("with_truth", [True, False])
-def test_stars_fail_when_they_should(clean, stars, how, failing, with_truth):
+@pytest.mark.parametrize("with_target", [True, False])
+def test_stars_fail_when_they_should(clean, stars, how, failing, with_target):
     band = broken(clean, how)
-    if not with_truth:
-        band.truth = None
-    table = compare_stars(band, stars)
+    if not with_target:
+        band.target = None
+    table = compare_stars(world(band, stars))
     checks = checks_stars(table, bands=["r"])
     assert len(table) == 9
     assert {name for name, passed in verdicts(checks).items() if passed is False} == failing
@@ -280,8 +298,8 @@ def test_stars_fail_when_they_should(clean, stars, how, failing, with_truth):
 
 def test_shift_stands_beside_the_input_s_own_error(clean, stars):
     band = broken(clean, "shift")
-    band.truth = None
-    table = compare_stars(band, stars)
+    band.target = None
+    table = compare_stars(world(band, stars))
     line = summarize_shifts(table)[0]
     assert_allclose(line["shift_x"], 0.2, atol=0.03)
     assert (table["input_error"] > table["limit"] / 1.07).all()
@@ -311,7 +329,7 @@ def test_scatter_is_about_the_mean_of_each_field():
 
 
 def test_centroid_error_is_what_noise_does_to_the_fit():
-    rng, star = np.random.default_rng(7), moffat_image(PSF)
+    rng, star = np.random.default_rng(7), star_image(PSF)
     flux, electrons, shifts = 300.0, 3.0, []
     for _ in range(300):
         noise = correlated_noise(rng, star.shape, DITHERS)
@@ -372,15 +390,15 @@ def test_moments_without_flux_or_over_the_border_are_nan():
     ("sigma", "failing"),
     [
         ((0.0, 0.0), set()),
-        ((1.5, 1.5), {"median size over the truth's, less 1"}),
+        ((1.5, 1.5), {"median size over the target's, less 1"}),
         ((0.0, 1.5), {"median change of ellipticity"}),
     ],
 )
 def test_smeared_galaxies_are_caught(sigma, failing):
     galaxies = star_list(kind="galaxy", flux=6000.0)
     band = scene(galaxies)
-    band = replaced(band, ndimage.gaussian_filter(band.truth, sigma))
-    rows = compare_shapes(band, galaxies, kind="galaxy")
+    band = replaced(band, ndimage.gaussian_filter(band.target, sigma))
+    rows = compare_shapes(world(band, galaxies), kind="galaxy")
     checks = checks_shapes(rows, bands=["r"])
     assert len(rows) == 9
     assert {name for name, passed in verdicts(checks).items() if passed is False} >= failing
@@ -415,7 +433,7 @@ def test_statistics_agree_with_numpy_on_normal_values():
     ],
 )
 def test_judge_counts_only_what_the_error_allows(value, error, count, passed):
-    check = judge("photometry", "offset", "r", value, 0.01, error=error, count=count)
+    check = LIMITS["flux"].judge("r", value, error=error, count=count, against="target")
     assert check.passed is passed
     assert bool(check.note) is (passed is None)
 
@@ -430,12 +448,14 @@ def test_real_tile_against_itself(real_data):
     observed = {name: image[60:310, 60:310] for name, image in read_bands(paths).items()}
     pair = EvaluationPair("tile", observed)
     output = {n: CCDData(upsampled(i.data), unit=i.unit) for n, i in observed.items()}
-    bands = compared_bands(pair, output)
+    bands = compare_field(pair, output).bands
     sources = list_sources(bands)
     assert all(band.psf is not None for band in bands.values())
     assert len(sources) > 10
-    fluxes = vstack([compare_fluxes(band, sources, against="input") for band in bands.values()])
-    stars = vstack([compare_stars(band, sources) for band in bands.values()])
+    fluxes = vstack(
+        [compare_fluxes(world(band, sources), against="input") for band in bands.values()]
+    )
+    stars = vstack([compare_stars(world(band, sources)) for band in bands.values()])
     assert abs(np.median(fluxes["offset"])) < 2e-3
     # The same noise in both: far less than it does to a centroid.
     assert np.nanmedian(abs(stars["shift_x"])) < 0.5 * np.median(stars["input_error"])

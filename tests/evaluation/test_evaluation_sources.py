@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from _scenes import PSF, broken, scene, star_list, verdicts
+from _scenes import PSF, broken, scene, star_list, verdicts, world
 from astropy import units as u
 from astropy.nddata import CCDData
 from astropy.table import Table, vstack
@@ -14,9 +14,11 @@ from scipy import ndimage
 
 from splus_srgan import simulate_field
 from splus_srgan.evaluation.catalog import list_sources, usable
-from splus_srgan.evaluation.compared import ComparedBand, compared_bands, fit_psf
+from splus_srgan.evaluation.compared import ComparedBand
+from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.measure.completeness import checks_completeness, find_and_match, rates
 from splus_srgan.evaluation.pairs import EvaluationPair
+from splus_srgan.evaluation.shapes import round_psf
 from splus_srgan.evaluation.sources import (
     any_within,
     detect,
@@ -52,12 +54,12 @@ def pair():
 
 
 def test_detect_finds_what_is_there(clean, stars):
-    for image, factor in ((clean.image, 1), (clean.truth, 2)):
+    for image, factor in ((clean.input, 1), (clean.target, 2)):
         found, mask = detect(image, clean.sigma, factor=factor, threshold=5.0)
         index = match_positions(stars["x"], stars["y"], found["x"], found["y"], radius=0.3)
         assert len(found) == len(stars)
         assert (index >= 0).all()
-        assert mask.shape == clean.image.shape
+        assert mask.shape == clean.input.shape
         assert mask[np.rint(stars["y"]).astype(int), np.rint(stars["x"]).astype(int)].all()
 
 
@@ -129,7 +131,7 @@ def test_sources_are_found_and_stars_told_from_galaxies():
     for truth in (True, False):
         band = scene(both)
         if not truth:
-            band.truth = None
+            band.target = None
         found = list_sources({"r": band})
         index = match_positions(both["x"], both["y"], found["x"], found["y"])
         assert len(found) == len(both)
@@ -138,7 +140,7 @@ def test_sources_are_found_and_stars_told_from_galaxies():
 
 
 def test_known_sources_come_in_the_unit_of_the_image(pair):
-    bands = compared_bands(pair, pair.target, output_psf=(1.0, 3.0))
+    bands = compare_field(pair, pair.target, output_psf=(1.0, 3.0)).bands
     sources = list_sources(bands, known=pair.sources)
     for band in bands.values():
         band.zero_point = np.nan
@@ -152,13 +154,13 @@ def test_known_sources_come_in_the_unit_of_the_image(pair):
 
 def test_magnitudes_come_from_the_zero_point(clean, stars):
     clean.zero_point = 25.0
-    rows = find_and_match(clean)
-    rows = rows[rows["list"] == "truth"]
+    rows = find_and_match(world(clean))
+    rows = rows[rows["list"] == "target"]
     brightest = stars["flux_r"].max()
     # An aperture of 1.65 arcsec has nine tenths of the light.
     assert_allclose(rows["mag"].min(), 25 - 2.5 * np.log10(0.92 * brightest), atol=0.05)
     table = rates(rows, by="mag", edges=(10, 16, 20))
-    assert table["n_truth"].sum() == 9
+    assert table["n_target"].sum() == 9
 
 
 def test_no_sources_is_an_empty_list():
@@ -170,16 +172,16 @@ def test_no_sources_is_an_empty_list():
 
 
 def test_compared_bands_remove_sky_and_keep_what_is_known(pair):
-    bands = compared_bands(pair, pair.target, output_psf=(1.0, 3.0))
+    bands = compare_field(pair, pair.target, output_psf=(1.0, 3.0)).bands
     assert list(bands) == ["g", "r"]
     for name, band in bands.items():
         assert_allclose(band.output, pair.target[name].data)
-        assert_allclose(band.image, pair.observed[name].data - pair.sky[name], atol=1e-4)
+        assert_allclose(band.input, pair.input[name].data - pair.sky[name], atol=1e-4)
         assert band.sigma == pair.sigma[name]
-        assert band.electrons == pair.observed[name].meta["GAIN"]
+        assert band.electrons == pair.input[name].meta["GAIN"]
         assert_allclose(band.pixel_scale, 0.55, rtol=1e-6)
         # The truth seen by the input's telescope is the input without its noise.
-        pull = ((band.image - band.seen_truth) / band.sigma)[~band.bad & ~band.mask]
+        pull = ((band.input - band.seen_target) / band.sigma)[~band.bad & ~band.mask]
         assert abs(pull.mean()) < 0.05
         assert abs(pull.std() - 1) < 0.1
 
@@ -190,11 +192,11 @@ def test_calibrated_images_keep_their_saturation_and_photons():
     for of in (lambda image: image, lambda i: calibrate(i, field.conditions["r"].zero_point)):
         images = [{"r": of(side["r"])} for side in (field.observed, field.target)]
         pairs.append(EvaluationPair("stars", *images))
-    counts, flux = (compared_bands(pair, pair.target)["r"] for pair in pairs)
+    counts, flux = (compare_field(pair, pair.target).bands["r"] for pair in pairs)
     assert counts.bad.sum() > 0
     assert_array_equal(flux.bad, counts.bad)
     # Electrons of the whole image are the same, whatever its unit.
-    electrons = [band.electrons * band.truth.sum() for band in (counts, flux)]
+    electrons = [band.electrons * band.target.sum() for band in (counts, flux)]
     assert electrons[0] > 0
     assert_allclose(*electrons, rtol=1e-4)
 
@@ -217,8 +219,8 @@ def test_another_place_or_unit_is_refused(pair, side, spoil, error, message):
         setattr(wcs.wcs, name, getattr(wcs.wcs, name) + change)
         wrong["r"].wcs = wcs
     judge = {
-        "target": lambda: EvaluationPair("one", pair.observed, wrong),
-        "output": lambda: compared_bands(pair, wrong),
+        "target": lambda: EvaluationPair("one", pair.input, wrong),
+        "output": lambda: compare_field(pair, wrong).bands,
     }
     with pytest.raises(error, match=f"(?s){side} of '.*({message})"):
         judge[side]()
@@ -228,9 +230,9 @@ def test_output_psf_is_that_of_its_image(pair):
     output = {name: image.copy() for name, image in pair.target.items()}
     for image in output.values():
         image.psf = psf_image((1.0, 3.0, 0.28), pixel_scale=0.275, radius=40)
-    band = compared_bands(pair, output)["r"]
+    band = compare_field(pair, output).bands["r"]
     assert_allclose(band.output_psf, (1.0, 3.0, 0.28), rtol=1e-3)
-    bare = compared_bands(pair, pair.target)["r"]
+    bare = compare_field(pair, pair.target).bands["r"]
     assert bare.output_psf == bare.psf
 
 
@@ -242,7 +244,7 @@ def test_surface_brightness_is_compared_as_flux(pair):
         "sb",
         {
             n: CCDData(i.data / area, unit=unit, wcs=i.wcs, meta=i.meta)
-            for n, i in pair.observed.items()
+            for n, i in pair.input.items()
         },
         {
             n: CCDData(i.data * 4 / area, unit=unit, wcs=i.wcs, meta=i.meta)
@@ -251,23 +253,22 @@ def test_surface_brightness_is_compared_as_flux(pair):
         sky={n: v / area for n, v in pair.sky.items()},
         sigma={n: v / area for n, v in pair.sigma.items()},
     )
-    plain = compared_bands(pair, pair.target, output_psf=(1.0, 3.0))["r"]
-    other = compared_bands(bright, bright.target, output_psf=(1.0, 3.0))["r"]
-    for name in ("image", "output", "truth"):
+    plain = compare_field(pair, pair.target, output_psf=(1.0, 3.0)).bands["r"]
+    other = compare_field(bright, bright.target, output_psf=(1.0, 3.0)).bands["r"]
+    for name in ("input", "output", "target"):
         expected = getattr(plain, name)
         assert_allclose(getattr(other, name) * area, expected, rtol=1e-4, atol=1e-3)
 
 
 def test_band_without_psf_or_truth_or_valid_output_is_defined(pair):
-    observed = {n: CCDData(i.data, unit="adu") for n, i in pair.observed.items()}
+    observed = {n: CCDData(i.data, unit="adu") for n, i in pair.input.items()}
     bare = EvaluationPair("bare", observed, sky=pair.sky, sigma=pair.sigma)
     output = {
         n: CCDData(i.data, unit="adu", mask=np.ones(i.shape, bool)) for n, i in pair.target.items()
     }
-    band = compared_bands(bare, output)["r"]
+    band = compare_field(bare, output).bands["r"]
     assert band.psf is None
-    assert band.truth is None
-    assert band.notes == ["the PSF of the input is not known: no PSF was matched"]
+    assert band.target is None
     assert not band.output.any()
     assert band.blurred_output is band.output
     assert band.seen_output.shape == (96, 96)
@@ -275,7 +276,7 @@ def test_band_without_psf_or_truth_or_valid_output_is_defined(pair):
 
 def test_errors_say_what_is_wrong(pair):
     with pytest.raises(ValueError, match=r"output must have every band of the pair.*\['g'\]"):
-        compared_bands(pair, {"r": pair.target["r"]})
+        compare_field(pair, {"r": pair.target["r"]})
     with pytest.raises(GridMismatchError, match=r"output of band 'r' must have shape \(8, 8\)"):
         ComparedBand("r", np.zeros((4, 4)), np.zeros((4, 4)), 1.0)
 
@@ -283,7 +284,7 @@ def test_errors_say_what_is_wrong(pair):
 @pytest.mark.parametrize("psf", [(1.0, 3.0, 0.0), (1.0, 3.0, 0.28), (1.8, 2.2, 0.1)])
 def test_fit_recovers_a_psf(psf):
     image = psf_image(psf, pixel_scale=0.275, radius=40)
-    assert_allclose(fit_psf(image, pixel_scale=0.275), psf, rtol=1e-3, atol=1e-3)
+    assert_allclose(round_psf(image, pixel_scale=0.275), psf, rtol=1e-3, atol=1e-3)
 
 
 def test_parts_told_apart_in_the_output_alone_are_pure_and_new_ones_are_not():
@@ -292,12 +293,12 @@ def test_parts_told_apart_in_the_output_alone_are_pure_and_new_ones_are_not():
     parts = bar * (1 + 0.4 * np.cos((x - 64) / 4))
     new = 20 * np.exp(-((x - 64) ** 2 + (y - 100) ** 2) / 20)
     coarse = bar.reshape(64, 2, 64, 2).sum(axis=(1, 3))
-    band = ComparedBand("r", coarse, parts + new, 1.0, truth=bar)
-    rows = find_and_match(band)
+    band = ComparedBand("r", coarse, parts + new, 1.0, target=bar)
+    rows = find_and_match(world(band))
     of_output = rows[rows["list"] == "output"]
-    assert np.sum(rows["list"] == "truth") == 1
+    assert np.sum(rows["list"] == "target") == 1
     assert len(of_output) > 3
-    assert_allclose(of_output["y"][~of_output["in_truth"]], [49.75], atol=0.3)
+    assert_allclose(of_output["y"][~of_output["in_target"]], [49.75], atol=0.3)
 
 
 @pytest.mark.parametrize(
@@ -309,24 +310,26 @@ def test_parts_told_apart_in_the_output_alone_are_pure_and_new_ones_are_not():
     ],
 )
 def test_completeness_and_purity_fail_when_they_should(clean, how, failing):
-    rows = find_and_match(broken(clean, how))
+    rows = find_and_match(world(broken(clean, how)))
     checks = checks_completeness(rows, bands=["r"])
     assert {name for name, passed in verdicts(checks).items() if passed is False} == failing
 
 
 def test_rates_count_by_bin(clean):
-    table = rates(find_and_match(broken(clean, "removed")))
-    found = np.nansum(table["n_truth"] * np.nan_to_num(table["completeness"]))
-    assert table["n_truth"].sum() == 9
+    table = rates(find_and_match(world(broken(clean, "removed"))))
+    found = np.nansum(table["n_target"] * np.nan_to_num(table["completeness"]))
+    assert table["n_target"].sum() == 9
     assert round(found) == 8  # one of nine was removed
     assert_allclose(np.nansum(table["n_input"] * np.nan_to_num(table["purity_input"])), 9)
 
 
 def test_completeness_without_sources_or_truth_is_not_measured(clean):
-    empty = ComparedBand("r", np.zeros((48, 48)), np.zeros((96, 96)), 1.0, truth=np.zeros((96, 96)))
-    alone = ComparedBand("r", clean.image, clean.output, 1.0)
+    empty = ComparedBand(
+        "r", np.zeros((48, 48)), np.zeros((96, 96)), 1.0, target=np.zeros((96, 96))
+    )
+    alone = ComparedBand("r", clean.input, clean.output, 1.0)
     for band in (empty, alone):
-        rows = find_and_match(band)
+        rows = find_and_match(world(band))
         checks = checks_completeness(rows, bands=["r"])
         assert [check.passed for check in checks] == [None, None]
         assert isinstance(rates(rows), Table)

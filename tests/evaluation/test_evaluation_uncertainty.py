@@ -9,12 +9,13 @@ from numpy.testing import assert_allclose
 from scipy import ndimage
 
 from splus_srgan import measure_background, read_bands
+from splus_srgan.evaluation.comparison import compare_field
+from splus_srgan.evaluation.limits import LIMITS
+from splus_srgan.evaluation.measure.skynoise import aperture_noise_curve, noise_autocorrelation
 from splus_srgan.evaluation.measure.uncertainty import (
-    LIMITS,
-    aperture_noise_curve,
     checks_uncertainty,
     coverage,
-    noise_correlation,
+    coverage_table,
     pit_histogram,
 )
 from splus_srgan.evaluation.pairs import EvaluationPair
@@ -93,14 +94,14 @@ def test_pit_without_pixels_is_nan():
 @pytest.mark.parametrize("width", [1.5, 2.5])
 def test_correlation_of_smoothed_noise_has_a_closed_form(width):
     image = ndimage.gaussian_filter(white((400, 400)), width, mode="wrap")
-    table = noise_correlation(image, max_lag=10)
+    table = noise_autocorrelation(image, max_lag=10)
     lag = table["lag"].value
     assert_allclose(table["correlation"], np.exp(-(lag**2) / (4 * width**2)), atol=0.05)
     assert table["lag"].unit == u.pix
 
 
 def test_white_noise_is_not_correlated():
-    table = noise_correlation(white((300, 300)))
+    table = noise_autocorrelation(white((300, 300)))
     assert table["correlation"][0] == pytest.approx(1)
     assert abs(table["correlation"][1:]).max() < 0.02
 
@@ -120,14 +121,14 @@ def test_correlation_agrees_with_a_direct_sum_over_unmasked_pairs():
         pairs[dy, dx] = (first * other)[used].sum(), used.sum()
     total, count = np.sum(list(pairs.values()), axis=0)
     wanted = total / count / np.mean(free[~mask] ** 2)
-    table = noise_correlation(image, max_lag=2, mask=mask)
+    table = noise_autocorrelation(image, max_lag=2, mask=mask)
     assert table["correlation"][1] == pytest.approx(wanted, rel=1e-9)
     assert table["pairs"][1] == count
 
 
 def test_empty_and_constant_skies_are_nan():
     for image, mask in ((np.ones((20, 20)), None), (white((20, 20)), np.ones((20, 20), bool))):
-        table = noise_correlation(image, mask=mask)
+        table = noise_autocorrelation(image, mask=mask)
         assert np.isnan(table["correlation"]).all()
         curve = aperture_noise_curve(image, [2.0], mask=mask)
         assert not curve["sigma"][0] > 0
@@ -173,9 +174,9 @@ def test_apertures_that_do_not_fit_are_nan():
 def test_messages():
     image = np.zeros((20, 20))
     with pytest.raises(ValueError, match=r"image must have shape \(ny, nx\); got \(3,\)"):
-        noise_correlation(np.zeros(3))
+        noise_autocorrelation(np.zeros(3))
     with pytest.raises(ValueError, match="max_lag must be below the size of the image; got 20"):
-        noise_correlation(image, max_lag=20)
+        noise_autocorrelation(image, max_lag=20)
     with pytest.raises(ValueError, match=r"radii must be above 0; got \[0.0\]"):
         aperture_noise_curve(image, [0.0])
     with pytest.raises(ValueError, match=r"uncertainty must have the shape \(3,\); got \(2,\)"):
@@ -199,6 +200,9 @@ def pair():
     )
 
 
+NOTHING = "no uncertainties, or no truth without noise"
+
+
 def output_of(pair, *, stated=1.0, kind=StdDevUncertainty, offset=0.0):
     truth = np.asarray(pair.target["r"].data)
     sigma = np.sqrt(1 + truth / 20)
@@ -209,13 +213,18 @@ def output_of(pair, *, stated=1.0, kind=StdDevUncertainty, offset=0.0):
     return {"r": CCDData(data, unit=u.adu, meta=meta, **options)}
 
 
+def judged(pair, output):
+    """Checks of an output."""
+    return checks_uncertainty(coverage_table(compare_field(pair, output)), bands=["r"])
+
+
 def by_name(checks):
     return {check.name: check for check in checks}
 
 
 @pytest.mark.parametrize("kind", [StdDevUncertainty, InverseVariance])
 def test_true_uncertainties_pass(pair, kind):
-    checks = checks_uncertainty(pair, output_of(pair, kind=kind))
+    checks = judged(pair, output_of(pair, kind=kind))
     assert len(checks) == 11
     assert {check.topic for check in checks} == {"uncertainty"}
     assert all(check.passed for check in checks if check.measured), checks
@@ -226,18 +235,18 @@ def test_uncertainties_in_another_unit_are_judged_as_what_they_are(pair):
     output = output_of(pair)
     thousandths = output["r"].uncertainty.array * 1000
     output["r"].uncertainty = StdDevUncertainty(thousandths, unit=u.adu / 1000)
-    found, wanted = (checks_uncertainty(pair, made) for made in (output, output_of(pair)))
+    found, wanted = (judged(pair, made) for made in (output, output_of(pair)))
     assert_allclose([c.value for c in found], [c.value for c in wanted], rtol=1e-6)
 
 
 @pytest.mark.parametrize("stated", [2.0, 0.5])
 def test_doubled_and_halved_uncertainties_are_caught(pair, stated):
-    checks = checks_uncertainty(pair, output_of(pair, stated=stated))
+    checks = judged(pair, output_of(pair, stated=stated))
     assert not any(check.passed for check in checks)
 
 
 def test_a_bias_is_caught(pair):
-    checks = by_name(checks_uncertainty(pair, output_of(pair, offset=0.5)))
+    checks = by_name(judged(pair, output_of(pair, offset=0.5)))
     assert checks["largest excess of a PIT bin"].passed is False
 
 
@@ -253,27 +262,27 @@ def test_surface_brightness_is_judged_alike(pair):
         return made
 
     levels = {"sky": pair.sky, "sigma": pair.sigma}
-    other = EvaluationPair("bright", bright(pair.observed), bright(pair.target), **levels)
-    wanted = [check.value for check in checks_uncertainty(pair, output_of(pair))]
-    found = [check.value for check in checks_uncertainty(other, bright(output_of(pair)))]
+    other = EvaluationPair("bright", bright(pair.input), bright(pair.target), **levels)
+    wanted = [check.value for check in judged(pair, output_of(pair))]
+    found = [check.value for check in judged(other, bright(output_of(pair)))]
     assert_allclose(found, wanted, rtol=1e-6)
 
 
 def test_without_uncertainty_or_truth_nothing_is_measured(pair):
-    (check,) = checks_uncertainty(pair, output_of(pair, kind=None))
-    assert (check.passed, check.note) == (None, "the output has no uncertainty")
-    blind = EvaluationPair("blind", pair.observed, sky=pair.sky, sigma=pair.sigma)
-    (check,) = checks_uncertainty(blind, output_of(pair))
-    assert (check.passed, check.note) == (None, "there is no truth")
-    assert check.limit == LIMITS["coverage_68"]
+    (check,) = judged(pair, output_of(pair, kind=None))
+    assert (check.passed, check.note) == (None, NOTHING)
+    blind = EvaluationPair("blind", pair.input, sky=pair.sky, sigma=pair.sigma)
+    (check,) = judged(blind, output_of(pair))
+    assert (check.passed, check.note) == (None, NOTHING)
+    assert check.range == LIMITS["PIT"].range
 
 
 def test_all_masked_is_not_measured(pair):
-    observed = {"r": pair.observed["r"].copy()}
+    observed = {"r": pair.input["r"].copy()}
     observed["r"].mask = np.ones((96, 96), bool)
     observed["r"].mask[0, 0] = False
     masked = EvaluationPair("masked", observed, pair.target, sky=pair.sky, sigma=pair.sigma)
-    checks = checks_uncertainty(masked, output_of(pair))
+    checks = judged(masked, output_of(pair))
     assert {check.passed for check in checks} == {None}
     assert checks[0].note.startswith("only ")
 
@@ -285,7 +294,7 @@ def test_noise_of_a_real_tile_is_correlated_as_known(real_data):
     (image,) = field.values()
     sky = image.data[:300, :300]
     _, mask = detect(sky, measure_background(sky).sigma[0], threshold=4.0)
-    table = noise_correlation(sky, mask=mask)
+    table = noise_autocorrelation(sky, mask=mask)
     assert table["correlation"][1] == pytest.approx(0.08, abs=0.03)
     assert abs(table["correlation"][3:]).max() < 0.04
     curve = aperture_noise_curve(sky, [5.0], mask=mask)

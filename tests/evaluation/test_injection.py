@@ -8,14 +8,9 @@ from astropy.nddata import CCDData
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan import simulate_field
-from splus_srgan.evaluation.compared import compared_bands
-from splus_srgan.evaluation.measure.injection import (
-    checks_injection,
-    draw_injections,
-    inject,
-    injection_test,
-    render_source,
-)
+from splus_srgan.evaluation.comparison import compare_field
+from splus_srgan.evaluation.measure.injection import draw_injections, inject, render_source
+from splus_srgan.evaluation.measure.recovery import checks_injection, injection_test
 from splus_srgan.evaluation.pairs import EvaluationPair
 
 PSF = (1.4, 3.0)
@@ -78,7 +73,7 @@ def test_source_at_the_border_is_cut():
 
 
 def test_drawn_sources_are_free_apart_and_as_bright_as_asked(pair):
-    bands = compared_bands(pair, interpolated(pair.observed))
+    bands = compare_field(pair, interpolated(pair.input)).bands
     bands["r"].mask[60:90, 60:90] = True
     sources = draw_injections(bands, n=12, seed=3, snr=(30.0, 40.0))
     again = draw_injections(bands, n=12, seed=3, snr=(30.0, 40.0))
@@ -92,25 +87,25 @@ def test_drawn_sources_are_free_apart_and_as_bright_as_asked(pair):
 
 
 def test_injection_adds_the_flux_and_leaves_the_input(pair):
-    before = pair.observed["r"].data.copy()
-    bands = compared_bands(pair, interpolated(pair.observed))
+    before = pair.input["r"].data.copy()
+    bands = compare_field(pair, interpolated(pair.input)).bands
     sources = draw_injections(bands, n=3, seed=1)
     psfs = {name: band.psf for name, band in bands.items()}
-    made = inject(pair.observed, sources, psfs=psfs)
+    made = inject(pair.input, sources, psfs=psfs)
     added = made["r"].data.astype(float) - before
-    assert_array_equal(pair.observed["r"].data, before)
+    assert_array_equal(pair.input["r"].data, before)
     assert_allclose(added.sum(), np.sum(sources["flux_r"]), rtol=0.03)
     assert made["r"].wcs is not None
-    noisy = inject(pair.observed, sources, psfs=psfs, electrons={"r": 1.0}, seed=5)
+    noisy = inject(pair.input, sources, psfs=psfs, electrons={"r": 1.0}, seed=5)
     photons = (noisy["r"].data - made["r"].data)[added > 1]
     assert_allclose(np.mean(photons**2 / added[added > 1]), 1, atol=0.35)
     assert_array_equal(noisy["g"].data, made["g"].data)
 
 
 def test_injection_without_psf_says_what_to_do(pair):
-    sources = draw_injections(compared_bands(pair, interpolated(pair.observed)), n=1)
+    sources = draw_injections(compare_field(pair, interpolated(pair.input)).bands, n=1)
     with pytest.raises(ValueError, match=r"psfs must have the FWHM.*\['g'\].*FWHMMEAN"):
-        inject(pair.observed, sources, psfs={"g": None, "r": PSF})
+        inject(pair.input, sources, psfs={"g": None, "r": PSF})
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Metrics against scikit-image and closed forms, and that each one sees what it should."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -12,18 +14,11 @@ from skimage import metrics as oracle
 
 from splus_srgan import simulate_field
 from splus_srgan.evaluation.baselines.methods import Bicubic
-from splus_srgan.evaluation.measure.metrics import (
-    LIMITS,
-    MS_SSIM_WEIGHTS,
-    SPACES,
-    checks_metrics,
-    ms_ssim,
-    nrmse,
-    psnr,
-    scores,
-    ssim,
-    to_space,
-)
+from splus_srgan.evaluation.comparison import compare_field
+from splus_srgan.evaluation.limits import LIMITS
+from splus_srgan.evaluation.measure.agreement import checks_metrics, pixel_table, scores
+from splus_srgan.evaluation.measure.metrics import MS_SSIM_WEIGHTS, ms_ssim, nrmse, psnr, ssim
+from splus_srgan.evaluation.measure.spaces import SPACES, to_space
 from splus_srgan.evaluation.measure.spectra import (
     measure_amplitude,
     measure_shift,
@@ -31,7 +26,8 @@ from splus_srgan.evaluation.measure.spectra import (
 )
 from splus_srgan.evaluation.pairs import EvaluationPair
 
-FLUX, SHIFT, CONTRAST, SKY_NOISE, PSNR, SSIM = LIMITS
+KEYS = ("large scales", "shift", "contrast", "rough sky", "PSNR", "SSIM")
+NAMES = FLUX, SHIFT, CONTRAST, SKY_NOISE, PSNR, SSIM = [LIMITS[key].name for key in KEYS]
 
 
 def textured(shape=(40, 52), seed=0):
@@ -379,29 +375,29 @@ def failed(checks):
 
 
 def test_clean_output_passes_every_check(pair, zero_point):
-    checks = checks_metrics(pair, output_of(pair), zero_point=zero_point)
-    assert [check.name for check in checks] == list(LIMITS)
+    checks = checks_metrics(pixel_table(compare_field(pair, output_of(pair))))
+    assert [check.name for check in checks] == NAMES
     assert all(check.passed for check in checks), checks
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fault_is_caught_by_its_check(pair, zero_point, fault):
     change, name = FAULTS[fault]
-    checks = checks_metrics(pair, output_of(pair, change), zero_point=zero_point)
+    checks = checks_metrics(pixel_table(compare_field(pair, output_of(pair, change))))
     assert name in failed(checks)
 
 
 @pytest.mark.parametrize("fault", ["flux x 1.02", "moved by 0.2 pixels", "a grid of 0.1 sigma"])
 def test_fault_is_caught_by_no_other_check(pair, zero_point, fault):
     change, name = FAULTS[fault]
-    checks = checks_metrics(pair, output_of(pair, change), zero_point=zero_point)
+    checks = checks_metrics(pixel_table(compare_field(pair, output_of(pair, change))))
     assert failed(checks) == {name}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_score_falls_with_a_fault(pair, zero_point, fault):
     clean, broken = (
-        scores(pair, output_of(pair, change), zero_point=zero_point)
+        scores(compare_field(pair, output_of(pair, change)))
         for change in (lambda image, sigma: image, FAULTS[fault][0])
     )
     for row, space in enumerate(clean["space"]):
@@ -415,14 +411,16 @@ def test_every_score_falls_with_a_fault(pair, zero_point, fault):
 
 
 def test_bicubic_is_not_ahead_of_itself(pair, zero_point):
-    output = Bicubic()(pair.observed, sky=pair.sky, sigma=pair.sigma)
-    checks = {check.name: check for check in checks_metrics(pair, output, zero_point=zero_point)}
+    output = Bicubic()(pair.input, sky=pair.sky, sigma=pair.sigma)
+    checks = {
+        check.name: check for check in checks_metrics(pixel_table(compare_field(pair, output)))
+    }
     assert checks[PSNR].value == pytest.approx(0, abs=1e-6)
     assert checks[SKY_NOISE].passed is False
 
 
 def test_scores_have_every_space_and_band(pair, zero_point):
-    table = scores(pair, output_of(pair), zero_point=zero_point)
+    table = scores(compare_field(pair, output_of(pair)))
     assert list(table["space"]) == list(SPACES)  # one band: no joint score
     assert table["psnr"].unit == u.dB
     assert np.isfinite(table["psnr"].value).all()
@@ -430,7 +428,7 @@ def test_scores_have_every_space_and_band(pair, zero_point):
 
 def test_scores_agree_with_their_parts(pair, zero_point):
     output = output_of(pair)
-    table = scores(pair, output, zero_point=zero_point)
+    table = scores(compare_field(pair, output))
     truth = np.asarray(pair.target["r"].data, float)
     made = output["r"].data - pair.sky["r"] / 4
     stretched = [to_space(one, "asinh", zero_point=zero_point["r"]) for one in (truth, made)]
@@ -439,9 +437,12 @@ def test_scores_agree_with_their_parts(pair, zero_point):
 
 
 def test_without_a_zero_point_only_the_noise_space_is_scored(pair):
-    table = scores(pair, output_of(pair))
+    pair = dataclasses.replace(pair, zero_points={})
+    table = scores(compare_field(pair, output_of(pair)))
     assert np.isfinite(table["psnr"].value).tolist() == [False, False, True]
-    notes = {check.note for check in checks_metrics(pair, output_of(pair))}
+    notes = {
+        check.note for check in checks_metrics(pixel_table(compare_field(pair, output_of(pair))))
+    }
     assert "in the space 'noise'" in notes
 
 
@@ -456,38 +457,38 @@ def test_an_image_in_nanomaggies_needs_no_zero_point(pair, simulated):
 
     made = output_of(pair)
     made["r"].meta.update(SRSKY=pair.sky["r"] / counts, SRSIGMA=pair.sigma["r"] / counts)
-    other = EvaluationPair("nmgy", calibrated(pair.observed), calibrated(pair.target))
-    table = scores(other, calibrated(made))
-    wanted = scores(pair, output_of(pair), zero_point=simulated.conditions["r"].zero_point)
+    other = EvaluationPair("nmgy", calibrated(pair.input), calibrated(pair.target))
+    table = scores(compare_field(other, calibrated(made)))
+    wanted = scores(compare_field(pair, output_of(pair)))
     assert_allclose(table["psnr"][:2].value, wanted["psnr"][:2].value, rtol=2e-3)
 
 
 def test_without_a_truth_nothing_is_measured(pair):
-    blind = EvaluationPair("blind", pair.observed, sky=pair.sky, sigma=pair.sigma)
-    checks = checks_metrics(blind, output_of(pair))
+    blind = EvaluationPair("blind", pair.input, sky=pair.sky, sigma=pair.sigma)
+    checks = checks_metrics(pixel_table(compare_field(blind, output_of(pair))))
     assert {check.passed for check in checks} == {None}
-    assert len(checks) == len(LIMITS)
-    assert len(scores(blind, output_of(pair))) == 0
+    assert len(checks) == len(NAMES)
+    assert len(scores(compare_field(blind, output_of(pair)))) == 0
 
 
 def test_an_empty_truth_is_defined(pair, zero_point):
     empty = {band: image.copy() for band, image in pair.target.items()}
     for image in empty.values():
         image.data[:] = 0
-    blank = EvaluationPair("blank", pair.observed, empty, sky=pair.sky, sigma=pair.sigma)
+    blank = EvaluationPair("blank", pair.input, empty, sky=pair.sky, sigma=pair.sigma)
     checks = {
-        one.name: one for one in checks_metrics(blank, output_of(blank), zero_point=zero_point)
+        one.name: one for one in checks_metrics(pixel_table(compare_field(blank, output_of(blank))))
     }
     assert checks[FLUX].passed is None
-    assert checks[FLUX].note == "the truth is empty"
+    assert checks[FLUX].note == "there is no truth without noise, or it is empty"
     assert checks[SKY_NOISE].passed
-    assert np.isnan(scores(blank, output_of(blank), zero_point=zero_point)["psnr"].value[1])
+    assert np.isnan(scores(compare_field(blank, output_of(blank)))["psnr"].value[1])
 
 
 def test_all_masked_is_defined(pair, zero_point):
-    seen = {band: image.copy() for band, image in pair.observed.items()}
+    seen = {band: image.copy() for band, image in pair.input.items()}
     for image in seen.values():
         image.data[:] = 1e5  # all above saturation
     blind = EvaluationPair("masked", seen, pair.target, sky=pair.sky, sigma=pair.sigma)
-    checks = checks_metrics(blind, output_of(pair), zero_point=zero_point)
+    checks = checks_metrics(pixel_table(compare_field(blind, output_of(pair))))
     assert {check.passed for check in checks} == {None}

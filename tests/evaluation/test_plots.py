@@ -38,7 +38,7 @@ def fields():
         simulate_field((9, k), shape=(64, 64), kind="galaxy", psf="moffat") for k in range(3)
     ]
     pairs = [EvaluationPair.from_simulation(f, name=f"field {k}") for k, f in enumerate(simulated)]
-    return pairs, [Bicubic()(p.observed, sky=p.sky, sigma=p.sigma) for p in pairs]
+    return pairs, [Bicubic()(p.input, sky=p.sky, sigma=p.sigma) for p in pairs]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_sample_shows_three_images_of_each_field(fields):
 
 
 def test_sample_without_a_target_shows_two(fields):
-    pairs = [EvaluationPair(p.name, p.observed, sky=p.sky, sigma=p.sigma) for p in fields[0]]
+    pairs = [EvaluationPair(p.name, p.input, sky=p.sky, sigma=p.sigma) for p in fields[0]]
     assert len(images_of(plot_sample(pairs, fields[1], number=3))) == 6
 
 
@@ -98,7 +98,7 @@ def test_gallery_shows_every_field(fields):
 
 
 def test_single_band_is_gray(fields):
-    pairs = [EvaluationPair("one", {"r": p.observed["r"]}) for p in fields[0][:1]]
+    pairs = [EvaluationPair("one", {"r": p.input["r"]}) for p in fields[0][:1]]
     figure = plot_sample(pairs, [{"r": fields[1][0]["r"]}])
     shown = images_of(figure)[0].get_array()
     assert_allclose(shown[..., 0], shown[..., 2], atol=1e-6)
@@ -217,7 +217,7 @@ def test_limitations_show_the_worst_place(fields):
 def test_limitations_of_blank_fields_say_so():
     simulated = simulate_field((9, 9), shape=(48, 48), kind="blank", bands=("r",))
     pair = EvaluationPair.from_simulation(simulated, name="blank")
-    figure = plot_limitations([pair], [Bicubic()(pair.observed, sky=pair.sky, sigma=pair.sigma)])
+    figure = plot_limitations([pair], [Bicubic()(pair.input, sky=pair.sky, sigma=pair.sigma)])
     assert {"no bright region", "no change of color"} <= texts_of(figure)
 
 

@@ -21,7 +21,7 @@ from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.report.pixels import ENCODING, encode_plane
 from splus_srgan.evaluation.report.viewer import show_field
 from splus_srgan.evaluation.report.write import render_report
-from splus_srgan.evaluation.run import EvaluatedField, Evaluation
+from splus_srgan.evaluation.result import EvaluatedField, Evaluation
 from splus_srgan.images.wcs import upsample_wcs
 
 jinja2 = pytest.importorskip("jinja2")

@@ -2,12 +2,10 @@
 """
 Positions and widths of stars in the output.
 
-With a truth, a star's position is that of the same fit to the truth, in the same band:
+With a target, a star's position is that of the same fit to the target, in the same band:
 bands lie up to 0.1 arcsec apart on the sky.  Without one, it is the input's, which has
 an error of its own; each star's shift stands beside that error.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
@@ -15,17 +13,13 @@ from astropy.table import Table
 
 from splus_srgan.evaluation.apertures import area_noise
 from splus_srgan.evaluation.catalog import usable
+from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.photometry import APERTURES
-from splus_srgan.evaluation.shapes import (
-    centroid_error,
-    centroid_limit,
-    centroids,
-    fwhm,
-    moffat_image,
-)
-from splus_srgan.evaluation.statistics import excess_scatter, judge, median_error, robust_std
+from splus_srgan.evaluation.positions import centroid_error, centroid_limit, centroids
+from splus_srgan.evaluation.shapes import fwhm, star_image
+from splus_srgan.evaluation.statistics import excess_scatter, median_error, robust_std
 
-__all__ = ["StarLimits", "checks_stars", "compare_stars", "summarize_shifts"]
+__all__ = ["checks_stars", "compare_stars", "summarize_shifts"]
 
 _LEAST_SNR = 30
 _ROOM = 1.25  # times the expected FWHM: of sharper inputs, nobody can tell what got sharper
@@ -45,81 +39,59 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class StarLimits:
+def compare_stars(field, *, least_snr=_LEAST_SNR):
     """
-    What positions and widths of stars have to keep.
+    Measure positions and widths of isolated stars in input, output and target.
 
     Parameters
     ----------
-    shift : float, optional
-        Largest median shift along an axis, output pixels.
-    scatter : float, optional
-        Largest scatter of shifts beyond the input's own centroid error, output pixels.
-    width : float, optional
-        Largest relative deviation of the median FWHM from the expected one.
-    sharpening : float, optional
-        Largest median of FWHM out / FWHM in.
-    """
-
-    shift: float = 0.05
-    scatter: float = 0.1
-    width: float = 0.05
-    sharpening: float = 1.0
-
-
-def compare_stars(band, sources, *, least_snr=_LEAST_SNR):
-    """
-    Measure positions and widths of isolated stars in input, output and truth.
-
-    Parameters
-    ----------
-    band : `~splus_srgan.evaluation.compared.ComparedBand`
-        Band.
-    sources : `~astropy.table.Table`
-        As of `~splus_srgan.evaluation.catalog.list_sources`; those of kind ``"star"``.
+    field : `~splus_srgan.evaluation.compared.ComparedField`
+        Field; of its sources those of kind ``"star"``.
     least_snr : float, optional
         Stars with less (within 3 arcsec) are left out.
 
     Returns
     -------
     stars : `~astropy.table.Table`
-        A row per star: ``band, against, x, y, snr``; the shift of the output and of
+        A row per star: ``field, band, against, x, y, snr``; the shift of the output and of
         the input, ``shift_x, shift_y, input_shift_x, input_shift_y`` (output pixels),
-        against the truth's centroid, or the input's where there is no truth (then the
+        against the target's centroid, or the input's where there is no target (then the
         input's shift is 0); ``input_error``, the error of the input's centroid per axis,
         and ``limit``, the smallest one possible (output pixels); ``fwhm_in, fwhm_out,
-        fwhm_expected`` (arcsec, Gaussian fit; expected from the truth, or the output's
+        fwhm_expected`` (arcsec, Gaussian fit; expected from the target, or the output's
         PSF).  Empty without stars, or where the PSF of the input is not known.
 
     Examples
     --------
     >>> from splus_srgan import simulate_field
+    >>> from splus_srgan.evaluation.comparison import compare_field
     >>> from splus_srgan.evaluation.measure.astrometry import compare_stars
-    >>> from splus_srgan.evaluation.compared import compared_bands
-    >>> from splus_srgan.evaluation.catalog import list_sources
     >>> from splus_srgan.evaluation.pairs import EvaluationPair
-    >>> field = simulate_field(5, shape=(96, 96), kind="stars", bands=("r",))
-    >>> pair = EvaluationPair.from_simulation(field, name="stars")
-    >>> bands = compared_bands(pair, pair.target, output_psf=(1.0, 3.0))
-    >>> stars = compare_stars(bands["r"], list_sources(bands, known=pair.sources))
+    >>> simulated = simulate_field(5, shape=(96, 96), kind="stars", bands=("r",))
+    >>> pair = EvaluationPair.from_simulation(simulated, name="stars")
+    >>> stars = compare_stars(compare_field(pair, pair.target, output_psf=(1.0, 3.0)))
     >>> len(stars) > 0, bool(abs(stars["shift_x"]).max() < 1e-6)
     (True, True)
     """
-    against = "input" if band.truth is None else "truth"
+    return field.each(lambda band: _stars_of_band(band, field.sources, least_snr))
+
+
+def _stars_of_band(band, sources, least_snr):
+    """Rows of one band."""
+    against = "input" if band.target is None else "target"
     if band.psf is None:
         return _star_table(band, against, {})
     chosen, flux, snr = _chosen_stars(band, sources, least_snr)
     x, y = np.asarray(chosen["x"]), np.asarray(chosen["y"])
     scale = {"pixel_scale": band.pixel_scale}
-    seen = centroids(band.image, x, y)
+    seen = centroids(band.input, x, y)
     fine = centroids(band.output, x, y, factor=2)
-    zero = seen if band.truth is None else centroids(band.truth, x, y, factor=2)
+    zero = seen if band.target is None else centroids(band.target, x, y, factor=2)
     noise = {"sigma": band.sigma, "electrons": band.electrons} | scale
-    if band.truth is None:
+    if band.target is None:
         expected = np.full(len(x), _expected_width(band))
     else:
-        expected = fwhm(band.truth, x, y, factor=2, **scale)
+        expected = fwhm(band.target, x, y, factor=2, **scale)
     columns = {
         "x": x,
         "y": y,
@@ -130,7 +102,7 @@ def compare_stars(band, sources, *, least_snr=_LEAST_SNR):
         "input_shift_y": 2 * (seen[1] - zero[1]),
         "input_error": 2 * centroid_error(flux, band.psf, **noise) if len(x) else [],
         "limit": 2 * centroid_limit(flux, band.psf, **noise) if len(x) else [],
-        "fwhm_in": fwhm(band.image, x, y, **scale),
+        "fwhm_in": fwhm(band.input, x, y, **scale),
         "fwhm_out": fwhm(band.output, x, y, factor=2, **scale),
         "fwhm_expected": expected,
     }
@@ -139,7 +111,7 @@ def compare_stars(band, sources, *, least_snr=_LEAST_SNR):
 
 def _chosen_stars(band, sources, least_snr):
     """Isolated stars that are bright enough, their fluxes and S/N within 3 arcsec."""
-    place = APERTURES["truth"]
+    place = APERTURES["target"]
     good = usable(band, sources, **place) & (np.asarray(sources["kind"]) == "star")
     area = np.pi * (place["radius"] / band.pixel_scale) ** 2
     flux = np.asarray(sources[f"flux_{band.name}"], float)
@@ -153,7 +125,7 @@ def _expected_width(band):
     """FWHM of the fit to a star with the PSF that the output should have."""
     if band.output_psf is None:
         return np.nan
-    star = moffat_image(band.output_psf, factor=2, pixel_scale=band.pixel_scale)
+    star = star_image(band.output_psf, factor=2, pixel_scale=band.pixel_scale)
     return fwhm(star, [10], [10], factor=2, pixel_scale=band.pixel_scale)[0]
 
 
@@ -239,7 +211,7 @@ def _about_fields(values, fields):
     return result
 
 
-def checks_stars(stars, *, bands, limits=StarLimits()):
+def checks_stars(stars, *, bands=None, limits=LIMITS):
     """
     Judge positions and widths of stars.
 
@@ -247,9 +219,9 @@ def checks_stars(stars, *, bands, limits=StarLimits()):
     ----------
     stars : `~astropy.table.Table`
         As of `compare_stars`, of one or many fields.
-    bands : sequence of str
+    bands : sequence of str, optional
         Bands to judge; one without stars is "not measured".
-    limits : `StarLimits`, optional
+    limits : dict of str to `~splus_srgan.evaluation.limits.Limit`, optional
         What to keep.
 
     Returns
@@ -259,43 +231,19 @@ def checks_stars(stars, *, bands, limits=StarLimits()):
         (astrometry), width against the expected one and the input's (morphology).
     """
     checks = []
-    for band in bands:
+    for band in dict.fromkeys(stars["band"]) if bands is None else bands:
         mine = stars[stars["band"] == band]
         count, sx, sy, _, scatter, _, _, beyond = _shift_line(mine)
         for axis, value in (("x", sx), ("y", sy)):
             column = np.asarray(mine[f"shift_{axis}"], float)
             error = median_error(column[np.isfinite(column)])
             checks.append(
-                _check(
-                    "astrometry",
-                    f"median shift of stars in {axis}",
-                    band,
-                    value,
-                    limits.shift,
-                    error,
-                    count,
-                    "output pix",
-                )
+                limits["star shift"].judge(band, value, error=error, count=count, axis=axis)
             )
         error = scatter / np.sqrt(4 * max(count, 1))
-        checks.append(
-            _check(
-                "astrometry",
-                "scatter of stars beyond the input's error",
-                band,
-                beyond,
-                limits.scatter,
-                error,
-                count,
-                "output pix",
-            )
-        )
+        checks.append(limits["star scatter"].judge(band, beyond, error=error, count=count))
         checks += _width_checks(mine, band, limits)
     return checks
-
-
-def _check(topic, name, band, value, limit, error, count, unit):
-    return judge(topic, name, band, value, limit, error=error, count=count, unit=unit)
 
 
 def _width_checks(stars, band, limits):
@@ -305,10 +253,7 @@ def _width_checks(stars, band, limits):
     checks = []
     # Where the seeing was about as good as the output's PSF, stars cannot get sharper.
     blurred = np.where(seen < _ROOM * expected, np.nan, seen)
-    for name, reference, limit, offset in (
-        ("FWHM of stars over the expected one, less 1", expected, limits.width, 1),
-        ("FWHM of stars over the input's", blurred, (0.0, limits.sharpening), 0),
-    ):
+    for name, reference, offset in (("width", expected, 1), ("sharpening", blurred, 0)):
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = made / reference - offset
         ratio = ratio[np.isfinite(ratio)]
@@ -317,5 +262,5 @@ def _width_checks(stars, band, limits):
         if not ratio.size and np.isfinite(seen).any():
             note = "the input is nearly as sharp as the output should be"
         options = {"error": median_error(ratio), "count": ratio.size, "note": note}
-        checks.append(judge("morphology", name, band, value, limit, **options))
+        checks.append(limits[name].judge(band, value, **options))
     return checks

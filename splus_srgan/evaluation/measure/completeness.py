@@ -7,8 +7,8 @@ import numpy as np
 from astropy.table import Table, vstack
 
 from splus_srgan.evaluation.apertures import aperture_flux, aperture_noise
+from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.sources import any_within, detect, inside, match_positions
-from splus_srgan.evaluation.statistics import judge
 
 __all__ = ["checks_completeness", "find_and_match", "rates"]
 
@@ -41,20 +41,20 @@ def _snr(band, image, factor, table):
     return flux, flux / noise
 
 
-def find_and_match(band, *, threshold=5.0, reference_threshold=2.5):
+def find_and_match(field, *, threshold=5.0, reference_threshold=2.5):
     """
-    Find sources in truth, output and input, and say which have a counterpart.
+    Find sources in target, output and input, and say which have a counterpart.
 
     All are found with the same threshold in surface brightness, in units of the input's
     noise.  What lies at the threshold may fall on either side of it; so a counterpart may
     be as faint as ``reference_threshold``.  Parts of a galaxy are told apart in one image and not
-    in another; so what has at least half of its flux in the truth at the same place is in the
-    truth, too.
+    in another; so what has at least half of its flux in the target at the same place is in the
+    target, too.
 
     Parameters
     ----------
-    band : `~splus_srgan.evaluation.compared.ComparedBand`
-        Band.
+    field : `~splus_srgan.evaluation.compared.ComparedField`
+        Field.
     threshold : float, optional
         Of the peak of a source, in units of the smoothed input's noise.
     reference_threshold : float, optional
@@ -63,15 +63,20 @@ def find_and_match(band, *, threshold=5.0, reference_threshold=2.5):
     Returns
     -------
     rows : `~astropy.table.Table`
-        A row per source of each list: ``band``; ``list`` (``"truth"``, ``"output"`` or
+        A row per source of each list: ``band``; ``list`` (``"target"``, ``"output"`` or
         ``"input"``), ``x, y, flux`` (within 1.65 arcsec), ``snr`` (of that flux, by the
         input's noise), ``mag`` (AB; NaN where the zero point is not known), ``peak``;
-        ``in_truth``, ``in_output``, ``in_input``: whether it has a counterpart there.
-        Without truth, that list is missing and ``in_truth`` is `False`.
+        ``in_target``, ``in_output``, ``in_input``: whether it has a counterpart there.
+        Without a target, that list is missing and ``in_target`` is `False`.
     """
-    images = {"output": (band.output, 2), "input": (band.image, 1)}
-    if band.truth is not None:
-        images = {"truth": (band.truth, 2)} | images
+    return field.each(lambda band: _sources_of_band(band, threshold, reference_threshold))
+
+
+def _sources_of_band(band, threshold, reference_threshold):
+    """Rows of one band."""
+    images = {"output": (band.output, 2), "input": (band.input, 1)}
+    if band.target is not None:
+        images = {"target": (band.target, 2)} | images
     found = {}
     for name, (image, factor) in images.items():
         table, _ = detect(image, band.sigma, factor=factor, threshold=reference_threshold)
@@ -79,17 +84,17 @@ def find_and_match(band, *, threshold=5.0, reference_threshold=2.5):
         found[name] = table
     for name, table in found.items():
         table["list"] = np.full(len(table), name, "U8")
-        for other in ("truth", "output", "input"):
+        for other in ("target", "output", "input"):
             table[f"in_{other}"] = np.zeros(len(table), bool)
             if other in found:
                 table[f"in_{other}"] = _matched(band, table, found[other])
-        if "truth" in found and name != "truth":
-            there, _ = _snr(band, band.truth, 2, table)
-            table["in_truth"] |= there >= _CONFIRMED * np.asarray(table["flux"])
+        if "target" in found and name != "target":
+            there, _ = _snr(band, band.target, 2, table)
+            table["in_target"] |= there >= _CONFIRMED * np.asarray(table["flux"])
     rows = vstack(list(found.values()))
     scale = {"pixel_scale": band.pixel_scale}
     keep = np.asarray(rows["peak"]) > threshold
-    keep &= inside(rows["x"], rows["y"], band.image.shape, _EDGE, **scale)
+    keep &= inside(rows["x"], rows["y"], band.input.shape, _EDGE, **scale)
     keep &= ~any_within(band.bad, rows["x"], rows["y"], _EDGE, **scale)
     rows["band"] = np.full(len(rows), band.name, "U16")
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -121,9 +126,9 @@ def rates(rows, *, by="snr", edges=SNR_EDGES):
     Returns
     -------
     rates : `~astropy.table.Table`
-        For each band and bin: ``low, high``; ``n_truth``, ``completeness`` and
-        ``completeness_input`` (share of the truth's sources found), ``n_output``,
-        ``purity`` (share of the output's sources that are in the truth), ``n_input`` and
+        For each band and bin: ``low, high``; ``n_target``, ``completeness`` and
+        ``completeness_input`` (share of the target's sources found), ``n_output``,
+        ``purity`` (share of the output's sources that are in the target), ``n_input`` and
         ``purity_input``, with binomial errors ``completeness_error`` and ``purity_error``.
         NaN where a bin is empty.
 
@@ -131,14 +136,14 @@ def rates(rows, *, by="snr", edges=SNR_EDGES):
     --------
     >>> from astropy.table import Table
     >>> from splus_srgan.evaluation.measure.completeness import rates
-    >>> rows = Table({"band": ["r"] * 3, "list": ["truth", "truth", "output"],
-    ...               "snr": [40.0, 45.0, 41.0], "in_truth": [True, True, True],
+    >>> rows = Table({"band": ["r"] * 3, "list": ["target", "target", "output"],
+    ...               "snr": [40.0, 45.0, 41.0], "in_target": [True, True, True],
     ...               "in_output": [True, False, True], "in_input": [True, True, True]})
     >>> table = rates(rows, edges=(30, 50))
     >>> print(table["completeness"][0], table["purity"][0])
     0.5 1.0
     """
-    names = ("band", "low", "high", "n_truth", "completeness", "completeness_error")
+    names = ("band", "low", "high", "n_target", "completeness", "completeness_error")
     names += ("completeness_input", "n_output", "purity", "purity_error", "n_input", "purity_input")
     lines = []
     for band in dict.fromkeys(rows["band"]):
@@ -146,21 +151,21 @@ def rates(rows, *, by="snr", edges=SNR_EDGES):
         values = np.asarray(mine[by], float)
         for low, high in pairwise(edges):
             chosen = mine[(values >= low) & (values < high)]
-            truth, output, seen = (
-                chosen[chosen["list"] == name] for name in ("truth", "output", "input")
+            target, output, seen = (
+                chosen[chosen["list"] == name] for name in ("target", "output", "input")
             )
             lines.append(
                 (
                     band,
                     low,
                     high,
-                    len(truth),
-                    *_share(truth["in_output"]),
-                    _share(truth["in_input"])[0],
+                    len(target),
+                    *_share(target["in_output"]),
+                    _share(target["in_input"])[0],
                     len(output),
-                    *_share(output["in_truth"]),
+                    *_share(output["in_target"]),
                     len(seen),
-                    _share(seen["in_truth"])[0],
+                    _share(seen["in_target"])[0],
                 )
             )
     types = ("U16", float, float, int, float, float, float, int, float, float, int, float)
@@ -176,47 +181,38 @@ def _share(flags):
     return p, np.sqrt(p * (1 - p) / n + 0.25 / n**2) / (1 + 1 / n)
 
 
-def checks_completeness(rows, *, bands, least_snr=10.0, completeness=0.95, purity=0.95):
+def checks_completeness(rows, *, bands=None, least_snr=10.0, limits=LIMITS):
     """
     Judge completeness and purity of the output's clear detections.
 
     Parameters
     ----------
     rows : `~astropy.table.Table`
-        As of `find_and_match`, of one or many fields with truth.
-    bands : sequence of str
+        As of `find_and_match`, of one or many fields with a target.
+    bands : sequence of str, optional
         Bands to judge.
     least_snr : float, optional
         What counts as clear, within 1.65 arcsec.
-    completeness, purity : float, optional
-        Least shares.
+    limits : dict of str to `~splus_srgan.evaluation.limits.Limit`, optional
+        What to keep.
 
     Returns
     -------
     checks : list of `~splus_srgan.evaluation.checks.Check`
-        Completeness and purity for each band; "not measured" without sources or truth.
+        Completeness and purity for each band; "not measured" without sources or target.
     """
     checks = []
-    for band in bands:
+    for band in dict.fromkeys(rows["band"]) if bands is None else bands:
         mine = rows[(rows["band"] == band) & (np.asarray(rows["snr"]) >= least_snr)]
-        for name, which, flag, limit in (
-            ("completeness", "truth", "in_output", completeness),
-            ("purity", "output", "in_truth", purity),
+        for name, which, flag in (
+            ("completeness", "target", "in_output"),
+            ("purity", "output", "in_target"),
         ):
             chosen = mine[mine["list"] == which]
-            known = bool(np.any(rows["list"] == "truth")) or name == "completeness"
+            known = bool(np.any(rows["list"] == "target")) or name == "completeness"
             share, error = _share(chosen[flag]) if known else (np.nan, np.nan)
-            checks.append(
-                judge(
-                    "honesty",
-                    f"{name} at S/N > {least_snr:g}",
-                    band,
-                    share,
-                    (limit, 1.0),
-                    # The range is one-sided: a small share of a few is a finding, not noise.
-                    error=min(error, (1 - limit) / 6),
-                    known=True,
-                    count=len(chosen),
-                )
-            )
+            # The range is one-sided: a small share of a few is a finding, not noise.
+            error = min(error, (1 - limits[name].low) / 6)
+            options = {"error": error, "known": True, "count": len(chosen)}
+            checks.append(limits[name].judge(band, share, snr=f"{least_snr:g}", **options))
     return checks

@@ -7,17 +7,14 @@ with the input in units of the noise there.  A right output leaves the noise: a 
 square of 1, no mean, and no trend with flux.  This needs no truth.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
+from astropy.table import Table
 from scipy import ndimage
 
 from splus_srgan.evaluation.apertures import area_noise
-from splus_srgan.evaluation.checks import Check
-from splus_srgan.evaluation.statistics import judge
+from splus_srgan.evaluation.limits import LIMITS
 
 __all__ = [
-    "ConsistencyLimits",
     "checks_consistency",
     "data_consistency",
     "residuals",
@@ -30,29 +27,6 @@ _BLOCK = 11  # input pixels, 6 arcsec
 _BLOCK_ERROR = 0.01  # of the flux of a block: what the PSF carries over its border
 _LEAST_INFORMATION = 400  # for a slope: an error of 5 %
 _FLUX_LEVEL = 5.0  # sigma per pixel, above which a pixel belongs to a bright source
-
-
-@dataclass(frozen=True)
-class ConsistencyLimits:
-    """
-    What the consistency with the data has to keep.
-
-    Parameters
-    ----------
-    chi2 : tuple of float, optional
-        Range of the mean square of the residuals, in units of their variance.
-    mean : float, optional
-        Largest mean residual, in units of the noise of a pixel.
-    slope : float, optional
-        Largest trend with flux: relative flux of sources that is missing or too much.
-    peak : float, optional
-        Largest residual of any place, smoothed, in units of its noise.
-    """
-
-    chi2: tuple[float, float] = (0.8, 1.2)
-    mean: float = 0.1
-    slope: float = 0.01
-    peak: float = 7.0
 
 
 def residuals(band):
@@ -74,29 +48,29 @@ def residuals(band):
     model = band.seen_output
     photons = np.maximum(model, 0) / band.electrons if band.electrons else np.zeros(model.shape)
     noise = np.sqrt(band.sigma**2 + photons)
-    residual = np.where(band.bad, np.nan, band.image - model)
+    residual = np.where(band.spoiled, np.nan, band.input - model)
     edge = min(_EDGE, (min(residual.shape) - 1) // 4)
     inner = np.zeros(residual.shape, bool)
     inner[edge : residual.shape[0] - edge, edge : residual.shape[1] - edge] = True
-    # Saturation bleeds through the PSF into its surroundings.
+    # What is missing reaches its surroundings through the PSF.
     inner &= ~ndimage.binary_dilation(band.bad, iterations=6)
     return np.where(inner, residual, np.nan), noise, model
 
 
-def data_consistency(band):
+def data_consistency(field):
     r"""
     Compare the output, as the input's telescope would see it, with the input.
 
     Parameters
     ----------
-    band : `~splus_srgan.evaluation.compared.ComparedBand`
-        Band.
+    field : `~splus_srgan.evaluation.compared.ComparedField`
+        Field.
 
     Returns
     -------
-    summary : dict
-        ``band``; ``n`` (pixels), ``chi2`` (mean square of :math:`(O - B) / n`),
-        ``chi2_least`` (the same of noise alone where the PSF is right),
+    rows : `~astropy.table.Table`
+        A row per band: ``field, band``; ``n`` (pixels), ``chi2`` (mean square of
+        :math:`(O - B) / n`), ``chi2_least`` (the same of noise alone where the PSF is right),
         ``chi2_bright`` (where the model is above 5 sigma), ``mean`` (of the same) and
         ``mean_error``, ``slope`` (of sums of :math:`O - B` over blocks of 11 x 11 pixels
         against those of :math:`B`: the relative flux that the output lacks) and
@@ -113,13 +87,19 @@ def data_consistency(band):
     Examples
     --------
     >>> import numpy as np
-    >>> from splus_srgan.evaluation.compared import ComparedBand
+    >>> from splus_srgan.evaluation.compared import ComparedBand, ComparedField
     >>> from splus_srgan.evaluation.measure.consistency import data_consistency
     >>> noise = np.random.default_rng(1).normal(0.0, 1.0, (64, 64))
-    >>> result = data_consistency(ComparedBand("r", noise, np.zeros((128, 128)), 1.0))
-    >>> bool(abs(result["chi2"] - 1) < 0.1), bool(abs(result["mean"]) < 0.1)
+    >>> band = ComparedBand("r", noise, np.zeros((128, 128)), 1.0)
+    >>> rows = data_consistency(ComparedField("noise", {"r": band}))
+    >>> bool(abs(rows["chi2"][0] - 1) < 0.1), bool(abs(rows["mean"][0]) < 0.1)
     (True, True)
     """
+    return field.each(lambda band: Table(rows=[_summary(band)]))
+
+
+def _summary(band):
+    """Results of one band, by name."""
     residual, noise, model = residuals(band)
     good = np.isfinite(residual)
     summary = {"band": band.name, "n": int(good.sum())}
@@ -180,15 +160,17 @@ def _peak(residual, noise, model):
     return smooth.flat[np.argmax(np.abs(np.where(good, smooth, 0)))]
 
 
-def checks_consistency(summaries, *, limits=ConsistencyLimits()):
+def checks_consistency(rows, *, bands=None, limits=LIMITS):
     """
     Judge the consistency with the data.
 
     Parameters
     ----------
-    summaries : iterable of dict
-        As of `data_consistency`, of one or many fields and bands.
-    limits : `ConsistencyLimits`, optional
+    rows : `~astropy.table.Table`
+        As of `data_consistency`, of one or many fields.
+    bands : sequence of str, optional
+        Bands to judge; those of the rows.
+    limits : dict of str to `~splus_srgan.evaluation.limits.Limit`, optional
         What to keep.
 
     Returns
@@ -199,61 +181,20 @@ def checks_consistency(summaries, *, limits=ConsistencyLimits()):
         residual of all.
     """
     checks = []
-    summaries = list(summaries)
-    for band in dict.fromkeys(s["band"] for s in summaries):
-        mine = [s for s in summaries if s["band"] == band]
-        measured = [s for s in mine if np.isfinite(s["chi2"])]
-        count = sum(s["n"] for s in mine)
-        weights = [s["n"] for s in measured]
+    for band in dict.fromkeys(rows["band"]) if bands is None else bands:
+        mine = [row for row in rows if row["band"] == band]
+        measured = [row for row in mine if np.isfinite(row["chi2"])]
+        count = sum(row["n"] for row in mine)
+        weights = [row["n"] for row in measured]
         chi2 = np.average([_relative(s) for s in measured], weights=weights) if measured else np.nan
         error = 1.1 * np.sqrt(2 / count) if count else np.nan
-        mean, mean_error = _weighted(measured, "mean")
-        slope, slope_error = _weighted(measured, "slope")
-        peak = max((s["peak"] for s in measured), key=abs, default=np.nan)
-        text = "" if measured else "no pixel to compare"
-        checks += [
-            judge(
-                "honesty",
-                "mean square of input less blurred output",
-                band,
-                chi2,
-                limits.chi2,
-                error=error,
-                count=count,
-                note=text,
-            ),
-            judge(
-                "honesty",
-                "mean of input less blurred output",
-                band,
-                mean,
-                limits.mean,
-                unit="sigma",
-                error=mean_error,
-                count=count,
-                note=text,
-            ),
-            judge(
-                "photometry",
-                "trend of input less blurred output with flux",
-                band,
-                slope,
-                limits.slope,
-                error=slope_error,
-                count=count,
-                note=text,
-            ),
-            Check(
-                "honesty",
-                "largest smoothed residual of the input",
-                band,
-                float(peak),
-                limits.peak,
-                "sigma",
-                count=count,
-                note=text,
-            ),
-        ]
+        options = {"count": count, "note": "" if measured else "no pixel to compare"}
+        checks.append(limits["chi2"].judge(band, chi2, error=error, **options))
+        for name, column in (("mean residual", "mean"), ("trend", "slope")):
+            value, error = _weighted(measured, column)
+            checks.append(limits[name].judge(band, value, error=error, **options))
+        peak = max((row["peak"] for row in measured), key=abs, default=np.nan)
+        checks.append(limits["peak residual"].check(band, peak, **options))
     return checks
 
 

@@ -1,39 +1,25 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""
-Put stars and galaxies of known flux into a field, and see what the enhancer makes of them.
-
-A field is enhanced with and without them, so its own sources and its sky drop out of the
-difference.
-"""
+"""Stars and galaxies of known flux, put into the images of a field."""
 
 import numpy as np
 from astropy import units as u
-from astropy.table import Table, vstack
+from astropy.table import Table
 from scipy import fft
 
-from splus_srgan.evaluation.apertures import aperture_flux, aperture_noise, area_noise
-from splus_srgan.evaluation.compared import compared_bands
-from splus_srgan.evaluation.pairs import EvaluationPair
-from splus_srgan.evaluation.sources import detect, match_positions
-from splus_srgan.evaluation.statistics import judge, median_error
+from splus_srgan.evaluation.apertures import area_noise
 from splus_srgan.pixels.psf import psf_transfer
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.validate import check_integer
 
-__all__ = [
-    "checks_injection",
-    "draw_injections",
-    "inject",
-    "injection_test",
-    "render_source",
-]
+__all__ = ["APERTURE", "draw_injections", "inject", "render_source"]
+
+APERTURE = {"radius": 6.0, "annulus": (8.0, 12.0)}
+"""Where an injected source is measured, arcsec."""
 
 _FINE = 4  # samples per input pixel
 _STAMP = 64  # input pixels
-_RADIUS, _ANNULUS = 6.0, (8.0, 12.0)  # arcsec
 _APART = 14.0  # arcsec, between injected sources
 _CLEAR = 4.0  # arcsec, from what is there
-_MAG = 2.5 / np.log(10)
 
 
 def render_source(
@@ -180,7 +166,7 @@ def _free_places(rng, bands, n):
     first = next(iter(bands.values()))
     taken = np.any([band.bad | band.mask for band in bands.values()], axis=0)
     ny, nx = taken.shape
-    gap = int(np.ceil((_ANNULUS[1] + 0.6) / first.pixel_scale))
+    gap = int(np.ceil((APERTURE["annulus"][1] + 0.6) / first.pixel_scale))
     free = np.zeros(taken.shape, bool)
     free[gap : ny - gap, gap : nx - gap] = True
     if taken.any():
@@ -196,13 +182,13 @@ def _free_places(rng, bands, n):
     return np.array(chosen).reshape(-1, 2)
 
 
-def inject(observed, sources, *, psfs, electrons=None, seed=0, pixel_scale=PIXEL_SCALE):
+def inject(images, sources, *, psfs, electrons=None, seed=0, pixel_scale=PIXEL_SCALE):
     """
     Add sources to the images of a field.
 
     Parameters
     ----------
-    observed : dict of str to `~astropy.nddata.CCDData`
+    images : dict of str to `~astropy.nddata.CCDData`
         Band to image ``(ny, nx)``, flux per pixel; not modified.
     sources : `~astropy.table.Table`
         As of `draw_injections`.
@@ -226,14 +212,14 @@ def inject(observed, sources, *, psfs, electrons=None, seed=0, pixel_scale=PIXEL
     ValueError
         If a band has no PSF.
     """
-    lacking = [band for band in observed if psfs.get(band) is None]
+    lacking = [band for band in images if psfs.get(band) is None]
     if lacking:
         raise ValueError(
             f"psfs must have the FWHM and beta of every band; got none for {lacking}. Real sources "
             "have the PSF of the image: give it, or put the card FWHMMEAN into the header"
         )
     rng, result = np.random.default_rng(seed), {}
-    for band, image in observed.items():
+    for band, image in images.items():
         added = _render_all(np.shape(image.data), sources, band, psfs[band], pixel_scale)
         per_unit = (electrons or {}).get(band, 0)
         if per_unit:
@@ -260,137 +246,3 @@ def _render_all(shape, sources, band, psf, pixel_scale):
             pixel_scale=pixel_scale,
         )
     return total
-
-
-def injection_test(enhancer, pair, *, n=20, seed=0, snr=(20.0, 300.0), star_share=0.5):
-    """
-    Enhance a field with and without injected sources, and measure them in the difference.
-
-    Parameters
-    ----------
-    enhancer : callable
-        Called with a dict of band to `~astropy.nddata.CCDData`.
-    pair : `~splus_srgan.evaluation.pairs.EvaluationPair`
-        Field; it needs no target.
-    n, seed, snr, star_share
-        As for `draw_injections`.
-
-    Returns
-    -------
-    rows : `~astropy.table.Table`
-        A row per source and band: ``band, kind, x, y, flux`` (injected), ``snr`` (within
-        6 arcsec), ``error`` (mag, what the input's noise does), ``offset`` (mag; output at
-        the PSF of the input against what was added to the input, radius 6 arcsec; NaN where
-        the output has no flux) and ``found`` (detected at 5 sigma in the output).  Empty
-        where there is no room, or the PSF of the input is not known.
-    """
-    before = enhancer(pair.observed)
-    bare = EvaluationPair(pair.name, pair.observed, sky=pair.sky, sigma=pair.sigma)
-    bands = compared_bands(bare, before)
-    if any(band.psf is None for band in bands.values()):
-        return _no_rows()
-    sources = draw_injections(bands, n=n, seed=seed, snr=snr, star_share=star_share)
-    if not len(sources):
-        return _no_rows()
-    scale = next(iter(bands.values())).pixel_scale
-    injected = inject(
-        pair.observed,
-        sources,
-        psfs={name: band.psf for name, band in bands.items()},
-        electrons={name: band.electrons for name, band in bands.items()},
-        seed=seed,
-        pixel_scale=scale,
-    )
-    after = compared_bands(
-        EvaluationPair(pair.name, injected, sky=pair.sky, sigma=pair.sigma), enhancer(injected)
-    )
-    return vstack([_recovered(bands[name], after[name], sources) for name in bands])
-
-
-def _no_rows():
-    names = ("band", "kind", "x", "y", "flux", "snr", "error", "offset", "found")
-    return Table(names=names, dtype=("U16", "U8", *(6 * [float]), bool))
-
-
-def _recovered(before, after, sources):
-    """Rows of one band."""
-    scale = before.pixel_scale
-    x, y = np.asarray(sources["x"]), np.asarray(sources["y"])
-    place = {"radius": _RADIUS, "annulus": _ANNULUS, "pixel_scale": scale}
-    # What was added, its photon noise included: that is in the data, and not to be undone.
-    expected, free = aperture_flux(after.image - before.image, x, y, **place)
-    found, _ = aperture_flux(after.seen_output - before.seen_output, x, y, **place)
-    noise = aperture_noise(
-        expected,
-        free,
-        radius=_RADIUS,
-        sigma=before.sigma,
-        electrons=before.electrons,
-        pixel_scale=scale,
-    )
-    seen, _ = detect(after.output, after.sigma, factor=2, threshold=5.0)
-    matched = match_positions(x, y, seen["x"], seen["y"], pixel_scale=scale) >= 0
-    with np.errstate(invalid="ignore", divide="ignore"):
-        offset = np.where(found > 0, _MAG * np.log(found / expected), np.nan)
-    table = _no_rows()
-    columns = (x, y, np.asarray(sources[f"flux_{before.name}"]), expected / noise)
-    columns += (_MAG * noise / expected, offset, matched)
-    for row in zip(sources["kind"], *columns, strict=True):
-        table.add_row((before.name, *row))
-    return table
-
-
-def checks_injection(rows, *, bands, offset=0.01, completeness=0.95):
-    """
-    Judge the recovery of injected sources.
-
-    Parameters
-    ----------
-    rows : `~astropy.table.Table`
-        As of `injection_test`, of one or many fields.
-    bands : sequence of str
-        Bands to judge.
-    offset : float, optional
-        Largest median offset, mag.
-    completeness : float, optional
-        Least share of sources found.
-
-    Returns
-    -------
-    checks : list of `~splus_srgan.evaluation.checks.Check`
-        For each band: median offset of the flux of stars and of galaxies, and the share
-        found.
-    """
-    checks = []
-    for band in bands:
-        mine = rows[rows["band"] == band]
-        for kind, plural in (("star", "stars"), ("galaxy", "galaxies")):
-            values = np.asarray(mine["offset"][mine["kind"] == kind], float)
-            values = values[np.isfinite(values)]
-            checks.append(
-                judge(
-                    "photometry",
-                    f"median flux offset of injected {plural}",
-                    band,
-                    np.median(values) if values.size else np.nan,
-                    offset,
-                    unit="mag",
-                    error=median_error(values),
-                    count=values.size,
-                    note="" if values.size else "nothing was injected",
-                )
-            )
-        share = np.mean(mine["found"]) if len(mine) else np.nan
-        checks.append(
-            judge(
-                "honesty",
-                "share of injected sources found",
-                band,
-                share,
-                (completeness, 1.0),
-                error=0.0,
-                count=len(mine),
-                note="" if len(mine) else "nothing was injected",
-            )
-        )
-    return checks

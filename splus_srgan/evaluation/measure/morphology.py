@@ -1,7 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Sizes and ellipticities of sources in the output against those of the truth, at one PSF."""
-
-from dataclasses import dataclass
+"""Sizes and ellipticities of sources in the output against those of the target, at one PSF."""
 
 import numpy as np
 from astropy import units as u
@@ -9,45 +7,24 @@ from astropy.table import Table
 
 from splus_srgan.evaluation.apertures import aperture_flux, aperture_noise
 from splus_srgan.evaluation.catalog import usable
+from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.photometry import APERTURES
 from splus_srgan.evaluation.shapes import moments
-from splus_srgan.evaluation.statistics import judge, median_error, robust_std
+from splus_srgan.evaluation.statistics import median_error, robust_std
 
-__all__ = ["ShapeLimits", "checks_shapes", "compare_shapes"]
+__all__ = ["checks_shapes", "compare_shapes"]
 
 _COLUMNS = ("x", "y", "snr", "size", "size_ratio", "delta_e1", "delta_e2")
 
 
-@dataclass(frozen=True)
-class ShapeLimits:
+def compare_shapes(field, *, least_snr=50, kind=None):
     """
-    What sizes and ellipticities have to keep.
+    Compare sizes and ellipticities with those of the target.
 
     Parameters
     ----------
-    size : float, optional
-        Largest median deviation of the ratio of sizes from 1.
-    ellipticity : float, optional
-        Largest median change of a component of the ellipticity.
-    scatter : float, optional
-        Largest scatter of the change of a component.
-    """
-
-    size: float = 0.03
-    ellipticity: float = 0.01
-    scatter: float = 0.05
-
-
-def compare_shapes(band, sources, *, least_snr=50, kind=None):
-    """
-    Compare sizes and ellipticities with those of the truth.
-
-    Parameters
-    ----------
-    band : `~splus_srgan.evaluation.compared.ComparedBand`
-        Band.
-    sources : `~astropy.table.Table`
-        As of `~splus_srgan.evaluation.catalog.list_sources`.
+    field : `~splus_srgan.evaluation.compared.ComparedField`
+        Field.
     least_snr : float, optional
         Sources with less (within 3 arcsec) are left out.
     kind : str, optional
@@ -56,35 +33,37 @@ def compare_shapes(band, sources, *, least_snr=50, kind=None):
     Returns
     -------
     rows : `~astropy.table.Table`
-        A row per isolated source: ``band, kind, x, y, snr``; ``size`` of the truth
+        A row per isolated source: ``field, band, kind, x, y, snr``; ``size`` of the target
         (arcsec, `~splus_srgan.evaluation.shapes.moments`), ``size_ratio`` (output over
-        truth), ``delta_e1, delta_e2`` (output less truth).  Empty without a truth.
+        target), ``delta_e1, delta_e2`` (output less target).  Empty without a target.
 
     Examples
     --------
     >>> from splus_srgan import simulate_field
-    >>> from splus_srgan.evaluation.compared import compared_bands
-    >>> from splus_srgan.evaluation.catalog import list_sources
+    >>> from splus_srgan.evaluation.comparison import compare_field
     >>> from splus_srgan.evaluation.measure.morphology import compare_shapes
     >>> from splus_srgan.evaluation.pairs import EvaluationPair
-    >>> field = simulate_field(5, shape=(96, 96), kind="stars", bands=("r",))
-    >>> pair = EvaluationPair.from_simulation(field, name="stars")
-    >>> bands = compared_bands(pair, pair.target, output_psf=(1.0, 3.0))
-    >>> bands["r"].output = bands["r"].truth
-    >>> rows = compare_shapes(bands["r"], list_sources(bands, known=pair.sources))
+    >>> simulated = simulate_field(5, shape=(96, 96), kind="stars", bands=("r",))
+    >>> pair = EvaluationPair.from_simulation(simulated, name="stars")
+    >>> rows = compare_shapes(compare_field(pair, pair.target, output_psf=(1.0, 3.0)))
     >>> len(rows) > 0, bool(abs(rows["size_ratio"] - 1).max() < 1e-9)
     (True, True)
     """
-    if band.truth is None:
+    return field.each(lambda band: _shapes_of_band(band, field.sources, least_snr, kind))
+
+
+def _shapes_of_band(band, sources, least_snr, kind):
+    """Rows of one band."""
+    if band.target is None:
         return _table(band, (), {})
-    place, scale = APERTURES["truth"], {"pixel_scale": band.pixel_scale}
+    place, scale = APERTURES["target"], {"pixel_scale": band.pixel_scale}
     good = usable(band, sources, **place)
     if kind is not None:
         good &= np.asarray(sources["kind"]) == kind
     chosen = sources[good]
     x, y = np.asarray(chosen["x"]), np.asarray(chosen["y"])
-    made, truth = band.matched
-    flux, _ = aperture_flux(truth, x, y, radius=place["radius"], factor=2, **scale)
+    made, target = band.matched
+    flux, _ = aperture_flux(target, x, y, radius=place["radius"], factor=2, **scale)
     noise = aperture_noise(
         flux,
         np.full(len(x), np.inf),
@@ -97,7 +76,7 @@ def compare_shapes(band, sources, *, least_snr=50, kind=None):
     x, y, snr = x[keep], y[keep], (flux / noise)[keep]
     found, expected = (
         moments(made, x, y, factor=2, **scale),
-        moments(truth, x, y, factor=2, **scale),
+        moments(target, x, y, factor=2, **scale),
     )
     columns = {
         "x": x,
@@ -120,7 +99,7 @@ def _table(band, kind, columns):
     return table
 
 
-def checks_shapes(rows, *, bands, limits=ShapeLimits()):
+def checks_shapes(rows, *, bands=None, limits=LIMITS):
     """
     Judge sizes and ellipticities.
 
@@ -128,9 +107,9 @@ def checks_shapes(rows, *, bands, limits=ShapeLimits()):
     ----------
     rows : `~astropy.table.Table`
         As of `compare_shapes`, of one or many fields.
-    bands : sequence of str
+    bands : sequence of str, optional
         Bands to judge; one without sources is "not measured".
-    limits : `ShapeLimits`, optional
+    limits : dict of str to `~splus_srgan.evaluation.limits.Limit`, optional
         What to keep.
 
     Returns
@@ -140,35 +119,19 @@ def checks_shapes(rows, *, bands, limits=ShapeLimits()):
         scatter.
     """
     checks = []
-    for band in bands:
+    for band in dict.fromkeys(rows["band"]) if bands is None else bands:
         mine = rows[rows["band"] == band]
         ratio = _finite(mine["size_ratio"]) - 1
         parts = [_finite(mine[name]) for name in ("delta_e1", "delta_e2")]
         worst = max(parts, key=lambda part: abs(np.median(part)) if part.size else 0)
         both = np.concatenate([part - np.median(part) if part.size else part for part in parts])
-        for name, value, limit, error in (
-            (
-                "median size over the truth's, less 1",
-                _median(ratio),
-                limits.size,
-                median_error(ratio),
-            ),
-            (
-                "median change of ellipticity",
-                _median(worst),
-                limits.ellipticity,
-                median_error(worst),
-            ),
-            (
-                "scatter of ellipticity",
-                robust_std(both),
-                limits.scatter,
-                robust_std(both) / np.sqrt(2 * max(both.size, 1)),
-            ),
+        spread = robust_std(both)
+        for name, value, error in (
+            ("size", _median(ratio), median_error(ratio)),
+            ("ellipticity", _median(worst), median_error(worst)),
+            ("ellipticity scatter", spread, spread / np.sqrt(2 * max(both.size, 1))),
         ):
-            checks.append(
-                judge("morphology", name, band, value, limit, error=error, count=ratio.size)
-            )
+            checks.append(limits[name].judge(band, value, error=error, count=ratio.size))
     return checks
 
 

@@ -8,7 +8,7 @@ __all__ = [
     "ImageProfile",
     "cutout",
     "fit_moffat",
-    "fit_psf",
+    "fit_profile",
     "half_width",
     "prepared",
     "touched",
@@ -139,7 +139,7 @@ class ImageProfile:
         return ndimage.map_coordinates(self.spline, places, order=5, prefilter=False)
 
 
-def fit_psf(cut, model):
+def fit_profile(cut, model):
     """x, y, flux, residual and core of a star."""
     scale = np.ptp(cut.values) or 1.0
     values = cut.values / scale

@@ -4,7 +4,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from astropy import units as u
 from astropy.nddata import block_replicate
 
 __all__ = ["Panels", "color_weights", "field_panels", "picture", "white_level"]
@@ -56,18 +55,18 @@ def field_panels(pair, output, *, labels):
     panels : `Panels`
         Without a target, two images.
     """
-    from splus_srgan.evaluation.compared import compared_bands
+    from splus_srgan.evaluation.comparison import compare_field
 
-    bands = list(compared_bands(pair, output).values())
+    bands = list(compare_field(pair, output).bands.values())
     images = {
-        labels[0]: [block_replicate(b.image / b.sigma, _FACTOR, conserve_sum=False) for b in bands],
+        labels[0]: [block_replicate(b.input / b.sigma, _FACTOR, conserve_sum=False) for b in bands],
         labels[1]: [_FACTOR**2 * b.output / b.sigma for b in bands],
     }
     if pair.target is not None:
-        images[labels[2]] = [_FACTOR**2 * b.truth / b.sigma for b in bands]
-    known = next(iter(pair.observed.values())).wcs is not None
+        images[labels[2]] = [_FACTOR**2 * b.target / b.sigma for b in bands]
+    known = next(iter(pair.input.values())).wcs is not None
     scale = bands[0].fine_scale if known else None
-    return Panels(pair.name, {k: np.array(v) for k, v in images.items()}, scale, _flux(pair, bands))
+    return Panels(pair.name, {k: np.array(v) for k, v in images.items()}, scale, _flux(bands))
 
 
 def color_weights(panels):
@@ -101,16 +100,10 @@ def _usual_color(image):
     return np.maximum(np.median(values / values.mean(axis=0), axis=1), 0.05)
 
 
-def _flux(pair, bands):
+def _flux(bands):
     """Nanomaggies of 1 sky unit per band; `None` where not known for all."""
-    scales = []
-    for band in bands:
-        unit, zero_point = pair.observed[band.name].unit, pair.zero_points.get(band.name)
-        if unit is not None and unit.is_equivalent(u.nmgy):
-            scales.append(band.sigma * unit.to(u.nmgy))
-        elif zero_point is not None and np.isfinite(zero_point):
-            scales.append(band.sigma * 10 ** (-0.4 * (zero_point - 22.5)))
-    return np.array(scales) if len(scales) == len(bands) else None
+    scales = [band.sigma * 10 ** (-0.4 * (band.zero_point - 22.5)) for band in bands]
+    return np.array(scales) if np.isfinite(scales).all() else None
 
 
 def picture(image, *, weights, white=None, softening=3.0):

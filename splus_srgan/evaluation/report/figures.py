@@ -45,7 +45,7 @@ def report_figures(evaluation):
 
     Parameters
     ----------
-    evaluation : `~splus_srgan.evaluation.run.Evaluation`
+    evaluation : `~splus_srgan.evaluation.result.Evaluation`
         What was measured.
 
     Returns
@@ -229,7 +229,7 @@ def _draw_fluxes(evaluation):
     rows = evaluation.measurements.get("fluxes")
     if rows is None or not len(rows):
         return None
-    against = "truth" if "truth" in rows["against"] else "input"
+    against = "target" if "target" in rows["against"] else "input"
     rows = rows[(rows["against"] == against) & np.isfinite(rows["offset"])]
     if len(rows) < 3:
         return None

@@ -11,10 +11,7 @@ import math
 import numpy as np
 
 from splus_srgan.evaluation.report.display import color_weights
-from splus_srgan.evaluation.report.plots_findings import (
-    plot_limitations,
-    plot_mean_output,
-)
+from splus_srgan.evaluation.report.plots_findings import plot_limitations, plot_mean_output
 from splus_srgan.evaluation.report.plots_scores import plot_histogram, score_summary
 from splus_srgan.evaluation.report.plotting import (
     COLUMN_WIDTH,

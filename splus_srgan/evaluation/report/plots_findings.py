@@ -3,16 +3,11 @@
 
 import numpy as np
 
-from splus_srgan.evaluation.compared import compared_bands
-from splus_srgan.evaluation.measure.artefacts_sky import (
-    cloudiness,
-    mean_output,
-    pattern_lines,
-    sky_units,
-    smoothed,
-)
+from splus_srgan.evaluation.comparison import compare_field
+from splus_srgan.evaluation.measure.artefacts_sky import cloudiness, mean_output, smoothed
 from splus_srgan.evaluation.measure.artefacts_sources import color_residual
 from splus_srgan.evaluation.measure.consistency import residuals
+from splus_srgan.evaluation.measure.patterns import pattern_lines
 from splus_srgan.evaluation.measure.spectrum import SkySpectrum
 from splus_srgan.evaluation.report.display import color_weights, picture, white_level
 from splus_srgan.evaluation.report.plotting import (
@@ -30,7 +25,6 @@ __all__ = ["plot_limitations", "plot_mean_output"]
 
 _CROP = 32  # input pixels
 _BRIGHT = 5.0  # sigma per pixel
-_FINE_AREA = 4  # output pixels in one of the input
 _FLUX_ERROR = 0.03  # of the flux, which no eye sees
 
 
@@ -85,7 +79,7 @@ _NOTHING = {"structure": "no bright region", "color": "no change of color", "clo
 
 def _findings(pair, output):
     """Kind to (how bad, in words, where on the output's grid) for one field."""
-    bands = compared_bands(pair, output)
+    bands = compare_field(pair, output).bands
     structure, color, cloud = (0.0, "", None), (0.0, "", None), (0.0, "", None)
     for name, band in bands.items():
         residual, noise, model = residuals(band)
@@ -99,7 +93,7 @@ def _findings(pair, output):
         if ratio.max() > structure[0]:
             text = f"Structure ({name})\n{ratio.max():.1f}σ off the input"
             structure = float(ratio.max()), text, _place(ratio)
-        rms = cloudiness(_FINE_AREA * band.output / band.sigma)
+        rms = cloudiness(band.sky_units)
         if np.isfinite(rms) and rms > cloud[0]:
             cloud = rms, f"Clouds ({name})\n{rms:.3f}σ rms", None
     for (one, two), (change, _) in color_residual(bands).items() if len(bands) > 1 else ():
@@ -166,7 +160,8 @@ def plot_mean_output(outputs, *, periods=(2, 4), limit=0.0005, width=COLUMN_WIDT
     axes = figure.subplots(2, len(bands), squeeze=False, height_ratios=(1, 0.8))
     means = {}
     for band in bands:
-        means[band], count = mean_output([sky_units({band: o[band]})[band] for o in outputs])
+        alone = [compare_field(None, {band: one[band]}).bands[band] for one in outputs]
+        means[band], count = mean_output([one.sky_units for one in alone])
         means[band] = np.where(count >= max(1, len(outputs) // 4), means[band], np.nan)
     reach = max(float(np.nanquantile(np.abs(m), 0.99)) for m in means.values()) or 0.01
     for (top, bottom), (band, mean) in zip(axes.T, means.items(), strict=True):

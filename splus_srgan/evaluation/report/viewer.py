@@ -5,9 +5,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.nddata import StdDevUncertainty
 from astropy.wcs.utils import proj_plane_pixel_scales
 
+from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.report.pixels import (
     ENCODING,
     color_balance,
@@ -16,11 +16,7 @@ from splus_srgan.evaluation.report.pixels import (
     thumbnail,
     white_level,
 )
-from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.images.quality import Quality
-from splus_srgan.images.units import flux_per_pixel_factor
-from splus_srgan.images.unpack import uncertainty_array
-from splus_srgan.pixels.background import measure_background
 
 __all__ = ["LARGEST", "ShownField", "show_field", "viewer_data"]
 
@@ -84,7 +80,7 @@ def show_field(one, *, remark=""):
 
     Parameters
     ----------
-    one : `~splus_srgan.evaluation.run.EvaluatedField`
+    one : `~splus_srgan.evaluation.result.EvaluatedField`
         Field.
     remark : str, optional
         What to tell beside its name.
@@ -94,7 +90,7 @@ def show_field(one, *, remark=""):
     shown : `ShownField`
         Field, cut to `LARGEST`.
     """
-    planes = {band: _planes(one, band) for band in one.bands}
+    planes = _planes(one)
     shape = np.shape(one.output[one.bands[0]].data)
     window = _window(shape)
     layers = ["input", "output", "target"]
@@ -112,40 +108,24 @@ def show_field(one, *, remark=""):
     return ShownField(one.name, remark, meta, blocks, thumbnail(before, cut[first, "output"]))
 
 
-def _planes(one, band):
-    """Layers of a band in units of the input's sigma, without sky; NaN where missing."""
-    made = one.output[band]
-    area = flux_per_pixel_factor(made.unit, _FACTOR)
-    sky, sigma = _sky_and_sigma(one, band, area)
-    planes = {"output": (_values(made) / area - sky) / sigma}
-    if one.pair is not None:
-        planes["input"] = (_values(one.pair.observed[band]) - sky) / sigma
-        if one.pair.target is not None:
-            planes["target"] = _values(one.pair.target[band]) / area / sigma
-    flags = getattr(made, "flags", None)
-    if flags is not None:
-        planes["quality"] = np.asarray(flags)
-    if made.uncertainty is not None:
-        spread = uncertainty_array(made, StdDevUncertainty)
-        planes["uncertainty"] = np.asarray(spread, float) / area / sigma
+def _planes(one):
+    """Band to its layers, in sky units; NaN where missing."""
+    field = compare_field(one.pair, one.output, name=one.name)
+    planes = {}
+    for name, band in field.bands.items():
+        own = {"output": band.sky_units}
+        if band.input is not None:
+            empty = band.bad & ~band.saturated
+            own["input"] = np.where(empty, np.nan, band.input / band.sigma)
+        if band.target is not None:
+            own["target"] = 4 * band.target / band.sigma
+        flags = getattr(one.output[name], "flags", None)
+        if flags is not None:
+            own["quality"] = np.asarray(flags)
+        if band.std is not None:
+            own["uncertainty"] = 4 * band.std / band.sigma
+        planes[name] = own
     return planes
-
-
-def _values(image):
-    values = np.array(image.data, float)
-    if image.mask is not None:
-        values[np.broadcast_to(image.mask, values.shape)] = np.nan
-    return values
-
-
-def _sky_and_sigma(one, band, area):
-    """Per input pixel: from the output's cards, else measured on the input or the output."""
-    meta = one.output[band].meta or {}
-    if "SRSKY" in meta and "SRSIGMA" in meta:
-        return float(stated_sky(meta)), float(meta["SRSIGMA"])
-    values = _values(one.output[band]) / area if one.pair is None else None
-    measured = measure_background(values if one.pair is None else _values(one.pair.observed[band]))
-    return float(measured.sky[0]), float(measured.sigma[0])
 
 
 def _window(shape):

@@ -65,7 +65,7 @@ def write_report(evaluation, folder, *, overwrite=False):
 
     Parameters
     ----------
-    evaluation : `~splus_srgan.evaluation.run.Evaluation`
+    evaluation : `~splus_srgan.evaluation.result.Evaluation`
         What was measured.
     folder : path-like
         Folder to write to; made if needed.
@@ -114,7 +114,7 @@ def render_report(evaluation):
 
     Parameters
     ----------
-    evaluation : `~splus_srgan.evaluation.run.Evaluation`
+    evaluation : `~splus_srgan.evaluation.result.Evaluation`
         What was measured.
 
     Returns

@@ -1,0 +1,264 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Make a pair and its enhanced image ready for comparison.
+
+This is where units become flux per pixel, and nowhere else: an input pixel is the unit of
+area of a surface brightness, so that four fine pixels make one input pixel in any unit.
+"""
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import StdDevUncertainty
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+from splus_srgan.evaluation.compared import ComparedBand, ComparedField
+from splus_srgan.evaluation.shapes import round_psf
+from splus_srgan.evaluation.sources import detect
+from splus_srgan.images.header import states_own_unit, winged_psf_from_header
+from splus_srgan.images.io.fields import stated_sky
+from splus_srgan.images.units import flux_per_pixel_factor
+from splus_srgan.images.unpack import uncertainty_array
+from splus_srgan.pixels.background import measure_background
+from splus_srgan.pixels.psf import TARGET_PSF
+from splus_srgan.splus import PIXEL_SCALE
+
+__all__ = ["compare_field", "fine_scale"]
+
+_NEAR_SATURATION = 0.9  # of the level in the header
+_SOURCE_LEVEL = 2.5  # sigma per pixel, of what annuli leave out
+
+
+def fine_scale(unit):
+    """
+    Factor that makes a value of a fine image flux per fine pixel.
+
+    Parameters
+    ----------
+    unit : `~astropy.units.UnitBase` or None
+        Of the image.
+
+    Returns
+    -------
+    scale : float
+        1 for flux per pixel; 1/4 for a surface brightness, with an input pixel as its area.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from splus_srgan.evaluation.comparison import fine_scale
+    >>> fine_scale(u.adu), fine_scale(u.adu / u.arcsec**2)
+    (1.0, 0.25)
+    """
+    return 0.25 / flux_per_pixel_factor(unit, 2)
+
+
+def compare_field(pair, output, *, name="image", output_psf=None):
+    """
+    Make a pair and its enhanced image ready for comparison.
+
+    The sky of the input is the pair's, else that of the output's header (``SRSKY``),
+    else it is measured; that of the output is ``SRFSKY``, else ``SRSKY``, else the input's.
+
+    Parameters
+    ----------
+    pair : `~splus_srgan.evaluation.pairs.EvaluationPair` or None
+        Input, and target where there is one.  `None`: the output stands alone.
+    output : mapping of str to `~astropy.nddata.CCDData`
+        Band to enhanced image ``(2 ny, 2 nx)``.  The card ``SRFSKY`` or ``SRSKY`` (sky
+        per input pixel) says how much of it is sky; set it to 0 for an image without.
+    name : str, optional
+        What to call an output that stands alone.
+    output_psf : tuple of float, optional
+        FWHM (arcsec), Moffat beta and share of the wings of the output; without the last,
+        it has those of the input.  `None`: fitted to its ``psf``; an output without one
+        counts as having the PSF of the input.
+
+    Returns
+    -------
+    field : `~splus_srgan.evaluation.compared.ComparedField`
+        Ready for all measures.
+
+    Raises
+    ------
+    ValueError
+        If the output lacks a band, is in another unit, or stands alone without the cards of
+        an enhanced image.
+    GridMismatchError
+        If the output is not on the grid that is twice as fine, by its shape or its WCS.
+
+    Examples
+    --------
+    >>> from splus_srgan import simulate_field
+    >>> from splus_srgan.evaluation.comparison import compare_field
+    >>> from splus_srgan.evaluation.pairs import EvaluationPair
+    >>> pair = EvaluationPair.from_simulation(simulate_field(1, shape=(32, 32)), name="one")
+    >>> field = compare_field(pair, pair.target)  # the truth as a perfect output
+    >>> sorted(field.bands), field.bands["r"].shape
+    (['g', 'r', 'z'], (32, 32))
+    """
+    if pair is None:
+        return ComparedField(name, {band: _band_alone(band, output[band]) for band in output})
+    lacking = [band for band in pair.bands if band not in output]
+    if lacking:
+        raise ValueError(
+            f"output must have every band of the pair, {list(pair.bands)}; got none for {lacking}"
+        )
+    pair.check_fine("output", output)
+    bands = {band: _band_of_pair(pair, band, output[band], output_psf) for band in pair.bands}
+    return ComparedField(pair.name, bands, known=pair.sources)
+
+
+def _band_alone(name, made):
+    """A band without its input: sky and sigma are those of the cards."""
+    meta = getattr(made, "meta", None) or {}
+    lacking = [card for card in ("SRSKY", "SRSIGMA") if card not in meta]
+    if lacking:
+        raise ValueError(
+            f"output must have the cards of an enhanced image; band {name!r} lacks "
+            f"{' and '.join(lacking)}: give the image that it was made from as pair="
+        )
+    sky, sigma = float(stated_sky(meta)), float(meta["SRSIGMA"])
+    psf = None
+    if getattr(made, "psf", None) is not None:
+        psf = round_psf(made.psf, pixel_scale=_pixel_scale(made, PIXEL_SCALE / 2))
+    return ComparedBand(
+        name, None, sigma=sigma, output_psf=psf, **_of_output(made, sky),
+        pixel_scale=2 * _pixel_scale(made, PIXEL_SCALE / 2),
+    )  # fmt: skip
+
+
+def _of_output(made, sky):
+    """What the enhanced image says of itself: arguments of a `ComparedBand`."""
+    scale, missing, masked = fine_scale(made.unit), _missing(made), _masked(made)
+    data = np.where(missing, 0, np.asarray(made.data, float)) * scale
+    return {
+        "output": data - 0.25 * sky * ~missing,
+        "missing": missing,
+        "lost": missing & ~masked,
+        "promised": getattr(made, "psf", None),
+        "std": _standard_deviation(made),
+    }
+
+
+def _band_of_pair(pair, name, made, output_psf):
+    """One band of a pair."""
+    seen = pair.input[name]
+    missing = _missing(seen)
+    meta = getattr(made, "meta", None) or {}
+    sky, sigma = _sky_and_sigma(pair, name, meta, seen, missing)
+    psf, pixel_scale = winged_psf_from_header(seen.meta), _pixel_scale(seen, PIXEL_SCALE)
+    if output_psf is None:
+        output_psf = psf
+        if getattr(made, "psf", None) is not None:
+            output_psf = round_psf(made.psf, pixel_scale=pixel_scale / 2)
+    target, hole = _target(pair, name)
+    band = ComparedBand(
+        name,
+        np.where(missing, 0, np.asarray(seen.data, float) - sky),
+        sigma=sigma,
+        target=target,
+        noise_free=pair.noise_free,
+        electrons=_electrons(seen),
+        bad=missing | hole,
+        saturated=_saturated(seen) & ~missing,
+        psf=psf,
+        output_psf=_with_wings(output_psf, psf),
+        target_psf=_with_wings(_target_psf(pair, name, pixel_scale), psf),
+        pixel_scale=pixel_scale,
+        zero_point=_zero_point(pair, name, seen),
+        **_of_output(made, float(stated_sky(meta, sky))),
+    )
+    band.mask = _source_mask(band)
+    return band
+
+
+def _target(pair, name):
+    """Target without holes, and where these are on the grid of the input."""
+    if pair.target is None:
+        return None, False
+    image = pair.target[name]
+    hole = _missing(image)
+    data = np.where(hole, 0, np.asarray(image.data, float)) * fine_scale(image.unit)
+    ny, nx = pair.shape
+    return data, hole.reshape(ny, 2, nx, 2).any(axis=(1, 3))
+
+
+def _target_psf(pair, name, pixel_scale):
+    """PSF of the target: that of a truth is known, that of an image may be."""
+    if pair.target is None:
+        return None
+    if pair.noise_free:
+        return TARGET_PSF
+    psf = getattr(pair.target[name], "psf", None)
+    return None if psf is None else round_psf(psf, pixel_scale=pixel_scale / 2)
+
+
+def _with_wings(psf, seen):
+    """A PSF with the wings of the input's where nothing is said of them."""
+    if psf is None or seen is None:
+        return psf
+    return (*psf, *seen[len(psf) :])
+
+
+def _source_mask(band):
+    """Pixels of sources: of the target where it has no noise, else of the input."""
+    if band.target is not None and band.noise_free:
+        return band.seen_target > _SOURCE_LEVEL * band.sigma
+    return detect(band.input, band.sigma)[1]
+
+
+def _masked(image):
+    if image.mask is None:
+        return np.zeros(np.shape(image.data), bool)
+    return np.asarray(image.mask, bool)
+
+
+def _missing(image):
+    """Masked and non-finite pixels."""
+    return _masked(image) | ~np.isfinite(np.asarray(image.data, float))
+
+
+def _saturated(seen):
+    level = (seen.meta or {}).get("SATURATE")
+    if isinstance(level, int | float) and level > 0 and states_own_unit(seen):
+        return np.asarray(seen.data, float) >= _NEAR_SATURATION * level
+    return np.zeros(np.shape(seen.data), bool)
+
+
+def _electrons(seen):
+    """Electrons per unit of the image; 0 where not known."""
+    if getattr(seen, "unit", None) == u.electron:
+        return 1.0
+    gain = (seen.meta or {}).get("GAIN")
+    stated = isinstance(gain, int | float) and gain > 0 and states_own_unit(seen)
+    return float(gain) if stated else 0.0
+
+
+def _zero_point(pair, name, seen):
+    """AB magnitude of one unit of flux; NaN where it is not known."""
+    unit = getattr(seen, "unit", None)
+    if unit is not None and unit.is_equivalent(u.nmgy):
+        return 22.5 - 2.5 * np.log10(unit.to(u.nmgy))
+    return float(pair.zero_points.get(name, np.nan))
+
+
+def _sky_and_sigma(pair, name, meta, seen, missing):
+    sky, sigma = pair.sky.get(name, meta.get("SRSKY")), pair.sigma.get(name, meta.get("SRSIGMA"))
+    if sky is None or sigma is None:
+        measured = measure_background(np.asarray(seen.data, float), mask=missing)
+        sky = measured.sky[0] if sky is None else sky
+        sigma = measured.sigma[0] if sigma is None else sigma
+    return float(sky), float(sigma)
+
+
+def _pixel_scale(image, default):
+    if image.wcs is None or not image.wcs.has_celestial:
+        return default
+    return float(np.mean(proj_plane_pixel_scales(image.wcs.celestial))) * 3600
+
+
+def _standard_deviation(made):
+    """Stated standard deviation, flux per fine pixel; `None` where there is none."""
+    if getattr(made, "uncertainty", None) is None:
+        return None
+    return np.asarray(uncertainty_array(made, StdDevUncertainty), float) * fine_scale(made.unit)

@@ -1,0 +1,208 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Periodic patterns and seams in the sky of an output."""
+
+import math
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+
+from splus_srgan.evaluation.measure.artefacts_sky import LEAST_FREE, sky_pixels
+from splus_srgan.evaluation.measure.spectrum import SkySpectrum, named_frequencies
+from splus_srgan.evaluation.statistics import robust_std
+
+__all__ = ["pattern_lines", "seams"]
+
+_MOST = 0.49  # quantile of the pieces of a border: just below the median, the least of three
+_EDGE = 16  # output pixels: a network treats the border of the image in its own way
+
+
+def pattern_lines(image, *, free=None, periods=(2, 4)):
+    r"""
+    Look for periodic patterns: lines in the power spectrum of the sky.
+
+    Parameters
+    ----------
+    image : `~numpy.ndarray`, shape (ny, nx)
+        Output in sky units.
+    free : `~numpy.ndarray` of bool, optional
+        The sky; `sky_pixels` where not given.
+    periods : sequence of float, optional
+        Periods (output pixels, at least 2) to look at in any case: 2 is the Nyquist
+        frequency, 4 half of it; add the side of the blocks.
+
+    Returns
+    -------
+    lines : `~astropy.table.QTable`
+        For each period its strongest frequency (``name`` is ``"period 2"`` ...), and
+        the strongest line at any other frequency (``"any"``).  Columns: ``fy, fx``
+        (1 / pix); ``amplitude`` of the wave; ``level``, the amplitude of the noise there;
+        ``faintest``, the least amplitude that cannot be noise; ``found``.  NaN where there
+        is too little sky.
+
+    Raises
+    ------
+    ValueError
+        If a period is below 2.
+
+    Notes
+    -----
+    The sky is weighted with a Hann window, so :math:`a \cos(2\pi f x)` has amplitude
+    :math:`a`.  A line counts where its power is :math:`\ln(N / 10^{-4})` times that of
+    its surroundings, which noise reaches once in 10000 looks at :math:`N` frequencies.
+    Waves of fewer than 8 periods across the image are left to `low_frequency_residual`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.evaluation.measure.patterns import pattern_lines
+    >>> y, x = np.mgrid[:64, :64]
+    >>> noise = np.random.default_rng(1).normal(0, 0.01, (64, 64))
+    >>> lines = pattern_lines(noise + 0.1 * (-1.0) ** (x + y))
+    >>> lines["name"][lines["found"]].tolist(), round(float(lines["amplitude"][0]), 2)
+    (['period 2'], 0.1)
+    """
+    free = sky_pixels(image) if free is None else free
+    rows = []
+    for period in periods:
+        if not period >= 2:
+            raise ValueError(f"periods must be at least 2 pixels; got {period!r}")
+    if free.mean() < LEAST_FREE:
+        rows = [(_period_name(p), *(math.nan,) * 4, math.nan, False) for p in periods]
+        return _line_table([*rows, ("any", *(math.nan,) * 5, False)])
+    spectrum = SkySpectrum(np.asarray(image, float), free)
+    named = []
+    for period in periods:
+        places = named_frequencies(period)
+        lines = [(fy, fx, *spectrum.at(fy, fx)) for fy, fx in places]
+        least = spectrum.threshold(len(places))
+        rows.append(_line_row(_period_name(period), max(lines, key=_strength), least))
+        named += places
+    step = 3 / min(image.shape)  # the window spreads a line over two frequencies
+    others = [
+        line
+        for line in spectrum.search(number=5 + len(named))
+        if not any(_near(line[:2], place, step) for place in named)
+    ]
+    least = spectrum.threshold()
+    found = [line for line in others if _strength(line) > least]
+    strongest = max(found, key=lambda line: line[2], default=None)
+    if strongest is not None:
+        strongest = spectrum.refined(*strongest[:2])
+    nothing = (math.nan, math.nan, 0.0, spectrum.typical_level)
+    rows.append(_line_row("any", strongest or nothing, least))
+    return _line_table(rows)
+
+
+def _strength(line):
+    return line[2] / line[3]
+
+
+def _near(one, other, step):
+    """Whether two frequencies are one, a period of 1 apart included."""
+    return all(abs((a - b + 0.5) % 1 - 0.5) < step for a, b in zip(one, other, strict=True))
+
+
+def _period_name(period):
+    return f"period {period:g}"
+
+
+def _line_row(name, line, least):
+    fy, fx, amplitude, level = line
+    return (name, fy, fx, amplitude, level, least * level, amplitude > least * level)
+
+
+def _line_table(rows):
+    names = ("name", "fy", "fx", "amplitude", "level", "faintest", "found")
+    table = QTable(rows=rows, names=names)
+    table["fy"].unit = table["fx"].unit = 1 / u.pix
+    return table
+
+
+def seams(image, *, free=None, block_size=None):
+    r"""
+    Look for steps along rows and columns, as blocks leave that were put side by side.
+
+    Parameters
+    ----------
+    image : `~numpy.ndarray`, shape (ny, nx)
+        Output in sky units.
+    free : `~numpy.ndarray` of bool, optional
+        The sky; `sky_pixels` where not given.
+    block_size : int, optional
+        Side of the blocks in output pixels: only their borders are looked at.
+        `None`: every row and column.
+
+    Returns
+    -------
+    borders : `~astropy.table.QTable`
+        Sorted, the most significant first: ``axis`` (0: between rows), ``position`` (first
+        pixel behind the border), ``step`` and its ``error`` (sky units), ``significance``.
+
+    Notes
+    -----
+    At the border before pixel :math:`k` (none of the outermost 16) the step is
+    :math:`D_k = (v_k - v_{k-1}) - (v_{k+1} - v_{k-2}) / 3`, which a smooth sky does
+    not have.  Its mean is taken over pieces of 32 pixels along the border, and the root of the
+    lower median square of these is compared with that of all other rows or columns: blocks
+    that are too bright and too dark in turn do not hide, and a faint source, which is in one
+    piece alone, is no seam.  Rows and columns with less than half of sky are left out.
+    ``significance`` is in standard deviations of the other borders.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.evaluation.measure.patterns import seams
+    >>> image = np.random.default_rng(1).normal(0, 0.02, (64, 64))
+    >>> image[:, 40:] += 0.1
+    >>> found = seams(image)[0]
+    >>> int(found["axis"]), int(found["position"]), bool(abs(found["step"] - 0.1) < 0.02)
+    (1, 40, True)
+    """
+    free = sky_pixels(image) if free is None else free
+    rows = []
+    for axis in (0, 1):
+        rms = _border_steps(*(np.moveaxis(a, axis, 0) for a in (image, free)))
+        usable = np.isfinite(rms)
+        usable[: _EDGE - 2] = usable[len(usable) - _EDGE + 1 :] = False
+        if usable.sum() < 8:
+            continue
+        typical = float(np.median(rms[usable]))
+        scatter = max(robust_std(rms[usable]), 1e-9, 1e-3 * typical)
+        for k in np.flatnonzero(usable):
+            position = int(k) + 2
+            if block_size is not None and position % block_size:
+                continue
+            step = math.sqrt(max(rms[k] ** 2 - typical**2, 0.0))
+            error = scatter * rms[k] / step if step else scatter
+            rows.append((axis, position, step, error, (rms[k] - typical) / scatter))
+    names = ("axis", "position", "step", "error", "significance")
+    types = (int, int, float, float, float)
+    table = QTable(rows=rows or None, names=names, dtype=types)
+    table.sort("significance", reverse=True)
+    return table
+
+
+def _border_steps(image, free, piece=32):
+    """Root median square over pieces of the mean step before each row from the third on."""
+    image = np.where(free, image, np.nan)
+    step = (image[2:-1] - image[1:-2]) - (image[3:] - image[:-3]) / 3
+    step *= 1.5  # a sharp step of 1 gives 2/3
+    pieces = np.array_split(np.arange(step.shape[1]), max(1, step.shape[1] // piece))
+    means, weights = [], []
+    for columns in pieces:
+        part = step[:, columns]
+        good = np.isfinite(part)
+        weights.append(good.sum(axis=1))
+        with np.errstate(invalid="ignore"):
+            means.append(np.where(good, part, 0).sum(axis=1) / weights[-1])
+    means, weights = np.array(means), np.array(weights)
+    enough = weights >= piece // 4
+    count = enough.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        squares = np.where(enough, means**2, np.nan)
+    rms = np.full(count.shape, np.nan)
+    # What shows in half of the pieces, or where sources leave no more, may be one of them.
+    known = count >= len(pieces) / 2
+    rms[known] = np.sqrt(np.nanquantile(squares[:, known], _MOST, axis=0, method="lower"))
+    return rms

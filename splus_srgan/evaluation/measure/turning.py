@@ -1,0 +1,167 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""What turning a field changes in its output."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from astropy.table import QTable
+from astropy.wcs import WCS
+
+from splus_srgan.evaluation.comparison import compare_field, fine_scale
+from splus_srgan.evaluation.limits import LIMITS
+from splus_srgan.evaluation.measure.artefacts_sky import sky_pixels
+from splus_srgan.utils.validate import check_one_of
+
+__all__ = ["checks_symmetry", "symmetry_residual"]
+
+_SOURCE = 5.0  # sky units per pixel, of sources whose change counts
+_FEWEST = 20  # of their pixels
+_TURNS = {
+    "turned by 90": (1, False),
+    "turned by 180": (2, False),
+    "turned by 270": (3, False),
+    "mirrored": (0, True),
+    "mirrored, turned by 90": (1, True),
+    "mirrored, turned by 180": (2, True),
+    "mirrored, turned by 270": (3, True),
+}
+
+
+def symmetry_residual(enhancer, data, *, turns=tuple(_TURNS)):
+    r"""
+    Compare what an enhancer makes of a turned field with the turned result.
+
+    Parameters
+    ----------
+    enhancer : callable
+        Takes a mapping of band to `~astropy.nddata.CCDData` and gives the same on the
+        finer grid, as `~splus_srgan.SRGANEnhancer` does.
+    data : mapping of str to `~astropy.nddata.CCDData`, or `~astropy.nddata.CCDData`
+        The field, ``(ny, nx)``.
+    turns : sequence of str, optional
+        Which of the seven: ``"turned by 90"`` (180, 270), ``"mirrored"``, or ``"mirrored,
+        turned by 90"`` (180, 270).
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        ``turn, band``; ``sky``, the root mean square of the difference in the sky, in sky
+        units; ``sources``, that where the output is above 5 sky units, as a fraction of its
+        own root mean square there.  NaN where there is no sky, or no source.
+
+    Notes
+    -----
+    The difference is :math:`f(Tx) - T f(x)` for the enhancer :math:`f`, the field :math:`x`
+    and a turn :math:`T`, turned back.
+
+    Raises
+    ------
+    ValueError
+        If a turn is unknown, or the enhancer does not state sky and sigma in its cards.
+
+    Examples
+    --------
+    >>> from splus_srgan import SRGANEnhancer, simulate_field
+    >>> from splus_srgan.evaluation.measure.turning import symmetry_residual
+    >>> field = simulate_field(4, shape=(48, 48), kind="blank").observed
+    >>> table = symmetry_residual(SRGANEnhancer(device="cpu"), field, turns=["mirrored"])
+    >>> table["band"].tolist(), bool(table["sky"].max() < 0.05)
+    (['g', 'r', 'z'], True)
+    """
+    for turn in turns:
+        check_one_of("turns", turn, tuple(_TURNS))
+    single = not isinstance(data, Mapping)
+    images = {"": data} if single else dict(data)
+    plain = _enhanced(enhancer, images, single)
+    bands = compare_field(None, plain).bands
+    rows = []
+    for name in turns:
+        turned = {band: _turned_image(image, *_TURNS[name]) for band, image in images.items()}
+        result = _enhanced(enhancer, turned, single)
+        for band, one in bands.items():
+            back = _turned_back(np.asarray(result[band].data, float), *_TURNS[name])
+            difference = back - np.asarray(plain[band].data, float)
+            difference *= 4 * fine_scale(plain[band].unit) / one.sigma
+            image = np.where(np.isfinite(difference), one.sky_units, np.nan)
+            free = sky_pixels(image)
+            # Not every faint bump that is no sky: what it is changes with the noise.
+            there = np.nan_to_num(image) > _SOURCE
+            if there.sum() < _FEWEST:
+                there[:] = False
+            rows.append((name, band, _rms(difference[free]), _rms(difference[there], image[there])))
+    return QTable(rows=rows, names=("turn", "band", "sky", "sources"))
+
+
+def _enhanced(enhancer, images, single):
+    return {"": enhancer(images[""])} if single else enhancer(images)
+
+
+def _rms(values, reference=None):
+    """Root mean square, as a fraction of that of a reference; NaN of nothing."""
+    if not len(values):
+        return math.nan
+    rms = math.sqrt(np.mean(values**2))
+    return rms if reference is None else rms / math.sqrt(np.mean(reference**2))
+
+
+def _turned(array, quarters, mirrored):
+    return np.rot90(array[:, ::-1] if mirrored else array, quarters)
+
+
+def _turned_back(array, quarters, mirrored):
+    back = np.rot90(array, -quarters)
+    return back[:, ::-1] if mirrored else back
+
+
+def _turned_image(image, quarters, mirrored):
+    """An image turned, with a WCS of the same scale so that nobody sees another domain."""
+    mask = None if image.mask is None else _turned(np.asarray(image.mask), quarters, mirrored)
+    data = np.ascontiguousarray(_turned(np.asarray(image.data), quarters, mirrored))
+    wcs = None if image.wcs is None else _turned_wcs(image.wcs, data.shape, quarters, mirrored)
+    return type(image)(data, unit=image.unit, mask=mask, meta=image.meta.copy(), wcs=wcs)
+
+
+def _turned_wcs(wcs, shape, quarters, mirrored):
+    """The linear part of a WCS on the turned grid."""
+    old = shape if quarters % 2 == 0 else shape[::-1]
+    places = [_turned(grid, quarters, mirrored) for grid in np.indices(old)[::-1].astype(float)]
+    start = np.array([p[0, 0] for p in places])
+    # Columns: what a step along the new x and the new y is on the old grid.
+    steps = np.transpose([[p[0, 1] - p[0, 0] for p in places], [p[1, 0] - p[0, 0] for p in places]])
+    turned = WCS(naxis=2)
+    turned.wcs.ctype = [str(kind).removesuffix("-SIP") for kind in wcs.wcs.ctype]
+    turned.wcs.crval, turned.wcs.cunit = wcs.wcs.crval, wcs.wcs.cunit
+    turned.wcs.cd = wcs.pixel_scale_matrix @ steps
+    turned.wcs.crpix = np.linalg.solve(steps, wcs.wcs.crpix - 1 - start) + 1
+    return turned
+
+
+def checks_symmetry(table, *, bands=None, limits=LIMITS):
+    """
+    Judge what turning the field changes.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        Rows of `symmetry_residual`, of one field or many.
+    bands : sequence of str, optional
+        Bands to judge; those of the table.
+    limits : dict of str to `~splus_srgan.evaluation.limits.Limit`, optional
+        What to keep.
+
+    Returns
+    -------
+    checks : list of `~splus_srgan.evaluation.checks.Check`
+        Per band: the worst turn of the worst field, in the sky and in sources.
+    """
+    checks = []
+    for band in dict.fromkeys(table["band"]) if bands is None else bands:
+        rows = table[table["band"] == band]
+        for key in ("sky", "sources"):
+            values = np.asarray(rows[key], float)
+            values = values[np.isfinite(values)]
+            value = float(values.max()) if len(values) else math.nan
+            note = "" if len(values) else f"no {key}"
+            checks.append(limits[f"turned {key}"].check(band, value, count=len(values), note=note))
+    return checks
