@@ -207,22 +207,21 @@ def _measure(pair, made):
 
 def _scores(pair, images):
     """Band to the scores of one image."""
-    from splus_srgan.evaluation.catalog import list_sources
-    from splus_srgan.evaluation.compared import compared_bands
-    from splus_srgan.evaluation.measure.metrics import scores
+    from splus_srgan.evaluation.comparison import compare_field
+    from splus_srgan.evaluation.measure.agreement import scores
     from splus_srgan.evaluation.measure.photometry import compare_fluxes
     from splus_srgan.evaluation.statistics import robust_std
 
-    similarity = scores(pair, images, zero_point=pair.zero_points)
-    bands = compared_bands(pair, images)
-    sources = list_sources(bands, known=pair.sources)
+    compared = compare_field(pair, images)
+    # Neighbors are in both images: sources in a crowd count as well.
+    fluxes = compare_fluxes(compared, against="target", share=np.inf)
+    similarity = scores(compared)
     found = {}
     for row in similarity[similarity["space"] == "asinh"]:
         band = str(row["band"])
-        if band not in bands:  # all of them together
+        if band not in compared.bands:  # all of them together
             continue
-        # Neighbors are in both images: sources in a crowd count as well.
-        offsets = compare_fluxes(bands[band], sources, share=np.inf)["offset"]
+        offsets = fluxes["offset"][fluxes["band"] == band]
         offsets = 1000 * np.asarray(offsets, float)
         offsets = offsets[np.isfinite(offsets)]
         found[band] = {

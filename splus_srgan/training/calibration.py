@@ -175,8 +175,9 @@ def calibrate(enhancer, fields, *, seed=0, progress_bar=None):
         ``"ensemble"``: what is to be calibrated.  A calibration in its card is left out.
     fields : iterable
         Held-out fields, `~splus_srgan.simulate.field.SimulatedField` or what has its
-        ``observed`` and ``target`` as well.  What is measured is the final image, with its flux anchored and in its unit.  At least some dozens: errors of one
-        field have much in common.
+        ``observed`` and ``target`` as well.  What is measured is the final image, with its
+        flux anchored and in its unit.  At least some dozens: errors of one field have much
+        in common.
     seed : int, optional
         Of the choice of pixels in each step of the fit.
     progress_bar : callable, optional

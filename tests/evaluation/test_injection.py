@@ -131,7 +131,7 @@ def test_no_room_or_no_psf_is_not_measured():
     crowded = EvaluationPair.from_simulation(simulate_field(2, shape=(32, 32)), name="small")
     bare = EvaluationPair(
         "bare",
-        {n: CCDData(i.data, unit="adu") for n, i in crowded.observed.items()},
+        {n: CCDData(i.data, unit="adu") for n, i in crowded.input.items()},
         sky=crowded.sky,
         sigma=crowded.sigma,
     )
