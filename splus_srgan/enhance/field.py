@@ -6,13 +6,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from astropy.wcs.utils import proj_plane_pixel_scales
 
 from splus_srgan.enhance.flux_anchor import REACH as ANCHOR_REACH
 from splus_srgan.enhance.planes import FACTOR, cut, fine_place, upsample
 from splus_srgan.enhance.section import finish, generate, prepare
 from splus_srgan.enhance.tiles import sections, within
 from splus_srgan.enhance.uncertainty import calibrate_std
+from splus_srgan.images.grid import pixel_scale
 from splus_srgan.images.header import wing_share_from_header, winged_psf_from_header
 from splus_srgan.pixels.background import sky_of_enhanced
 from splus_srgan.pixels.missing import REACH as FILL_REACH
@@ -84,10 +84,7 @@ class Enhancement:
     @cached_property
     def pixel_scale(self):
         """Arcsec per input pixel; without a WCS, that of the card."""
-        wcs = self.stack.wcs
-        if wcs is None or not wcs.has_celestial:
-            return self.card.pixel_scale
-        return float(np.mean(proj_plane_pixel_scales(wcs.celestial))) * 3600
+        return pixel_scale(self.stack.wcs, default=self.card.pixel_scale)
 
     @cached_property
     def _parts(self):

@@ -16,13 +16,13 @@ from splus_srgan.enhance.planes import FACTOR, cut, repeat, upsample
 from splus_srgan.enhance.tiles import MIN_BLOCK, Section, within
 from splus_srgan.enhance.uncertainty import linear_std
 from splus_srgan.images.bands import tidy_band
+from splus_srgan.images.header import saturated_pixels
 from splus_srgan.images.quality import quality_plane
 from splus_srgan.images.unpack import fill_missing
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
 
-__all__ = ["Prepared", "finish", "generate", "prepare", "saturated_pixels"]
+__all__ = ["Prepared", "band_saturation", "finish", "generate", "prepare"]
 
-_NEAR_SATURATION = 0.95  # of the level in the header: coadds saturate a little below it
 # Side of the blocks: with a halo of 45, 384 costs 1.5 times the work of one piece.
 _BLOCK_SIZE = {"cpu": 384, "cuda": 1024}
 
@@ -81,7 +81,7 @@ def prepare(work, part):
     sky, sigma = (cut(array, part.needed) for array in (work.sky, work.sigma))
     # What a pixel far from any valid one most likely holds.
     filled = fill_missing(data, mask, default=np.median(work.sky, axis=(1, 2)))
-    saturated = saturated_pixels(work.stack.metas, filled)
+    saturated = band_saturation(work.stack, filled)
     quality = _quality(work, filled, mask, saturated, sky, sigma)
     kept = within(part.kept, part.needed, FACTOR)
     # After the stretch, what is generated is enough.
@@ -196,15 +196,11 @@ def _block_size(work, shape):
     return max(MIN_BLOCK, *shape) if max(shape) <= 1.4 * size else size
 
 
-def _number(value):
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def saturated_pixels(metas, filled):
-    """Pixels at or close to the saturation level that the header of their band states."""
-    saturated = np.zeros(filled.shape, bool)
-    for k, meta in enumerate(metas):
-        level = _number(meta.get("SATURATE"))
-        if level is not None and level > 0:
-            saturated[k] = filled[k] >= _NEAR_SATURATION * level
-    return saturated
+def band_saturation(stack, filled):
+    """Saturated pixels of each band of a stack, ``(n_band, ny, nx)``, by its header."""
+    return np.stack(
+        [
+            saturated_pixels(image, meta, stack.unit)
+            for image, meta in zip(filled, stack.metas, strict=True)
+        ]
+    )

@@ -9,12 +9,12 @@ area of a surface brightness, so that four fine pixels make one input pixel in a
 import numpy as np
 from astropy import units as u
 from astropy.nddata import StdDevUncertainty
-from astropy.wcs.utils import proj_plane_pixel_scales
 
 from splus_srgan.evaluation.compared import ComparedBand, ComparedField
 from splus_srgan.evaluation.shapes import round_psf
 from splus_srgan.evaluation.sources import detect
-from splus_srgan.images.header import states_own_unit, winged_psf_from_header
+from splus_srgan.images.grid import pixel_scale
+from splus_srgan.images.header import gain_from_header, saturated_pixels, winged_psf_from_header
 from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.images.unpack import uncertainty_array
@@ -24,7 +24,6 @@ from splus_srgan.splus import PIXEL_SCALE
 
 __all__ = ["compare_field", "fine_scale"]
 
-_NEAR_SATURATION = 0.9  # of the level in the header
 _SOURCE_LEVEL = 2.5  # sigma per pixel, of what annuli leave out
 
 
@@ -120,10 +119,10 @@ def _band_alone(name, made):
     sky, sigma = float(stated_sky(meta)), float(meta["SRSIGMA"])
     psf = None
     if getattr(made, "psf", None) is not None:
-        psf = round_psf(made.psf, pixel_scale=_pixel_scale(made, PIXEL_SCALE / 2))
+        psf = round_psf(made.psf, pixel_scale=pixel_scale(made.wcs, default=PIXEL_SCALE / 2))
     return ComparedBand(
         name, None, sigma=sigma, output_psf=psf, **_of_output(made, sky),
-        pixel_scale=2 * _pixel_scale(made, PIXEL_SCALE / 2),
+        pixel_scale=2 * pixel_scale(made.wcs, default=PIXEL_SCALE / 2),
     )  # fmt: skip
 
 
@@ -146,11 +145,12 @@ def _band_of_pair(pair, name, made, output_psf):
     missing = _missing(seen)
     meta = getattr(made, "meta", None) or {}
     sky, sigma = _sky_and_sigma(pair, name, meta, seen, missing)
-    psf, pixel_scale = winged_psf_from_header(seen.meta), _pixel_scale(seen, PIXEL_SCALE)
+    psf = winged_psf_from_header(seen.meta)
+    scale = pixel_scale(seen.wcs, default=PIXEL_SCALE)
     if output_psf is None:
         output_psf = psf
         if getattr(made, "psf", None) is not None:
-            output_psf = round_psf(made.psf, pixel_scale=pixel_scale / 2)
+            output_psf = round_psf(made.psf, pixel_scale=scale / 2)
     target, hole = _target(pair, name)
     band = ComparedBand(
         name,
@@ -158,13 +158,13 @@ def _band_of_pair(pair, name, made, output_psf):
         sigma=sigma,
         target=target,
         noise_free=pair.noise_free,
-        electrons=_electrons(seen),
+        electrons=gain_from_header(seen.meta, seen.unit) or 0.0,
         bad=missing | hole,
-        saturated=_saturated(seen) & ~missing,
+        saturated=saturated_pixels(seen.data, seen.meta, seen.unit) & ~missing,
         psf=psf,
         output_psf=_with_wings(output_psf, psf),
-        target_psf=_with_wings(_target_psf(pair, name, pixel_scale), psf),
-        pixel_scale=pixel_scale,
+        target_psf=_with_wings(_target_psf(pair, name, scale), psf),
+        pixel_scale=scale,
         zero_point=_zero_point(pair, name, seen),
         **_of_output(made, float(stated_sky(meta, sky))),
     )
@@ -218,22 +218,6 @@ def _missing(image):
     return _masked(image) | ~np.isfinite(np.asarray(image.data, float))
 
 
-def _saturated(seen):
-    level = (seen.meta or {}).get("SATURATE")
-    if isinstance(level, int | float) and level > 0 and states_own_unit(seen):
-        return np.asarray(seen.data, float) >= _NEAR_SATURATION * level
-    return np.zeros(np.shape(seen.data), bool)
-
-
-def _electrons(seen):
-    """Electrons per unit of the image; 0 where not known."""
-    if getattr(seen, "unit", None) == u.electron:
-        return 1.0
-    gain = (seen.meta or {}).get("GAIN")
-    stated = isinstance(gain, int | float) and gain > 0 and states_own_unit(seen)
-    return float(gain) if stated else 0.0
-
-
 def _zero_point(pair, name, seen):
     """AB magnitude of one unit of flux; NaN where it is not known."""
     unit = getattr(seen, "unit", None)
@@ -249,12 +233,6 @@ def _sky_and_sigma(pair, name, meta, seen, missing):
         sky = measured.sky[0] if sky is None else sky
         sigma = measured.sigma[0] if sigma is None else sigma
     return float(sky), float(sigma)
-
-
-def _pixel_scale(image, default):
-    if image.wcs is None or not image.wcs.has_celestial:
-        return default
-    return float(np.mean(proj_plane_pixel_scales(image.wcs.celestial))) * 3600
 
 
 def _standard_deviation(made):

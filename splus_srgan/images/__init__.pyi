@@ -1,5 +1,9 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+from .grid import pixel_scale as pixel_scale
+from .header import gain_from_header as gain_from_header
 from .header import psf_from_header as psf_from_header
+from .header import saturated_pixels as saturated_pixels
+from .header import saturation_level as saturation_level
 from .header import states_own_unit as states_own_unit
 from .header import wing_share_from_header as wing_share_from_header
 from .header import winged_psf_from_header as winged_psf_from_header

@@ -2,9 +2,11 @@
 """Cards of image headers outside the WCS, on their way to finer pixels."""
 
 import re
-from numbers import Real
 
 from astropy.io import fits
+
+from splus_srgan.images.header import LEVEL_CARDS
+from splus_srgan.utils.validate import is_number
 
 __all__ = ["finer", "multiply", "rescale_card", "set_default", "shift"]
 
@@ -18,7 +20,6 @@ _SIZES = {
     **dict.fromkeys(("XPIXSIZE", "YPIXSIZE", "XPIXSZ", "YPIXSZ", "XPIXELSZ", "YPIXELSZ"), -1),
     **dict.fromkeys(("PIXAR_SR", "PIXAR_A2", "PIXAREA"), -2),
 }
-_LEVELS = {"SATURATE", "SATURATA", "SATURATB", "SATLEVEL"}
 # Centers in S-PLUS stamps: 0-based pixel of the stamp.
 _ZERO_BASED = {"X01TILE", "Y01TILE"}
 _SECTIONS = re.compile(r"(DATA|TRIM|BIAS)SEC[A-Z0-9]?")
@@ -61,7 +62,7 @@ def _rescaled(header, keyword, axes, factor, flux_scale):
     value = header[keyword]
     if (word := _last_word(keyword)) in _SIZES:
         return multiply(header, keyword, float(factor) ** _SIZES[word])
-    if keyword in _LEVELS:
+    if word in LEVEL_CARDS:
         return multiply(header, keyword, flux_scale)
     if keyword in _ZERO_BASED:
         return shift(header, keyword, factor, origin=-0.5)
@@ -111,7 +112,7 @@ def set_default(header, keyword, value):
 def shift(header, keyword, factor, origin=0.5):
     """Move a pixel position, counted from ``origin`` at the image's edge."""
     value = header.get(keyword)
-    if not _is_number(value):
+    if not is_number(value):
         return value is None
     header[keyword] = factor * (value - origin) + origin
     return True
@@ -121,14 +122,10 @@ def multiply(header, keyword, factor):
     """Multiply a card and those of the same name, if there; `False` if a value is no number."""
     places = [(keyword, i) for i in range(header.count(keyword))] if keyword in header else []
     numbers = {place: header[place] for place in places if header[place] is not None}
-    if not all(map(_is_number, numbers.values())):
+    if not all(map(is_number, numbers.values())):
         return False
     for place, value in numbers.items():
         product = value * factor
         whole = isinstance(value, int) and product == round(product)
         header[place] = round(product) if whole else product
     return True
-
-
-def _is_number(value):
-    return isinstance(value, Real) and not isinstance(value, bool)

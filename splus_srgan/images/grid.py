@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs.utils import proj_plane_pixel_scales
 from astropy.wcs.wcsapi import HighLevelWCSWrapper, SlicedLowLevelWCS
 
 from splus_srgan.exceptions import GridMismatchError
@@ -17,6 +18,7 @@ __all__ = [
     "grid_shift",
     "header_wcs",
     "image_wcs",
+    "pixel_scale",
     "strip_wcs_cards",
     "wcs_cards",
 ]
@@ -139,6 +141,47 @@ def image_wcs(wcs, *, name="wcs"):
             f"give a celestial WCS, or None where there is no calibration"
         )
     return wcs if wcs.naxis == 2 else wcs.sub([1, 2])
+
+
+def pixel_scale(wcs, default=None):
+    r"""
+    Give the pixel scale: the side of the square that is as large as a pixel.
+
+    .. math:: s = \sqrt{s_x \, s_y}
+
+    with the lengths of the two sides of a pixel at ``CRPIX``.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS` or wrapper of one, or None
+        Celestial.
+    default : float, optional
+        What is given where there is no celestial WCS.
+
+    Returns
+    -------
+    scale : float
+        In arcsec.
+
+    Raises
+    ------
+    ValueError
+        If there is no celestial WCS, and no default.
+
+    Examples
+    --------
+    >>> from astropy.wcs import WCS
+    >>> from splus_srgan.images.grid import pixel_scale
+    >>> wcs = WCS({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -1e-4, "CDELT2": 4e-4})
+    >>> round(pixel_scale(wcs), 6), pixel_scale(None, default=0.55)
+    (0.72, 0.55)
+    """
+    wcs = fits_wcs(wcs)
+    if wcs is None or not wcs.has_celestial:
+        if default is None:
+            raise ValueError(f"wcs must be celestial to have a pixel scale; got {wcs!r}")
+        return default
+    return float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs.celestial)))) * 3600
 
 
 def grid_shift(reference, other, shape):

@@ -2,16 +2,21 @@
 """What a header says of its image: PSF, levels, unit."""
 
 import math
-from numbers import Real
 
 import numpy as np
 from astropy import units as u
 
 from splus_srgan.pixels.psf import WING_SHARE, core_profile
+from splus_srgan.utils.validate import is_number
 
 __all__ = [
+    "LEVEL_CARDS",
+    "NEAR_SATURATION",
     "WING_CARD",
+    "gain_from_header",
     "psf_from_header",
+    "saturated_pixels",
+    "saturation_level",
     "states_own_unit",
     "wing_share_from_header",
     "winged_psf_from_header",
@@ -19,6 +24,14 @@ __all__ = [
 
 WING_CARD = "PSFWINGS"
 """Keyword that states the share of the light in the wings of the PSF, in simulated images."""
+
+NEAR_SATURATION = 0.95
+"""Share of the level of saturation from which a pixel counts as saturated."""
+
+LEVEL_CARDS = ("SATURATE", "SATURATA", "SATURATB", "SATLEVEL", "SATURLEV", "SATUR")
+"""Keywords, or last words of ``HIERARCH`` keywords, of a level of saturation."""
+
+_COUNTS = (None, u.dimensionless_unscaled, u.adu, u.ct, u.DN, u.electron)
 
 
 def psf_from_header(header):
@@ -52,7 +65,7 @@ def psf_from_header(header):
         if not isinstance(key, str) or key.upper().startswith("INPUT "):
             continue
         for word, lowest in (("FWHMMEAN", 0), ("FWHMBETA", 1)):
-            if word in key.upper() and _is_number(value) and lowest < value < math.inf:
+            if word in key.upper() and is_number(value) and lowest < value < math.inf:
                 values.setdefault(word, float(value))
     if "FWHMMEAN" not in values:
         return None
@@ -111,38 +124,156 @@ def wing_share_from_header(header):
     (0.28, 0.1)
     """
     share = header.get(WING_CARD)
-    return float(share) if _is_number(share) and 0 <= share <= 1 else WING_SHARE
+    return float(share) if is_number(share) and 0 <= share <= 1 else WING_SHARE
 
 
-def states_own_unit(image):
+def states_own_unit(meta, unit):
     """
-    Tell whether the levels and the gain in a header are in the unit of the image.
+    Tell whether the levels and the gain in a header are in the unit of the pixels.
 
     They are in the unit of the camera; `~splus_srgan.surveys.calibration.calibrate`
     converts them with the pixels, and leaves ``SRZP`` behind.
 
     Parameters
     ----------
-    image : `~astropy.nddata.NDData`
-        With a unit and a header.
+    meta : mapping or None
+        FITS header or ``meta`` dictionary.
+    unit : `~astropy.units.UnitBase` or None
+        Unit of the pixels.
 
     Returns
     -------
     own : bool
-        `True` for counts, for no unit, and for what was calibrated.
+        `True` for counts per pixel, for no unit, and for what was calibrated.
 
     Examples
     --------
-    >>> from splus_srgan import simulate_field
-    >>> from splus_srgan.surveys.calibration import calibrate
+    >>> from astropy import units as u
     >>> from splus_srgan.images.header import states_own_unit
-    >>> image = simulate_field(1, shape=(32, 32)).observed["r"]
-    >>> states_own_unit(image), states_own_unit(calibrate(image, 23.5))
-    (True, True)
+    >>> states_own_unit({}, u.adu), states_own_unit({}, u.nmgy)
+    (True, False)
+    >>> states_own_unit({"SRZP": 23.5}, u.nmgy)
+    True
     """
-    counts = (None, u.dimensionless_unscaled, u.adu, u.ct, u.DN, u.electron)
-    return getattr(image, "unit", None) in counts or "SRZP" in (image.meta or {})
+    return unit in _COUNTS or is_number((meta or {}).get("SRZP"))
 
 
-def _is_number(value):
-    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+def saturation_level(meta, unit=None):
+    """
+    Give the level at which the pixels of an image saturate.
+
+    The rule, for all that asks whether a pixel is saturated:
+
+    * The level is that of the card ``SATURATE``, also as the last word of a ``HIERARCH``
+      keyword; where that is no use, the lowest of ``SATURATA``, ``SATURATB`` (one for each
+      amplifier), ``SATLEVEL``, ``SATURLEV`` and ``SATUR``. What the header says of the
+      input of an enhanced image (``INPUT ...``) does not count.
+    * It is a finite number above 0: ``SATURATE = T`` is no level, nor is a text.
+    * It is on the grid of the pixels: whatever changes the pixels changes the card.
+    * It is in the unit of the pixels, or it is none: a header in ADU says nothing of pixels in
+      nanomaggies, unless the calibration converted both (`states_own_unit`).
+    * A pixel is saturated from 0.95 of the level on (`saturated_pixels`), for coadds saturate
+      a little below it.
+
+    Parameters
+    ----------
+    meta : mapping or None
+        FITS header or ``meta`` dictionary.
+    unit : `~astropy.units.UnitBase`, optional
+        Unit of the pixels.
+
+    Returns
+    -------
+    level : float
+        In the unit of the pixels; infinite where it is not known.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from splus_srgan.images.header import saturation_level
+    >>> header = {"SATURATE": 1605.0}
+    >>> saturation_level(header, u.adu), saturation_level(header, u.nmgy)
+    (1605.0, inf)
+    >>> saturation_level({"SATURATE": True, "SATURATA": 900.0, "SATURATB": 950.0})
+    900.0
+    """
+    if not states_own_unit(meta, unit):
+        return math.inf
+    for words in (("SATURATE",), LEVEL_CARDS):
+        levels = [v for v in _stated(meta, words) if 0 < v < math.inf]
+        if levels:
+            return float(min(levels))
+    return math.inf
+
+
+def saturated_pixels(data, meta, unit=None):
+    """
+    Tell which pixels are saturated, by the rule of `saturation_level`.
+
+    Parameters
+    ----------
+    data : array_like
+        Pixel values, of any shape, as they are in the image.
+    meta : mapping or None
+        FITS header or ``meta`` dictionary.
+    unit : `~astropy.units.UnitBase`, optional
+        Unit of the pixels.
+
+    Returns
+    -------
+    saturated : `~numpy.ndarray` of bool
+        `True` at 0.95 of the level or more; `False` where a value is NaN.
+
+    Examples
+    --------
+    >>> from splus_srgan.images.header import saturated_pixels
+    >>> saturated_pixels([46.0, 47.5, 50.0], {"SATURATE": 50})
+    array([False,  True,  True])
+    """
+    limit = NEAR_SATURATION * saturation_level(meta, unit)
+    # In single precision, as images are: the same pixel is judged alike whoever asks.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(data).astype(np.float32, copy=False) >= np.float32(limit)
+
+
+def gain_from_header(meta, unit=None):
+    """
+    Give the electrons per unit of the pixels, as the card GAIN states them.
+
+    Parameters
+    ----------
+    meta : mapping or None
+        FITS header or ``meta`` dictionary.
+    unit : `~astropy.units.UnitBase`, optional
+        Unit of the pixels.
+
+    Returns
+    -------
+    gain : float or None
+        Above 0; 1 for pixels in electrons. `None` where there is no such number, or it is for
+        another unit (`states_own_unit`).
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from splus_srgan.images.header import gain_from_header
+    >>> gain_from_header({"GAIN": 115.0}, u.adu), gain_from_header({"GAIN": 115.0}, u.electron)
+    (115.0, 1.0)
+    >>> gain_from_header({"GAIN": 115.0}, u.nmgy), gain_from_header({"GAIN": True}, u.adu)
+    (None, None)
+    """
+    if unit == u.electron:
+        return 1.0
+    gain = (meta or {}).get("GAIN")
+    stated = is_number(gain) and 0 < gain < math.inf and states_own_unit(meta, unit)
+    return float(gain) if stated else None
+
+
+def _stated(meta, words):
+    """Numbers of the cards with one of these as the last word of their keyword."""
+    found = []
+    for key, value in (meta or {}).items():
+        name = key.upper() if isinstance(key, str) else ""
+        if name.split(" ")[-1] in words and not name.startswith("INPUT ") and is_number(value):
+            found.append(value)
+    return found

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_area
 
 from splus_srgan.images.bands import split_bands
 from splus_srgan.images.grid import header_wcs
 from splus_srgan.images.io.fitsfile import load_images
 
-__all__ = ["Piece", "pixel_scale", "read_pieces"]
+__all__ = ["Piece", "read_pieces"]
 
 _KINDS = ("image", "invvar", "maskbits")
 
@@ -131,20 +130,3 @@ def _attach(kind, image, pieces, path):
             piece.invvar = np.array(plane, np.float32)
         else:
             piece.maskbits = np.array(plane, np.int32)
-
-
-def pixel_scale(wcs):
-    """
-    Give the side of a square pixel of the same area.
-
-    Parameters
-    ----------
-    wcs : `~astropy.wcs.WCS`
-        Celestial.
-
-    Returns
-    -------
-    scale : float
-        In arcsec.
-    """
-    return float(np.sqrt(proj_plane_pixel_area(wcs)) * 3600)

@@ -5,9 +5,9 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 
-from splus_srgan.images.grid import grid_shift, strip_wcs_cards
+from splus_srgan.images.grid import grid_shift, pixel_scale, strip_wcs_cards
 from splus_srgan.pixels.missing import fill_missing
-from splus_srgan.surveys._legacy_files import Piece, pixel_scale
+from splus_srgan.surveys._legacy_files import Piece
 
 __all__ = ["NATIVE_SCALE", "to_images"]
 

@@ -12,7 +12,7 @@ from splus_srgan.images.bands import same_band
 from splus_srgan.images.grid import check_common_grid
 from splus_srgan.images.io.read import find_bands
 from splus_srgan.splus import PIXEL_SCALE, canonical_band
-from splus_srgan.utils.validate import check_integer
+from splus_srgan.utils.validate import check_integer, is_number
 
 __all__ = ["MARGIN", "band_list", "cut_stamps", "pixel_count", "read_stamp"]
 
@@ -190,7 +190,7 @@ def _cut(image, center, size):
     meta = image.meta.copy()
     meta["NAXIS1"] = meta["NAXIS2"] = size
     for key, origin in zip(("X01TILE", "Y01TILE"), data.origin_original, strict=True):
-        if isinstance(meta.get(key), int | float):
+        if is_number(meta.get(key)):
             meta[key] -= origin
     return CCDData(
         data.data,

@@ -14,9 +14,10 @@ from astropy.nddata import (
 )
 
 from splus_srgan.images.bands import meta_band
+from splus_srgan.images.header import LEVEL_CARDS
 from splus_srgan.images.unpack import uncertainty_array
 from splus_srgan.splus import BANDS
-from splus_srgan.utils.validate import check_finite, check_positive
+from splus_srgan.utils.validate import check_finite, check_positive, is_number
 
 __all__ = ["calibrate", "gain_from_zero_point", "weight_to_uncertainty"]
 
@@ -24,7 +25,7 @@ _NMGY = 22.5  # AB magnitude of one nanomaggie
 _PLAUSIBLE = (10.0, 35.0)
 _POWERS = {StdDevUncertainty: 1, VarianceUncertainty: 2, InverseVariance: -2}
 # Last words of keywords whose values are in ADU per pixel, whatever the pipeline writes before.
-_IN_ADU = {"SATURATE", "NCMODE", "NCMIDPT", "NCMIDRMS", "NCNOISE", "NCNOIRMS", "SNOIFIT"}
+_IN_ADU = {*LEVEL_CARDS, "NCMODE", "NCMIDPT", "NCMIDRMS", "NCNOISE", "NCNOIRMS", "SNOIFIT"}
 
 
 def check_zero_point(name, value):
@@ -143,7 +144,7 @@ def _calibrated_meta(meta, magnitudes):
     for key in list(meta):
         word = key.split(" ")[-1].upper()
         value = meta[key]
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not is_number(value):
             continue
         if key.upper().startswith("INPUT ") or not (word in _IN_ADU or word == "GAIN"):
             continue
@@ -261,7 +262,7 @@ def gain_from_zero_point(meta, zero_point):
     if band not in BANDS:
         raise ValueError(f"meta must have a FILTER among {', '.join(BANDS)}; got {band!r}")
     exposure = meta.get("TEXPOSED")
-    if isinstance(exposure, bool) or not isinstance(exposure, int | float) or not exposure > 0:
+    if not is_number(exposure) or not exposure > 0:
         raise ValueError(f"meta must have the exposure time (s) as TEXPOSED; got {exposure!r}")
     zero_point = check_zero_point("zero_point", zero_point)
     return float(exposure * 10 ** (0.4 * (BANDS[band].electron_zero_point - zero_point)))

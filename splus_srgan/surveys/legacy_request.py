@@ -6,8 +6,9 @@ from urllib.parse import urlencode
 
 import numpy as np
 
+from splus_srgan.images.grid import pixel_scale
 from splus_srgan.images.io.fitsfile import load_images
-from splus_srgan.surveys._legacy_files import pixel_scale, read_pieces
+from splus_srgan.surveys._legacy_files import read_pieces
 from splus_srgan.surveys._legacy_images import NATIVE_SCALE
 from splus_srgan.surveys._position import one_position
 from splus_srgan.utils.validate import check_integer, check_positive

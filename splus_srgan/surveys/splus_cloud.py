@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 from splus_srgan.exceptions import GridMismatchError
 from splus_srgan.images.bands import meta_band
+from splus_srgan.images.header import gain_from_header
 from splus_srgan.splus import canonical_band
 from splus_srgan.surveys._http import fetch_file
 from splus_srgan.surveys._position import one_position
@@ -290,10 +291,11 @@ def _add_uncertainty(stamp, weight, band, gain):
             f"got {weight.shape}"
         )
     if gain is None:
-        gain = stamp.meta.get("GAIN")
-        if isinstance(gain, bool) or not isinstance(gain, int | float) or not gain > 0:
+        gain = gain_from_header(stamp.meta, stamp.unit)
+        if gain is None:
             raise ValueError(
-                f"the image of band {band!r} must have a GAIN card; got {gain!r}; pass gain="
+                f"the image of band {band!r} must have a GAIN card; got "
+                f"{stamp.meta.get('GAIN')!r}; pass gain="
             )
     uncertainty, bad = weight_to_uncertainty(weight.data, stamp.data, gain=gain)
     stamp.uncertainty = uncertainty

@@ -8,7 +8,34 @@ Each returns the value it was given, so that a check can stand in an assignment.
 import math
 from numbers import Integral, Real
 
-__all__ = ["check_finite", "check_integer", "check_one_of", "check_positive"]
+import numpy as np
+
+__all__ = ["check_finite", "check_integer", "check_one_of", "check_positive", "is_number"]
+
+
+def is_number(value):
+    """
+    Tell whether a value is one real number.
+
+    Parameters
+    ----------
+    value : object
+        Whatever a header, a file or a caller gave.
+
+    Returns
+    -------
+    number : bool
+        `True` for Python's and numpy's integers and floats, NaN and infinity among them.
+        `True` and `False` are integers to Python, but never meant as a number here.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.utils.validate import is_number
+    >>> is_number(1), is_number(np.float32(0.5)), is_number(True), is_number("1")
+    (True, True, False, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
 
 
 def check_one_of(name, value, options):
@@ -21,8 +48,7 @@ def check_one_of(name, value, options):
 
 def check_finite(name, value):
     """Return ``value`` as `float` if it is a finite real number."""
-    # True and False are integers to Python, but never meant as a number here.
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if not is_number(value):
         raise TypeError(f"{name} must be a real number; got {value!r}")
     if not math.isfinite(value):
         raise ValueError(f"{name} must be finite; got {value!r}")

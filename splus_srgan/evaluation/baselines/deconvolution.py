@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from astropy.wcs.utils import proj_plane_pixel_scales
 from scipy import fft
 
 from splus_srgan.enhance.field import input_psfs
 from splus_srgan.enhance.flux_anchor import moffat_matching_kernel
 from splus_srgan.evaluation.baselines.method import FACTOR, _Baseline, interpolate
+from splus_srgan.images.grid import pixel_scale
 from splus_srgan.pixels.psf import TARGET_PSF, psf_image, psf_transfer
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.validate import check_integer, check_positive
@@ -51,7 +51,7 @@ class _Deconvolution(_Baseline):
                 f"data have no WCS: {type(self).__name__}(psf=(fwhm in arcsec, beta))"
             )
         # Only the core is sharpened: the target has the wings of the input.
-        scale = _pixel_scale(stack) / FACTOR
+        scale = pixel_scale(stack.wcs, default=PIXEL_SCALE) / FACTOR
         return [(psf, (*self.target_psf, *psf[2:]), scale) for psf in found]
 
     def _output_psfs(self, stack):
@@ -70,13 +70,6 @@ class _Deconvolution(_Baseline):
         ]
         cut = slice(FACTOR * _MARGIN, -FACTOR * _MARGIN)
         return np.stack(fine)[:, cut, cut]
-
-
-def _pixel_scale(stack):
-    """Arcsec per input pixel; that of S-PLUS where there is no WCS."""
-    if stack.wcs is None:
-        return PIXEL_SCALE
-    return float(np.mean(proj_plane_pixel_scales(stack.wcs.celestial))) * 3600
 
 
 @dataclass(frozen=True, kw_only=True)

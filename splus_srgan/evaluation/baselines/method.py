@@ -12,7 +12,7 @@ from scipy import ndimage
 from splus_srgan._version import __version__
 from splus_srgan.enhance.output import band_record, fine_meta
 from splus_srgan.enhance.planes import FACTOR, upsample
-from splus_srgan.enhance.section import saturated_pixels
+from splus_srgan.enhance.section import band_saturation
 from splus_srgan.enhance.sky import sky_and_sigma
 from splus_srgan.images.quality import quality_plane
 from splus_srgan.images.units import flux_per_pixel_factor
@@ -69,7 +69,7 @@ class _Baseline(ABC):
         flux_factor = flux_per_pixel_factor(stack.unit, FACTOR)
         sky, sigma, _ = sky_and_sigma(stack, sky, sigma, stacklevel=2)
         filled = fill_missing(stack.data, stack.mask, default=np.median(sky, axis=(1, 2)))
-        saturated = saturated_pixels(stack.metas, filled)
+        saturated = band_saturation(stack, filled)
         fine = self._enhance(filled.astype(float) - sky, sigma, self._psfs(stack))
         fine = (flux_factor * (fine + upsample(sky))).astype(np.float32)
         record = self._record(stack.bands, flux_factor)

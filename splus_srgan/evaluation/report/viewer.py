@@ -5,7 +5,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.wcs.utils import proj_plane_pixel_scales
 
 from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.report.pixels import (
@@ -16,6 +15,7 @@ from splus_srgan.evaluation.report.pixels import (
     thumbnail,
     white_level,
 )
+from splus_srgan.images.grid import pixel_scale
 from splus_srgan.images.quality import Quality
 
 __all__ = ["LARGEST", "ShownField", "show_field", "viewer_data"]
@@ -168,14 +168,10 @@ def _meta(one, window, shape, layers, cut):
         "color": color,
         "balance": color_balance(red_green_blue) if color else None,
         "white": white_level([cut[band, "output"] for band in bands]),
-        "pixelScale": _pixel_scale(wcs) if celestial else None,
+        "pixelScale": round(pixel_scale(wcs), 5) if celestial else None,
         "wcs": _wcs_numbers(wcs, window) if celestial else None,
         "notes": notes,
     }
-
-
-def _pixel_scale(wcs):
-    return round(float(np.mean(proj_plane_pixel_scales(wcs.celestial))) * 3600, 5)
 
 
 def _wcs_numbers(wcs, window):

@@ -9,6 +9,7 @@ from dataclasses import fields
 
 from splus_srgan.pairs.quality.pair import BandQuality
 from splus_srgan.utils.files import check_name
+from splus_srgan.utils.validate import is_number
 
 __all__ = ["FORMAT", "SIDES", "check_record", "sealed"]
 
@@ -148,9 +149,7 @@ def _is_count(value):
 
 
 def _is_number(value):
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return abs(value) < 1e300 and math.isfinite(value)
+    return is_number(value) and abs(value) < 1e300 and math.isfinite(value)
 
 
 def _is_texts(value):

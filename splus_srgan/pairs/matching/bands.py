@@ -8,7 +8,8 @@ from astropy import units as u
 from astropy.nddata import NDData, NDDataArray, StdDevUncertainty
 from astropy.wcs import WCS
 
-from splus_srgan.images.grid import image_wcs
+from splus_srgan.images.grid import image_wcs, pixel_scale
+from splus_srgan.images.header import saturated_pixels
 from splus_srgan.images.units import pixels_for_pixel
 from splus_srgan.pairs.matching.diagnosis import check_described, check_hemisphere
 from splus_srgan.pairs.matching.image import image_plane, resample_image, variance_of
@@ -17,7 +18,7 @@ from splus_srgan.pairs.matching.reprojection import Resampling, resample
 from splus_srgan.pairs.matching.resampled_noise import noise_correlation
 from splus_srgan.pairs.registration.align import align, centered_map
 from splus_srgan.pairs.registration.cross_correlation import make_picture
-from splus_srgan.pairs.registration.measure import Registration, from_alignment, wcs_scale
+from splus_srgan.pairs.registration.measure import Registration, from_alignment
 from splus_srgan.pairs.registration.pixel_map import PixelMap
 from splus_srgan.pixels.background import measure_background
 
@@ -33,7 +34,6 @@ __all__ = [
 
 _FINE_AREA = 4  # fine pixels per pixel of the input
 _PRECISE = 0.3  # fine pixels: a shift that is known worse is taken from the other bands
-_NEAR_SATURATION = 0.9
 _PSF_REACH = 5.0  # FWHM of the target PSF, to each side
 
 
@@ -97,11 +97,7 @@ def _missing(image):
     mask = ~np.isfinite(data)
     if image.mask is not None:
         mask = mask | np.asarray(image.mask, bool)
-    level = image.meta.get("SATURATE")
-    if isinstance(level, int | float) and level > 0:
-        with np.errstate(invalid="ignore"):
-            mask = mask | (data >= _NEAR_SATURATION * level)
-    return mask
+    return mask | saturated_pixels(data, image.meta, image.unit)
 
 
 def _valid_share(mask):
@@ -151,7 +147,7 @@ def _align_pair(data, mask, lr, setup):
         return None
     image, reference = make_picture(data, mask), make_picture(lr.data, missing)
     prior = centered_map(lr.shape, setup.shape, 2 * np.eye(2))
-    return align(image, reference, prior, reach=setup.max_shift / wcs_scale(image_wcs(lr.wcs)))
+    return align(image, reference, prior, reach=setup.max_shift / pixel_scale(image_wcs(lr.wcs)))
 
 
 def choose_corrections(measured, notes):
@@ -204,7 +200,7 @@ def match_band(pair, band, prepared, setup, found, move, band_terms):
     pair.registrations[band] = before
     pair.residuals[band] = residual
     pair.flux_ratios[band] = (residual.flux_ratio, residual.flux_ratio_error)
-    ratio = wcs_scale(setup.wcs) / wcs_scale(image_wcs(hr.wcs))
+    ratio = pixel_scale(setup.wcs) / pixel_scale(image_wcs(hr.wcs))
     pair.sky[band] = float(sky * pixels_for_pixel(hr.unit, ratio**2) * term)
     pair.coverage[band] = _valid_share(np.asarray(image.mask))
     pair.psf_errors[band] = prepared.psf_error
@@ -250,7 +246,7 @@ def _kernel(hr, setup, band, notes):
     """Kernel that brings an image to the target PSF, and what it leaves over."""
     if setup.target_psf is None:
         return None, float("nan")
-    scale = wcs_scale(image_wcs(hr.wcs))
+    scale = pixel_scale(image_wcs(hr.wcs))
     psf = image_psf(hr, scale)
     if psf is None:
         notes.append(

@@ -5,9 +5,9 @@ import numpy as np
 from astropy.wcs.utils import pixel_to_pixel
 
 from splus_srgan.exceptions import RegistrationError
-from splus_srgan.images.grid import image_wcs
+from splus_srgan.images.grid import image_wcs, pixel_scale
 from splus_srgan.pairs.registration.cross_correlation import make_picture
-from splus_srgan.pairs.registration.measure import locate, wcs_scale
+from splus_srgan.pairs.registration.measure import locate
 from splus_srgan.pairs.registration.pixel_map import nearest_orientation
 
 __all__ = ["check_described", "check_hemisphere"]
@@ -61,14 +61,14 @@ def check_described(lr, hr, measured, covered, max_shift, missing):
     found = {band: one for band, one in measured.items() if one is not None}
     best = max(found, key=lambda band: found[band].fit.significance, default=None)
     overlap = max(covered.values()) > _NO_OVERLAP
-    scale = wcs_scale(image_wcs(next(iter(lr.values())).wcs))
+    scale = pixel_scale(image_wcs(next(iter(lr.values())).wcs))
     if best is not None:
         shift = float(np.hypot(*found[best].values[:2])) * scale / 2
         if found[best].fit.correlation > _ALIKE and shift < max_shift:
             return
     band = best or _most_structured(lr, missing)
     image, reference = (make_picture(side[band].data, missing(side[band])) for side in (lr, hr))
-    ratio = wcs_scale(image_wcs(hr[band].wcs)) / scale
+    ratio = pixel_scale(image_wcs(hr[band].wcs)) / scale
     by_image, _ = locate(image, reference, ratio)
     if by_image is None:
         if not overlap:
@@ -116,7 +116,7 @@ class _Story:
         self.lies = nearest_orientation(by_image.map.matrix)
         self.turned = nearest_orientation(by_image.map.matrix @ np.linalg.inv(by_wcs))
         self.off = by_image.map(middle) - (ys[0], xs[0])
-        self.offset = float(np.hypot(*self.off)) * wcs_scale(self.wcs)
+        self.offset = float(np.hypot(*self.off)) * pixel_scale(self.wcs)
 
     def tell(self, band, overlap, max_shift):
         """Say what is wrong, and what to do."""

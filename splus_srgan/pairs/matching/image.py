@@ -8,7 +8,7 @@ from astropy.io.fits import Header
 from astropy.nddata import NDData, NDDataArray, StdDevUncertainty, VarianceUncertainty
 from scipy import ndimage
 
-from splus_srgan.images.grid import image_wcs, strip_wcs_cards
+from splus_srgan.images.grid import image_wcs, pixel_scale, strip_wcs_cards
 from splus_srgan.images.io.write import set_card
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.images.unpack import uncertainty_array
@@ -20,7 +20,6 @@ from splus_srgan.pairs.matching.reprojection import (
     resample,
     resample_blocks,
 )
-from splus_srgan.pairs.registration.measure import wcs_scale
 from splus_srgan.pairs.registration.pixel_map import mapped_wcs
 
 __all__ = ["image_plane", "resample_image", "variance_of"]
@@ -133,10 +132,10 @@ def _convolved(data, mask, sky, kernel):
 
 def _psf(image, kernel, wcs_in, wcs_out):
     """PSF of the result on its own pixels."""
-    ratio = wcs_scale(wcs_out) / wcs_scale(wcs_in)
+    ratio = pixel_scale(wcs_out) / pixel_scale(wcs_in)
     if image.psf is None and kernel is None:
         return None
-    psf = image_psf(image, wcs_scale(wcs_in))
+    psf = image_psf(image, pixel_scale(wcs_in))
     if kernel is not None:
         half = kernel.shape[0] // 2
         psf = convolve(np.pad(psf, max(0, half - psf.shape[0] // 2)), kernel)
@@ -157,12 +156,12 @@ def _meta(image, wcs_in, wcs_out, conserve, factor, kernel, cards):
     meta = copy.deepcopy(image.meta)
     if isinstance(meta, Header):
         strip_wcs_cards(meta)
-    ratio = wcs_scale(wcs_out) / wcs_scale(wcs_in)
+    ratio = pixel_scale(wcs_out) / pixel_scale(wcs_in)
     scale = factor * (ratio**2 if conserve else 1.0)
     if isinstance(meta.get("SATURATE"), int | float):
         meta["SATURATE"] = meta["SATURATE"] * scale
     if "PIXSCALE" in meta:
-        meta["PIXSCALE"] = wcs_scale(wcs_out)
+        meta["PIXSCALE"] = pixel_scale(wcs_out)
     if kernel is not None:
         # What the header says of the seeing was true of the input.
         for key in [key for key in meta if "FWHMMEAN" in key or "FWHMBETA" in key]:

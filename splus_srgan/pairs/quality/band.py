@@ -6,17 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
-from astropy.wcs.utils import proj_plane_pixel_scales
 
 from splus_srgan import splus
-from splus_srgan.images.header import psf_from_header, states_own_unit
+from splus_srgan.images import header
+from splus_srgan.images.grid import pixel_scale
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.pairs.quality import measure
 from splus_srgan.surveys import legacy
 
-__all__ = ["measure_band", "saturated_pixels", "saturation_level"]
+__all__ = ["measure_band", "saturated_pixels"]
 
-_NEAR_SATURATION = 0.95  # of the level in the header, where the response bends already
 _SURE = 0.1  # relative error of a flux ratio that one unit on both sides is better than
 
 
@@ -61,7 +60,7 @@ def measure_band(lr, hr, band, *, residual=None, found=None, flux_ratio=(math.na
     numbers : dict of str to float
         As the attributes of `~splus_srgan.pairs.quality.pair.BandQuality`.
     """
-    scale = pixel_scale(lr)
+    scale = pixel_scale(lr.wcs, default=splus.PIXEL_SCALE)
     first, second = _side(lr, scale, band), _side(hr, scale / 2, band)
     numbers = {
         "missing_input": float(first.mask.mean()),
@@ -86,14 +85,6 @@ def _gain(flux_ratio, units_differ):
     return float(ratio) if ratio > 0 and math.isfinite(ratio) and sure else 1.0
 
 
-def pixel_scale(image, default=splus.PIXEL_SCALE):
-    """Give the pixel scale (arcsec) by the WCS, or the default without one."""
-    if image.wcs is None:
-        return default
-    scales = proj_plane_pixel_scales(image.wcs.celestial)
-    return float(np.sqrt(np.prod(scales)) * 3600)
-
-
 def _side(image, scale, band):
     data = np.asarray(image.data, dtype=float)
     mask = ~np.isfinite(data)
@@ -112,8 +103,7 @@ def _side(image, scale, band):
 
 def saturated_pixels(image, data, band):
     """Pixels at the level in the header, or with the bit of the Legacy Surveys for it."""
-    with np.errstate(invalid="ignore"):
-        saturated = data >= _NEAR_SATURATION * saturation_level(image)
+    saturated = header.saturated_pixels(data, image.meta, image.unit)
     flags = getattr(image, "flags", None)
     if "LSAREA" in image.meta and np.shape(flags) == data.shape:
         bit = getattr(legacy.MaskBits, f"SATUR_{band.upper()}", 0)
@@ -121,22 +111,14 @@ def saturated_pixels(image, data, band):
     return saturated
 
 
-def saturation_level(image):
-    """Give the level of saturation in the unit of the image; infinite where unknown."""
-    level = image.meta.get("SATURATE")
-    if not isinstance(level, int | float) or not level > 0:
-        return math.inf
-    return float(level) if states_own_unit(image) else math.inf
-
-
 def _seeing(image, side):
     """FWHM (arcsec) by the PSF of the image, its header or its stars, the first that is there."""
     psf = getattr(image, "psf", None)
     if psf is not None:
         return measure.half_maximum_width(psf) * side.pixel_scale
-    header = psf_from_header(image.meta)
-    if header is not None:
-        return header[0]
+    stated = header.psf_from_header(image.meta)
+    if stated is not None:
+        return stated[0]
     guess = 1.3 / side.pixel_scale
     hidden = side.mask | side.saturated
     return measure.star_width(side.flux, hidden, side.sigma, guess=guess) * side.pixel_scale

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.nddata import NDData
 from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_scales
 
 from splus_srgan.exceptions import RegistrationError
-from splus_srgan.images.grid import image_wcs
+from splus_srgan.images.grid import image_wcs, pixel_scale
 from splus_srgan.images.units import pixels_for_pixel
 from splus_srgan.pairs.registration.align import align, centered_map, find_orientation
 from splus_srgan.pairs.registration.cross_correlation import make_picture
@@ -291,7 +290,7 @@ def register_images(image, reference, *, scale=None, mask=None, reference_mask=N
     if scale is None:
         raise ValueError("scale must be given (arcsec per pixel), since the image has no WCS")
     one, two = _picture("image", image, mask), _picture("reference", reference, reference_mask)
-    found, peaks = locate(one, two, wcs_scale(wcs) / scale)
+    found, peaks = locate(one, two, pixel_scale(wcs) / scale)
     if found is None:
         raise RegistrationError(
             f"image must show the same sky as reference; none of the eight orientations fits at "
@@ -353,15 +352,10 @@ def approximate_wcs(shape, pixel_scale, *, position=(0.0, 0.0)):
     return wcs
 
 
-def wcs_scale(wcs):
-    """Arcsec per pixel, mean of both axes."""
-    return float(np.mean(proj_plane_pixel_scales(wcs.celestial))) * 3600
-
-
 def image_scale(image):
     """Arcsec per pixel by the WCS of an image, None where it has none."""
     wcs = image_wcs(image.wcs) if isinstance(image, NDData) else None
-    return None if wcs is None else wcs_scale(wcs)
+    return None if wcs is None else pixel_scale(wcs)
 
 
 def _picture(name, image, mask=None):

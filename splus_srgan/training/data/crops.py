@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from splus_srgan.images.header import NEAR_SATURATION
 from splus_srgan.pixels.stretch import AsinhStretch, MinMaxStretch, NoiseAsinhStretch
 from splus_srgan.simulate.field import correlated_noise, noise_variance
 from splus_srgan.splus import PIXEL_SCALE
 
 __all__ = [
-    "NEAR_SATURATION",
     "OFFSETS",
     "PAPER_SYMMETRIES",
     "SATURATION_REACH",
@@ -28,7 +28,6 @@ __all__ = [
 
 _AREA = 4  # output pixels per input pixel
 SATURATION_REACH = 3  # input pixels around a saturated one that are not trained on
-NEAR_SATURATION = 0.9  # of the level: the response bends before it
 
 # Quarter turns and whether a flip left-right follows: identity, flip up-down, flip left-right,
 # and a quarter turn.
@@ -119,7 +118,7 @@ def simulate_band(rng, clean, sharp, conditions, *, depth, flux):
     sigma, clean = conditions["sigma"] * depth, clean * np.float32(flux)
     noise = correlated_noise(rng, clean.shape, conditions["dithers"])
     noise *= np.sqrt(noise_variance(clean, sigma, conditions["electrons"]))
-    saturated = grow(clean > NEAR_SATURATION * conditions["saturation"], SATURATION_REACH)
+    saturated = grow(clean >= NEAR_SATURATION * conditions["saturation"], SATURATION_REACH)
     image = np.minimum(clean + noise, conditions["saturation"])
     numbers = (0.0, sigma, conditions["electrons"], conditions["adu_per_nmgy"], 1.0)
     return image, sharp * np.float32(_AREA * flux), 1 - refine(saturated), *numbers

@@ -6,12 +6,14 @@ from astropy import units as u
 from astropy.table import Table
 
 from splus_srgan.images.bands import same_band
+from splus_srgan.images.header import gain_from_header
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.pairs.quality.band import saturated_pixels
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.pixels.missing import fill_missing
 from splus_srgan.surveys.catalog import split_by_sky, split_random
 from splus_srgan.training.data.crops import SATURATION_REACH, Linear, grow, refine
+from splus_srgan.utils.validate import is_number
 
 __all__ = ["check_pairs", "hold_out", "read_pair", "read_sides"]
 
@@ -293,10 +295,7 @@ def _target_factor(unit, target_unit, flux_ratio, band):
 
 def _gain(image, sigma):
     """Electrons per unit of the image."""
-    gain = image.meta.get("GAIN")
-    if isinstance(gain, int | float) and np.isfinite(gain) and gain > 0:
-        return float(gain)
-    return _NOISE_ELECTRONS / sigma
+    return gain_from_header(image.meta, image.unit) or _NOISE_ELECTRONS / sigma
 
 
 def _counts(image):
@@ -304,7 +303,7 @@ def _counts(image):
     if image.unit in (u.adu, u.DN, u.ct):
         return 1.0
     zero_point = image.meta.get("SRZP")
-    if image.unit == u.nmgy and isinstance(zero_point, int | float):
+    if image.unit == u.nmgy and is_number(zero_point):
         return 10 ** (0.4 * (zero_point - 22.5))
     return np.nan
 
