@@ -20,6 +20,7 @@ __all__ = [
     "SplusSrganWarning",
     "UncertaintyDroppedWarning",
     "WeightsError",
+    "printable",
 ]
 
 
@@ -66,6 +67,29 @@ _SECRET = re.compile(
 )
 
 
+def printable(text):
+    r"""
+    Take out of a text what a terminal would not show but obey.
+
+    Parameters
+    ----------
+    text : str
+        Such as a service or a header says it.
+
+    Returns
+    -------
+    text : str
+        With a blank for every control character, line ends among them.
+
+    Examples
+    --------
+    >>> from splus_srgan.exceptions import printable
+    >>> printable("no \x1b[31msuch layer")
+    'no  [31msuch layer'
+    """
+    return "".join(letter if letter.isprintable() else " " for letter in str(text))
+
+
 class ServiceError(OSError):
     """
     A service on the network did not give what was asked for.
@@ -75,7 +99,8 @@ class ServiceError(OSError):
     url : str
         What was asked; user names, passwords and tokens in it are left out.
     reason : str
-        What went wrong, and what to do about it.
+        What went wrong, and what to do about it; without control characters, which a terminal
+        would obey.
     status : int, optional
         HTTP status of the answer, if there was one.
 
@@ -92,10 +117,10 @@ class ServiceError(OSError):
     """
 
     def __init__(self, url, reason, status=None):
-        self.url = _without_credentials(url)
-        self.reason = reason
+        self.url = printable(_without_credentials(url))
+        self.reason = printable(reason)
         self.status = status
-        super().__init__(f"{reason}; asked {self.url}")
+        super().__init__(f"{self.reason}; asked {self.url}")
 
     def __reduce__(self):
         # The way of OSError would pass the message alone, and fail in another process.

@@ -10,10 +10,12 @@ import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
-from splus_srgan.exceptions import WeightsError
+from splus_srgan.exceptions import ServiceError, WeightsError
 from splus_srgan.splus import canonical_band
+from splus_srgan.utils.files import check_name
 
 __all__ = [
     "ANY_BAND",
@@ -31,6 +33,8 @@ ANY_BAND = "any"
 
 _FOLDER = Path(__file__).with_name("weights")
 _AUTOMATIC = ("splus-grz", "splus-any")  # the others are taken by name alone
+_CARD_LIMITS = {"timeout": 15.0, "deadline": 30.0, "retries": 1, "largest": 1 << 20}
+_WEIGHTS_LIMITS = {"timeout": 30.0, "deadline": 900.0, "retries": 1, "largest": 1 << 29}
 _REQUIRED = (
     "name",
     "version",
@@ -144,7 +148,8 @@ def load_card(weights):
     ----------
     weights : str, path-like or `WeightsCard`
         Name of shipped weights, path of a card or of a folder with one card, or the
-        URL of a card (its weights lie beside it; both go to astropy's cache).
+        URL of a card (its weights lie beside it; both go to astropy's cache). A card has at
+        most 1 MiB and half a minute, weights 512 MiB and 15 minutes.
 
     Returns
     -------
@@ -207,27 +212,36 @@ def _read_card(path):
 
 
 def _download_card(url):
-    """Fetch a card and its weights into astropy's cache."""
-    from astropy.utils.data import clear_download_cache, download_file
+    """Fetch a model card and its weights into astropy's cache, both checked before."""
+    from astropy.utils.data import clear_download_cache
 
-    weights_url = None
+    from splus_srgan.utils.download import fetch_file
+
+    shown = ServiceError(url, "").url
     try:
-        card = _read_card(Path(download_file(url, cache=True, show_progress=False)))
-        weights_url = url.rsplit("/", 1)[0] + "/" + card.file
-        weights = Path(download_file(weights_url, cache=True, show_progress=False))
-        content = card.to_dict() | {"file": weights.name, "folder": str(weights.parent)}
-        return verify(WeightsCard(**content))
-    except OSError as error:
+        card = _read_card(fetch_file(url, validate=_read_card, **_CARD_LIMITS))
+        file = check_name(card.file, parameter="file of the model card")
+        weights_url = url.partition("?")[0].rsplit("/", 1)[0] + "/" + file
+        weights = fetch_file(weights_url, validate=partial(_check_hash, card), **_WEIGHTS_LIMITS)
+    except ServiceError as error:
+        clear_download_cache(shown)  # it may be the card that is wrong, and would stay so
         raise WeightsError(
-            f"weights card {url!r} or its weights could not be fetched ({error}); fetch both by "
-            "hand and give the path of the card"
+            f"weights card {shown!r} or its weights could not be fetched ({error.reason}); fetch "
+            "both by hand and give the path of the card"
         ) from error
-    except WeightsError:
-        # What is wrong must not stay in the cache, or it would come from there for ever.
-        for bad in (url, weights_url):
-            if bad is not None:
-                clear_download_cache(bad)
-        raise
+    except ValueError as error:
+        raise WeightsError(f"weights card {shown!r}: {error}") from error
+    return WeightsCard(**card.to_dict() | {"file": weights.name, "folder": str(weights.parent)})
+
+
+def _check_hash(card, path):
+    with Path(path).open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != card.sha256:
+        raise OSError(
+            f"weights file of card {card.name!r} has sha256 {found}, its card says {card.sha256}: "
+            "the file was changed or did not arrive whole"
+        )
 
 
 def verify(weights):

@@ -11,10 +11,11 @@ import os
 import re
 import threading
 import time
+from urllib.parse import urlsplit
 
 from splus_srgan.exceptions import ServiceError
-from splus_srgan.surveys._transfer import Failure
 from splus_srgan.utils.optional import has, import_optional
+from splus_srgan.utils.transfer import Failure
 
 __all__ = ["call", "find_credentials", "make_client"]
 
@@ -110,7 +111,11 @@ def make_client(credentials, server, release, timeout):
         If splusdata is not installed.
     ServiceError
         If the login fails.
+    ValueError
+        If credentials would go unencrypted to another machine.
     """
+    if credentials is not None:
+        _check_encrypted(server)
     splusdata = import_optional("splusdata", "splus")
     adss = import_optional("adss", "splus")
 
@@ -149,6 +154,21 @@ def make_client(credentials, server, release, timeout):
         reason, status = str(failure), failure.status
     # Raised here, for what the client raised must not stay attached: it may hold the password.
     raise ServiceError(server, f"no login to S-PLUS: {reason}", status)
+
+
+def _check_encrypted(server):
+    """Refuse to send a password where everybody on the way can read it."""
+    try:
+        parts = urlsplit(server)
+        local = parts.hostname in ("localhost", "::1") or str(parts.hostname).startswith("127.")
+    except ValueError:
+        parts, local = urlsplit(""), False
+    if parts.scheme != "https" and not (parts.scheme == "http" and local):
+        raise ValueError(
+            "server must begin with https:// where there is a password, which would otherwise be "
+            f"readable on its way; got {ServiceError(server, '').url!r}; without credentials "
+            f"(arguments, {', '.join(_ENVIRONMENT)}, keyring) the access is anonymous"
+        )
 
 
 def call(function, *args, secrets=(), end=None, **kwargs):

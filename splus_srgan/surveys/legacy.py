@@ -14,11 +14,11 @@ from pathlib import Path
 
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.surveys import legacy_request
-from splus_srgan.surveys._http import MAX_PARALLEL, fetch_file
 from splus_srgan.surveys._legacy_files import read_pieces
 from splus_srgan.surveys._legacy_images import NATIVE_SCALE, to_images
 from splus_srgan.surveys._many import fetch_many, list_positions
 from splus_srgan.surveys.legacy_request import CutoutRequest, PSFRequest
+from splus_srgan.utils.download import MAX_PARALLEL, fetch_file
 from splus_srgan.utils.validate import check_integer, check_one_of
 
 __all__ = [

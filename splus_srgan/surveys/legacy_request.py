@@ -26,7 +26,7 @@ LAYERS = {
 
 MAX_SIZE = 3000
 
-_COARSEST = 0.371  # arcsec; from here on the service blurs, bins and leaves the weights out
+_COARSEST = 0.371  # arcsec; from here on the service blurs, bins, leaves weights and bits out
 _FILTERS = "ugrizY"
 
 # What the service says, with the status of success, and what it means.
@@ -150,6 +150,11 @@ class CutoutRequest(PSFRequest):
             if self.invvar and piece.invvar is None:
                 raise ValueError(
                     f"the service sent no inverse variances for {self.layer!r}; pass invvar=False"
+                )
+            if self.maskbits and self.pixel_scale < _COARSEST and piece.maskbits is None:
+                raise ValueError(
+                    f"the service sent no mask bits for {self.layer!r}, or not all of its answer; "
+                    "try again, or pass maskbits=False"
                 )
         if self.native and not any(self._inside(piece) for piece in pieces):
             raise ValueError("the service must give pixels around the position; got others")

@@ -19,13 +19,13 @@ from splus_srgan.exceptions import GridMismatchError
 from splus_srgan.images.bands import meta_band
 from splus_srgan.images.header import gain_from_header
 from splus_srgan.splus import canonical_band
-from splus_srgan.surveys._http import fetch_file
 from splus_srgan.surveys._position import one_position
 from splus_srgan.surveys._splus_client import call, find_credentials, make_client
 from splus_srgan.surveys._stamp import MARGIN, band_list, cut_stamps, pixel_count, read_stamp
-from splus_srgan.surveys._transfer import Failure
 from splus_srgan.surveys.calibration import weight_to_uncertainty
 from splus_srgan.surveys.zero_points import ZeroPointModel, field_name, plain_field
+from splus_srgan.utils.download import fetch_file
+from splus_srgan.utils.transfer import Failure
 from splus_srgan.utils.validate import check_positive
 
 __all__ = ["SERVER", "SplusCloud"]

@@ -15,9 +15,9 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 from splus_srgan.splus import PIXEL_SCALE, canonical_band
-from splus_srgan.surveys._http import fetch_file
 from splus_srgan.surveys._position import one_position
 from splus_srgan.surveys._stamp import MARGIN, band_list, cut_stamps, pixel_count, read_stamp
+from splus_srgan.utils.download import fetch_file
 from splus_srgan.utils.optional import import_optional
 
 __all__ = ["SERVICE", "fetch_vo", "search_vo"]

@@ -256,7 +256,7 @@ def fetch_zero_points(*, url=DR4_TABLE, cache=True):
     ServiceError
         If it cannot be downloaded.
     """
-    from splus_srgan.surveys._http import fetch_file
+    from splus_srgan.utils.download import fetch_file
 
     path = fetch_file(url, validate=ZeroPointTable.read, cache=cache)
     try:

@@ -3,14 +3,17 @@
 
 import json
 import shutil
+import time
 import urllib.request
 
 import pytest
 import torch
 from astropy.utils.data import conf as data_conf
 from astropy.utils.data import get_cached_urls
+from werkzeug import Response
 
 from splus_srgan.exceptions import WeightsError
+from splus_srgan.models import weights
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.weights import (
     ANY_BAND,
@@ -254,6 +257,66 @@ def test_card_that_is_no_card_is_forgotten(server):
 
 def test_url_without_a_card_says_so(server):
     server.expect_request("/small.json").respond_with_data(b"", status=404)
-    with pytest.raises(WeightsError, match=r"could not be fetched .* by hand") as caught:
+    with pytest.raises(WeightsError, match=r"could not be fetched .* by hand"):
         load_card(server.url_for("/small.json"))
-    caught.value.__cause__.close()  # the answer of the server
+
+
+def test_answers_without_end_are_refused(server, card, monkeypatch):
+    """Neither a card nor weights are taken beyond their size, whatever the server says."""
+    for part, limits in (("json", "_CARD_LIMITS"), ("safetensors", "_WEIGHTS_LIMITS")):
+        server.clear()
+        url = server.url_for("/small.json")
+        contents = {
+            one: card.path.with_suffix(f".{one}").read_bytes() for one in ("json", "safetensors")
+        }
+
+        def endless(request):
+            return Response((bytes(1 << 16) for _ in range(1000)), direct_passthrough=True)
+
+        for one, content in contents.items():
+            expected = server.expect_request(f"/small.{one}")
+            if one == part:
+                expected.respond_with_handler(endless)
+            else:
+                expected.respond_with_data(content)
+        monkeypatch.setitem(getattr(weights, limits), "largest", 1 << 20)
+        with pytest.raises(WeightsError, match="too large: more than 1048576 bytes"):
+            load_card(url)
+        assert get_cached_urls() == []
+        monkeypatch.undo()
+
+
+def test_a_card_that_drips_ends_at_its_deadline(server, monkeypatch):
+    def drip(request):
+        def letters():
+            for _ in range(100):
+                time.sleep(0.05)
+                yield b" "
+
+        return Response(letters(), direct_passthrough=True)
+
+    server.expect_request("/small.json").respond_with_handler(drip)
+    monkeypatch.setitem(weights._CARD_LIMITS, "deadline", 0.4)
+    start = time.monotonic()
+    with pytest.raises(WeightsError, match="not complete by the deadline"):
+        load_card(server.url_for("/small.json"))
+    assert time.monotonic() - start < 4
+
+
+@pytest.mark.parametrize(
+    "url", ["http://me:hunter2@localhost:1/a.json", "http://h/a.json?token=hunter2"]
+)
+def test_passwords_of_urls_are_in_no_message(url):
+    with pytest.raises(WeightsError) as caught:
+        load_card(url)
+    chain = [caught.value, caught.value.__cause__, caught.value.__context__]
+    assert "hunter2" not in "".join(map(str, chain))
+
+
+@pytest.mark.parametrize("file", ["../up.safetensors", "/etc/passwd", "http://h/x", "a/b"])
+def test_a_card_names_a_file_beside_itself(server, card, file):
+    content = json.loads(card.path.with_suffix(".json").read_text()) | {"file": file}
+    server.expect_request("/small.json").respond_with_data(json.dumps(content))
+    with pytest.raises(WeightsError, match="file of the model card must begin with"):
+        load_card(server.url_for("/small.json"))
+    assert [request.path for request, _ in server.log] == ["/small.json"]

@@ -267,7 +267,8 @@ def test_another_piece_of_sky_is_noticed(legacy_service, answer, message):
         fetch(legacy_service, bands="g", invvar=False)
 
 
-def test_missing_weights_are_an_error_and_missing_bits_are_not(legacy_service):
+def test_missing_weights_and_missing_bits_are_errors(legacy_service):
+    """An answer that was cut at the end of one of its parts looks like one without the rest."""
     legacy_service.server.clear()
     wcs = tan_wcs(*GALAXY, (64, 64), 0.262)
     body = viewer_file({"g": np.ones((64, 64), ">f4")}, wcs)
@@ -275,9 +276,31 @@ def test_missing_weights_are_an_error_and_missing_bits_are_not(legacy_service):
     message = "the service sent no inverse variances for 'ls-dr10'; pass invvar=False"
     with pytest.raises(ServiceError, match=message):
         fetch(legacy_service, bands="g")
-    image = fetch(legacy_service, bands="g", invvar=False)["g"]
+    with pytest.raises(ServiceError, match=r"sent no mask bits .* pass maskbits=False"):
+        fetch(legacy_service, bands="g", invvar=False)
+    image = fetch(legacy_service, bands="g", invvar=False, maskbits=False)["g"]
     assert image.flags is None
     assert "LSFLAGS" not in image.meta
+
+
+def test_an_answer_cut_before_its_mask_bits_is_refused(legacy_service):
+    """At every length at which the rest is a sound FITS file."""
+    wcs = tan_wcs(*GALAXY, (64, 64), 0.262)
+    planes = {"g": np.ones((64, 64), ">f4")}
+    bits = np.zeros((64, 64), ">i4")
+    whole = viewer_file(planes, wcs, invvar=planes, maskbits=bits)
+    legacy_service.server.clear()
+    answers = [whole]
+    legacy_service.serve("/viewer/fits-cutout", lambda request: Response(answers[0]))
+    with fits.open(io.BytesIO(whole)) as hdus:
+        ends = [hdu.fileinfo()["datLoc"] + hdu.fileinfo()["datSpan"] for hdu in hdus][:-1]
+    assert len(ends) >= 2
+    for end in ends:
+        answers[:] = [whole[:end]]
+        with pytest.raises(ServiceError, match=r"no inverse variances|no mask bits|no image"):
+            fetch(legacy_service, bands="g")
+    answers[:] = [whole]
+    assert fetch(legacy_service, bands="g")["g"].flags is not None
 
 
 def test_bad_position_is_refused(legacy_service):
@@ -334,7 +357,8 @@ def test_compressed_answer_is_read(legacy_service):
     legacy_service.server.clear()
     headers = {"Content-Encoding": "gzip"}
     legacy_service.serve("/viewer/fits-cutout", lambda request: Response(body, headers=headers))
-    assert_array_equal(fetch(legacy_service, bands="g", invvar=False)["g"].data, 1)
+    images = fetch(legacy_service, bands="g", invvar=False, maskbits=False)
+    assert_array_equal(images["g"].data, 1)
 
 
 def test_lasting_nonsense_is_quoted(legacy_service):

@@ -25,6 +25,7 @@ from replay_splus import Tile, splus_stamp
 
 from splus_srgan.exceptions import GridMismatchError, ServiceError
 from splus_srgan.images.io.fields import write_bands
+from splus_srgan.surveys._splus_client import make_client
 from splus_srgan.surveys.splus_cloud import SplusCloud
 from splus_srgan.surveys.zero_points import calibrate
 from splus_srgan.utils import optional as _optional
@@ -674,3 +675,34 @@ def test_bad_parameters(service):
     with pytest.raises(ValueError, match="timeout must be above 0; got 0"):
         cloud_of(service, timeout=0)
     assert service.log == []
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "http://splus.cloud",
+        "HTTP://splus.cloud",
+        "splus.cloud",
+        "ftp://h",
+        "http://localhost.evil.org",
+    ],
+)
+def test_a_password_does_not_go_unencrypted_to_another_machine(server):
+    with pytest.raises(ValueError, match=r"server must begin with https://") as caught:
+        make_client(("ana", SECRET), server, "dr4", 1.0)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_password_may_go_to_this_machine(monkeypatch):
+    def stop(*args):
+        raise ImportError("reached")
+
+    monkeypatch.setattr("splus_srgan.surveys._splus_client.import_optional", stop)
+    for credentials, server in [
+        (("ana", SECRET), "https://splus.cloud"),
+        (("ana", SECRET), "http://localhost:8000"),
+        (("ana", SECRET), "http://127.0.0.1"),
+        (None, "http://splus.cloud"),
+    ]:
+        with pytest.raises(ImportError, match="reached"):
+            make_client(credentials, server, "dr4", 1.0)

@@ -21,6 +21,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from splus_srgan import splus
+from splus_srgan.exceptions import printable
 from splus_srgan.pairs.folder.schema import FORMAT, SIDES, check_record, sealed
 from splus_srgan.pairs.quality.pair import BandQuality
 
@@ -66,7 +67,7 @@ def pair_record(name, position, report, *, shape, hashes, releases):
         Of plain values.
     """
     made = {
-        "notes": list(report.notes),
+        "notes": [printable(note) for note in report.notes],
         "shape": [int(n) for n in shape],
         "sha256": dict(hashes),
         "releases": {side: str(releases.get(side) or "") for side in SIDES},
@@ -91,7 +92,7 @@ def _record(name, position, verdict, reasons):
         "ra": _plain(float(ra), 12),
         "dec": _plain(float(dec), 12),
         "verdict": verdict,
-        "reasons": [" ".join(str(reason).split()) for reason in reasons],
+        "reasons": [" ".join(printable(reason).split()) for reason in reasons],
     }
 
 

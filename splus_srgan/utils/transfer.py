@@ -10,9 +10,23 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.error import HTTPError
-from urllib.request import HTTPHandler, HTTPSHandler, Request, build_opener
+from urllib.parse import urlsplit
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    UnknownHandler,
+)
 
-__all__ = ["Failure", "transfer"]
+__all__ = ["LARGEST", "Failure", "transfer"]
+
+LARGEST = 1 << 30
+"""Bytes of the largest answer, and of what it unfolds to, unless told otherwise."""
 
 _SLOWEST = 1024  # bytes per second; what drips slower than this never ends
 _WAIT_AND_RETRY = (408, 425, 429)
@@ -37,7 +51,7 @@ class Failure(Exception):
         self.retry, self.wait, self.status = retry, wait, status
 
 
-def transfer(url, file, timeout, end):
+def transfer(url, file, timeout, end, *, largest=LARGEST):
     """
     Ask for a URL and copy the body of the answer into a file.
 
@@ -51,17 +65,19 @@ def transfer(url, file, timeout, end):
         Seconds to wait for the beginning of the answer, and for each next part.
     end : float
         Time of `time.monotonic` when all must be done.
+    largest : int, optional
+        Bytes beyond which an answer is refused.
 
     Raises
     ------
     Failure
-        If there is no complete answer.
+        If there is no complete answer, it is too large, or leads to another protocol.
     OSError
         If the file cannot be written.
     """
     try:
         with _open(url, timeout, end) as response:
-            _copy(response, file, timeout, end)
+            _copy(response, file, timeout, end, largest)
     except HTTPError as error:
         with error:
             raise _refused(error) from error
@@ -76,7 +92,7 @@ def _open(url, timeout, end):
     from splus_srgan._version import __version__
 
     connections, late = [], threading.Event()
-    opener = build_opener(_Plain(connections), _Encrypted(connections))
+    opener = _opener(connections)
     request = Request(url, headers={"User-Agent": f"splus_srgan/{__version__}"})
     wait = max(0.01, min(timeout, end - time.monotonic()))
     # A socket's timeout begins anew with each byte, so one that drips needs a watchdog.
@@ -96,6 +112,38 @@ def _open(url, timeout, end):
         raise Failure(f"no connection ({cause or type(cause).__name__})") from error
     finally:
         watchdog.cancel()
+
+
+def _opener(connections):
+    """What opens HTTP and nothing else: no files, no FTP."""
+    opener = OpenerDirector()
+    for handler in (
+        *(ProxyHandler(), UnknownHandler(), HTTPDefaultErrorHandler(), HTTPErrorProcessor()),
+        *(_Redirects(), _Plain(connections), _Encrypted(connections)),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Follows redirects to HTTP, and never from HTTPS to what all can read."""
+
+    def redirect_request(self, request, file, code, message, headers, url):
+        before, after = urlsplit(request.full_url).scheme, urlsplit(url).scheme
+        if after not in ("http", "https") or (before, after) == ("https", "http"):
+            file.close()
+            raise Failure(f"a redirect from {before} to {after} is not followed", retry=False)
+        return super().redirect_request(request, file, code, message, headers, url)
+
+    def http_error_302(self, request, file, code, message, headers):
+        # The one of the standard library takes FTP, and refuses the rest by the same words.
+        where = urlsplit(headers.get("location", headers.get("uri", "")) or "")
+        if where.scheme not in ("", "http", "https"):
+            file.close()
+            raise Failure(f"a redirect to {where.scheme} is not followed", retry=False)
+        return super().http_error_302(request, file, code, message, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 def _hang_up(connections, late):
@@ -135,9 +183,11 @@ class _Encrypted(HTTPSHandler):
         return self.do_open(self._connect, request, context=ssl.create_default_context())
 
 
-def _copy(response, file, timeout, end):
+def _copy(response, file, timeout, end, largest):
     received, mark, mark_time = 0, 0, time.monotonic()
     length = _length(response)
+    if length is not None and length > largest:
+        raise Failure(f"too large: {length} bytes, above {largest}", retry=False)
     while length is None or received < length:
         try:
             # Gives what is there, instead of waiting for the whole amount.
@@ -150,6 +200,8 @@ def _copy(response, file, timeout, end):
             break
         file.write(block)
         received += len(block)
+        if received > largest:
+            raise Failure(f"too large: more than {largest} bytes", retry=False)
         now = time.monotonic()
         if now > end:
             raise Failure(f"not complete by the deadline, after {received} bytes", retry=False)

@@ -6,10 +6,13 @@ Only what passed its check enters the cache of `astropy.utils.data`, so whatever
 is found there is whole. A list that was interrupted goes on from the cache.
 """
 
+import bz2
+import lzma
 import os
 import tempfile
 import threading
 import time
+import zlib
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,13 +20,22 @@ from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 from splus_srgan.exceptions import ServiceError
-from splus_srgan.surveys._transfer import Failure, transfer
+from splus_srgan.utils.transfer import LARGEST, Failure, transfer
 from splus_srgan.utils.validate import check_finite, check_integer, check_positive
 
 __all__ = ["MAX_PARALLEL", "fetch_file"]
 
 MAX_PARALLEL = 4
 """Requests under way at once, over all threads of the process."""
+
+_STEP = 1 << 20  # bytes
+
+# What services may send compressed, by how it begins, and what unfolds it.
+_UNFOLD = {
+    b"\x1f\x8b": lambda: zlib.decompressobj(wbits=31),
+    b"BZh": bz2.BZ2Decompressor,
+    b"\xfd7zXZ\x00": lambda: lzma.LZMADecompressor(memlimit=1 << 28),
+}
 
 
 class _Gate:
@@ -66,7 +78,8 @@ def fetch_file(
     backoff=2.0,
     min_interval=0.25,
     deadline=None,
-    transport=transfer,
+    largest=LARGEST,
+    transport=None,
     stop=None,
 ):
     """
@@ -95,9 +108,12 @@ def fetch_file(
         Seconds between the starts of two requests to one host, over all threads.
     deadline : float, optional
         Seconds for all attempts and the waits between them; ten times ``timeout`` by default.
+    largest : int, optional
+        Bytes of the largest answer that is taken, and of what it unfolds to where it is
+        compressed.
     transport : callable, optional
         ``transport(url, file, timeout, end)`` that gets the file another way, such as
-        through a client of the service; see `splus_srgan.surveys._transfer.transfer`.
+        through a client of the service; see `splus_srgan.utils.transfer.transfer`.
     stop : `threading.Event`, optional
         Once set from another thread, nothing is asked any more.
 
@@ -119,6 +135,7 @@ def fetch_file(
     timeout = check_positive("timeout", timeout)
     deadline = 10 * timeout if deadline is None else check_positive("deadline", deadline)
     retries = check_integer("retries", retries, minimum=0)
+    largest = check_integer("largest", largest, minimum=1)
     waits = [check_positive("backoff", backoff) * 2**i for i in range(retries)]
     interval = check_finite("min_interval", min_interval)
     with _lock_of(key):
@@ -127,8 +144,9 @@ def fetch_file(
             return path
         if not conf.allow_internet:
             raise ServiceError(url, "astropy.utils.data.conf.allow_internet forbids downloads")
+        transport = transport or partial(transfer, largest=largest)
         how = {"transport": transport, "timeout": timeout, "interval": interval}
-        attempt = partial(_attempt, url, validate=validate, **how)
+        attempt = partial(_attempt, url, validate=validate, largest=largest, **how)
         path = _persist(url, attempt, waits, deadline, stop or threading.Event())
         return _into_cache(key, path) if cache else path
 
@@ -206,13 +224,14 @@ def _persist(url, attempt, waits, deadline, stop):
     raise AssertionError("the last attempt returns or raises")
 
 
-def _attempt(url, *, validate, transport, timeout, interval, end):
+def _attempt(url, *, validate, transport, timeout, interval, largest, end):
     """Download once into a temporary file and check it."""
     handle, name = tempfile.mkstemp(prefix="splus_srgan-")
     path = Path(name)
     try:
         with os.fdopen(handle, "wb") as file, _gate.turn(urlsplit(url).netloc, interval):
             transport(url, file, timeout, end)
+        _check_unfolded(path, largest)
         try:
             validate(path)
         except ValueError as error:
@@ -223,3 +242,43 @@ def _attempt(url, *, validate, transport, timeout, interval, end):
         path.unlink(missing_ok=True)
         raise
     return path
+
+
+def _check_unfolded(path, largest):
+    """Refuse what is small as it came and has no end when it is unfolded."""
+    with path.open("rb") as file:
+        start = file.read(6)
+        kind = next((one for one in _UNFOLD if start.startswith(one)), None)
+        if kind is None:
+            return
+        file.seek(0)
+        total = 0
+        try:
+            for piece in _pieces(file, _UNFOLD[kind]):
+                total += piece
+                if total > largest:
+                    break
+        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            raise Failure(f"the compressed answer is damaged ({error})") from error
+    if total > largest:
+        raise Failure(f"too large: it unfolds to more than {largest} bytes", retry=False)
+
+
+def _pieces(file, make):
+    """Give the sizes of what a compressed file unfolds to, a little at a time."""
+    unfold, pending, full = make(), file.read(_STEP), False
+    while True:
+        if unfold.eof:
+            # Such files may be several behind one another.
+            pending = unfold.unused_data or file.read(_STEP)
+            if not pending.strip(b"\0"):
+                return
+            unfold = make()
+        elif not pending and not full:
+            pending = file.read(_STEP)
+            if not pending:
+                raise EOFError("it ends too early")
+        size = len(unfold.decompress(pending, _STEP))
+        # Of the decompressors, zlib's hands back what it has not taken, the others keep it.
+        pending, full = getattr(unfold, "unconsumed_tail", b""), size == _STEP
+        yield size

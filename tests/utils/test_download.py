@@ -1,6 +1,9 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Downloads that are retried, checked, polite, and never leave a broken file behind."""
 
+import bz2
+import gzip
+import lzma
 import os
 import pickle
 import shutil
@@ -13,6 +16,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
+from io import BytesIO
+from urllib.request import Request
 
 import pytest
 from astropy.utils.data import conf
@@ -20,8 +25,9 @@ from replay import SILENT, Replay, cached
 from werkzeug import Response
 
 from splus_srgan.exceptions import ServiceError
-from splus_srgan.surveys import _http
-from splus_srgan.surveys._http import fetch_file
+from splus_srgan.utils import download
+from splus_srgan.utils.download import fetch_file
+from splus_srgan.utils.transfer import Failure, _Redirects
 
 CONTENT = b"a whole file " * 1000
 # Patient enough for a busy machine; tests of silence have less patience.
@@ -158,7 +164,7 @@ def test_at_most_four_requests_at_once(service):
     with ThreadPoolExecutor(12) as pool:
         fetch = lambda i: fetch_file(f"{service.url}?i={i}", validate=validate, **FAST)  # noqa: E731
         list(pool.map(fetch, range(12)))
-    assert 2 <= service.most_at_once <= _http.MAX_PARALLEL == 4
+    assert 2 <= service.most_at_once <= download.MAX_PARALLEL == 4
 
 
 def test_requests_to_one_host_keep_their_distance(service):
@@ -280,7 +286,7 @@ def test_killed_process_leaves_no_file_in_the_cache(service, tmp_path):
     code = (
         "import sys\n"
         "from astropy.config import set_temp_cache\n"
-        "from splus_srgan.surveys._http import fetch_file\n"
+        "from splus_srgan.utils.download import fetch_file\n"
         "with set_temp_cache(sys.argv[2]):\n"
         "    fetch_file(sys.argv[1], validate=print, timeout=60)\n"
     )
@@ -395,3 +401,84 @@ def test_no_thread_is_left(service):
     service.over.set()
     time.sleep(0.2)
     assert threading.active_count() <= before
+
+
+# What an answer may do to this machine
+
+
+def serve(service, content, **options):
+    service.server.clear()
+    service.serve("/file", lambda request: Response(content, **options))
+
+
+def bomb(kind, size):
+    """Little that unfolds to much."""
+    if kind == "gzip":
+        return gzip.compress(bytes(size), mtime=0)
+    return bz2.compress(bytes(size)) if kind == "bzip2" else lzma.compress(bytes(size))
+
+
+@pytest.mark.parametrize("kind", ["gzip", "bzip2", "xz"])
+def test_small_answers_that_unfold_without_end_are_refused(service, kind):
+    serve(service, bomb(kind, 1 << 24))
+
+    def never(path):
+        raise AssertionError("it was unfolded")
+
+    with pytest.raises(ServiceError, match=r"unfolds to more than 1048576 bytes"):
+        fetch_file(service.url, validate=never, **FAST, largest=1 << 20)
+    assert len(service.requests) == 1
+    fetch_file(service.url, validate=lambda path: None, **FAST, largest=1 << 25)
+
+
+def test_damaged_compressed_answers_are_asked_for_again(service):
+    serve(service, bomb("gzip", 1 << 20)[:-50])
+    with pytest.raises(ServiceError, match=r"compressed answer is damaged .*after 2 attempts"):
+        fetch_file(service.url, validate=lambda path: None, **FAST, retries=1)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_answers_that_are_too_large_are_refused(service, told):
+    content = bytes(1 << 21)
+    answer = (lambda: content) if told else (lambda: (content[k :: 1 << 6] for k in range(1 << 6)))
+    service.server.clear()
+    service.serve("/file", lambda request: Response(answer(), direct_passthrough=not told))
+    with pytest.raises(ServiceError, match="too large"):
+        fetch_file(service.url, validate=validate, **FAST, largest=1 << 20)
+    assert len(service.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "where", ["ftp://127.0.0.1:1/a", "file:///etc/passwd", "data:,x", "gopher://h/"]
+)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_to_other_protocols_are_not_followed(service, where, status):
+    serve(service, b"", status=status, headers={"Location": where})
+    with pytest.raises(ServiceError, match=r"a redirect to \w+ is not followed") as caught:
+        fetch_file(service.url, validate=validate, **FAST)
+    assert "passwd" not in caught.value.reason
+    assert len(service.requests) == 1
+
+
+def test_a_redirect_to_http_is_followed(service):
+    serve(service, b"", status=302, headers={"Location": "/other"})
+    service.serve("/other", lambda request: Response(CONTENT))
+    assert fetch_file(service.url, validate=validate, **FAST).read_bytes() == CONTENT
+
+
+def test_nobody_is_led_from_https_to_http():
+    request = Request("https://example.org/a")
+    with pytest.raises(Failure, match="from https to http is not followed"):
+        _Redirects().redirect_request(request, BytesIO(), 302, "", {}, "http://example.org/a")
+
+
+@pytest.mark.parametrize(
+    "letter", ["\x1b[31m", "\x1b]0;owned\x07", "\x9b2J", "\r", "\x08", "\u202e"]
+)
+def test_the_text_of_a_service_does_not_rule_the_terminal(service, letter):
+    serve(service, f"no such{letter}layer".encode(), status=404)
+    with pytest.raises(ServiceError) as caught:
+        fetch_file(service.url, validate=validate, **FAST)
+    assert str(caught.value).isprintable()
+    assert "no such" in caught.value.reason
+    assert str(ServiceError(f"http://h/{letter}", f"wrong{letter}")).isprintable()
