@@ -8,6 +8,7 @@ FITS centers the first pixel on 1, so the image begins at 0.5 and a position
 
 import re
 import warnings
+from string import ascii_uppercase
 
 import numpy as np
 from astropy.io import fits
@@ -169,7 +170,7 @@ def upsample_header(header, *, factor=2, flux_scale=None, new_psf=False):
     if factor == 1 and flux_scale == 1 and not new_psf:
         return fine
     axes = [axis + 1 for axis in _header_axes(header)]
-    for alternate in ("", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ"):
+    for alternate in _alternates(header):
         _scale_wcs_cards(fine, alternate, axes, factor)
     _scale_sip_cards(fine, factor)
     _scale_physical_cards(fine, axes, factor)
@@ -330,6 +331,12 @@ def _header_axes(header):
         warnings.simplefilter("ignore", FITSFixedWarning)
         wcs = WCS(fits.Header(cards))
     return _image_axes(wcs)
+
+
+def _alternates(header):
+    """Letters of the descriptions of the WCS that there may be; "" is the main one."""
+    last = {keyword[-1] for keyword in header if keyword}
+    return ["", *(letter for letter in ascii_uppercase if letter in last)]
 
 
 def _scale_wcs_cards(header, alternate, axes, factor):

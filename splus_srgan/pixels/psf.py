@@ -15,6 +15,7 @@ __all__ = [
     "TARGET_PSF",
     "WINGS",
     "WING_SHARE",
+    "coma_phase",
     "coma_transfer",
     "core_profile",
     "matching_transfer",
@@ -173,10 +174,32 @@ def coma_transfer(fy, fx, fwhm, coma):
     >>> complex(coma_transfer(0.1, 0.2, 1.5, (0.0, 0.0)))
     (1+0j)
     """
+    return np.exp(1j * coma_phase(fy, fx, fwhm, coma))
+
+
+def coma_phase(fy, fx, fwhm, coma):
+    """
+    Phase of `coma_transfer`, in radians.
+
+    Parameters
+    ----------
+    fy, fx, fwhm, coma
+        As for `coma_transfer`.
+
+    Returns
+    -------
+    phase : `~numpy.ndarray`
+        float32.
+
+    Examples
+    --------
+    >>> from splus_srgan.pixels.psf import coma_phase
+    >>> float(coma_phase(0.1, 0.2, 1.5, (0.0, 0.0)))
+    0.0
+    """
     sigma = 2 * np.pi * fwhm / np.sqrt(8 * np.log(2))
     y, x = sigma * fy, sigma * fx
-    phase = (coma[0] * y + coma[1] * x) * (y**2 + x**2 - 2)
-    return np.exp(1j * np.asarray(phase, np.float32))
+    return np.asarray((coma[0] * y + coma[1] * x) * (y**2 + x**2 - 2), np.float32)
 
 
 def wing_transfer(fy, fx, core, share):

@@ -10,6 +10,7 @@ of it, as in the seeing that the survey measures on its images.
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from astropy import units as u
@@ -25,12 +26,13 @@ from splus_srgan.images.wcs import upsample_header
 from splus_srgan.pixels.psf import (
     TARGET_PSF,
     WING_SHARE,
-    coma_transfer,
+    coma_phase,
     core_profile,
     moffat_transfer,
     wing_transfer,
 )
 from splus_srgan.simulate.scene import draw_scene
+from splus_srgan.simulate.spectra import FITTED_BANDS
 from splus_srgan.utils.validate import check_one_of
 
 __all__ = [
@@ -55,6 +57,7 @@ _FINE = 4  # fine pixels per S-PLUS pixel and axis
 _COMA = (0.02, 0.05)  # standard deviation and limit, see coma_transfer
 _WINGS = (WING_SHARE, 0.05, 0.40)  # mean, standard deviation and limit
 _OFFSET = 0.06  # arcsec, largest standard deviation of a band's astrometric error
+_SPECTRAL = 2**32 - 1  # far from the numbers that `spawn` gives
 _MARGIN = 24  # S-PLUS pixels around the frame, for light that the PSF brings in
 
 
@@ -210,8 +213,8 @@ def draw_conditions(rng, band):
     ----------
     rng : `~numpy.random.Generator`
         Source of the draw.
-    band : {"u", "g", "r", "i", "z"}
-        Band; the medians are those of `splus_srgan.splus.BANDS`.
+    band : str
+        One of `splus_srgan.splus.BANDS`, whose medians are taken.
 
     Returns
     -------
@@ -244,50 +247,97 @@ def draw_conditions(rng, band):
     )
 
 
-def _seen_through(spectrum, frequencies, shift, psf, wings, coma=None):
-    """The scene convolved with a PSF, with the sample points moved by ``shift`` arcsec (y, x)."""
-    fy, fx = frequencies
-    move_y, move_x = (
-        np.exp(np.complex64(2j * np.pi * s) * f) for s, f in zip(shift, (fy, fx), strict=True)
-    )
-    transfer = moffat_transfer(fy, fx, **psf)
-    if coma is not None:
-        transfer = transfer * coma_transfer(fy, fx, psf["fwhm"], coma)
-    if wings:
-        transfer = wing_transfer(fy, fx, transfer, wings)
-    transfer = transfer * (move_y * move_x)
-    return fft.irfft2(spectrum * transfer.astype(np.complex64), overwrite_x=True)
+class _FineGrid:
+    """
+    Frequencies of the scene's grid, and the transfer functions that all bands share.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Fine pixels ``(ny, nx)``.
+    scale : float
+        Arcsec per fine pixel.
+    """
+
+    def __init__(self, shape, scale):
+        self.shape, self.scale = shape, scale
+        self.fy = fft.fftfreq(shape[0], scale).astype(np.float32)[:, None]
+        self.fx = fft.rfftfreq(shape[1], scale).astype(np.float32)[None, :]
+
+    @cached_property
+    def target(self):
+        """Of the PSF of the target, without wings."""
+        return moffat_transfer(self.fy, self.fx, *TARGET_PSF)
+
+    @cached_property
+    def wings(self):
+        """Of the wings alone."""
+        return wing_transfer(self.fy, self.fx, np.float32(0), 1.0)
+
+    def seeing(self, conditions):
+        """Of the PSF of a band, without wings and without coma; and the FWHM of this core."""
+        fwhm, beta = core_profile(conditions.fwhm, conditions.beta, conditions.wings)
+        angles = {
+            "ellipticity": conditions.ellipticity,
+            "position_angle": conditions.position_angle,
+        }
+        return moffat_transfer(self.fy, self.fx, fwhm, beta, **angles), fwhm
+
+    def convolve(self, spectrum, core, wings, shift):
+        """The scene's spectrum, seen through a PSF and moved by ``shift`` arcsec (y, x)."""
+        move_y, move_x = (
+            np.exp(np.complex64(2j * np.pi * s) * f)
+            for s, f in zip(shift, (self.fy, self.fx), strict=True)
+        )
+        transfer = (1 - wings) * core + wings * self.wings if wings else core
+        transfer = transfer * (move_y * move_x)
+        return spectrum * transfer.astype(np.complex64)
 
 
-def _observe(plane, conditions, shape, fine_scale):
-    """One band of the scene on the S-PLUS grid and on the target grid, nanomaggies per pixel."""
-    grid = (plane.shape[0], plane.shape[1])
-    fy = fft.fftfreq(grid[0], fine_scale).astype(np.float32)[:, None]
-    fx = fft.rfftfreq(grid[1], fine_scale).astype(np.float32)[None, :]
+def _sample(spectrum, shape, step):
+    """
+    Every ``step``-th pixel of an image, from its spectrum.
+
+    The spectrum of the samples is the one of the image with all its orders on each other.
+    """
+    ny, nx = shape[0] // step, shape[1] // step
+    rows = spectrum.reshape(step, ny, -1).sum(axis=0)
+    # The half of the frequencies along x that a real image needs not store.
+    mirrored = np.conj(np.roll(rows[::-1], 1, axis=0)[:, -2:0:-1])
+    whole = np.concatenate([rows, mirrored], axis=1).reshape(ny, step, nx).sum(axis=1)
+    return fft.irfft2(whole[:, : nx // 2 + 1], s=(ny, nx)) / np.float32(step**2)
+
+
+def _observe(plane, conditions, shape, grid, *, fold=True):
+    """
+    One band of the scene on the S-PLUS grid and on the target grid, nanomaggies per pixel.
+
+    To sample in the Fourier domain is the fast way, and equal to rounding; without ``fold``
+    the fine image is made first.
+    """
     spectrum = fft.rfft2(plane)
+    seeing, fwhm = grid.seeing(conditions)
+    if any(conditions.coma):
+        phase = coma_phase(grid.fy, grid.fx, fwhm, conditions.coma)
+        seeing = seeing * (np.cos(phase) + 1j * np.sin(phase) if fold else np.exp(1j * phase))
     images = []
-    fwhm, beta = core_profile(conditions.fwhm, conditions.beta, conditions.wings)
-    seeing = {
-        "fwhm": fwhm,
-        "beta": beta,
-        "ellipticity": conditions.ellipticity,
-        "position_angle": conditions.position_angle,
-    }
-    target = {"fwhm": TARGET_PSF[0], "beta": TARGET_PSF[1]}
-    for step, psf, coma in ((_FINE, seeing, conditions.coma), (_FINE // 2, target, None)):
+    for step, core in ((_FINE, seeing), (_FINE // 2, grid.target)):
         # The centre of a pixel of `step` fine pixels lies between two of them.
-        shift = [(step - 1) / 2 * fine_scale - error for error in conditions.offset]
-        image = _seen_through(spectrum, (fy, fx), shift, psf, conditions.wings, coma)
-        image = image[::step, ::step]
+        shift = [(step - 1) / 2 * grid.scale - error for error in conditions.offset]
+        seen = grid.convolve(spectrum, core, conditions.wings, shift)
+        if fold:
+            image = _sample(seen, grid.shape, step)
+        else:
+            image = fft.irfft2(seen, overwrite_x=True)[::step, ::step]
         size = np.array(shape) * (_FINE // step)
         # The same place on both grids, also where the margins are not even.
-        first = (np.array(grid) // _FINE - shape) // 2 * (_FINE // step)
+        first = (np.array(grid.shape) // _FINE - shape) // 2 * (_FINE // step)
         cut = image[first[0] : first[0] + size[0], first[1] : first[1] + size[1]]
         images.append(cut * np.float32(step**2))
     return images
 
 
-def _header(rng, band, shape, conditions, pointing):
+def _header(band, shape, conditions, pointing):
     """Header with the cards of a real S-PLUS tile."""
     header = fits.Header()
     ra, dec, crpix = pointing
@@ -318,9 +368,9 @@ def _header(rng, band, shape, conditions, pointing):
     return header
 
 
-def _as_ccddata(image, header, unit):
+def _wcs(header):
     with fits.conf.set_temp("enable_record_valued_keyword_cards", False):
-        return CCDData(image, unit=unit, meta=header, wcs=WCS(header))
+        return WCS(header)
 
 
 def _source_table(scene, wcs, offset):
@@ -356,7 +406,11 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, 
     shape : tuple of int, optional
         ``(ny, nx)`` of the S-PLUS image, at least 16 pixels each.
     bands : sequence of str, optional
-        Any of ``u, g, r, i, z``.
+        Any of the twelve of `splus_srgan.splus.BANDS`.  Fluxes in g, r and z are drawn;
+        those in the others follow from spectra that are fitted to them: populations of old and
+        young stars, dust, redshifts up to 0.1, emission lines, stars from 3000 to 12000 K.
+        Where a band beyond g, r and z is asked for, the field also has a few hot stars, and
+        sources that shine in one narrow band alone.
     kind : str, optional
         One of `KINDS`; drawn when `None`.
     psf : {"real", "moffat"}, optional
@@ -397,28 +451,37 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, 
         fine_scale=fine_scale,
         bands=bands,
         kind=str(kind),
+        spectra=_spectral_rng(seed),
     )
+    grid = _FineGrid(scene.image.shape[1:], fine_scale)
     crpix = rng.integers(-4000, 4000, 2) + 0.5
     pointing = (float(rng.uniform(0, 360)), float(rng.uniform(-60, 0)), crpix)
-    observed, target, noiseless, drawn = {}, {}, {}, {}
+    observed, target, noiseless, drawn, wcs = {}, {}, {}, {}, None
     for band, plane in zip(scene.bands, scene.image, strict=True):
         conditions = draw_conditions(rng, band)
         if psf == "moffat":
             conditions = dataclasses.replace(conditions, coma=(0.0, 0.0), wings=0.0)
         drawn[band] = conditions
-        clean, sharp = _observe(plane, conditions, shape, fine_scale)
+        clean, sharp = _observe(plane, conditions, shape, grid, fold=band not in FITTED_BANDS)
         deviation = np.sqrt(noise_variance(clean, conditions.sigma, conditions.electrons))
         noise = correlated_noise(rng, shape, conditions.dithers)
         image = (clean + conditions.sky + noise * deviation) * conditions.adu_per_nmgy
-        header = _header(rng, band, shape, conditions, pointing)
+        header = _header(band, shape, conditions, pointing)
         image = np.minimum(image, conditions.saturation).astype(np.float32)
-        observed[band] = _as_ccddata(image, header, u.adu)
         scale = np.float32(conditions.adu_per_nmgy)
         fine = upsample_header(header, flux_scale=0.25, new_psf=True)
-        target[band] = _as_ccddata(sharp * scale, fine, u.adu)
+        if wcs is None:  # of all bands
+            wcs, fine_wcs = _wcs(header), _wcs(fine)
+        observed[band] = CCDData(image, unit=u.adu, meta=header, wcs=wcs.deepcopy())
+        target[band] = CCDData(sharp * scale, unit=u.adu, meta=fine, wcs=fine_wcs.deepcopy())
         noiseless[band] = clean * scale
-    sources = _source_table(scene, observed[scene.bands[0]].wcs, offset)
+    sources = _source_table(scene, wcs, offset)
     return SimulatedField(observed, target, noiseless, sources, drawn, str(kind))
+
+
+def _spectral_rng(seed):
+    """A stream of its own, so that g, r and z of a seed do not depend on spectra."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_SPECTRAL,)))
 
 
 def _check_bands(bands):

@@ -11,12 +11,29 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage, special
 
+from splus_srgan.simulate.light import Light
+
 __all__ = ["Scene", "draw_scene"]
 
 # Reddening of a band relative to r, a standard Galactic extinction curve.
-_EXTINCTION = {"u": 1.83, "g": 1.40, "r": 1.00, "i": 0.75, "z": 0.56}
+_EXTINCTION = {
+    "u": 1.83,
+    "J0378": 1.76,
+    "J0395": 1.69,
+    "J0410": 1.62,
+    "J0430": 1.54,
+    "g": 1.40,
+    "J0515": 1.27,
+    "r": 1.00,
+    "J0660": 0.92,
+    "i": 0.75,
+    "J0861": 0.61,
+    "z": 0.56,
+}
 # Largest radius (in effective radii) to which a profile is drawn: 99.9 % of the light of n = 1.
 _REACH = 6.0
+_MOST_KNOTS = 60
+_HOT_STARS, _LINE_SOURCES = 0.4, 3.0  # per square arcmin
 
 
 @dataclass
@@ -28,6 +45,10 @@ class Scene:
     ----------
     image : `~numpy.ndarray`, shape (n_band, ny, nx)
         Flux per fine pixel in nanomaggies.
+    fine_scale : float
+        Arcsec per fine pixel.
+    light : `~splus_srgan.simulate.light.Light`
+        What turns magnitudes into fluxes.
     sources : list of dict
         Kind, position (fine pixels, 0-based) and flux per band.
     """
@@ -35,6 +56,7 @@ class Scene:
     bands: tuple
     image: np.ndarray
     fine_scale: float
+    light: Light
     sources: list = field(default_factory=list)
 
     def add(self, profile, window, fluxes):
@@ -48,12 +70,6 @@ class Scene:
             {"kind": kind, "x": x, "y": y, "half_light_radius": half_light_radius}
             | {f"flux_{band}": flux for band, flux in zip(self.bands, fluxes, strict=True)}
         )
-
-
-def band_fluxes(bands, magnitude, g_r, r_z):
-    """Flux (nMgy) per band from the r magnitude and two colours."""
-    colours = {"u": g_r * 1.9 + g_r, "g": g_r, "r": 0.0, "i": -0.55 * r_z, "z": -r_z}
-    return np.array([10 ** (-0.4 * (magnitude + colours[band] - 22.5)) for band in bands])
 
 
 def _window(shape, x, y, reach):
@@ -176,17 +192,36 @@ def _spiral(rng, major, minor, radius):
 
 
 def _add_knots(rng, scene, disc, window, fluxes):
-    """Star-forming knots, drawn where the disc is bright."""
+    """Star-forming knots, drawn where the disc is bright; their summed flux."""
     coarse = disc[::4, ::4]
     chance = np.cumsum(coarse.ravel().astype(float) ** 0.8)
-    n_knot = rng.integers(10, 60)
+    n_knot = rng.integers(10, _MOST_KNOTS)
     cell = np.searchsorted(chance, rng.uniform(0, chance[-1], n_knot))
     cell = np.minimum(cell, coarse.size - 1)
     y = window[0].start + 4 * (cell // coarse.shape[1]) + rng.uniform(0, 4, n_knot)
     x = window[1].start + 4 * (cell % coarse.shape[1]) + rng.uniform(0, 4, n_knot)
     share = rng.exponential(size=n_knot)
     share *= 1 / share.sum()
-    deposit(scene.image, x, y, fluxes[:, None] * share)
+    # Each has its own lines, and so its own fluxes.
+    fluxes = fluxes[:, :n_knot] * share
+    deposit(scene.image, x, y, fluxes)
+    return fluxes.sum(axis=1)
+
+
+def _components(rng, light, magnitude):
+    """Fluxes of the old and young stars of a galaxy, and of each of its knots."""
+    galaxy, own = light.galaxy(), light.rng
+    dust, width = own.uniform(0, 0.6), 10 ** own.normal(1.2, 0.4)
+    # From 0 to 1000 Angstrom, few of them large.
+    widths = 1000 * own.random(_MOST_KNOTS) ** 2
+    old = magnitude, rng.normal(0.80, 0.06), rng.normal(0.66, 0.06)
+    young = magnitude, rng.normal(0.50, 0.12), rng.normal(0.45, 0.12)
+    blue = magnitude, rng.normal(0.15, 0.1), rng.normal(0.1, 0.15)
+    return (
+        light.population(*old, galaxy),
+        light.population(*young, galaxy, reddening=dust, halpha=width),
+        light.population(*blue, galaxy, halpha=widths),
+    )
 
 
 def add_disc_galaxy(rng, scene, x, y, magnitude, radius):
@@ -195,20 +230,18 @@ def add_disc_galaxy(rng, scene, x, y, magnitude, radius):
     bulge_share = rng.beta(1.2, 5) * 0.7
     bar_share = rng.uniform(0.03, 0.15) if rng.random() < 0.35 else 0.0
     knot_share = rng.uniform(0.03, 0.10) if rng.random() < 0.7 else 0.0
-    old = band_fluxes(scene.bands, magnitude, rng.normal(0.80, 0.06), rng.normal(0.66, 0.06))
-    young = band_fluxes(scene.bands, magnitude, rng.normal(0.50, 0.12), rng.normal(0.45, 0.12))
-    blue = band_fluxes(scene.bands, magnitude, rng.normal(0.15, 0.1), rng.normal(0.1, 0.15))
-    unmodulated = old * (bulge_share + bar_share) + blue * knot_share
+    old, young, blue = _components(rng, scene.light, magnitude)
+    knots = blue * knot_share
     share = 1 - bulge_share - bar_share - knot_share
 
-    def note(left=1.0):
-        flux = unmodulated + young * share * left
+    def note(left, of_knots):
+        flux = old * (bulge_share + bar_share) + of_knots + young * share * left
         scene.note("galaxy", x, y, flux, radius * scene.fine_scale)
 
     shape = scene.image.shape[1:]
     drawn = sersic(shape, x, y, radius, 1, axis_ratio, angle)
     if drawn is None:
-        note()
+        note(1.0, knots.mean(axis=1))
         return
     disc, window = drawn
     plain = disc.sum(dtype=float)
@@ -225,10 +258,9 @@ def add_disc_galaxy(rng, scene, x, y, magnitude, radius):
     else:
         scene.add(disc, window, young * share)
         total = disc.sum(dtype=float)
+    of_knots = _add_knots(rng, scene, disc, window, knots) if knot_share else 0.0
     # Arms and clumps lie where the disc is bright or not, and dust takes light away.
-    note(total / plain if plain > 0 else 1.0)
-    if knot_share:
-        _add_knots(rng, scene, disc, window, blue * knot_share)
+    note(total / plain if plain > 0 else 1.0, of_knots)
     if bar_share:
         bar = sersic(
             shape,
@@ -268,7 +300,8 @@ def _add_dusty(rng, scene, disc, window, fluxes, phase):
 
 def add_elliptical(rng, scene, x, y, magnitude, radius):
     """An elliptical, sometimes with a fainter disc."""
-    fluxes = band_fluxes(scene.bands, magnitude, rng.normal(0.80, 0.06), rng.normal(0.66, 0.06))
+    colours = rng.normal(0.80, 0.06), rng.normal(0.66, 0.06)
+    fluxes = scene.light.population(magnitude, *colours, scene.light.galaxy())
     scene.note("galaxy", x, y, fluxes, radius * scene.fine_scale)
     axis_ratio, angle = rng.uniform(0.5, 1.0), rng.uniform(0, np.pi)
     share = rng.uniform(0.6, 1.0)
@@ -294,7 +327,9 @@ def add_background_galaxies(rng, scene, number):
         radius = 0.45 * 10 ** (-0.12 * (magnitude - 22)) * rng.lognormal(0, 0.4)
         x, y = rng.uniform(0, nx), rng.uniform(0, ny)
         g_r, r_z = rng.normal(0.7, 0.3), rng.normal(0.6, 0.3)
-        fluxes = band_fluxes(scene.bands, magnitude, g_r, r_z)
+        galaxy = scene.light.galaxy()
+        width = 100 * scene.light.rng.random() ** 3
+        fluxes = scene.light.population(magnitude, g_r, r_z, galaxy, halpha=width)
         scene.note("galaxy", x, y, fluxes, radius)
         drawn = sersic(
             scene.image.shape[1:],
@@ -319,12 +354,38 @@ def add_stars(rng, scene, number, brightest):
     x, y = rng.uniform(0, nx, number), rng.uniform(0, ny, number)
     g_r = rng.triangular(0.2, 0.5, 1.5, number)
     r_z = 0.1 + 0.6 * g_r + np.maximum(0, g_r - 1.1) * rng.uniform(0, 2, number)
-    fluxes = np.array(
-        [band_fluxes(scene.bands, *star) for star in zip(magnitude, g_r, r_z, strict=True)]
-    ).T
+    _put_points(scene, "star", x, y, scene.light.stars(magnitude, g_r, r_z))
+
+
+def _put_points(scene, kind, x, y, fluxes):
     deposit(scene.image, x, y, fluxes)
-    for k in range(number):
-        scene.note("star", x[k], y[k], fluxes[:, k])
+    for place in zip(x, y, fluxes.T, strict=True):
+        scene.note(kind, *place)
+
+
+def add_hot_stars(scene, number):
+    """Stars of 7000 to 12000 K, between r = 13 and 22."""
+    rng, (ny, nx) = scene.light.rng, scene.image.shape[1:]
+    magnitude = 22 + np.log10(rng.uniform(10 ** (0.2 * -9), 1, number)) / 0.2
+    temperature = rng.uniform(7000, 12000, number)
+    x, y = rng.uniform(0, nx, number), rng.uniform(0, ny, number)
+    if number:
+        _put_points(scene, "star", x, y, scene.light.hot_stars(magnitude, temperature))
+
+
+def add_line_sources(scene, number):
+    """Sources that shine in one narrow band alone: points, and small discs."""
+    rng, shape = scene.light.rng, scene.image.shape[1:]
+    for _ in range(number):
+        x, y = rng.uniform(0, shape[1]), rng.uniform(0, shape[0])
+        fluxes, radius = scene.light.line_source(), rng.uniform(0.3, 2.0)
+        if rng.random() < 0.5:
+            _put_points(scene, "line", np.array([x]), np.array([y]), fluxes[:, None])
+            continue
+        scene.note("line", x, y, fluxes, radius)
+        drawn = sersic(shape, x, y, radius / scene.fine_scale, 1, rng.uniform(0.4, 1), np.pi / 4)
+        if drawn is not None:
+            scene.add(*drawn, fluxes)
 
 
 def _typical_radius(rng, magnitude):
@@ -356,7 +417,7 @@ def _add_main(rng, scene, kind, centre, frame):
             add_galaxy(rng, scene, x + dx, y + dy, magnitude, radius)
 
 
-def draw_scene(rng, *, shape, frame, fine_scale, bands, kind):
+def draw_scene(rng, *, shape, frame, fine_scale, bands, kind, spectra):
     """
     Draw a field.
 
@@ -371,9 +432,11 @@ def draw_scene(rng, *, shape, frame, fine_scale, bands, kind):
     fine_scale : float
         Arcsec per fine pixel.
     bands : sequence of str
-        Among ``u, g, r, i, z``.
+        Among `splus_srgan.splus.BANDS`.
     kind : {"galaxy", "fill", "cluster", "stars", "blank"}
         What the field is about.
+    spectra : `~numpy.random.Generator`
+        Source of what shows in other bands than g, r and z alone.
 
     Returns
     -------
@@ -381,7 +444,8 @@ def draw_scene(rng, *, shape, frame, fine_scale, bands, kind):
         The light of the field.
     """
     bands = tuple(bands)
-    scene = Scene(bands, np.zeros((len(bands), *shape), np.float32), fine_scale)
+    light = Light(bands, spectra)
+    scene = Scene(bands, np.zeros((len(bands), *shape), np.float32), fine_scale, light)
     arcmin2 = shape[0] * shape[1] * fine_scale**2 / 3600
     _add_main(rng, scene, kind, ((shape[1] - 1) / 2, (shape[0] - 1) / 2), frame)
     density = 0.0 if kind == "blank" else rng.lognormal(np.log(12), 0.5)
@@ -392,4 +456,7 @@ def draw_scene(rng, *, shape, frame, fine_scale, bands, kind):
         density = rng.lognormal(np.log(2.5), 0.8)
     if kind != "blank":
         add_stars(rng, scene, rng.poisson(density * arcmin2), rng.choice([11.0, 13.5, 15.0]))
+    if light.beyond_fitted and kind != "blank":
+        add_hot_stars(scene, spectra.poisson(_HOT_STARS * arcmin2))
+        add_line_sources(scene, spectra.poisson(_LINE_SOURCES * arcmin2))
     return scene

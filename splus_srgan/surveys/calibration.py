@@ -237,7 +237,7 @@ def gain_from_zero_point(meta, zero_point):
     Parameters
     ----------
     meta : mapping
-        Header of an S-PLUS image, with FILTER (one of ugriz) and TEXPOSED.
+        Header of an S-PLUS image, with FILTER (one of the twelve bands) and TEXPOSED.
     zero_point : float
         AB magnitude of 1 ADU.
 
@@ -249,7 +249,7 @@ def gain_from_zero_point(meta, zero_point):
     Raises
     ------
     ValueError
-        If the band is none of the broad ones, or there is no exposure time.
+        If the band is none of the survey, or there is no exposure time.
 
     Examples
     --------

@@ -17,16 +17,19 @@ from splus_srgan.simulate.field import (
     KINDS,
     PSFS,
     BandConditions,
+    _FineGrid,
     _observe,
     correlated_noise,
     draw_conditions,
     noise_variance,
     simulate_field,
 )
+from splus_srgan.simulate.light import Light
 from splus_srgan.simulate.scene import Scene, add_disc_galaxy, add_elliptical, deposit, sersic
 
 FINE_SCALE = 0.55 / 4
 PADDED, FRAME = 112, 64  # S-PLUS pixels with and without the margin
+GRID = _FineGrid((4 * PADDED, 4 * PADDED), FINE_SCALE)
 X, Y = 4 * PADDED / 2 + 3.3, 4 * PADDED / 2 - 2.1  # fine pixels
 
 CONDITIONS = BandConditions(
@@ -54,7 +57,7 @@ def star():
     """One star of 1000 nMgy, seen by S-PLUS and as the target."""
     plane = np.zeros((1, 4 * PADDED, 4 * PADDED), np.float32)
     deposit(plane, np.array([X]), np.array([Y]), np.array([[1000.0]]))
-    return _observe(plane[0], CONDITIONS, (FRAME, FRAME), FINE_SCALE)
+    return _observe(plane[0], CONDITIONS, (FRAME, FRAME), GRID)
 
 
 def on_grid(step):
@@ -154,7 +157,7 @@ def test_galaxies_agree_with_galsim(galsim, step, index, axis_ratio, angle, radi
     profile, window = sersic(shape, X, Y, radius / FINE_SCALE, index, axis_ratio, angle)
     plane = np.zeros(shape, np.float32)
     plane[window] += profile
-    ours = _observe(plane, CONDITIONS, (FRAME, FRAME), FINE_SCALE)[0 if step == 4 else 1]
+    ours = _observe(plane, CONDITIONS, (FRAME, FRAME), GRID)[0 if step == 4 else 1]
 
     galaxy = galsim.Sersic(n=index, half_light_radius=radius * np.sqrt(axis_ratio))
     galaxy = galaxy.shear(q=axis_ratio, beta=angle * galsim.radians)
@@ -194,9 +197,7 @@ def test_wings_stay_where_they_are(radius):
     deposit(plane[None], np.array([X]), np.array([Y]), np.array([[1000.0]]))
     winged = dataclasses.replace(CONDITIONS, wings=0.3)
     sums = []
-    for image, step in zip(
-        _observe(plane, winged, (FRAME, FRAME), FINE_SCALE), (4, 2), strict=True
-    ):
+    for image, step in zip(_observe(plane, winged, (FRAME, FRAME), GRID), (4, 2), strict=True):
         aperture = CircularAperture(on_grid(step), radius / (FINE_SCALE * step))
         sums.append(aperture.do_photometry(image, method="exact")[0][0])
     lost = 0.3 / (1 + (radius / WINGS[0]) ** 2)  # closed form for beta = 2
@@ -253,7 +254,9 @@ def test_table_has_positions_and_fluxes_on_both_grids(shape):
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("add", [add_disc_galaxy, add_elliptical])
 def test_table_has_the_flux_that_is_drawn(add, seed):
-    scene = Scene(("g", "r", "z"), np.zeros((3, 500, 500), np.float32), 0.275)
+    bands = ("g", "r", "J0660", "z")
+    light = Light(bands, np.random.default_rng(seed))
+    scene = Scene(bands, np.zeros((4, 500, 500), np.float32), 0.275, light)
     add(np.random.default_rng(seed), scene, 250.3, 249.6, 15.0, 12.0)
     listed = [scene.sources[0][f"flux_{band}"] for band in scene.bands]
     # Profiles end where a few parts in a thousand are left.
@@ -264,9 +267,22 @@ def test_both_grids_hold_the_same_flux():
     """Over the whole scene, without a margin, sums agree: four pixels share one's flux."""
     plane = np.zeros((256, 256), np.float32)
     plane[90:150, 70:160] = np.random.default_rng(0).random((60, 90), np.float32)
-    coarse, fine = _observe(plane, CONDITIONS, (64, 64), FINE_SCALE)
+    grid = _FineGrid(plane.shape, FINE_SCALE)
+    coarse, fine = _observe(plane, CONDITIONS, (64, 64), grid)
     assert_allclose(coarse.sum(), plane.sum(), rtol=1e-5)
     assert_allclose(fine.sum(), plane.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("coma", [(0.0, 0.0), (0.03, -0.02)])
+def test_both_ways_to_sample_agree(coma):
+    """Samples of the image, and the spectrum of the samples; with margins that are not even."""
+    plane = np.zeros((240, 264), np.float32)
+    plane[90:150, 70:160] = np.random.default_rng(0).random((60, 90), np.float32)
+    seen = dataclasses.replace(CONDITIONS, coma=coma, wings=0.28, offset=(0.04, -0.03))
+    grid = _FineGrid(plane.shape, FINE_SCALE)
+    both = (_observe(plane, seen, (37, 42), grid, fold=fold) for fold in (True, False))
+    for fast, plain in zip(*both, strict=True):
+        assert_allclose(fast, plain, atol=2e-6 * plain.max())
 
 
 def test_deposit_keeps_flux_centroid_and_width():
@@ -359,12 +375,66 @@ def test_conditions_follow_the_survey():
         assert max(one.ellipticity for one in drawn) <= 0.15
 
 
+ALL_BANDS = ("g", "r", "z", *(band for band in splus.BANDS if band not in ("g", "r", "z")))
+
+
+def test_twelve_bands_leave_three_as_they_are():
+    """Other bands add sources of their own kinds, and change nothing of what there is."""
+    three, twelve = (
+        simulate_field(4, shape=(40, 40), kind="galaxy", bands=bands)
+        for bands in (("g", "r", "z"), ALL_BANDS)
+    )
+    more = twelve.sources[len(three.sources) :]
+    for band in three.observed:
+        assert twelve.conditions[band] == three.conditions[band]
+        known = twelve.sources[f"flux_{band}"][: len(three.sources)]
+        assert_allclose(known, three.sources[f"flux_{band}"], rtol=1e-12)
+        added = twelve.target[band].data - three.target[band].data
+        assert added.min() > -1e-4 * three.target[band].data.max()
+        assert len(more) > 0
+    blank = [
+        simulate_field(4, shape=(40, 40), kind="blank", bands=b) for b in (ALL_BANDS[:3], ALL_BANDS)
+    ]
+    for band in blank[0].observed:
+        assert_array_equal(blank[0].observed[band].data, blank[1].observed[band].data)
+
+
+def test_order_of_bands_does_not_change_the_sky():
+    one, two = (
+        simulate_field(4, shape=(40, 40), kind="galaxy", bands=bands)
+        for bands in (("u", "J0660"), ("J0660", "J0861"))
+    )
+    assert_allclose(one.sources["flux_J0660"], two.sources["flux_J0660"], rtol=1e-12)
+
+
+def test_every_band_has_its_own_conditions_and_cards():
+    field = simulate_field(6, shape=(32, 32), bands=ALL_BANDS, kind="blank")
+    assert len({seen.fwhm for seen in field.conditions.values()}) == 12
+    for band, image in field.observed.items():
+        assert splus.canonical_band(image.meta["FILTER"]) == band
+        assert image.meta["TEXPOSED"] == splus.BANDS[band].exposure
+        assert image.wcs is not field.observed["u" if band != "u" else "g"].wcs
+        assert_allclose(image.data.std(), field.sigma[band], rtol=0.15)
+
+
+def test_narrow_bands_hold_sources_that_the_others_lack():
+    fields = [
+        simulate_field((9, k), shape=(48, 48), kind="stars", bands=ALL_BANDS) for k in (0, 1, 2)
+    ]
+    lines = [row for field in fields for row in field.sources if row["kind"] == "line"]
+    assert lines
+    for row in lines:
+        fluxes = np.sort([row[f"flux_{band}"].value for band in ALL_BANDS])[::-1]
+        assert fluxes[0] > 0.4
+        assert np.count_nonzero(fluxes > 0.3 * fluxes[0]) <= 2
+
+
 def test_adu_follow_the_zero_point():
     assert_allclose(dataclasses.replace(CONDITIONS, zero_point=25.0).adu_per_nmgy, 10.0)
 
 
 def test_conditions_refuse_unknown_bands():
-    with pytest.raises(ValueError, match="band must be one of 'u', 'g', 'r', 'i', 'z'; got 'y'"):
+    with pytest.raises(ValueError, match=r"band must be one of 'u', .*, 'z'; got 'y'"):
         draw_conditions(np.random.default_rng(0), "y")
 
 
@@ -444,7 +514,7 @@ def test_target_is_on_the_finer_grid(fields):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bands": ("g", "H")}, "band must be one of 'u', 'g', 'r', 'i', 'z'; got 'H'"),
+        ({"bands": ("g", "H")}, "band must be one of 'u', .*, 'z'; got 'H'"),
         ({"bands": ()}, r"bands must name at least one band; got \(\)"),
         ({"bands": ("r", "r")}, r"bands must name each band once; got \('r', 'r'\)"),
         ({"kind": "nebula"}, "kind must be one of 'galaxy', .*; got 'nebula'"),

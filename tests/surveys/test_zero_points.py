@@ -486,8 +486,8 @@ def test_gain_modes_follow_from_the_zero_points(band):
 
 
 def test_gain_needs_band_and_exposure():
-    with pytest.raises(ValueError, match="FILTER among u, g, r, i, z; got 'J0660'"):
-        gain_from_zero_point({"FILTER": "F660", "TEXPOSED": 10.0}, 21.0)
+    with pytest.raises(ValueError, match=r"FILTER among u, .*, J0660, .*, z; got 'Y'"):
+        gain_from_zero_point({"FILTER": "Y", "TEXPOSED": 10.0}, 21.0)
     with pytest.raises(ValueError, match=r"exposure time .* as TEXPOSED; got None"):
         gain_from_zero_point({"FILTER": "R"}, 23.5)
 
