@@ -36,7 +36,7 @@ from splus_srgan.evaluation.measure.recovery import checks_injection
 from splus_srgan.evaluation.measure.swap import checks_swaps
 from splus_srgan.evaluation.measure.turning import checks_symmetry
 from splus_srgan.evaluation.measure.uncertainty import checks_uncertainty, coverage_table
-from splus_srgan.evaluation.quiet import quiet
+from splus_srgan.utils.quiet import quiet
 
 __all__ = ["ALONE", "MEASURES", "TRIALS", "Measurements"]
 

@@ -8,10 +8,10 @@ Positions are in input pixels, 0-based; ``factor`` is how many times finer an im
 import numpy as np
 
 from splus_srgan.evaluation.apertures import fine_places
-from splus_srgan.evaluation.quiet import quiet
 from splus_srgan.evaluation.shapes import fwhm, star_image
 from splus_srgan.pixels.psf import psf_profile
 from splus_srgan.splus import PIXEL_SCALE
+from splus_srgan.utils.quiet import quiet
 
 __all__ = ["centroid_error", "centroid_limit", "centroids"]
 

@@ -19,10 +19,10 @@ from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.measure.agreement import scores
 from splus_srgan.evaluation.measures import Measurements
 from splus_srgan.evaluation.pairs import EvaluationPair
-from splus_srgan.evaluation.quiet import quiet
 from splus_srgan.evaluation.result import KEYS, EvaluatedField, Evaluation
 from splus_srgan.evaluation.trials import run_trials
 from splus_srgan.exceptions import SplusSrganWarning
+from splus_srgan.utils.quiet import quiet
 from splus_srgan.utils.validate import check_integer
 
 __all__ = ["SCORES", "evaluate", "evaluate_images"]

@@ -9,9 +9,9 @@ import numpy as np
 from scipy import optimize
 
 from splus_srgan.evaluation.apertures import fine_places
-from splus_srgan.evaluation.quiet import quiet
 from splus_srgan.pixels.psf import psf_profile
 from splus_srgan.splus import PIXEL_SCALE
+from splus_srgan.utils.quiet import quiet
 
 __all__ = ["fwhm", "moments", "round_psf", "star_image"]
 

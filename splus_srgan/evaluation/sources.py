@@ -9,8 +9,8 @@ import numpy as np
 from astropy.table import Table
 from scipy import ndimage, spatial
 
-from splus_srgan.evaluation.quiet import quiet
 from splus_srgan.splus import PIXEL_SCALE
+from splus_srgan.utils.quiet import quiet
 
 __all__ = [
     "any_within",

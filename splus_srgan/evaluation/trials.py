@@ -8,7 +8,7 @@ from splus_srgan.evaluation.measure.recovery import injection_test
 from splus_srgan.evaluation.measure.swap import swap_test
 from splus_srgan.evaluation.measure.turning import symmetry_residual
 from splus_srgan.evaluation.pairs import EvaluationPair
-from splus_srgan.evaluation.quiet import quiet
+from splus_srgan.utils.quiet import quiet
 
 __all__ = ["run_trials"]
 

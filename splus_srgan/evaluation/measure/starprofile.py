@@ -9,7 +9,7 @@ sample: their own response is part of it, as in the seeing that surveys state.
 import numpy as np
 from astropy.table import QTable
 
-from splus_srgan.evaluation.measure import starfit
+from splus_srgan.pixels import starfit
 from splus_srgan.utils.validate import check_positive
 
 __all__ = ["encircled_energy", "fit_stars", "psf_residual"]

@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 
-from splus_srgan.evaluation.quiet import quiet
+from splus_srgan.utils.quiet import quiet
 
 __all__ = ["report_figures"]
 

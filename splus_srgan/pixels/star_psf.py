@@ -1,0 +1,300 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+r"""
+The PSF of an image, fitted to all of its stars together.
+
+Stars are the compact sources of one width.  Their common profile is a Moffat core, elliptical,
+with wings beside it (`~splus_srgan.pixels.psf.psf_profile`); each star has a flux, a position
+and a sky of its own, all of which enter linearly.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize
+
+from splus_srgan.pixels.psf import WING_SHARE, WINGS
+from splus_srgan.pixels.starfit import cutout, fit_moffat, half_width
+from splus_srgan.utils.quiet import quiet
+
+__all__ = ["MIN_STARS", "StarPSF", "find_stars", "fit_star_psf"]
+
+MIN_STARS = 3
+"""Fewer stars give no PSF: one of them may be a galaxy."""
+
+_THRESHOLD = 12.0  # sigma of the sky, of the peak of a star
+_FULL_WELL = 0.6  # of saturation, above which a peak is left out
+_RADIUS = 16  # pixels around a star that are fitted
+_EDGE = 6  # pixels
+_APART = 8.0  # pixels to a source at least a tenth as bright
+_WIDTH = 0.12  # half the range of widths of stars, relative
+_MANY = 25  # stars are enough
+_CANDIDATES = 36
+_NEAR_ENOUGH = 0.25  # of a width that peaks are found with, relative
+_MODEL_ERROR = 0.03  # of the flux in a pixel: real PSFs are no Moffat profiles
+_WING_PRIOR = (WING_SHARE, 0.15)
+_BETA_PRIOR = (np.log(3.9), 0.4)
+
+
+@dataclass(frozen=True)
+class StarPSF:
+    """
+    What the stars of an image say of its PSF.
+
+    Attributes
+    ----------
+    core : tuple of float
+        FWHM (pixels) and Moffat beta of the core, share of the light in the wings, and the
+        two components of the ellipticity, :math:`e \\cos 2\\theta` and :math:`e \\sin 2\\theta`.
+    covariance : `~numpy.ndarray`, shape (5, 5)
+        Of these, from the scatter between stars and the noise within.
+    n_stars : int
+        Stars that were fitted.
+    """
+
+    core: tuple
+    covariance: np.ndarray
+    n_stars: int
+
+
+def find_stars(image, sigma, *, mask=None, saturation=np.inf, fwhm=2.6):
+    """
+    Find the stars of an image: compact, alone, neither faint nor saturated, and of one width.
+
+    Parameters
+    ----------
+    image : `~numpy.ndarray`, shape (ny, nx)
+        Image without sky.
+    sigma : float
+        Sky noise per pixel.
+    mask : `~numpy.ndarray` of bool, shape (ny, nx), optional
+        `True` is missing.
+    saturation : float, optional
+        Level above which a pixel is saturated.
+    fwhm : float, optional
+        FWHM to start from, pixels.
+
+    Returns
+    -------
+    stars : `~numpy.ndarray`, shape (n, 4)
+        x, y, flux and FWHM (pixels) of a Moffat profile, the brightest first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.pixels.psf import psf_image
+    >>> from splus_srgan.pixels.star_psf import find_stars
+    >>> image = np.random.default_rng(1).normal(size=(96, 96))
+    >>> for y, x in ((20, 25), (22, 70), (65, 40), (75, 80)):
+    ...     image[y - 12 : y + 13, x - 12 : x + 13] += 2000 * psf_image(
+    ...         (2.6, 3.5), pixel_scale=1.0, radius=12
+    ...     )
+    >>> len(find_stars(image, 1.0))
+    4
+    """
+    image = np.asarray(image, float)
+    missing = ~np.isfinite(image) if mask is None else ~np.isfinite(image) | mask
+    image = np.where(missing, 0.0, image)
+    for _ in range(2):
+        places = _candidates(image, sigma, missing, saturation, fwhm)
+        stars = _of_one_width(_fitted(image, missing, sigma, places, fwhm))
+        found = float(np.median(stars[:, 3])) if len(stars) else fwhm
+        if abs(np.log(found / fwhm)) < _NEAR_ENOUGH:
+            break
+        fwhm = found  # and once more with it
+    return stars[np.argsort(-stars[:, 2])][:_MANY]
+
+
+def _candidates(image, sigma, missing, saturation, fwhm):
+    """Positions (n, 2) of compact peaks that have no bright neighbor."""
+    from photutils.detection import DAOStarFinder
+
+    with quiet():
+        finder = DAOStarFinder(
+            5 * sigma, fwhm, sharpness_range=(0.2, 1.0), roundness_range=(-0.6, 0.6)
+        )
+        found = finder.find_stars(image, mask=missing)
+    if found is None:
+        return np.empty((0, 2))
+    names = (
+        ("x_centroid", "y_centroid")
+        if "x_centroid" in found.colnames
+        else (
+            "xcentroid",
+            "ycentroid",
+        )
+    )
+    places = np.transpose([np.asarray(found[name], float) for name in names])
+    peak = np.asarray(found["peak"], float)
+    distance = np.hypot(*(places[:, None] - places[None]).T)
+    near = (distance < _APART) & (distance > 0) & (peak[:, None] > 0.1 * peak[None])
+    size = np.array(image.shape[::-1])
+    inside = ((places > _EDGE) & (places < size - 1 - _EDGE)).all(axis=1)
+    bright = (peak > _THRESHOLD * sigma) & (peak < _FULL_WELL * saturation)
+    chosen = inside & bright & ~near.any(axis=0)
+    order = np.argsort(-peak[chosen])
+    return places[chosen][order][:_CANDIDATES]
+
+
+def _fitted(image, missing, sigma, places, fwhm):
+    """Moffat profiles of the candidates that stand on an even background."""
+    rows = []
+    for place in places:
+        cut = cutout(image, missing, place, half_width(fwhm))
+        if cut is None:
+            continue
+        x, y, flux, width, beta, sky = np.broadcast_to(fit_moffat(cut, fwhm), 6)
+        # A profile of beta 100 or 1.2 is no star; nor is what stands on a galaxy.
+        peak = np.max(cut.values) - sky
+        if np.isfinite(flux) and 1.3 < beta < 90 and abs(sky) < 0.1 * peak + 2 * sigma:
+            rows.append((x, y, flux, width))
+    return np.array(rows).reshape(-1, 4)
+
+
+def _of_one_width(stars):
+    """Those of the commonest width; of two as common, the smaller: galaxies are wider."""
+    width = stars[:, 3]
+    if not width.size:
+        return stars
+    like = np.abs(np.log(width[:, None] / width[None])) < _WIDTH
+    number = like.sum(axis=1)
+    best = np.flatnonzero(number >= 0.7 * number.max())
+    middle = np.median(width[like[best[np.argmin(width[best])]]])
+    return stars[np.abs(np.log(width / middle)) < _WIDTH]
+
+
+def fit_star_psf(image, sigma, stars, *, pixel_scale, mask=None):
+    """
+    Fit one profile to all stars.
+
+    Parameters
+    ----------
+    image, sigma, mask
+        As for `find_stars`.
+    stars : `~numpy.ndarray`, shape (n, 4)
+        As `find_stars` gives them.
+    pixel_scale : float
+        Arcsec per pixel: the size of the wings is known in arcsec.
+
+    Returns
+    -------
+    psf : `StarPSF` or None
+        `None` where fewer than `MIN_STARS` agree with it.
+    """
+    image = np.asarray(image, float)
+    missing = ~np.isfinite(image) if mask is None else ~np.isfinite(image) | mask
+    stamps = [_Stamp(image, missing, sigma, star, stars) for star in stars]
+    for _ in range(2):
+        if len(stamps) < MIN_STARS:
+            return None
+        fit = _JointFit(stamps, pixel_scale, float(np.median(stars[:, 3])))
+        misfit = fit.misfit()
+        sound = misfit < max(3.0, 3 * np.median(misfit))
+        if sound.all():
+            break
+        stamps = [stamp for stamp, good in zip(stamps, sound, strict=True) if good]
+    if len(stamps) < MIN_STARS:
+        return None
+    return fit.result()
+
+
+class _Stamp:
+    """Pixels around a star, without those of its neighbors."""
+
+    def __init__(self, image, missing, sigma, star, stars):
+        x, y, self.flux, fwhm = star
+        column, row = round(float(x)), round(float(y))
+        ny, nx = image.shape
+        rows = slice(max(row - _RADIUS, 0), min(row + _RADIUS + 1, ny))
+        columns = slice(max(column - _RADIUS, 0), min(column + _RADIUS + 1, nx))
+        yy, xx = np.mgrid[rows, columns].astype(float)
+        used = (np.hypot(yy - y, xx - x) <= _RADIUS) & ~missing[rows, columns]
+        for other in stars:
+            distance = np.hypot(other[0] - x, other[1] - y)
+            if 0 < distance < 2 * _RADIUS:
+                used &= np.hypot(yy - other[1], xx - other[0]) > min(3 * fwhm, 0.6 * distance)
+        self.values = image[rows, columns][used]
+        self.dx, self.dy = (xx - x)[used], (yy - y)[used]
+        self.error = np.hypot(sigma, _MODEL_ERROR * np.clip(self.values, 0, None))
+        self.sigma = sigma
+        self._wings = None
+
+    def model(self, p, pixel_scale):
+        """Profile, its slopes along x and y, and a level, as columns (n, 4)."""
+        if self._wings is None:
+            alpha, beta = WINGS
+            fwhm = 2 * alpha / pixel_scale * np.sqrt(2 ** (1 / beta) - 1)
+            self._wings = _moffat(self.dx, self.dy, fwhm, beta)
+        core = _moffat(self.dx, self.dy, *np.exp(p[:2]), p[3:])
+        columns = np.ones((self.values.size, 4))
+        columns[:, :3] = (1 - p[2]) * core + p[2] * self._wings
+        return columns
+
+
+class _JointFit:
+    """Least squares over the common profile; what belongs to one star is solved for inside."""
+
+    def __init__(self, stamps, pixel_scale, fwhm):
+        self.stamps, self.scale = stamps, pixel_scale
+        start = np.array([np.log(0.95 * fwhm), *(_BETA_PRIOR[0], _WING_PRIOR[0]), 0.0, 0.0])
+        low = np.array([start[0] - 0.7, np.log(1.5), 0.0, -0.5, -0.5])
+        high = np.array([start[0] + 0.7, np.log(20.0), 0.8, 0.5, 0.5])
+        self.found = optimize.least_squares(
+            self._residual, start, bounds=(low, high), x_scale=[0.1, 0.3, 0.1, 0.1, 0.1], ftol=1e-5
+        )
+
+    def _one(self, stamp, p):
+        """Weighted residual of a star, robust."""
+        design = stamp.model(p, self.scale) / stamp.error[:, None]
+        values = stamp.values / stamp.error
+        normal = design.T @ design
+        # The sky was taken off: what is left of it is small.
+        normal[3, 3] += 1 / (0.3 * stamp.sigma) ** 2
+        left = values - design @ np.linalg.solve(normal, design.T @ values)
+        # As of the loss soft_l1, with a scale of three sigma: neighbors have little weight.
+        return 3 * np.sign(left) * np.sqrt(2 * (np.sqrt(1 + (left / 3) ** 2) - 1))
+
+    def _residual(self, p):
+        priors = [
+            (p[2] - _WING_PRIOR[0]) / _WING_PRIOR[1],
+            (p[1] - _BETA_PRIOR[0]) / _BETA_PRIOR[1],
+        ]
+        return np.concatenate([*(self._one(stamp, p) for stamp in self.stamps), priors])
+
+    def misfit(self):
+        """Mean squared residual within the core of each star."""
+        near = [np.hypot(s.dx, s.dy) < np.exp(self.found.x[0]) * 1.5 for s in self.stamps]
+        residuals = [self._one(stamp, self.found.x) for stamp in self.stamps]
+        return np.array([np.mean(r[n] ** 2) for r, n in zip(residuals, near, strict=True)])
+
+    def result(self):
+        """The profile, with errors that hold the scatter between stars."""
+        jacobian, residual = self.found.jac, self.found.fun
+        inverse = np.linalg.inv(jacobian.T @ jacobian)
+        ends = np.cumsum([stamp.values.size for stamp in self.stamps])
+        gradients = [
+            j.T @ r
+            for j, r in zip(
+                np.split(jacobian, ends)[:-1], np.split(residual, ends)[:-1], strict=True
+            )
+        ]
+        number = len(self.stamps)
+        scatter = np.einsum("ki,kj->ij", gradients, gradients) * number / (number - 1)
+        covariance = inverse @ scatter @ inverse + inverse
+        fwhm, beta = np.exp(self.found.x[:2])
+        scale = np.array([fwhm, beta, 1, 1, 1])
+        core = (float(fwhm), float(beta), *map(float, self.found.x[2:]))
+        return StarPSF(core, covariance * np.outer(scale, scale), number)
+
+
+def _moffat(dx, dy, fwhm, beta, shape=(0.0, 0.0)):
+    """An elliptical Moffat profile of unit flux and its slopes along x and y, as columns."""
+    alpha = fwhm / (2 * np.sqrt(np.expm1(np.log(2) / beta)))
+    stretch, twice = 1 - min(np.hypot(*shape), 0.9), np.arctan2(shape[1], shape[0])
+    # The squared radius, in units of alpha, as a quadratic form; the area is kept.
+    mean, half = (stretch + 1 / stretch) / 2, (stretch - 1 / stretch) / 2
+    xx, yy, xy = mean + half * np.cos(twice), mean - half * np.cos(twice), half * np.sin(twice)
+    along_x, along_y = (xx * dx + xy * dy) / alpha**2, (yy * dy + xy * dx) / alpha**2
+    r2 = dx * along_x + dy * along_y
+    profile = (beta - 1) / (np.pi * alpha**2) * np.exp(-beta * np.log1p(r2))
+    slope = -2 * beta * profile / (1 + r2)
+    return np.stack([profile, slope * along_x, slope * along_y], axis=1)
