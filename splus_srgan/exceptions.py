@@ -15,6 +15,7 @@ __all__ = [
     "DomainWarning",
     "GridMismatchError",
     "NoSkyWarning",
+    "PSFMismatchWarning",
     "RegistrationError",
     "ServiceError",
     "SplusSrganWarning",
@@ -47,6 +48,10 @@ class DomainWarning(SplusSrganWarning):
 
 class NoSkyWarning(SplusSrganWarning):
     """No blank sky was found in the frame, so its level is left as it is."""
+
+
+class PSFMismatchWarning(SplusSrganWarning):
+    """The seeing that a header states is not that of the stars in the image."""
 
 
 class GridMismatchError(ValueError):

@@ -7,14 +7,13 @@ import numpy as np
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from splus_srgan.exceptions import DomainWarning
-from splus_srgan.images.header import psf_from_header
 
 __all__ = ["check_domain", "outside_domain"]
 
 _SCALE_TOLERANCE = 0.03  # pixel scales this close to the card's are inside its domain
 
 
-def outside_domain(stack, card, *, stacklevel):
+def outside_domain(stack, card, psfs, *, stacklevel):
     """
     Tell which bands lie outside a card's domain, with a warning that says why.
 
@@ -24,6 +23,8 @@ def outside_domain(stack, card, *, stacklevel):
         Input.
     card : `~splus_srgan.models.weights.WeightsCard`
         Weights.
+    psfs : list of `~splus_srgan.enhance.psf.InputPSF`
+        PSF of each band.
     stacklevel : int
         Of the warning, as `warnings.warn` takes it, for the caller of this function.
 
@@ -32,7 +33,7 @@ def outside_domain(stack, card, *, stacklevel):
     outside : `~numpy.ndarray` of bool, shape (n_band,)
         `True` is outside.
     """
-    outside = check_domain(stack, card)
+    outside = check_domain(stack, card, psfs)
     reasons = sorted({reason for band in outside for reason in band})
     if reasons:
         warnings.warn(
@@ -44,7 +45,7 @@ def outside_domain(stack, card, *, stacklevel):
     return np.array([bool(band) for band in outside])
 
 
-def check_domain(stack, card):
+def check_domain(stack, card, psfs):
     """
     Compare the input with what a card was trained for.
 
@@ -54,6 +55,8 @@ def check_domain(stack, card):
         Input.
     card : `~splus_srgan.models.weights.WeightsCard`
         Weights.
+    psfs : list of `~splus_srgan.enhance.psf.InputPSF`
+        PSF of each band.
 
     Returns
     -------
@@ -69,8 +72,8 @@ def check_domain(stack, card):
                 f"{card.pixel_scale} arcsec"
             )
     result = []
-    for band, meta in zip(stack.bands, stack.metas, strict=True):
-        reasons, psf = list(common), psf_from_header(meta)
+    for band, own in zip(stack.bands, psfs, strict=True):
+        reasons, psf = list(common), own.stated
         low, high = card.domain.get("fwhm", (0, np.inf))
         if psf is not None and not low <= psf[0] <= high:
             reasons.append(f"seeing {psf[0]:.2f} arcsec in {band}, trained for {low} to {high}")

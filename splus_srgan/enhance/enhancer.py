@@ -10,6 +10,7 @@ from splus_srgan.enhance.flux_anchor import check_strength
 from splus_srgan.enhance.options import check_head, check_options, check_uncertainty
 from splus_srgan.enhance.output import by_band, outline, result
 from splus_srgan.enhance.planes import FACTOR, Planes
+from splus_srgan.enhance.psf import check_psf, input_psfs
 from splus_srgan.enhance.runner import Runner
 from splus_srgan.enhance.sky import sky_and_sigma
 from splus_srgan.images.io.fields import check_writable, write_bands
@@ -45,8 +46,16 @@ class SRGANEnhancer:
     flux_anchor : float or bool, optional
         Strength (0 to 1) of the correction that ties the flux of sources to the
         input's (`splus_srgan.enhance.flux_anchor`); `None` follows the card.  It needs the
-        PSF of the input, from the card FWHMMEAN (and FWHMBETA, else beta is 3) and the WCS, and
-        is only as good as they are; a band without goes without, and its card SRANCHOR says 0.
+        PSF of the input, and is only as good as that; a band without goes without, and its card
+        SRANCHOR says 0.
+    psf : {"auto", "header", "measure"} or mapping, optional
+        Where the PSF of each band of the input comes from.  ``"header"``: the cards FWHMMEAN and
+        FWHMBETA (beta is 3 without), if there is a WCS.  ``"measure"``: its stars
+        (`~splus_srgan.images.stars.measure_psf`), at least three.  ``"auto"``: the header,
+        compared with the stars, or these where it says nothing.  Or a mapping of band to
+        ``(FWHM in arcsec, Moffat beta)`` as headers state them, or to a
+        `~splus_srgan.images.stars.MeasuredPSF`; the share of the wings may be a third number.
+        The cards SRPSFIN, SRPSFFWH, SRPSFBET and SRPSFWNG say what was taken.
     uncertainty : {False, True, "ensemble"}, optional
         Whether to give the standard deviation of each pixel
         (`~astropy.nddata.StdDevUncertainty`): half the width of the interval that holds
@@ -86,6 +95,7 @@ class SRGANEnhancer:
         precision="auto",
         block_size="auto",
         flux_anchor=None,
+        psf="auto",
         uncertainty=False,
         engine="auto",
         progress_bar=None,
@@ -96,6 +106,7 @@ class SRGANEnhancer:
         self.device, self.precision, self.engine = device, precision, engine
         self.block_size = block_size
         self.flux_anchor = None if flux_anchor is None else check_strength(flux_anchor)
+        self.psf = check_psf(psf)
         self.uncertainty = check_uncertainty(uncertainty)
         if self.weights != "auto":
             check_head(self.weights, self.uncertainty)
@@ -226,6 +237,9 @@ class SRGANEnhancer:
         check_head(card, self.uncertainty)
         # Warnings are for the caller of the method that called this one.
         sky, sigma, sky_measured = sky_and_sigma(stack, sky, sigma, stacklevel=3)
+        psfs = input_psfs(
+            stack, self.psf, sky=sky, sigma=sigma, default_scale=card.pixel_scale, stacklevel=3
+        )
         runner = self._runner(card)
         strength = card.flux_anchor if self.flux_anchor is None else self.flux_anchor
         return Enhancement(
@@ -236,7 +250,8 @@ class SRGANEnhancer:
             sky=sky,
             sigma=sigma,
             sky_measured=sky_measured,
-            outside=outside_domain(stack, card, stacklevel=3),
+            outside=outside_domain(stack, card, psfs, stacklevel=3),
+            input_psfs=psfs,
             strength=check_strength(strength),
             uncertainty=self.uncertainty,
             block_size=self.block_size,

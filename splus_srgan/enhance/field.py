@@ -13,11 +13,10 @@ from splus_srgan.enhance.section import finish, generate, prepare
 from splus_srgan.enhance.tiles import sections, within
 from splus_srgan.enhance.uncertainty import calibrate_std
 from splus_srgan.images.grid import pixel_scale
-from splus_srgan.images.header import wing_share_from_header, winged_psf_from_header
 from splus_srgan.pixels.background import sky_of_enhanced
 from splus_srgan.pixels.missing import REACH as FILL_REACH
 
-__all__ = ["Enhancement", "input_psfs"]
+__all__ = ["Enhancement"]
 
 
 @dataclass
@@ -41,6 +40,8 @@ class Enhancement:
         Whether the sky of a band was measured.
     outside : `~numpy.ndarray` of bool, shape (n_band,)
         Whether a band lies outside the domain of the weights.
+    input_psfs : list of `~splus_srgan.enhance.psf.InputPSF`
+        PSF of each band of the input.
     strength : float
         Of the flux anchor.
     uncertainty : {False, True, "ensemble"}
@@ -59,6 +60,7 @@ class Enhancement:
     sigma: np.ndarray
     sky_measured: np.ndarray
     outside: np.ndarray
+    input_psfs: list
     strength: float
     uncertainty: bool | str
     block_size: int | str
@@ -72,14 +74,14 @@ class Enhancement:
 
     @cached_property
     def psfs(self):
-        """PSF of each band of the input; `None` where not known."""
-        return input_psfs(self.stack)
+        """Core and wings of the PSF of each band of the input; `None` where not known."""
+        return [psf.core for psf in self.input_psfs]
 
     @cached_property
     def target_psfs(self):
         """PSF of each band of the output: the core of the card, the wings of the input."""
         core = self.card.target_psf["fwhm"], self.card.target_psf["beta"]
-        return [(*core, wing_share_from_header(meta)) for meta in self.stack.metas]
+        return [(*core, psf.wings) for psf in self.input_psfs]
 
     @cached_property
     def pixel_scale(self):
@@ -140,10 +142,3 @@ class Enhancement:
             found = sky_of_enhanced(planes.image[k], level, sigma, mask=self.stack.mask[k])
             levels[k] = float(found / self.flux_factor)
         return levels
-
-
-def input_psfs(stack):
-    """PSF of each band, from its header; `None` where not known."""
-    if stack.wcs is None or not stack.wcs.has_celestial:
-        return [None] * len(stack.bands)
-    return [winged_psf_from_header(meta) for meta in stack.metas]

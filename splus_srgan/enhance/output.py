@@ -87,6 +87,7 @@ def _repack(work, stack, planes, fine_sky):
     for k, (band, meta) in enumerate(zip(stack.bands, stack.metas, strict=True)):
         own = band_record(band, k, work.sky, work.sigma) | {"fine_sky": fine_sky[k]}
         own["flux_anchor"] = work.strength if work.psfs[k] else 0.0
+        own |= work.input_psfs[k].record()
         metas.append(fine_meta(meta, work.record | own, work.flux_factor))
     scale = work.card.pixel_scale / FACTOR
     return repack(

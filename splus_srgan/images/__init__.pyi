@@ -16,5 +16,7 @@ from .io.fields import write_bands as write_bands
 from .quality import Quality as Quality
 from .quality import describe as describe
 from .quality import quality_plane as quality_plane
+from .stars import MeasuredPSF as MeasuredPSF
+from .stars import measure_psf as measure_psf
 from .wcs import upsample_header as upsample_header
 from .wcs import upsample_wcs as upsample_wcs

@@ -16,7 +16,7 @@ from splus_srgan.pixels.psf import WING_SHARE, WINGS
 from splus_srgan.pixels.starfit import cutout, fit_moffat, half_width
 from splus_srgan.utils.quiet import quiet
 
-__all__ = ["MIN_STARS", "StarPSF", "find_stars", "fit_star_psf"]
+__all__ = ["MIN_STARS", "StarPSF", "expected_width", "find_stars", "fit_star_psf"]
 
 MIN_STARS = 3
 """Fewer stars give no PSF: one of them may be a galaxy."""
@@ -28,7 +28,6 @@ _EDGE = 6  # pixels
 _APART = 8.0  # pixels to a source at least a tenth as bright
 _WIDTH = 0.12  # half the range of widths of stars, relative
 _MANY = 25  # stars are enough
-_CANDIDATES = 36
 _NEAR_ENOUGH = 0.25  # of a width that peaks are found with, relative
 _MODEL_ERROR = 0.03  # of the flux in a pixel: real PSFs are no Moffat profiles
 _WING_PRIOR = (WING_SHARE, 0.15)
@@ -37,14 +36,14 @@ _BETA_PRIOR = (np.log(3.9), 0.4)
 
 @dataclass(frozen=True)
 class StarPSF:
-    """
+    r"""
     What the stars of an image say of its PSF.
 
     Attributes
     ----------
     core : tuple of float
         FWHM (pixels) and Moffat beta of the core, share of the light in the wings, and the
-        two components of the ellipticity, :math:`e \\cos 2\\theta` and :math:`e \\sin 2\\theta`.
+        two components of the ellipticity, :math:`e \cos 2\theta` and :math:`e \sin 2\theta`.
     covariance : `~numpy.ndarray`, shape (5, 5)
         Of these, from the scatter between stars and the noise within.
     n_stars : int
@@ -56,7 +55,7 @@ class StarPSF:
     n_stars: int
 
 
-def find_stars(image, sigma, *, mask=None, saturation=np.inf, fwhm=2.6):
+def find_stars(image, sigma, *, mask=None, saturation=np.inf, fwhm=2.6, most=_MANY):
     """
     Find the stars of an image: compact, alone, neither faint nor saturated, and of one width.
 
@@ -72,6 +71,8 @@ def find_stars(image, sigma, *, mask=None, saturation=np.inf, fwhm=2.6):
         Level above which a pixel is saturated.
     fwhm : float, optional
         FWHM to start from, pixels.
+    most : int, optional
+        Number of stars, of which half as many candidates more are looked at.
 
     Returns
     -------
@@ -95,13 +96,13 @@ def find_stars(image, sigma, *, mask=None, saturation=np.inf, fwhm=2.6):
     missing = ~np.isfinite(image) if mask is None else ~np.isfinite(image) | mask
     image = np.where(missing, 0.0, image)
     for _ in range(2):
-        places = _candidates(image, sigma, missing, saturation, fwhm)
+        places = _candidates(image, sigma, missing, saturation, fwhm)[: most + most // 2]
         stars = _of_one_width(_fitted(image, missing, sigma, places, fwhm))
         found = float(np.median(stars[:, 3])) if len(stars) else fwhm
         if abs(np.log(found / fwhm)) < _NEAR_ENOUGH:
             break
         fwhm = found  # and once more with it
-    return stars[np.argsort(-stars[:, 2])][:_MANY]
+    return stars[np.argsort(-stars[:, 2])][:most]
 
 
 def _candidates(image, sigma, missing, saturation, fwhm):
@@ -132,7 +133,7 @@ def _candidates(image, sigma, missing, saturation, fwhm):
     bright = (peak > _THRESHOLD * sigma) & (peak < _FULL_WELL * saturation)
     chosen = inside & bright & ~near.any(axis=0)
     order = np.argsort(-peak[chosen])
-    return places[chosen][order][:_CANDIDATES]
+    return places[chosen][order]
 
 
 def _fitted(image, missing, sigma, places, fwhm):
@@ -278,12 +279,32 @@ class _JointFit:
             )
         ]
         number = len(self.stamps)
-        scatter = np.einsum("ki,kj->ij", gradients, gradients) * number / (number - 1)
+        scatter = np.einsum("ki,kj->ij", gradients, gradients) * number / (number - 2)
         covariance = inverse @ scatter @ inverse + inverse
         fwhm, beta = np.exp(self.found.x[:2])
         scale = np.array([fwhm, beta, 1, 1, 1])
         core = (float(fwhm), float(beta), *map(float, self.found.x[2:]))
         return StarPSF(core, covariance * np.outer(scale, scale), number)
+
+
+def expected_width(psf):
+    """
+    Width that `find_stars` gives a star without noise.
+
+    Parameters
+    ----------
+    psf : `~numpy.ndarray`, shape (m, m)
+        Image of it, of odd side.
+
+    Returns
+    -------
+    fwhm : float
+        Pixels.
+    """
+    middle = psf.shape[0] // 2
+    fwhm = 2 * np.sqrt(np.count_nonzero(psf > psf.max() / 2) / np.pi)
+    cut = cutout(psf, np.zeros(psf.shape, bool), np.array([middle, middle]), half_width(fwhm))
+    return float(fit_moffat(cut, fwhm)[3])
 
 
 def _moffat(dx, dy, fwhm, beta, shape=(0.0, 0.0)):

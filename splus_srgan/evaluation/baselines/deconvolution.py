@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 from scipy import fft
 
-from splus_srgan.enhance.field import input_psfs
 from splus_srgan.enhance.flux_anchor import moffat_matching_kernel
+from splus_srgan.enhance.psf import input_psfs
 from splus_srgan.evaluation.baselines.method import FACTOR, _Baseline, interpolate
 from splus_srgan.images.grid import pixel_scale
 from splus_srgan.pixels.psf import TARGET_PSF, psf_image, psf_transfer
@@ -43,7 +43,7 @@ class _Deconvolution(_Baseline):
         if self.psf is not None:
             found = [self.psf] * len(stack.bands)
         else:
-            found = input_psfs(stack)
+            found = [psf.core for psf in input_psfs(stack)]
         unknown = [band for band, one in zip(stack.bands, found, strict=True) if one is None]
         if unknown:
             raise ValueError(

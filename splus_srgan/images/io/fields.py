@@ -45,6 +45,10 @@ _PROVENANCE = {
     "date": ("SRDATE", "when (UTC)"),
     "factor": ("SRFACTOR", "output pixels per input pixel and axis"),
     "flux_per_pixel": ("SRPIXFLX", "flux per pixel, shared by finer pixels"),
+    "psf": ("SRPSFIN", "PSF of the input: where it is from"),
+    "psf_fwhm": ("SRPSFFWH", "[arcsec] its FWHM"),
+    "psf_beta": ("SRPSFBET", "its Moffat beta"),
+    "psf_wings": ("SRPSFWNG", "share of its light in wide wings"),
     "flux_anchor": ("SRANCHOR", "flux anchored to the input"),
     "bands": ("SRBANDS", "bands enhanced together"),
     "band": ("SRBAND", "band, as spelled by the user"),
@@ -270,7 +274,8 @@ def provenance_cards(record):
         hexadecimal digits), ``stretch``, ``softening``, ``range``, ``sky``, ``fine_sky``,
         ``sigma``, ``precision``, ``block_size``, ``device``, ``engine``, ``date``, ``factor``,
         ``flux_per_pixel`` (`True` where values were shared out over finer pixels),
-        ``flux_anchor``, ``bands`` and ``band``. `None` is left out.
+        ``psf``, ``psf_fwhm``, ``psf_beta``, ``psf_wings``, ``flux_anchor``, ``bands`` and
+        ``band``. `None` is left out.
 
     Returns
     -------

@@ -1,0 +1,213 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""The PSF of each band of an input: stated, measured on its stars, or given."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+
+import numpy as np
+
+from splus_srgan.exceptions import PSFMismatchWarning
+from splus_srgan.images.bands import same_band
+from splus_srgan.images.grid import pixel_scale
+from splus_srgan.images.header import (
+    psf_from_header,
+    saturation_level,
+    wing_share_from_header,
+    winged_psf_from_header,
+)
+from splus_srgan.images.stars import MeasuredPSF, measure_psf_array, width_ratio
+from splus_srgan.pixels.psf import WING_SHARE, core_profile
+
+__all__ = ["InputPSF", "check_psf", "input_psfs"]
+
+_MODES = ("auto", "header", "measure")
+_TOLERANCE = 0.1  # of the FWHM, between header and stars
+_SURE = 4.0  # standard errors, by which they have to differ
+_DEFAULT_BETA = 3.0
+
+
+@dataclass(frozen=True)
+class InputPSF:
+    """
+    The PSF of a band, and where it is from.
+
+    Attributes
+    ----------
+    source : {"header", "measured", "given", "none"}
+        Where it is from.
+    core : tuple of float or None
+        FWHM (arcsec) and Moffat beta of the core, and share of the wings, as
+        `~splus_srgan.pixels.psf.psf_profile` takes them; `None` where not known.
+    wings : float
+        Share of the light in the wings, of the output too.
+    stated : tuple of float or None
+        FWHM (arcsec) and beta of one profile for core and wings, as headers have it.
+    """
+
+    source: str
+    core: tuple | None
+    wings: float
+    stated: tuple | None
+
+    @classmethod
+    def of_header(cls, meta):
+        """What a header says."""
+        psf, wings = winged_psf_from_header(meta), wing_share_from_header(meta)
+        return cls("none" if psf is None else "header", psf, wings, psf_from_header(meta))
+
+    @classmethod
+    def of_profile(cls, source, fwhm, beta, wings):
+        """Of one profile for core and wings, and the share of these."""
+        return cls(source, (*core_profile(fwhm, beta, wings), wings), wings, (fwhm, beta))
+
+    def record(self):
+        """What goes into the header of the output."""
+        fwhm, beta, wings = (None,) * 3 if self.core is None else (*self.stated, self.wings)
+        return {"psf": self.source, "psf_fwhm": fwhm, "psf_beta": beta, "psf_wings": wings}
+
+
+def check_psf(psf):
+    """
+    Check the option ``psf`` of the enhancer.
+
+    Parameters
+    ----------
+    psf : str or mapping
+        As `~splus_srgan.enhance.enhancer.SRGANEnhancer` takes it.
+
+    Returns
+    -------
+    psf : str or dict
+        Of a mapping, band to FWHM, beta and share of the wings.
+
+    Raises
+    ------
+    ValueError
+        If it is no mode, or a PSF no PSF.
+    """
+    if isinstance(psf, str) and psf in _MODES:
+        return psf
+    if isinstance(psf, Mapping) and psf:
+        return {band: _given(band, value) for band, value in psf.items()}
+    raise ValueError(
+        f"psf must be one of {', '.join(map(repr, _MODES))}, or a mapping from band to (FWHM in "
+        f"arcsec, Moffat beta); got {psf!r}"
+    )
+
+
+def _given(band, value):
+    """FWHM, beta and share of the wings of what was given for a band."""
+    if isinstance(value, MeasuredPSF):
+        value = value.fwhm, value.beta, value.wings
+    values = tuple(np.atleast_1d(value)) if isinstance(value, Real | tuple | list) else ()
+    if not all(isinstance(v, Real) and not isinstance(v, bool | np.bool_) for v in values):
+        values = ()
+    full = (*map(float, values), *(np.nan, _DEFAULT_BETA, WING_SHARE)[len(values) :])
+    fwhm, beta, wings = full if len(full) == 3 else (np.nan,) * 3
+    if not (0 < fwhm < np.inf and 1 < beta < np.inf and 0 <= wings <= 1):
+        raise ValueError(
+            f"psf[{band!r}] must be a FWHM in arcsec above 0, a Moffat beta above 1, and a share "
+            f"of the wings from 0 to 1, of which the last two may be left out; got {value!r}"
+        )
+    return fwhm, beta, wings
+
+
+def input_psfs(stack, psf="header", *, sky=None, sigma=None, default_scale=None, stacklevel=1):
+    """
+    Find the PSF of each band.
+
+    Parameters
+    ----------
+    stack : `~splus_srgan.images.unpack.BandStack`
+        Input.
+    psf : str or dict, optional
+        As `check_psf` gives it.
+    sky, sigma : `~numpy.ndarray`, shape (n_band, 1, 1) or (n_band, ny, nx), optional
+        Needed to look at stars.
+    default_scale : float, optional
+        Arcsec per pixel, for an input without a WCS.
+    stacklevel : int, optional
+        Of the warning that header and stars disagree, for the caller.
+
+    Returns
+    -------
+    psfs : list of `InputPSF`
+        One for each band.
+
+    Raises
+    ------
+    ValueError
+        If a band is not in the mapping.
+    """
+    if isinstance(psf, Mapping):
+        return [InputPSF.of_profile("given", *_of_band(psf, band)) for band in stack.bands]
+    known = stack.wcs is not None and stack.wcs.has_celestial
+    scale = pixel_scale(stack.wcs, default=default_scale) if known else default_scale
+    found = [InputPSF.of_header(meta) for meta in stack.metas]
+    if not known:  # what the cards mean on these pixels is not known
+        found = [InputPSF("none", None, one.wings, one.stated) for one in found]
+    if psf == "header" or (psf == "auto" and not known):
+        return found
+    stars = _Stars(stack, sky, sigma, scale)
+    if psf == "measure":
+        return [stars.measured(k, one) for k, one in enumerate(found)]
+    _warn_of_mismatch(stack.bands, found, stars, stacklevel + 1)
+    return [stars.measured(k, one) if one.core is None else one for k, one in enumerate(found)]
+
+
+def _of_band(psf, band):
+    names = [name for name in psf if same_band(str(name), str(band))]
+    if not names:
+        raise ValueError(f"psf must have every band of data; got none for {band!r}")
+    return psf[names[0]]
+
+
+class _Stars:
+    """The stars of a field, band by band."""
+
+    def __init__(self, stack, sky, sigma, scale):
+        self.stack, self.pixel_scale = stack, scale
+        self.sky, self.sigma = (np.median(a, axis=(1, 2)) for a in (sky, sigma))
+
+    def _band(self, k):
+        stack = self.stack
+        return stack.data[k], stack.mask[k], float(self.sky[k]), float(self.sigma[k])
+
+    def _options(self, k):
+        level = saturation_level(self.stack.metas[k], self.stack.unit)
+        return {"pixel_scale": self.pixel_scale, "saturation": level}
+
+    def measured(self, k, stated):
+        """PSF of a band by its stars; of a header the share of the wings, if they are too few."""
+        psf = measure_psf_array(*self._band(k), **self._options(k))
+        if not psf.measured:
+            return InputPSF("none", None, stated.wings, None)
+        return InputPSF.of_profile("measured", psf.fwhm, psf.beta, psf.wings)
+
+    def disagreeing(self, k, core):
+        """FWHM of the stars over that stated, if it is surely another; else `None`."""
+        ratio, error = width_ratio(*self._band(k), core, **self._options(k))
+        if not abs(ratio - 1) > max(_TOLERANCE, _SURE * error):
+            return None
+        psf = measure_psf_array(*self._band(k), **self._options(k))
+        if not psf.measured:
+            return None
+        ratio, error = (value / core[0] for value in (psf.core[0], psf.fwhm_error))
+        return ratio if abs(ratio - 1) > max(_TOLERANCE, _SURE * error) else None
+
+
+def _warn_of_mismatch(bands, found, stars, stacklevel):
+    told = []
+    for k, (band, one) in enumerate(zip(bands, found, strict=True)):
+        ratio = None if one.core is None else stars.disagreeing(k, one.core)
+        if ratio is not None:
+            told.append(f"{band}: {one.stated[0]:.2f} arcsec, of the stars {ratio:.2f} times that")
+    if told:
+        warnings.warn(
+            f"the seeing in the header does not fit the stars ({'; '.join(told)}); it is taken as "
+            "it is: psf='measure' takes that of the stars",
+            PSFMismatchWarning,
+            stacklevel=stacklevel,
+        )
