@@ -15,7 +15,7 @@ from pathlib import Path
 
 from splus_srgan.exceptions import ServiceError, WeightsError
 from splus_srgan.splus import canonical_band
-from splus_srgan.utils.files import check_name
+from splus_srgan.utils.files import atomic_path, check_name, replace_file
 
 __all__ = [
     "ANY_BAND",
@@ -398,8 +398,8 @@ def save_weights(generator, folder, **card):
     state = {
         key: value.detach().cpu().contiguous() for key, value in generator.state_dict().items()
     }
-    save_file(state, path)
-    path.chmod(0o644)  # safetensors makes it readable for the owner alone
+    with atomic_path(path, overwrite=True) as temporary:
+        save_file(state, temporary)
     card = WeightsCard(
         **card,
         file=path.name,
@@ -408,5 +408,5 @@ def save_weights(generator, folder, **card):
         folder=str(folder),
     )
     text = json.dumps(card.to_dict(), indent=2) + "\n"
-    path.with_suffix(".json").write_text(text, encoding="utf-8")
+    replace_file(path.with_suffix(".json"), text)
     return card

@@ -1,7 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What goes on beside the training: checkpoints, pictures, and an orderly end."""
 
-import contextlib
 import os
 import signal
 import threading
@@ -12,6 +11,7 @@ import numpy as np
 
 from splus_srgan._version import __version__
 from splus_srgan.training.checkpoints import CONTENT, settle_loops
+from splus_srgan.utils.files import atomic_path
 from splus_srgan.utils.optional import import_optional
 
 __all__ = ["Checkpoints", "Pictures", "StopSignals", "TrainingInterrupted", "draw_panels"]
@@ -287,10 +287,5 @@ def _write_png(path, image):
     from skimage.io import imsave
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}")  # the ending tells the format
-    try:
+    with atomic_path(path, overwrite=True) as beside:
         imsave(beside, image, check_contrast=False)
-        beside.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)

@@ -1,15 +1,14 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Checkpoints as files: whole or not there, and never code."""
 
-import contextlib
 import io
-import os
 import pickle
 from pathlib import Path
 
 import torch
 
 from splus_srgan.training.config.networks import DISCRIMINATOR_TERMS
+from splus_srgan.utils.files import replace_file
 from splus_srgan.utils.optional import import_optional
 
 __all__ = [
@@ -56,20 +55,13 @@ class AtomicCheckpointIO(_plugins.TorchCheckpointIO):
         # Straight into a file, torch would tell a full disk by the text of a RuntimeError.
         content = io.BytesIO()
         torch.save(checkpoint, content)
-        beside = path.with_name(f"{path.name}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with beside.open("wb") as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
+            replace_file(path, content.getbuffer())
         except OSError as error:
-            with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
+            reason = getattr(error.__cause__, "strerror", None) or error.strerror or error
             raise OSError(
-                f"checkpoint {str(path)!r} could not be written: {error.strerror or error}. "
-                f"{_what_is_left(path)}"
+                f"checkpoint {str(path)!r} could not be written: {reason}. {_what_is_left(path)}"
             ) from error
 
     def load_checkpoint(self, path, map_location=None, weights_only=True):

@@ -20,6 +20,7 @@ from splus_srgan.training.calibration import calibrate
 from splus_srgan.training.checkpoints import CONTENT, read_checkpoint
 from splus_srgan.training.config.training import load_config
 from splus_srgan.training.data.fields import SEEDS
+from splus_srgan.utils.files import replace_file
 
 __all__ = ["calibrate_weights", "export_weights", "is_simulated", "load_average"]
 
@@ -176,9 +177,7 @@ def calibrate_weights(card, *, shape=(128, 128), bands=None, n_fields=150, progr
         found = calibrate(SRGANEnhancer(known, uncertainty=True), fields, progress_bar=progress_bar)
     known = dataclasses.replace(known, uncertainty=found)
     path = Path(known.folder) / f"{known.name}.json"
-    beside = path.with_name(f"{path.name}.part")
-    beside.write_text(json.dumps(known.to_dict(), indent=2) + "\n", encoding="utf-8")
-    beside.replace(path)
+    replace_file(path, json.dumps(known.to_dict(), indent=2) + "\n")
     return known
 
 

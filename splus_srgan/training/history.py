@@ -6,6 +6,7 @@ import csv
 import time
 from pathlib import Path
 
+from splus_srgan.utils.files import atomic_path
 from splus_srgan.utils.optional import import_optional
 
 __all__ = ["History", "read_history"]
@@ -112,9 +113,11 @@ class History(_loggers.Logger):
     def _rewrite(self, rows, *, until=None):
         """The whole table, written beside its place and renamed; values of ``rows`` win."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.path.with_name(f"{self.path.name}.part")
         rows = dict(rows)
-        with beside.open("w", newline="", encoding="utf-8") as file:
+        with (
+            atomic_path(self.path, overwrite=True) as beside,
+            beside.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             for old in _read(self.path):
@@ -123,7 +126,6 @@ class History(_loggers.Logger):
                     writer.writerow(old | rows.pop(step, {}))
                     self._last = step
             writer.writerows(rows[k] for k in sorted(rows))
-        beside.replace(self.path)
 
 
 def read_history(path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from splus_srgan._version import __version__
 from splus_srgan.training.config.training import dump_config
+from splus_srgan.utils.files import replace_file
 
 __all__ = ["checkpoint_folder", "prepare_folder"]
 
@@ -67,8 +68,8 @@ def prepare_folder(folder, config, *, in_place, overwrite):
     if not in_place:
         _make_room(folder, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "config.yaml", dump_config(config))
-    _write(folder / _VERSIONS, json.dumps(_versions(), indent=2) + "\n")
+    replace_file(folder / "config.yaml", dump_config(config))
+    replace_file(folder / _VERSIONS, json.dumps(_versions(), indent=2) + "\n")
 
 
 def _make_room(folder, overwrite):
@@ -94,12 +95,6 @@ def _is_run(folder):
         return "splus_srgan" in json.loads((folder / _VERSIONS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-
-
-def _write(path, text):
-    beside = path.with_name(f"{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
 
 
 def _versions():

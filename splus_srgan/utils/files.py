@@ -1,10 +1,22 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Folders to write to, and names that can be those of files."""
+"""Names that can be those of files, folders to write to, and files that are whole or absent."""
 
+import contextlib
+import os
 import re
+import stat
+import uuid
 from pathlib import Path
 
-__all__ = ["check_folder", "check_name", "make_folder", "safe_name"]
+__all__ = [
+    "atomic_path",
+    "check_folder",
+    "check_name",
+    "check_target",
+    "make_folder",
+    "replace_file",
+    "safe_name",
+]
 
 _NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_.+-]*")
 _LONGEST = 200  # bytes; file systems take 255, and an ending and the mark of a temporary file
@@ -120,3 +132,170 @@ def make_folder(folder):
         raise type(error)(
             f"the folder {folder} cannot be made ({error.strerror or error}); choose another"
         ) from error
+
+
+def check_target(path, *, overwrite=False):
+    """
+    Make sure, before any work is done, that a file can be written.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to be.
+    overwrite : bool, optional
+        Whether it may exist.
+
+    Returns
+    -------
+    path : `~pathlib.Path`
+        The same path.
+
+    Raises
+    ------
+    FileExistsError
+        If it exists and ``overwrite`` is not set.
+    OSError
+        If it is a folder, a device, a pipe or a socket, or its folder is missing or not writable.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file")
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is a device, a pipe or a socket; give the name of a file")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
+    target = Path(os.path.realpath(path))  # through a link, not over it
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"the folder {target.parent} does not exist; create it first")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"the folder {target.parent} is not writable; choose another")
+    return path
+
+
+@contextlib.contextmanager
+def atomic_path(path, *, overwrite=False):
+    """
+    Give the name of a file to write, which then takes its place at once.
+
+    The file is whole or not there: it is written beside its place under a name that nobody can
+    know before, brought to the disk, and renamed. Whatever interrupts the work, nothing is left
+    behind, and an old file stays as it is. It can be read by those alone who may read the old
+    file, from its first byte on.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to be. If it is a link, the file that it leads to.
+    overwrite : bool, optional
+        Whether it may exist.
+
+    Yields
+    ------
+    temporary : `~pathlib.Path`
+        An empty file beside it with the same ending. Whoever writes to it must take what exists.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and ``overwrite`` is not set, also if it came meanwhile.
+    OSError
+        If it cannot be written, for example on a full disk, or is no regular file.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from splus_srgan.utils.files import atomic_path
+    >>> with TemporaryDirectory() as folder:
+    ...     with atomic_path(f"{folder}/notes.txt") as temporary:
+    ...         _ = temporary.write_text("whole")
+    ...     [file.name for file in Path(folder).iterdir()]
+    ['notes.txt']
+    """
+    path = check_target(path, overwrite=overwrite)
+    target = Path(os.path.realpath(path))
+    ending = "".join(target.suffixes[-2:]) if target.suffix == ".gz" else target.suffix
+    # Not longer than the name itself may be: file systems take 255 bytes.
+    temporary = target.with_name(f".{target.name[:40]}.{uuid.uuid4().hex}{ending[:20]}")
+    try:
+        mode = _create(temporary, target)
+        yield temporary
+        _to_disk(temporary)
+        temporary.chmod(mode)
+        _take_place(temporary, target, path, overwrite)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        message = (
+            f"{path} could not be written ({error.strerror or error}); nothing was left behind; "
+            f"free some space or choose another folder"
+        )
+        raise OSError(*([error.errno] if error.errno else []), message) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def replace_file(path, content, *, overwrite=True):
+    """
+    Write a whole file at once, as `atomic_path` does.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to be.
+    content : str or bytes
+        What it holds; text is written as UTF-8 with the line ends that it has.
+    overwrite : bool, optional
+        Whether it may exist.
+
+    Raises
+    ------
+    OSError
+        As by `atomic_path`.
+    """
+    content = content.encode("utf-8") if isinstance(content, str) else content
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(content)
+
+
+def _create(temporary, target):
+    """Make an empty file that is as private as the one to be, and give the final mode."""
+    old = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    handle = os.open(temporary, flags, 0o666 if old is None else (old & 0o777) | stat.S_IWUSR)
+    try:
+        return stat.S_IMODE(os.fstat(handle).st_mode) if old is None else old
+    finally:
+        os.close(handle)
+
+
+def _to_disk(path):
+    """Make sure the bytes are on the disk before the old file goes."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _take_place(temporary, target, path, overwrite):
+    check_target(path, overwrite=overwrite)  # somebody may have been faster
+    if overwrite:
+        temporary.replace(target)
+    else:
+        _link(temporary, target, path)
+    if hasattr(os, "O_DIRECTORY"):
+        # The name is on the disk as well; not all file systems can say so.
+        with contextlib.suppress(OSError):
+            handle = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+
+def _link(temporary, target, path):
+    """Rename a file to a name that must be free."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise FileExistsError(f"{path} exists; pass overwrite=True to replace it") from None
+    except (OSError, AttributeError):  # a file system without hard links
+        temporary.replace(target)

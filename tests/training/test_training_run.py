@@ -28,7 +28,6 @@ from splus_srgan.models.weights import load_card, load_generator
 from splus_srgan.pairs.folder.pairs import PairFolder
 from splus_srgan.pairs.quality.pair import BandQuality, PairReport
 from splus_srgan.training import callbacks
-from splus_srgan.training import checkpoints as _checkpoint_io
 from splus_srgan.training.callbacks import (
     Checkpoints,
     StopSignals,
@@ -43,6 +42,7 @@ from splus_srgan.training.history import History, read_history
 from splus_srgan.training.module import SRGANModule
 from splus_srgan.training.run import resumed_config, train
 from splus_srgan.training.terms import GeneratorTerms
+from splus_srgan.utils import files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -547,16 +547,16 @@ def test_a_folder_without_checkpoint_cannot_go_on(tmp_path):
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(tiny, monkeypatch):
     config = tiny()
-    fsync, calls = os.fsync, []
+    to_disk, calls = files._to_disk, []
 
-    def full(number):
-        calls.append(number)
+    def full(path):
+        calls.extend([path] if path.suffix == ".ckpt" else [])
         if len(calls) > 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        fsync(number)
+        to_disk(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_checkpoint_io.os, "fsync", full)
+        patch.setattr(files, "_to_disk", full)
         with pytest.raises(
             OSError, match=r"could not be written: No space left on device"
         ) as caught:

@@ -8,8 +8,6 @@ hash of its one script) forbids the browser to load or run anything else.
 
 import base64
 import hashlib
-import os
-import uuid
 from importlib import resources
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from splus_srgan.evaluation.checks import check_table
 from splus_srgan.evaluation.report.context import page_context, remark
 from splus_srgan.evaluation.report.figures import report_figures
 from splus_srgan.evaluation.report.viewer import show_field, viewer_data
+from splus_srgan.utils.files import atomic_path, replace_file
 from splus_srgan.utils.optional import import_optional
 
 __all__ = ["FILES", "check_folder", "render_report", "write_report"]
@@ -88,24 +87,13 @@ def write_report(evaluation, folder, *, overwrite=False):
     page = render_report(evaluation)  # before anything is written
     Path(folder).mkdir(parents=True, exist_ok=True)
 
-    def write_table(table):
-        return lambda path: table.write(path, format="ascii.ecsv")
-
-    _beside(paths["table"], write_table(evaluation.table))
-    _beside(paths["checks"], write_table(check_table(evaluation.checks)))
+    tables = {"table": evaluation.table, "checks": check_table(evaluation.checks)}
+    for key, table in tables.items():
+        with atomic_path(paths[key], overwrite=overwrite) as temporary:
+            table.write(temporary, format="ascii.ecsv", overwrite=True)
     # Last, so that a report which is there is complete.
-    _beside(paths["report"], lambda path: path.write_text(page, encoding="utf-8"))
+    replace_file(paths["report"], page, overwrite=overwrite)
     return paths
-
-
-def _beside(path, write):
-    """Write a file beside its place, then rename it there."""
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def render_report(evaluation):

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from splus_srgan.images.io.write import CHECKSUM_OF, atomic_file, build_hdus
+from splus_srgan.images.io.write import CHECKSUM_OF, build_hdus, check_writable
+from splus_srgan.utils.files import atomic_path
 
 __all__ = ["FilePlane", "ReservedFile", "reserve_bands"]
 
@@ -49,7 +50,7 @@ def reserve_bands(path, field, *, overwrite=False):
     hdus = build_hdus(field)
     hdus.verify("exception")
     hdus.update_extend()
-    with atomic_file(path, overwrite=overwrite) as temporary:
+    with atomic_path(check_writable(path, overwrite), overwrite=overwrite) as temporary:
         file = ReservedFile(temporary, list(field), hdus)
         yield file
         file.finish()
@@ -95,7 +96,7 @@ class ReservedFile:
     Parameters
     ----------
     path : `~pathlib.Path`
-        It does not exist yet.
+        It is empty yet.
     bands : list of str
         The bands.
     hdus : `~astropy.io.fits.HDUList`

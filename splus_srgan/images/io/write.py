@@ -2,12 +2,8 @@
 """Bands to one multi-extension FITS file, which is complete or not there at all."""
 
 import math
-import os
-import shutil
-import uuid
 import warnings
 from collections.abc import Iterable
-from contextlib import contextmanager
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -19,10 +15,10 @@ from splus_srgan.images.bands import check_distinct
 from splus_srgan.images.grid import fits_wcs, strip_wcs_cards, wcs_cards
 from splus_srgan.images.meta import sound_header
 from splus_srgan.images.unpack import uncertainty_array
+from splus_srgan.utils.files import atomic_path, check_target
 
 __all__ = [
     "CHECKSUM_OF",
-    "atomic_file",
     "build_hdus",
     "check_names",
     "check_writable",
@@ -73,15 +69,7 @@ def check_writable(path, overwrite=False):
     path = Path(path)
     if not path.name.lower().endswith(_SUFFIXES):
         raise ValueError(f"path must end in {', '.join(_SUFFIXES)}; got {str(path)!r}")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give the name of a file")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist; create it first")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise PermissionError(f"the folder {path.parent} is not writable; choose another")
-    return path
+    return check_target(path, overwrite=overwrite)
 
 
 def write_atomically(path, hdus, *, overwrite=False):
@@ -107,56 +95,10 @@ def write_atomically(path, hdus, *, overwrite=False):
     OSError
         If it cannot be written, for example on a full disk. Nothing is left behind.
     """
-    with atomic_file(path, overwrite=overwrite) as temporary:
+    with atomic_path(check_writable(path, overwrite), overwrite=overwrite) as temporary:
         _add_checksums(hdus)
         hdus.writeto(temporary, output_verify="exception")
     return Path(path)
-
-
-@contextmanager
-def atomic_file(path, *, overwrite=False):
-    """
-    Give the name of a file to write, which then takes its place at once.
-
-    Parameters
-    ----------
-    path : path-like
-        The file to be.
-    overwrite : bool, optional
-        Whether it may exist. Until the new one is complete the old one stays.
-
-    Yields
-    ------
-    temporary : `~pathlib.Path`
-        A file beside it, which does not exist yet.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written, for example on a full disk. Nothing is left behind.
-    """
-    path = check_writable(path, overwrite)
-    target = Path(os.path.realpath(path))  # through a link, not over it
-    suffix = ".fits.gz" if path.name.lower().endswith(".gz") else ".fits"
-    # A name of our own, since files of tempfile are readable by their owner alone.
-    temporary = target.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}{suffix}")
-    try:
-        yield temporary
-        _to_disk(temporary)
-        if target.exists():
-            shutil.copymode(target, temporary)
-        check_writable(path, overwrite)  # somebody may have been faster
-        temporary.replace(target)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"{path} could not be written ({error.strerror or error}); nothing was left behind; "
-            f"free some space or choose another folder",
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _add_checksums(hdus):
@@ -165,12 +107,6 @@ def _add_checksums(hdus):
     hdus.update_extend()
     for hdu in hdus:
         hdu.add_checksum(when=CHECKSUM_OF)
-
-
-def _to_disk(path):
-    """Make sure the bytes are on the disk before the old file goes."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def check_names(bands):

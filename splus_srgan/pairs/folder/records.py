@@ -10,8 +10,6 @@ however often a run was interrupted, the same pairs give the same bytes.
 import hashlib
 import json
 import math
-import os
-import uuid
 from dataclasses import asdict, fields
 from io import StringIO
 from pathlib import Path
@@ -24,6 +22,7 @@ from splus_srgan import splus
 from splus_srgan.exceptions import printable
 from splus_srgan.pairs.folder.schema import FORMAT, SIDES, check_record, sealed
 from splus_srgan.pairs.quality.pair import BandQuality
+from splus_srgan.utils.files import replace_file
 
 __all__ = [
     "ecsv_text",
@@ -35,7 +34,6 @@ __all__ = [
     "read_json",
     "read_record",
     "write_json",
-    "write_text",
 ]
 
 _LARGEST = 1 << 22  # bytes; a record has a few thousand
@@ -274,18 +272,4 @@ def _no_number(text):
 
 def write_json(path, content):
     """Write a JSON file beside its place, then rename it there."""
-    write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
-
-
-def write_text(path, text):
-    """Write a text file beside its place, then rename it there."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_file(path, json.dumps(content, indent=1, sort_keys=True) + "\n")

@@ -11,6 +11,7 @@ from splus_srgan.images.io.fields import read_bands, write_bands
 from splus_srgan.pairs.folder import places, records
 from splus_srgan.pairs.folder.schema import SIDES
 from splus_srgan.pairs.quality.contact_sheet import contact_sheet, is_contact_sheet
+from splus_srgan.utils.files import replace_file
 
 __all__ = ["PairFolder"]
 
@@ -325,7 +326,7 @@ class PairFolder(Mapping):
         """
         places.check_index(self.path)
         path = self.path / places.INDEX
-        records.write_text(path, records.ecsv_text(self.index))
+        replace_file(path, records.ecsv_text(self.index))
         return path
 
     def contact_sheet(self, path=None, *, overwrite=False, **options):

@@ -1,12 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """All pairs of a set on one picture: input, target and what is left between them."""
 
-import os
-import uuid
 from pathlib import Path
 
 import numpy as np
 
+from splus_srgan.utils.files import atomic_path
 from splus_srgan.utils.optional import import_optional
 
 __all__ = ["contact_sheet", "is_contact_sheet"]
@@ -114,13 +113,9 @@ def _columns(count):
 
 def _save(figure, path):
     # Without the version of matplotlib in it, the same sheet is the same file.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.png")
-    try:
+    with atomic_path(path, overwrite=True) as temporary:
         metadata = {"Software": _MAKER}
         figure.savefig(temporary, dpi=figure.dpi, format="png", metadata=metadata)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -2,8 +2,6 @@
 """Noise-free simulated fields: rendered, read from folders, kept for the next time."""
 
 import json
-import os
-import uuid
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 
 from splus_srgan import splus
 from splus_srgan.simulate.field import simulate_field
+from splus_srgan.utils.files import atomic_path, replace_file
 from splus_srgan.utils.validate import check_integer, check_one_of
 
 __all__ = ["SEEDS", "Field", "FieldStore", "RenderedFolder", "render_pairs"]
@@ -140,17 +139,7 @@ def render_pairs(
     clean.flush()
     sharp.flush()
     text = json.dumps({"bands": bands, "conditions": table})
-    _write_beside(folder / CONDITIONS, lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def _write_beside(path, write):
-    """Write a file beside its place and rename it, so that it is whole or not there."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_file(folder / CONDITIONS, text)
 
 
 class RenderedFolder:
@@ -310,5 +299,6 @@ class FieldStore:
             self._folder.mkdir(parents=True, exist_ok=True)
             conditions = json.dumps(field.conditions)
             parts = {"clean": field.clean, "sharp": field.sharp, "conditions": conditions}
-            _write_beside(self._path(k), lambda path: np.savez(path, **parts))
+            with atomic_path(self._path(k), overwrite=True) as temporary:
+                np.savez(temporary, **parts)
         return field
