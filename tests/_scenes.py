@@ -7,6 +7,8 @@ from astropy.table import Table
 from scipy import ndimage
 
 from splus_srgan.evaluation.compared import ComparedBand, ComparedField
+from splus_srgan.images.header import wing_share_from_header
+from splus_srgan.pixels.psf import psf_image
 
 PSF, SHARP = (1.4, 3.0), (1.0, 3.0)
 SCALE = 0.55
@@ -138,3 +140,22 @@ def verdicts(checks):
 def upsampled(image):
     """An image on the grid that is twice as fine, by splines; flux per pixel is shared."""
     return ndimage.zoom(np.asarray(image, float), 2, order=3, grid_mode=True, mode="nearest") / 4
+
+
+def oracle(pair, change=None):
+    """
+    An enhanced image that is the target of a simulated pair, with the cards of an enhancer.
+
+    ``change`` takes the pixels of a band, its sigma per fine pixel, and its name.
+    """
+    output = {}
+    for band, target in pair.target.items():
+        image = target.copy()
+        if change is not None:
+            image.data = np.array(change(np.array(image.data, float), pair.sigma[band] / 4, band))
+        image.meta = dict(pair.input[band].meta)
+        image.meta |= {"SRSKY": 0.0, "SRSIGMA": pair.sigma[band], "SRMODEL": "oracle"}
+        psf = (*SHARP, wing_share_from_header(image.meta))
+        image.psf = psf_image(psf, pixel_scale=SCALE / 2, radius=40)
+        output[band] = image
+    return output

@@ -47,10 +47,14 @@ from .measure.completeness import rates as rates
 from .measure.consistency import checks_consistency as checks_consistency
 from .measure.consistency import data_consistency as data_consistency
 from .measure.consistency import residuals as residuals
+from .measure.frame import checks_frame as checks_frame
+from .measure.frame import shift_map as shift_map
 from .measure.hallucination import checks_details as checks_details
 from .measure.hallucination import checks_unmatched as checks_unmatched
 from .measure.hallucination import detail_scores as detail_scores
 from .measure.hallucination import unmatched_sources as unmatched_sources
+from .measure.holes import checks_holes as checks_holes
+from .measure.holes import hole_table as hole_table
 from .measure.injection import draw_injections as draw_injections
 from .measure.injection import inject as inject
 from .measure.injection import render_source as render_source

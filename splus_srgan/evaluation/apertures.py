@@ -17,7 +17,8 @@ __all__ = ["aperture_flux", "aperture_noise", "area_noise", "blur_to_psf", "to_i
 
 # Noise in an area of A pixels: sigma sqrt(A) (a + b sqrt(A)); facts of the S-PLUS headers.
 _AREA_LAW = (1.07, 0.006)
-_MARGIN = 40  # fine pixels: the wings of the kernel beyond the border
+_MARGIN = 56  # fine pixels: the wings of the kernel beyond the border
+_TAPER = 28  # of them, over which what is beyond the border falls to the level of the image
 
 
 def fine_places(x, y, factor):
@@ -195,7 +196,7 @@ def blur_to_psf(image, wanted, *, psf=TARGET_PSF, pixel_scale=PIXEL_SCALE / 2, p
     >>> round(float(blurred.sum()), 2), bool(blurred.max() < 0.2)
     (1.0, True)
     """
-    padded = np.pad(np.asarray(image, float), _MARGIN, mode="reflect")
+    padded = _padded(np.asarray(image, float))
     fy = fft.fftfreq(padded.shape[0], pixel_scale)[:, None]
     fx = fft.rfftfreq(padded.shape[1], pixel_scale)[None, :]
     ratio = matching_transfer(fy, fx, psf, wanted)
@@ -203,6 +204,20 @@ def blur_to_psf(image, wanted, *, psf=TARGET_PSF, pixel_scale=PIXEL_SCALE / 2, p
         ratio = ratio * np.exp(-2j * np.pi * phase * pixel_scale * (fy + fx))
     result = fft.irfft2(fft.rfft2(padded) * ratio, s=padded.shape)
     return result[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+
+
+def _padded(image):
+    """
+    Image with a reflected border that ends at one level on all sides.
+
+    The transform is periodic: the mirror image of a bright star, cut in two by the end of the
+    border, would ring through the whole frame.
+    """
+    padded = np.pad(image, _MARGIN, mode="reflect")
+    level = np.median(image)
+    ramp = np.sin(np.linspace(0, np.pi / 2, _TAPER)) ** 2
+    sides = [np.r_[ramp, np.ones(n - 2 * _TAPER), ramp[::-1]] for n in padded.shape]
+    return level + (padded - level) * np.outer(*sides)
 
 
 def to_input_grid(image, wanted, *, psf=TARGET_PSF, pixel_scale=PIXEL_SCALE / 2):

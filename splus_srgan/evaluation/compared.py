@@ -21,7 +21,8 @@ from splus_srgan.splus import PIXEL_SCALE
 
 __all__ = ["ComparedBand", "ComparedField"]
 
-_SATURATION_REACH = 6  # input pixels around a saturated one that its flux has spilt into
+_SATURATION_REACH = 3.0  # FWHM around a saturated pixel, in which the source is still bright
+_SEEING = 1.4  # arcsec, where the PSF is not known
 
 
 @dataclass
@@ -136,8 +137,9 @@ class ComparedBand:
         """
         if not self.saturated.any():
             return self.bad
-        reach = ndimage.binary_dilation(self.saturated, iterations=_SATURATION_REACH)
-        return self.bad | reach
+        fwhm = _SEEING if self.psf is None else self.psf[0]
+        reach = int(np.ceil(_SATURATION_REACH * fwhm / self.pixel_scale))
+        return self.bad | ndimage.binary_dilation(self.saturated, iterations=reach)
 
     @cached_property
     def hidden(self):

@@ -159,6 +159,18 @@ LIMITS = {
     "shift": Limit(
         "astrometry", "shift against the target", 0.0, 0.05, "output pix", "shifted image",
     ),
+    "rotation": Limit(
+        "astrometry", "shift at the corners by a rotation", -0.1, 0.1, "output pix",
+        "a turned image", of="tiles", least=4,
+    ),
+    "scale": Limit(
+        "astrometry", "shift at the corners by another scale", -0.1, 0.1, "output pix",
+        "an image of another scale", of="tiles", least=4,
+    ),
+    "local shift": Limit(
+        "astrometry", "largest shift of a part of the frame", 0.0, 0.15, "output pix",
+        "a part of the frame that was moved", needed=True, of="tiles", least=4,
+    ),
     # Morphology
     "width": Limit(
         "morphology", "FWHM of stars over the expected one, less 1", -0.05, 0.05, "",
@@ -255,6 +267,10 @@ LIMITS = {
         of="sources", least=3,
     ),
     # Artefacts
+    "lost": Limit(
+        "artefacts", "pixels without a value that no mask tells of", 0.0, 0.0, "",
+        "holes that no mask tells of", needed=True,
+    ),
     "line": Limit(
         "artefacts", "pattern at given periods", 0.0, 0.001, "sigma", "a periodic pattern",
     ),

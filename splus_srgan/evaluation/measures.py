@@ -22,12 +22,14 @@ from splus_srgan.evaluation.measure.colors import (
 from splus_srgan.evaluation.measure.common import checks_mean
 from splus_srgan.evaluation.measure.completeness import checks_completeness, find_and_match
 from splus_srgan.evaluation.measure.consistency import checks_consistency, data_consistency
+from splus_srgan.evaluation.measure.frame import checks_frame, shift_map
 from splus_srgan.evaluation.measure.hallucination import (
     checks_details,
     checks_unmatched,
     detail_scores,
     unmatched_sources,
 )
+from splus_srgan.evaluation.measure.holes import checks_holes, hole_table
 from splus_srgan.evaluation.measure.morphology import checks_shapes, compare_shapes
 from splus_srgan.evaluation.measure.noise import checks_noise
 from splus_srgan.evaluation.measure.photometry import compare_fluxes, curve_of_growth
@@ -40,7 +42,10 @@ from splus_srgan.utils.quiet import quiet
 
 __all__ = ["ALONE", "MEASURES", "TRIALS", "Measurements"]
 
-ALONE = {"artefacts": (artefact_table, checks_artefacts)}
+ALONE = {
+    "holes": (hole_table, checks_holes),
+    "artefacts": (artefact_table, checks_artefacts),
+}
 """Measures of an output that need nothing else, and their checks."""
 
 MEASURES = {
@@ -48,6 +53,7 @@ MEASURES = {
     "colors": (compare_colors, checks_colors),
     "growth": (curve_of_growth, checks_growth),
     "stars": (compare_stars, checks_stars),
+    "places": (shift_map, checks_frame),
     "shapes": (compare_shapes, checks_shapes),
     "psf": (psf_table, checks_psf),
     "pixels": (pixel_table, checks_metrics),

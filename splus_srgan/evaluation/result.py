@@ -131,6 +131,8 @@ class Evaluation:
             lines.append(
                 f"{topic:12s} {verdict.status:13s} {good} pass, {bad} fail, {unknown} not measured"
             )
+            if verdict.reason:
+                lines.append(f"    {verdict.reason}")
             lines += [f"    {in_words(check)}" for check in verdict.failed[:5]]
             lines += [f"    for information: {in_words(check)}" for check in verdict.remarks]
         means = self.mean_scores()

@@ -2,6 +2,7 @@
 """From checks to a verdict: what an enhanced image may be used for."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 from splus_srgan.evaluation.checks import TOPICS
@@ -12,7 +13,7 @@ __all__ = ["SCIENCE_TOPICS", "Verdict", "headline", "in_words", "judge_topics", 
 SCIENCE_TOPICS = ("photometry", "astrometry", "morphology")
 """Topics that an image may be safe for; the others say whether to believe what is in it."""
 
-_WORDS = {True: "safe", False: "not safe", None: "not measured"}
+_MOST_FAULTS = 4  # that a headline names
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,29 @@ class Verdict:
 
     @property
     def status(self):
-        """``"safe"``, ``"not safe"``, or ``"not measured"`` where no check could be made."""
+        """
+        ``"safe"``, ``"not safe"``, ``"not judged"`` or ``"not measured"``.
+
+        Not safe is a topic of which any check fails.  Safe is one of which none fails and all
+        needed checks were made, in every band; not judged, where some of these were not made;
+        not measured, where none was.
+        """
         return _status(self.checks)
+
+    @property
+    def needed(self):
+        """Number of needed checks that were made, and of all."""
+        needed = [check for check in self.checks if check.decides and check.needed]
+        return sum(check.measured for check in needed), len(needed)
+
+    @property
+    def reason(self):
+        """Why the topic was not judged, such as ``"too few stars (1 of 12 checks)"``."""
+        if self.status != "not judged":
+            return ""
+        made, number = self.needed
+        lacking = [c for c in self.checks if c.decides and c.needed and not c.measured]
+        return f"{_why(lacking)} ({made} of {number} checks)"
 
     @property
     def bands(self):
@@ -76,8 +98,29 @@ class Verdict:
 
 
 def _status(checks):
-    found = {check.passed for check in checks} - {None}
-    return _WORDS[all(found) if found else None]
+    deciding = [check for check in checks if check.decides]
+    passed = {check.passed for check in deciding}
+    if False in passed:
+        return "not safe"
+    if True not in passed:
+        return "not measured"
+    needed = [check.measured for check in deciding if check.needed]
+    return "safe" if needed and all(needed) else "not judged"
+
+
+def _why(lacking):
+    """What most of the checks lack that could not be made."""
+    if not lacking:
+        return "no check that it is safe with"
+    reasons = [
+        "too close to the limit"
+        if "not clearly beyond" in check.note
+        else f"too few {check.of}"
+        if check.of and check.of != "pixels"
+        else check.note or "too little to tell"
+        for check in lacking
+    ]
+    return Counter(reasons).most_common(1)[0][0]
 
 
 def severity(check):
@@ -143,7 +186,7 @@ def judge_topics(checks):
 
 def headline(verdicts):
     """
-    Say in one sentence what the image is safe for.
+    Say in one sentence what the image is safe for, and what failed.
 
     Parameters
     ----------
@@ -153,27 +196,53 @@ def headline(verdicts):
     Returns
     -------
     sentence : str
-        Starts with ``"Safe for"``, ``"Display only"`` or ``"Not judged"``.
+        Starts with ``"Safe for"``, ``"Display only"`` or ``"Not judged"``; then what failed
+        in any topic, in plain words.
 
     Examples
     --------
     >>> from splus_srgan.evaluation.checks import Check
     >>> from splus_srgan.evaluation.verdict import headline, judge_topics
-    >>> headline(judge_topics([Check("astrometry", "centroid offset", "r", 0.01, 0.02)]))
-    'Safe for astrometry. Not judged: photometry, morphology.'
+    >>> good = Check("astrometry", "centroid offset", "r", 0.01, 0.02)
+    >>> bad = Check("honesty", "hallucination", "r", 0.3, 0.2, fault="invented detail")
+    >>> headline(judge_topics([good, bad]))
+    'Safe for astrometry; invented detail in r. Not judged: photometry, morphology.'
     """
-    by_status = {word: [] for word in _WORDS.values()}
+    by_status = {word: [] for word in ("safe", "not safe", "not judged", "not measured")}
     for topic in SCIENCE_TOPICS:
         by_status[verdicts[topic].status].append(topic)
-    safe, unsafe, unknown = (by_status[_WORDS[key]] for key in (True, False, None))
+    safe, unsafe = by_status["safe"], by_status["not safe"]
+    unknown = [t for t in SCIENCE_TOPICS if verdicts[t].status in ("not judged", "not measured")]
+    start = f"Safe for {_listed(safe)}" if safe else "Display only"
     if len(unknown) == len(SCIENCE_TOPICS):
-        return "Not judged for photometry, astrometry or morphology."
-    parts = [f"Safe for {_listed(safe)}." if safe else "Display only."]
+        start = "Not judged for photometry, astrometry or morphology"
+    faults = "; ".join(filter(None, [start, _faults(verdicts)]))
+    parts = [f"{faults}."]
     if unsafe:
         parts.append(f"Not for {_listed(unsafe, 'or')}.")
-    if unknown:
-        parts.append(f"Not judged: {', '.join(unknown)}.")
+    reasons = [
+        topic + (f" ({verdicts[topic].reason})" if verdicts[topic].reason else "")
+        for topic in unknown
+    ]
+    if unknown and (len(unknown) < len(SCIENCE_TOPICS) or any("(" in text for text in reasons)):
+        parts.append(f"Not judged: {', '.join(reasons)}.")
     return " ".join(parts)
+
+
+def _faults(verdicts):
+    """What failed, each with its bands, the worst first."""
+    failed = [check for verdict in verdicts.values() for check in verdict.failed]
+    found = {}
+    for check in sorted(failed, key=severity, reverse=True):
+        found.setdefault(check.fault or check.name, {})[check.band] = None
+    texts = []
+    for fault, bands in found.items():
+        names = [band for band in bands if band]
+        texts.append(fault + (f" in {_listed(names)}" if names else ""))
+    more = len(texts) - _MOST_FAULTS
+    if more > 0:
+        texts = [*texts[:_MOST_FAULTS], f"{more} more fault{'s' if more > 1 else ''}"]
+    return ", ".join(texts)
 
 
 def in_words(check):

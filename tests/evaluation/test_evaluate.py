@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from _scenes import oracle
 from astropy.table import QTable, Table
 from pair_helpers import as_matched, copy_pair, simulated
 
@@ -34,20 +35,7 @@ def stars():
 
 def truth_teller(pair, *, factor=1.0):
     """An enhancer that knows the truth, and multiplies it."""
-
-    def enhance(images):
-        output = {}
-        for band in images:
-            image = pair.target[band].multiply(factor)
-            image.meta = dict(pair.input[band].meta)
-            image.meta |= {"SRSKY": 0.0, "SRSIGMA": pair.sigma[band], "SRMODEL": "oracle"}
-            y, x = np.mgrid[-20:21, -20:21]
-            alpha = 1.0 / 0.275 / (2 * np.sqrt(2 ** (1 / 3) - 1))
-            image.psf = (1 + (x**2 + y**2) / alpha**2) ** -3.0
-            output[band] = image
-        return output
-
-    return enhance
+    return lambda images: oracle(pair, lambda image, sigma, band: factor * image)
 
 
 def failed_names(evaluation):
@@ -233,7 +221,9 @@ def test_verdict_adds_up_and_names_what_failed():
     assert verdicts["photometry"].counts == (1, 2, 0)
     assert [check.name for check in verdicts["photometry"].failed] == ["c", "b"]
     assert verdicts["photometry"].bands == {"g": "safe", "z": "not safe"}
-    assert headline(verdicts) == "Safe for morphology. Not for photometry. Not judged: astrometry."
+    assert headline(verdicts) == (
+        "Safe for morphology; c in z, b in z. Not for photometry. Not judged: astrometry."
+    )
     assert in_words(checks[1]) == "b in z: 0.02 ± 0.001 mag (passes within ±0.01)"
     assert in_words(checks[3]) == "d: not measured (no stars)"
     assert in_words(checks[4]).endswith("(passes from 0)")

@@ -23,6 +23,8 @@ __all__ = [
 _EDGE = 8  # input pixels at the border, into which the PSF brings what is not known
 _SMOOTHING = 1.5  # input pixels
 _PSF_ERROR = 0.08  # of the model: what a circular PSF is wrong by within a star
+_NEAR = 0.005  # of the brightest pixel near: what the wings of a PSF are wrong by
+_REACH = 2.5  # FWHM, of what is near
 _BLOCK = 11  # input pixels, 6 arcsec
 _BLOCK_ERROR = 0.01  # of the flux of a block: what the PSF carries over its border
 _LEAST_INFORMATION = 400  # for a slope: an error of 5 %
@@ -82,7 +84,8 @@ def data_consistency(field):
     Noise of neighbors is correlated; errors are enlarged by what the survey's headers
     say of it.  To :math:`n`, 8 % of the model is added in quadrature: the header has the
     PSF as a circular one, and within bright stars that is wrong by about as much.  The
-    PSF does not matter to ``slope``.
+    PSF does not matter to ``slope``.  To the noise of ``peak``, half a percent of the
+    brightest pixel within 2.5 FWHM is added as well: so well is the PSF known there.
 
     Examples
     --------
@@ -128,7 +131,7 @@ def _summary(band):
         1.1 * np.std(pull) / np.sqrt(pull.size),
         slope,
         slope_error,
-        _peak(residual, noise, model),
+        _peak(residual, noise, model, _reach(band)),
     )
     return summary | dict(zip(names, map(float, values), strict=True))
 
@@ -151,10 +154,18 @@ def _slope(residual, model, noise, sigma):
     return np.sum((lacking * flux / variance)[good]) / information, information**-0.5
 
 
-def _peak(residual, noise, model):
-    """Largest smoothed residual, in units of its noise."""
+def _reach(band):
+    """Input pixels within which the wings of a source are seen."""
+    fwhm = 1.4 if band.psf is None else band.psf[0]
+    return int(np.ceil(_REACH * fwhm / band.pixel_scale))
+
+
+def _peak(residual, noise, model, reach):
+    """Largest smoothed residual, in units of its noise; beside bright sources, of their flux."""
     good = np.isfinite(residual)
-    pull = np.where(good, residual / np.hypot(noise, _PSF_ERROR * model), 0)
+    near = ndimage.maximum_filter(np.maximum(model, 0), 2 * reach + 1)
+    allowed = np.sqrt(noise**2 + (_PSF_ERROR * model) ** 2 + (_NEAR * near) ** 2)
+    pull = np.where(good, residual / allowed, 0)
     smooth = ndimage.gaussian_filter(pull, _SMOOTHING)
     smooth /= 1.25 / (2 * np.sqrt(np.pi) * _SMOOTHING)
     return smooth.flat[np.argmax(np.abs(np.where(good, smooth, 0)))]

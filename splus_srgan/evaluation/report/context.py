@@ -19,7 +19,13 @@ _ABOUT = {
     "artefacts": "No patterns, seams, rings, clouds or false colors.",
     "uncertainty": "Stated errors cover the true ones.",
 }
-_STYLES = {"safe": "safe", "not safe": "unsafe", "not measured": "unknown"}
+_TITLES = {"honesty": "Nothing invented or lost"}
+_STYLES = {
+    "safe": "safe",
+    "not safe": "unsafe",
+    "not judged": "unknown",
+    "not measured": "unknown",
+}
 _WORDS = {True: "pass", False: "fail", None: "none"}
 _SCORE_TABLES = {
     "psnr_noise": ("PSNR", "in dB, in units of the noise, range of the truth", ".2f"),
@@ -56,16 +62,19 @@ def _lead(verdicts):
         "honesty": {
             "safe": "No sign that anything was invented or lost.",
             "not safe": "Do not believe a new or missing source without a look at the input.",
+            "not judged": "Whether something was invented could not be judged.",
             "not measured": "Whether something was invented was not measured.",
         },
         "artefacts": {
             "safe": "No artefact above its limit.",
             "not safe": "There are artefacts above their limits; see below.",
+            "not judged": "",
             "not measured": "",
         },
         "uncertainty": {
             "safe": "The stated uncertainties hold.",
             "not safe": "The stated uncertainties do not hold.",
+            "not judged": "The stated uncertainties could not be judged.",
             "not measured": "The image states no uncertainties that could be judged.",
         },
     }
@@ -86,14 +95,15 @@ def _notices(evaluation):
 
 def _topic(verdict):
     good, bad, unknown = verdict.counts
-    signs = {"safe": "pass", "not safe": "fail"}
+    signs = {"safe": "pass", "not safe": "fail", "not judged": "none"}
     return {
-        "title": verdict.topic.capitalize(),
+        "title": _TITLES.get(verdict.topic, verdict.topic.capitalize()),
         "status": verdict.status.capitalize(),
         "style": _STYLES[verdict.status],
         "about": _ABOUT[verdict.topic],
         "bands": [(band, signs[word], word) for band, word in verdict.bands.items()],
-        "reasons": [in_words(check) for check in verdict.failed[:2]],
+        "reasons": [in_words(check) for check in verdict.failed[:2]]
+        or [verdict.reason] * bool(verdict.reason),
         "remarks": _remarks(verdict),
         "counts": _counts(good, bad, unknown),
     }
@@ -134,7 +144,7 @@ def _group(verdict, bands):
                 check.name + (f" in {check.band}" if check.band else "")
             )
     return {
-        "title": verdict.topic.capitalize(),
+        "title": _TITLES.get(verdict.topic, verdict.topic.capitalize()),
         "style": _STYLES[verdict.status],
         "counts": _counts(*verdict.counts),
         "open": verdict.status == "not safe",

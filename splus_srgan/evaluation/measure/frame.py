@@ -1,0 +1,152 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+r"""
+Whether everything is in its place, over the whole frame.
+
+The output is cut into tiles, and the shift of each is measured on its pixels
+(`~splus_srgan.evaluation.measure.spectra.measure_shift`).  A plane through the shifts tells
+rotation and scale, and what is left over tells places that were moved on their own.
+"""
+
+import numpy as np
+from astropy.table import Table
+
+from splus_srgan.evaluation.limits import LIMITS
+from splus_srgan.evaluation.measure.spectra import measure_shift
+from splus_srgan.evaluation.statistics import pooled
+
+__all__ = ["checks_frame", "shift_map"]
+
+_TILE = 48  # output pixels, the least side
+_MOST = 8  # tiles along an axis
+_HIGH = {1: 0.25, 2: 0.15}  # cycles per pixel, on the grid of the input and of the output
+_USABLE = 0.05  # output pixels: a tile with a larger error tells nothing
+_CLEAR = 5.0  # errors of a tile, beyond which it was moved
+_SYSTEMATIC = 0.02  # output pixels: what one PSF for the frame is wrong by
+_NAMES = ("band", "x", "y", "shift_x", "shift_y", "error")
+
+
+def shift_map(field):
+    """
+    Measure the shift of each tile of an output against the target, or else the input.
+
+    Parameters
+    ----------
+    field : `~splus_srgan.evaluation.compared.ComparedField`
+        Field.  Output and target are compared at one PSF; without a target, the output as
+        the input's telescope would see it is compared with the input.
+
+    Returns
+    -------
+    rows : `~astropy.table.Table`
+        A row per tile that shows enough to tell: ``field, band``; ``x, y``, its centre
+        less that of the frame, in units of half the diagonal; ``shift_x, shift_y`` and their
+        ``error`` (output pixels).
+
+    Examples
+    --------
+    >>> from splus_srgan import simulate_field
+    >>> from splus_srgan.evaluation.comparison import compare_field
+    >>> from splus_srgan.evaluation.measure.frame import shift_map
+    >>> from splus_srgan.evaluation.pairs import EvaluationPair
+    >>> simulated = simulate_field(5, shape=(96, 96), kind="stars", bands=("r",))
+    >>> pair = EvaluationPair.from_simulation(simulated, name="stars")
+    >>> rows = shift_map(compare_field(pair, pair.target, output_psf=(1.0, 3.0)))
+    >>> len(rows) > 4, bool(abs(rows["shift_x"]).max() < 1e-6)
+    (True, True)
+    """
+    return field.each(_map_of_band)
+
+
+def _map_of_band(band):
+    """Rows of one band."""
+    if band.target is None:
+        reference, image, factor, hidden = band.seen_output, band.input, 1, band.spoiled
+        sign = -2.0  # output pixels, of the output against the input
+    else:
+        image, reference = band.matched
+        factor, hidden, sign = 2, band.hidden, 1.0
+    rows = []
+    centre = (np.array(reference.shape) - 1) / 2
+    for cut, place in _tiles(reference.shape, _TILE * factor // 2):
+        if hidden[cut].mean() > 0.5:
+            continue
+        options = {"mask": hidden[cut], "high": _HIGH[factor]}
+        found = measure_shift(reference[cut], image[cut], **options)
+        error = abs(sign) * found.error
+        if np.isfinite(found.x + found.y) and error < _USABLE:
+            y, x = (place - centre) / np.hypot(*centre)
+            rows.append((band.name, x, y, sign * found.x, sign * found.y, error))
+    types = ("U16", *(5 * [float]))
+    return Table(rows=rows or None, names=_NAMES, dtype=types)
+
+
+def _tiles(shape, side):
+    """Slices of equal tiles, and their centres."""
+    edges = []
+    for size in shape:
+        number = int(np.clip(size // side, 1, _MOST))
+        edges.append(np.linspace(0, size, number + 1).astype(int))
+    for top, bottom in zip(edges[0][:-1], edges[0][1:], strict=True):
+        for left, right in zip(edges[1][:-1], edges[1][1:], strict=True):
+            if min(bottom - top, right - left) >= 8:
+                centre = np.array([top + bottom - 1, left + right - 1]) / 2
+                yield np.s_[top:bottom, left:right], centre
+
+
+def checks_frame(rows, *, bands=None, limits=LIMITS):
+    """
+    Judge the places over the frame.
+
+    Parameters
+    ----------
+    rows : `~astropy.table.Table`
+        As of `shift_map`, of one or many fields.
+    bands : sequence of str, optional
+        Bands to judge; those of the rows.
+    limits : dict of str to `~splus_srgan.evaluation.limits.Limit`, optional
+        What to keep.
+
+    Returns
+    -------
+    checks : list of `~splus_srgan.evaluation.checks.Check`
+        For each band: rotation and scale, as the shift that they make at the corners, and the
+        largest local shift of a tile beside what all tiles share, if it is clear of its error.
+    """
+    checks = []
+    for band in dict.fromkeys(rows["band"]) if bands is None else bands:
+        mine = rows[rows["band"] == band]
+        fields = [mine[mine["field"] == name] for name in dict.fromkeys(mine["field"])]
+        fits = [_fit(one) for one in fields if len(one) >= limits["local shift"].least]
+        for name, k in (("rotation", 0), ("scale", 1)):
+            found = pooled([f[k] for f in fits], [f[2] for f in fits], limits[name].range)
+            found["count"] = sum(f[4] for f in fits)
+            checks.append(limits[name].judge(band, known=True, **found))
+        worst = max((f[3] for f in fits), default=np.nan)
+        count = sum(f[4] for f in fits)
+        note = "" if fits else "too few tiles that show enough to tell"
+        checks.append(limits["local shift"].check(band, worst, count=count, note=note))
+    return checks
+
+
+def _fit(rows):
+    """Rotation, scale, their error, the largest local shift, and the number of tiles."""
+    x, y, dx, dy = (np.asarray(rows[name], float) for name in ("x", "y", "shift_x", "shift_y"))
+    error = np.hypot(np.asarray(rows["error"], float), _SYSTEMATIC)
+    # Shift, scale and rotation: dx = a + s x - r y, dy = b + s y + r x.
+    one, zero = np.ones_like(x), np.zeros_like(x)
+    design = np.vstack([np.stack([one, zero, x, -y], 1), np.stack([zero, one, y, x], 1)])
+    values, weight = np.concatenate([dx, dy]), np.concatenate([error, error]) ** -1.0
+    # Robust, so that a part that was moved does not turn the rest.
+    trust = np.ones_like(weight)
+    for _ in range(10):
+        scaled = weight * np.sqrt(trust)
+        solution = np.linalg.lstsq(design * scaled[:, None], values * scaled, rcond=None)[0]
+        left = (values - design @ solution) * weight
+        trust = 1 / np.maximum(1, np.abs(left) / 2)
+    covariance = np.linalg.pinv((design * weight[:, None]).T @ (design * weight[:, None]))
+    # The place of single tiles is judged beside their median: a plane would follow a corner.
+    apart = np.hypot(dx - np.median(dx), dy - np.median(dy))
+    apart = np.minimum(apart, np.hypot(*(left / weight).reshape(2, -1)))
+    local = np.max(np.where(apart > _CLEAR * error, apart, 0.0))
+    spread = float(np.sqrt(covariance[3, 3]))
+    return float(solution[3]), float(solution[2]), spread, float(local), len(x)

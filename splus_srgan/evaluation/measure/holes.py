@@ -1,0 +1,68 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Pixels of an output that have no value."""
+
+import numpy as np
+from astropy.table import Table
+
+from splus_srgan.evaluation.limits import LIMITS
+
+__all__ = ["checks_holes", "hole_table"]
+
+
+def hole_table(field):
+    """
+    Count the pixels of an output that have no value.
+
+    Parameters
+    ----------
+    field : `~splus_srgan.evaluation.compared.ComparedField`
+        Field; it needs neither input nor target.
+
+    Returns
+    -------
+    rows : `~astropy.table.Table`
+        A row per band: ``field, band``; numbers of ``missing`` pixels, masked or not finite,
+        and of ``lost`` ones among them, which no mask tells of.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.evaluation.compared import ComparedBand, ComparedField
+    >>> from splus_srgan.evaluation.measure.holes import hole_table
+    >>> lost = np.zeros((64, 64), bool)
+    >>> lost[3:5, 7] = True
+    >>> band = ComparedBand("r", None, np.zeros((64, 64)), 1.0, missing=lost, lost=lost)
+    >>> int(hole_table(ComparedField("one", {"r": band}))["lost"][0])
+    2
+    """
+
+    def measure(band):
+        counts = {"missing": int(band.missing.sum()), "lost": int(band.lost.sum())}
+        return Table(rows=[{"band": band.name} | counts])
+
+    return field.each(measure)
+
+
+def checks_holes(rows, *, bands=None, limits=LIMITS):
+    """
+    Judge pixels without a value: a mask must tell of each.
+
+    Parameters
+    ----------
+    rows : `~astropy.table.Table`
+        As of `hole_table`, of one or many fields.
+    bands : sequence of str, optional
+        Bands to judge; those of the rows.
+    limits : dict of str to `~splus_srgan.evaluation.limits.Limit`, optional
+        What to keep.
+
+    Returns
+    -------
+    checks : list of `~splus_srgan.evaluation.checks.Check`
+        The number of all fields, for each band.
+    """
+    checks = []
+    for band in dict.fromkeys(rows["band"]) if bands is None else bands:
+        lost = np.asarray(rows["lost"][rows["band"] == band])
+        checks.append(limits["lost"].check(band, lost.sum(), count=lost.size))
+    return checks
