@@ -229,13 +229,15 @@ def isolated(
         own if other is None else np.asarray(other, float)
         for own, other in ((x, x_all), (y, y_all), (flux, flux_all))
     )
-    tree = spatial.cKDTree(np.transpose([x_all, y_all])) if len(x_all) else None
     result = np.ones(len(x), bool)
-    for k in range(len(x)) if tree else ():
-        for j in tree.query_ball_point((x[k], y[k]), distance / pixel_scale):
-            apart = np.hypot(x[k] - x_all[j], y[k] - y_all[j]) * pixel_scale
-            if 1e-6 < apart < distance and flux_all[j] > share * flux[k]:
-                result[k] = False
+    if not len(x) or not len(x_all):
+        return result
+    own, other = (spatial.cKDTree(np.transpose(xy)) for xy in ((x, y), (x_all, y_all)))
+    near = own.sparse_distance_matrix(other, distance / pixel_scale, output_type="ndarray")
+    apart = near["v"] * pixel_scale
+    disturbs = (apart > 1e-6) & (apart < distance)
+    disturbs &= flux_all[near["j"]] > share * flux[near["i"]]
+    result[near["i"][disturbs]] = False
     return result
 
 

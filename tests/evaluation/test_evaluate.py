@@ -248,7 +248,7 @@ def test_severity_is_above_one_outside_the_range(value, limit, expected):
 
 def test_display_only_where_nothing_is_safe():
     checks = [Check(t, "a", "r", 1.0, 0.1) for t in ("photometry", "astrometry", "morphology")]
-    assert headline(judge_topics(checks)).startswith("Display only.")
+    assert headline(judge_topics(checks)).startswith("Display only; ")
     assert headline(judge_topics([])).startswith("Not judged")
 
 

@@ -175,7 +175,12 @@ def test_every_control_has_a_name(page):
 
 
 def test_verdict_checks_and_scores_are_in_the_page(page):
-    for text in ("Safe for astrometry. Not for photometry.", "median flux offset", "no sources"):
+    for text in (
+        "Safe for astrometry; ",
+        "Not for photometry.",
+        "median flux offset",
+        "no sources",
+    ):
         assert text in page
     assert "✕" in page
     assert "−0.02" in page

@@ -141,7 +141,9 @@ def _stars(field):
 
 def _ring(image, stars):
     """Median ring of the bright stars, and their number."""
-    table = ringing(image, *stars)
+    # What is far below the least peak in its own pixel need not be measured.
+    column, row = np.rint(stars).astype(int)
+    table = ringing(image, *stars[:, image[row, column] > _STAR_PEAK / 2])
     rings = np.asarray(table["ring"])[np.asarray(table["peak"]) > _STAR_PEAK]
     return (float(np.median(rings)), len(rings)) if len(rings) else (math.nan, 0)
 
