@@ -40,8 +40,6 @@ def registration(**changes):
         "rotation_error": 0.02,
         "scale": 1.0,
         "scale_error": 2e-4,
-        "n_sources": 8,
-        "method": "sources",
         "rms": 0.05,
     }
     return Registration(**(values | changes))

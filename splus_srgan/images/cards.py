@@ -8,7 +8,7 @@ from astropy.io import fits
 from splus_srgan.images.header import LEVEL_CARDS
 from splus_srgan.utils.validate import is_number
 
-__all__ = ["finer", "multiply", "rescale_card", "set_default", "shift"]
+__all__ = ["finer", "multiply", "regrid_cards", "rescale_card", "set_default", "shift"]
 
 # Powers of the factor by which these go. Compared with the last word of a keyword, as pipelines
 # differ in the words before it.
@@ -39,6 +39,71 @@ _STORAGE = re.compile(
     r"|ZHECKSUM|ZDATASUM|ZCMPTYPE|ZMASKCMP|ZQUANTIZ|ZDITHER0|ZBLANK|ZBLOCKED|ZSCALE|ZZERO"
     r"|Z(NAXIS|TILE|NAME|VAL)\d*"
 )
+
+
+# All that says where pixels lie: primary and alternate WCS, their distortions, physical pixels.
+_OF_GRID = re.compile(
+    r"(WCSAXES|WCSNAME|VELREF|LONPOLE|LATPOLE|RADESYS|EQUINOX|SPECSYS|SSYSOBS|VELOSYS|ZSOURCE)[A-Z]?"
+    r"|(CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA|CRDER|CSYER|CNAME|CPDIS|CQDIS|CPERR|CQERR)\d+[A-Z]?"
+    r"|(CD|PC|PV|PS)\d+_\d+[A-Z]?|(DP|DQ)\d+(\..*)?|D2IM.*|AXISCORR|WAT\d_\d+|WCSDIM|LTV\d|LTM\d_\d"
+    r"|(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)|RADECSYS|NAXIS\d*|WCSVAL.*"
+)
+
+
+def regrid_cards(meta, *, ratio, level, new_psf=False):
+    """
+    Bring what a header says outside its WCS to another grid, and take the old WCS out.
+
+    Parameters
+    ----------
+    meta : `~astropy.io.fits.Header` or dict
+        Changed in place. Its cards of WCS, primary and alternate, of distortions and of physical
+        pixels are removed: they hold for the old pixels alone.
+    ratio : float
+        Size of a new pixel in old ones.
+    level : callable
+        What a pixel value becomes; the levels of saturation become the same.
+    new_psf : bool, optional
+        Whether the PSF is another one too.
+
+    Notes
+    -----
+    What depends on the old pixels in another way (sections, read noise, levels of the sky) is
+    kept as ``INPUT ...``.
+    """
+    for key in list(meta):
+        if not isinstance(key, str) or key not in meta or key in ("", "COMMENT", "HISTORY"):
+            continue
+        word = _last_word(key)
+        if key.upper().startswith("INPUT "):
+            continue
+        if _OF_GRID.fullmatch(word) or _STORAGE.fullmatch(key):
+            del meta[key]
+        elif word in LEVEL_CARDS or (power := _SIZES.get(word, 0)) < 0:
+            change = level if word in LEVEL_CARDS else lambda value, p=power: value * ratio**-p
+            value = meta[key]
+            if is_number(value):
+                meta[key] = change(value)
+            else:
+                _rename_to_input(meta, key)
+        elif (
+            power > 0
+            or word in _MEASURED
+            or (new_psf and word in _OF_PSF)
+            or key in _ZERO_BASED
+            or _SECTIONS.fullmatch(word)
+        ):
+            _rename_to_input(meta, key)
+
+
+def _rename_to_input(meta, key):
+    if isinstance(meta, fits.Header):
+        _mark_as_input(meta, key)
+        return
+    value = meta.pop(key)
+    # CCDData.write takes no long name from a dictionary in silence: what it took stays so.
+    if len(key) > 8:
+        meta.setdefault(f"INPUT {key}", value)
 
 
 def rescale_card(header, keyword, axes, factor, flux_scale, new_psf):

@@ -12,7 +12,7 @@ from splus_srgan.images.grid import image_wcs, pixel_scale
 from splus_srgan.images.header import saturated_pixels
 from splus_srgan.images.units import pixels_for_pixel
 from splus_srgan.pairs.matching.diagnosis import check_described, check_hemisphere
-from splus_srgan.pairs.matching.image import image_plane, resample_image, variance_of
+from splus_srgan.pairs.matching.image import deviation_of, image_plane, resample_image
 from splus_srgan.pairs.matching.psf_matching import image_psf, matching_kernel, moffat_image
 from splus_srgan.pairs.matching.reprojection import Resampling, resample
 from splus_srgan.pairs.matching.resampled_noise import noise_correlation
@@ -122,7 +122,7 @@ def measure_bands(lr, prepared, setup, notes):
     check_hemisphere(lr[first], prepared[first].image)
     measured, covered = {}, {}
     for band, one in prepared.items():
-        plane, conserve = image_plane(one.image, one.sky, one.kernel)
+        plane, conserve, _ = image_plane(one.image, one.sky, one.kernel)
         plane = replace(plane, mask=plane.mask | _missing(one.image), variance=None)
         data, _, mask = resample(plane, setup.wcs, setup.shape, Resampling(conserve=conserve))
         covered[band] = _valid_share(mask)
@@ -217,7 +217,7 @@ def _same_unit(hr, lr, band, notes):
             "calibration too"
         )
         return hr
-    variance, meta = variance_of(hr), hr.meta.copy()
+    deviation, meta = deviation_of(hr), hr.meta.copy()
     if isinstance(meta.get("SATURATE"), int | float):
         meta["SATURATE"] = meta["SATURATE"] * factor
     return _rebuilt(
@@ -225,7 +225,7 @@ def _same_unit(hr, lr, band, notes):
         data=np.asarray(hr.data, float) * factor,
         unit=lr.unit,
         meta=meta,
-        uncertainty=None if variance is None else StdDevUncertainty(np.sqrt(variance) * factor),
+        uncertainty=None if deviation is None else StdDevUncertainty(deviation * factor),
     )
 
 

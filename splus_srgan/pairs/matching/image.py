@@ -2,13 +2,15 @@
 """One image onto another grid, with everything that an NDData carries."""
 
 import copy
+import warnings
 
 import numpy as np
 from astropy.io.fits import Header
-from astropy.nddata import NDData, NDDataArray, StdDevUncertainty, VarianceUncertainty
-from scipy import ndimage
+from astropy.nddata import NDData, NDDataArray, StdDevUncertainty
 
-from splus_srgan.images.grid import image_wcs, pixel_scale, strip_wcs_cards
+from splus_srgan.exceptions import UncertaintyDroppedWarning
+from splus_srgan.images.cards import regrid_cards
+from splus_srgan.images.grid import image_wcs, pixel_scale
 from splus_srgan.images.io.write import set_card
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.images.unpack import uncertainty_array
@@ -16,13 +18,15 @@ from splus_srgan.pairs.matching.psf_matching import convolve, image_psf, resampl
 from splus_srgan.pairs.matching.reprojection import (
     Plane,
     Resampling,
+    local_matrix,
+    outside_of,
     pixel_positions,
     resample,
     resample_blocks,
 )
 from splus_srgan.pairs.registration.pixel_map import mapped_wcs
 
-__all__ = ["image_plane", "resample_image", "variance_of"]
+__all__ = ["deviation_of", "image_plane", "resample_image"]
 
 _SPOILT = 0.1  # share of a kernel's weight on missing pixels from which a pixel is missing
 
@@ -61,7 +65,7 @@ def resample_image(
     cards : sequence of tuple, optional
         ``(keyword, value, comment)`` for the header.
     """
-    plane, conserve = image_plane(image, sky, kernel)
+    plane, conserve, unit = image_plane(image, sky, kernel)
     options = Resampling(method, order, conserve, kernel, correlation)
     target = wcs if move is None else mapped_wcs(wcs, move)
     if block_size is None:
@@ -73,19 +77,34 @@ def resample_image(
     data *= np.float32(factor)
     uncertainty = None
     if variance is not None:
-        uncertainty = StdDevUncertainty(np.float32(abs(factor)) * np.sqrt(variance))
+        uncertainty = StdDevUncertainty(np.float32(abs(factor) * unit) * np.sqrt(variance))
     new = wcs.deepcopy()
     new.array_shape = shape
     parts = {"mask": mask, "uncertainty": uncertainty, "wcs": new, "unit": image.unit}
-    parts["meta"] = _meta(image, plane.wcs, wcs, conserve, factor, kernel, cards)
+    places = None
+    if _carries_flags(image):
+        places, _ = pixel_positions(plane.wcs, target, shape)
+    parts["meta"] = _meta(image, plane.wcs, wcs, conserve, factor, sky, kernel, cards, places)
     if not isinstance(image, NDDataArray):
         return type(image)(data, **parts)
-    flags = _flags(image, plane.wcs, target, shape)
-    return type(image)(data, flags=flags, psf=_psf(image, kernel, plane.wcs, wcs), **parts)
+    flags = _nearest(image.flags, places) if _fits(image.flags, image) else None
+    psf = _psf(image, kernel, plane.wcs, target, shape)
+    return type(image)(data, flags=flags, psf=psf, **parts)
 
 
 def image_plane(image, sky=0.0, kernel=None):
-    """What is resampled, sky off and convolved, and whether its values are per pixel."""
+    """
+    Give what is resampled, sky off and convolved, and how to take its values.
+
+    Returns
+    -------
+    plane : `~splus_srgan.pairs.matching.reprojection.Plane`
+        The variance in its own unit, so that squares stay within float32.
+    conserve : bool
+        Whether values are per pixel.
+    unit : float
+        What the roots of the variance are to be multiplied by.
+    """
     if not isinstance(image, NDData):
         raise TypeError(f"image must be a CCDData or another NDData; got {type(image).__name__}")
     if np.ndim(image.data) != 2:
@@ -99,21 +118,56 @@ def image_plane(image, sky=0.0, kernel=None):
     conserve = flux_per_pixel_factor(image.unit) != 1
     missing = False if image.mask is None else np.asarray(image.mask, bool)
     mask = np.broadcast_to(missing, image.data.shape)
-    variance = variance_of(image)
-    if variance is not None and not np.isfinite(variance).all():
+    deviation, variance, unit = deviation_of(image), None, 1.0
+    if deviation is not None:
         # Without weight, or with infinite uncertainty.
-        mask = mask | ~np.isfinite(variance)
+        mask = mask | ~np.isfinite(deviation)
+        unit = _usual_size(deviation)
+        variance = np.float32(np.where(np.isfinite(deviation), deviation / unit, 0)) ** 2
     data = image.data
     if kernel is not None or sky:
         data, mask = _convolved(data, mask, sky, kernel)
-    return Plane(data, mask, variance, wcs), conserve
+    return Plane(data, mask, variance, wcs), conserve, unit
 
 
-def variance_of(image):
-    """Variance per pixel of an image's uncertainty, in its unit squared, or None."""
+def _usual_size(values):
+    """A power of two near the median of what is finite and above 0; 1 without any."""
+    some = values[np.isfinite(values) & (values > 0)]
+    return 2.0 ** np.round(np.log2(np.median(some))) if some.size else 1.0
+
+
+def deviation_of(image):
+    """
+    Give the standard deviation of the pixels of an image, in its unit.
+
+    Parameters
+    ----------
+    image : `~astropy.nddata.NDData`
+        Its uncertainty is a standard deviation, a variance or an inverse variance.
+
+    Returns
+    -------
+    deviation : `~numpy.ndarray` of float64, shape (ny, nx), or None
+        Never squared on the way, which float32 does not hold in units such as erg / (s cm2 Hz);
+        infinite where there is no weight. `None` without an uncertainty, or, with a warning,
+        with one of another kind.
+    """
     if image.uncertainty is None:
         return None
-    return np.asarray(uncertainty_array(image, VarianceUncertainty), np.float32)
+    kind = image.uncertainty.uncertainty_type
+    if kind not in ("std", "var", "ivar") or image.uncertainty.array is None:
+        warnings.warn(
+            f"the uncertainty of the image is left out: it must be a standard deviation, variance "
+            f"or inverse variance; got {type(image.uncertainty).__name__}",
+            UncertaintyDroppedWarning,
+            stacklevel=2,
+        )
+        return None
+    array = np.asarray(uncertainty_array(image), float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if kind != "std":
+            array = np.sqrt(array) if kind == "var" else 1 / np.sqrt(array)
+    return np.broadcast_to(array, np.shape(image.data))
 
 
 def _convolved(data, mask, sky, kernel):
@@ -130,43 +184,59 @@ def _convolved(data, mask, sky, kernel):
     return convolve(data, kernel), missing
 
 
-def _psf(image, kernel, wcs_in, wcs_out):
-    """PSF of the result on its own pixels."""
-    ratio = pixel_scale(wcs_out) / pixel_scale(wcs_in)
+def _psf(image, kernel, wcs_in, wcs_out, shape):
+    """PSF of the result on its own pixels, which may be turned and mirrored."""
     if image.psf is None and kernel is None:
         return None
-    psf = image_psf(image, pixel_scale(wcs_in))
+    psf = image_psf(image, pixel_scale(image_wcs(image.wcs)))
     if kernel is not None:
         half = kernel.shape[0] // 2
         psf = convolve(np.pad(psf, max(0, half - psf.shape[0] // 2)), kernel)
+    matrix = local_matrix(wcs_in, wcs_out, np.shape(image.data))
+    ratio = np.sqrt(abs(np.linalg.det(matrix)))
     size = 2 * int(psf.shape[0] / ratio / 2) + 1
-    return resample_psf(psf, ratio, size).astype(np.float32)
+    return resample_psf(psf, matrix, size).astype(np.float32)
 
 
-def _flags(image, wcs_in, wcs_out, shape):
-    flags = getattr(image, "flags", None)
-    if flags is None or np.shape(flags) != np.shape(image.data):
-        return None
-    places, _ = pixel_positions(wcs_in, wcs_out, shape)
-    nearest = ndimage.map_coordinates(np.asarray(flags), np.nan_to_num(places, nan=-9), order=0)
-    return nearest.astype(np.asarray(flags).dtype)
+def _fits(flags, image):
+    """Whether flags are one array for the pixels of an image."""
+    return flags is not None and np.shape(flags)[-2:] == np.shape(image.data)
 
 
-def _meta(image, wcs_in, wcs_out, conserve, factor, kernel, cards):
+def _carries_flags(image):
+    own = getattr(image, "flags", None)
+    return _fits(own, image) or _fits(_quality(image), image)
+
+
+def _quality(image):
+    """The flags of an image that has no other place for them than its metadata."""
+    quality = None if isinstance(image.meta, Header) else (image.meta or {}).get("QUALITY")
+    return quality if isinstance(quality, np.ndarray) else None
+
+
+def _nearest(flags, places):
+    """Flags of the input pixel that each output pixel lies in; 0 outside of the input."""
+    flags = np.asarray(flags)
+    inside = ~outside_of(flags.shape[-2:], places)
+    rows, columns = np.floor(np.where(inside, places, 0) + 0.5).astype(int)
+    # The upper edge of the last pixel is rounded up, out of the image.
+    rows, columns = np.minimum(rows, flags.shape[-2] - 1), np.minimum(columns, flags.shape[-1] - 1)
+    return np.where(inside, flags[..., rows, columns], flags.dtype.type(0))
+
+
+def _meta(image, wcs_in, wcs_out, conserve, factor, sky, kernel, cards, places):
     meta = copy.deepcopy(image.meta)
-    if isinstance(meta, Header):
-        strip_wcs_cards(meta)
     ratio = pixel_scale(wcs_out) / pixel_scale(wcs_in)
-    scale = factor * (ratio**2 if conserve else 1.0)
-    if isinstance(meta.get("SATURATE"), int | float):
-        meta["SATURATE"] = meta["SATURATE"] * scale
-    if "PIXSCALE" in meta:
-        meta["PIXSCALE"] = pixel_scale(wcs_out)
-    if kernel is not None:
-        # What the header says of the seeing was true of the input.
-        for key in [key for key in meta if "FWHMMEAN" in key or "FWHMBETA" in key]:
-            value = meta.pop(key)
-            meta[f"HIERARCH INPUT {key}" if isinstance(meta, Header) else f"INPUT {key}"] = value
+
+    def level(value):
+        return factor * (value - sky) * (ratio**2 if conserve else 1.0)
+
+    regrid_cards(meta, ratio=ratio, level=level, new_psf=kernel is not None)
+    if (quality := _quality(image)) is not None:
+        if _fits(quality, image):
+            meta["QUALITY"] = _nearest(quality, places)
+        else:
+            del meta["QUALITY"]
     for keyword, value, comment in cards:
         if isinstance(meta, Header):
             set_card(meta, keyword, value, comment)

@@ -77,16 +77,16 @@ def _odd_square(psf):
     return centered / centered.sum()
 
 
-def resample_psf(psf, ratio, size):
+def resample_psf(psf, matrix, size):
     """
-    Sample a PSF on pixels of another size.
+    Sample a PSF on the pixels of another grid.
 
     Parameters
     ----------
     psf : `~numpy.ndarray`
         Odd square, centered.
-    ratio : float
-        Size of the new pixels in old ones.
+    matrix : array_like, shape (2, 2)
+        Step ``(y, x)`` in old pixels of one new pixel along each axis, in its columns.
     size : int
         Odd side of the result.
 
@@ -95,7 +95,8 @@ def resample_psf(psf, ratio, size):
     psf : `~numpy.ndarray`, shape (size, size)
         Sum 1.
     """
-    places = (np.indices((size, size)) - size // 2) * ratio + psf.shape[0] // 2
+    steps = np.indices((size, size)) - size // 2
+    places = np.tensordot(np.asarray(matrix, float), steps, 1) + psf.shape[0] // 2
     sampled = ndimage.map_coordinates(psf, places, order=3, mode="constant")
     return sampled / sampled.sum()
 

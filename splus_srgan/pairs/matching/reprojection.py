@@ -8,16 +8,25 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from astropy.wcs.utils import pixel_to_pixel
 from scipy import ndimage
 from scipy.interpolate import RectBivariateSpline
 
 from splus_srgan.pairs.matching.resampled_noise import variance_factors, variance_map
+from splus_srgan.pairs.registration.pixel_map import PixelMap, mapped_wcs
 from splus_srgan.pixels.missing import fill_missing
 
-__all__ = ["Plane", "Resampling", "resample", "resample_blocks"]
+__all__ = [
+    "Plane",
+    "Resampling",
+    "local_matrix",
+    "outside_of",
+    "pixel_positions",
+    "resample",
+    "resample_blocks",
+]
 
 _NODE = 16  # output pixels between the nodes at which the map of pixels is computed
+_ASTRAY = 0.1  # input pixels between where a position leads and where it came from
 _COPYING = Lock()
 _MARGIN = 16  # input pixels around a block: a cubic spline has forgotten all but 1e-9 by then
 
@@ -34,7 +43,7 @@ class Plane:
     mask : array-like of bool, shape (ny, nx)
         `True` is missing.
     variance : array-like, shape (ny, nx), or None
-        Variance of the pixels.
+        Variance of the pixels, in any unit that float32 holds.
     wcs : object
         WCS of either interface of astropy.
     """
@@ -100,7 +109,7 @@ def resample(plane, wcs, shape, options, *, factors=None):
 
 def _resample_part(plane, wcs, shape, options, coordinates, area, factors):
     data, missing = _filled(plane)
-    outside = _outside(coordinates, missing.shape)
+    outside = outside_of(missing.shape, coordinates)
     if data is None or outside.all():
         return _nothing(shape, plane.variance is not None)
     values = _reproject(data, plane.wcs, wcs, shape, options)
@@ -108,7 +117,7 @@ def _resample_part(plane, wcs, shape, options, coordinates, area, factors):
     if missing.any():
         mask |= _touched(missing, coordinates, options, area)
     scale = area if options.conserve else np.ones_like(area)
-    values = np.where(mask, 0, values * scale).astype(np.float32)
+    values = _to_float32(np.where(mask, 0, values * scale))
     if plane.variance is None:
         return values, None, mask
     if factors is None:
@@ -116,8 +125,19 @@ def _resample_part(plane, wcs, shape, options, coordinates, area, factors):
     variance = np.where(missing, 0, np.asarray(plane.variance, float))
     if missing.any():
         variance = fill_missing(variance, missing)
-    spread = variance_map(variance, coordinates, factors) * scale**2
+    spread = variance_map(variance, np.nan_to_num(coordinates), factors) * scale**2
     return values, np.where(mask, 0, spread).astype(np.float32), mask
+
+
+def _to_float32(values):
+    with np.errstate(over="ignore", under="ignore"):
+        single = values.astype(np.float32)
+    if not np.isfinite(single).all():
+        raise ValueError(
+            "image must stay within float32, up to 3.4e38; got larger values: rescale it, or give "
+            "it in another unit"
+        )
+    return single
 
 
 def block_factors(area, options):
@@ -151,6 +171,8 @@ def _filled(plane):
 def _reproject(data, wcs_in, wcs_out, shape, options):
     import reproject
 
+    wcs_in = mapped_wcs(wcs_in, PixelMap())  # which does not warn where it does not converge
+
     if options.method == "interp":
         return reproject.reproject_interp(
             (data, wcs_in),
@@ -176,8 +198,22 @@ def _reproject(data, wcs_in, wcs_out, shape, options):
     )
 
 
-def _outside(coordinates, shape):
-    """Output pixels whose center is not within the input."""
+def outside_of(shape, coordinates):
+    """
+    Tell which output pixels have their center outside of the input, or nowhere.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(ny, nx)`` of the input.
+    coordinates : `~numpy.ndarray`, shape (2, ...)
+        Input position ``(y, x)`` of each output pixel.
+
+    Returns
+    -------
+    outside : `~numpy.ndarray` of bool
+        `True` also where a position is NaN.
+    """
     y, x = coordinates
     return ~((y >= -0.5) & (y <= shape[0] - 0.5) & (x >= -0.5) & (x <= shape[1] - 0.5))
 
@@ -185,14 +221,16 @@ def _outside(coordinates, shape):
 def _touched(missing, coordinates, options, area):
     """Output pixels to which a missing one contributes directly, not by the tail of a spline."""
     if options.method == "interp" and options.order == "nearest-neighbor":
-        return ndimage.map_coordinates(missing.astype(float), coordinates, order=0) > 0.5
+        places = np.nan_to_num(coordinates, nan=0.0)
+        return ndimage.map_coordinates(missing.astype(float), places, order=0) > 0.5
     wide = missing
     if options.method != "interp":
         # Kernels as wide as an output pixel: half of it, where that exceeds an input pixel.
         reach = int(np.ceil(max(0.0, np.sqrt(np.median(area)) / 2 - 0.5)))
         if reach:
             wide = ndimage.binary_dilation(missing, np.ones((2 * reach + 1,) * 2))
-    share = ndimage.map_coordinates(wide.astype(float), coordinates, order=1, mode="nearest")
+    places = np.nan_to_num(coordinates, nan=0.0)
+    share = ndimage.map_coordinates(wide.astype(float), places, order=1, mode="nearest")
     return share > 1e-3
 
 
@@ -219,20 +257,85 @@ def pixel_positions(wcs_in, wcs_out, shape, *, start=(0, 0)):
     Notes
     -----
     The map is smooth: it is computed at every 16th pixel and interpolated by a cubic
-    spline, which agrees with every pixel's own to some 1e-6 pixels.
+    spline, which agrees with every pixel's own to some 1e-6 pixels. Where a part of the
+    output has no position in the input (beyond the horizon of a projection, or where the
+    inverse of a distortion does not converge), it is computed at every pixel, and is NaN there.
     """
     nodes = [_nodes(first, n) for first, n in zip(start, shape, strict=True)]
     y, x = np.meshgrid(*nodes, indexing="ij")
-    places = pixel_to_pixel(wcs_out, wcs_in, x, y)[::-1]
+    places = _positions(wcs_in, wcs_out, y, x)
     rows, columns = (first + np.arange(n) for first, n in zip(start, shape, strict=True))
-    if not all(np.isfinite(part).all() for part in places):
-        return np.full((2, *shape), np.nan), np.ones(shape)
+    if not np.isfinite(places).all():
+        return _every_position(wcs_in, wcs_out, rows, columns)
     splines = [RectBivariateSpline(*nodes, part) for part in places]
     coordinates = np.stack([spline(rows, columns) for spline in splines])
     (yy, yx), (xy, xx) = (
         (spline(rows, columns, dx=1), spline(rows, columns, dy=1)) for spline in splines
     )
     return coordinates, np.abs(yy * xx - yx * xy)
+
+
+def local_matrix(wcs_in, wcs_out, shape):
+    """
+    Give how the pixels of two grids lie on each other, in the middle of the input.
+
+    Parameters
+    ----------
+    wcs_in, wcs_out : object
+        WCS of either interface of astropy.
+    shape : tuple of int
+        ``(ny, nx)`` of the input.
+
+    Returns
+    -------
+    matrix : `~numpy.ndarray`, shape (2, 2)
+        Step ``(y, x)`` in input pixels of one output pixel along y and x, in its columns.
+    """
+    ny, nx = shape
+    here = mapped_wcs(wcs_in, PixelMap())
+    there = mapped_wcs(wcs_out, PixelMap())
+    y, x = np.array([0, 1, -1, 0, 0]) / 2, np.array([0, 0, 0, 1, -1]) / 2
+    # From the input, whose every pixel is on the sky, and then inverted.
+    sky = here.pixel_to_world(x + (nx - 1) / 2, y + (ny - 1) / 2)
+    places = np.array(there.world_to_pixel(sky)[::-1], float)
+    return np.linalg.inv(np.stack([places[:, 1] - places[:, 2], places[:, 3] - places[:, 4]], 1))
+
+
+def _positions(wcs_in, wcs_out, y, x):
+    """Input position ``(y, x)`` of output pixels; NaN where the way back does not lead there."""
+    wcs_in = mapped_wcs(wcs_in, PixelMap())
+    sky = wcs_out.pixel_to_world(x, y)
+    places = np.array(wcs_in.world_to_pixel(sky)[::-1], float)
+    with np.errstate(invalid="ignore"):
+        back = wcs_in.pixel_to_world(*places[::-1])
+        beside = wcs_in.pixel_to_world(places[1] + 1, places[0])
+        error = sky.separation(back).deg / back.separation(beside).deg
+    places[:, ~(error < _ASTRAY)] = np.nan
+    return places
+
+
+def _every_position(wcs_in, wcs_out, rows, columns):
+    """As `pixel_positions`, at every pixel by itself."""
+    y, x = np.meshgrid(
+        *(np.arange(part[0] - 1, part[-1] + 2) for part in (rows, columns)), indexing="ij"
+    )
+    places = _positions(wcs_in, wcs_out, y, x)
+    (yy, yx), (xy, xx) = ((_slope(part, 0), _slope(part, 1)) for part in places)
+    area = np.abs(yy * xx - yx * xy)
+    places[:, ~np.isfinite(area)] = np.nan
+    inner = np.s_[1:-1, 1:-1]
+    usual = np.median(area[np.isfinite(area)]) if np.isfinite(area).any() else 1.0
+    return places[:, *inner], np.where(np.isfinite(area), area, usual)[inner]
+
+
+def _slope(values, axis):
+    """Difference to the next pixels, of both sides where both have a value."""
+    step = np.diff(values, axis=axis)
+    blank = np.full_like(np.take(values, [0], axis), np.nan)
+    sides = np.concatenate([blank, step], axis), np.concatenate([step, blank], axis)
+    both = (sides[0] + sides[1]) / 2
+    one = np.where(np.isfinite(sides[0]), *sides)
+    return np.where(np.isfinite(both), both, one)
 
 
 def _nodes(start, length):
@@ -291,10 +394,11 @@ def _one_block(plane, wcs, shape, start, block_size, options, factors):
 
 def _window(coordinates, shape):
     """Part of the input that a block needs."""
-    if not np.isfinite(coordinates).all():
-        return None
     window = []
     for places, n in zip(coordinates, shape, strict=True):
+        places = places[np.isfinite(places)]
+        if not places.size:
+            return None
         first = max(0, int(np.floor(places.min())) - _MARGIN)
         last = min(n, int(np.ceil(places.max())) + _MARGIN + 1)
         if last - first < 1:
@@ -311,6 +415,4 @@ def _cut(plane, window):
 
 def _shifted_wcs(wcs, start):
     """The WCS of an image that begins ``start`` pixels (y, x) later."""
-    from splus_srgan.pairs.registration.pixel_map import PixelMap, mapped_wcs
-
     return mapped_wcs(wcs, PixelMap(image=np.array(start, float)))

@@ -6,6 +6,7 @@ The images themselves are compared, pixel by pixel, so a single galaxy will do. 
 differ are their noise, their PSFs, their zero points and their sky.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,7 @@ from splus_srgan.images.units import pixels_for_pixel
 from splus_srgan.pairs.registration.align import align, centered_map, find_orientation
 from splus_srgan.pairs.registration.cross_correlation import make_picture
 from splus_srgan.pairs.registration.pixel_map import mapped_fits_wcs, nearest_orientation
-from splus_srgan.pairs.registration.sources_fit import fit_sources
-from splus_srgan.utils.validate import check_one_of, check_positive
+from splus_srgan.utils.validate import check_positive
 
 __all__ = ["Registration", "approximate_wcs", "measure_registration", "register_images"]
 
@@ -43,14 +43,8 @@ class Registration:
     scale, scale_error : float
         How many times too large the image is: 1.01 if what should be 100 pixels apart is
         101 pixels apart.
-    n_sources : int
-        Sources whose positions were compared; 0 where whole images were.
-    method : str
-        ``"image"``, ``"sources"``, or ``"none"`` if nothing was found in common; then the
-        numbers are NaN.
     rms : float
-        What is left over: of ``"image"``, the residual in units of the expected noise; of
-        ``"sources"``, the distance per axis in pixels.
+        Residual of the fit, in units of the expected noise.
     center : tuple of float
         ``(y, x)`` of the center of the image, about which rotation and scale are.
     correlation : float
@@ -81,8 +75,6 @@ class Registration:
     rotation_error: float
     scale: float
     scale_error: float
-    n_sources: int
-    method: str
     rms: float
     center: tuple[float, float] = (0.0, 0.0)
     correlation: float = _NAN
@@ -93,14 +85,14 @@ class Registration:
 
     @property
     def measured(self):
-        """Whether anything was measured."""
-        return self.method != "none"
+        """Whether the images have enough in common; otherwise the numbers are NaN."""
+        return not math.isnan(self.shift[0])
 
     @classmethod
     def none(cls, center=(0.0, 0.0)):
         """A registration that could not be measured."""
         two = (_NAN, _NAN)
-        return cls(two, two, _NAN, _NAN, _NAN, _NAN, 0, "none", _NAN, tuple(map(float, center)))
+        return cls(two, two, _NAN, _NAN, _NAN, _NAN, _NAN, tuple(map(float, center)))
 
     def __str__(self):
         if not self.measured:
@@ -112,9 +104,7 @@ class Registration:
         )
 
 
-def measure_registration(
-    image, reference, *, mask=None, reference_mask=None, max_shift=20.0, method="image"
-):
+def measure_registration(image, reference, *, mask=None, reference_mask=None, max_shift=20.0):
     r"""
     Measure how far an image lies off a reference that covers the same sky.
 
@@ -129,21 +119,16 @@ def measure_registration(
         `True` is missing, in addition to the masks that the images have.
     max_shift : float, optional
         Largest shift that is looked for, pixels of the image.
-    method : {"image", "sources"}, optional
-        Compare whole images, or the positions of sources: at least 3 that are compact and
-        above 10 sigma. The former is more precise, and needs one galaxy only.
 
     Returns
     -------
     registration : `Registration`
-        Result, in pixels of the image; its ``method`` is ``"none"`` if they have too little
-        in common.
+        Result, in pixels of the image; not ``measured`` if they have too little in common.
 
     Raises
     ------
     ValueError
-        If the shapes do not go together, an image has fewer than 64 valid pixels, or
-        ``method`` is unknown.
+        If the shapes do not go together, or an image has fewer than 64 valid pixels.
 
     Notes
     -----
@@ -171,7 +156,6 @@ def measure_registration(
     >>> bool(np.allclose(found.shift, (0.4, -1.2), atol=0.02))
     True
     """
-    check_one_of("method", method, ("image", "sources"))
     one, two = _picture("image", image, mask), _picture("reference", reference, reference_mask)
     factor = _factor(one.data.shape, two.data.shape)
     prior = centered_map(two.data.shape, one.data.shape, factor * np.eye(2))
@@ -179,31 +163,12 @@ def measure_registration(
     found = align(one, two, prior, reach=reach)
     if found is None:
         return Registration.none((np.array(one.data.shape) - 1) / 2)
-    if method == "sources":
-        return _from_sources(one, two, prior, found)
     return from_alignment(found, area=_area(image, factor**2))
 
 
 def _area(image, area):
     """How many pixels of the image cover one of the reference; 1 for a surface brightness."""
     return pixels_for_pixel(getattr(image, "unit", None), area)
-
-
-def _from_sources(image, reference, prior, found):
-    fit = fit_sources(image, reference, prior, found.map)
-    if fit is None:
-        return Registration.none(found.center)
-    values, errors, count, rms = fit
-    return Registration(
-        (float(values[0]), float(values[1])),
-        (float(errors[0]), float(errors[1])),
-        *(float(number) for pair in zip(values[2:], errors[2:], strict=True) for number in pair),
-        count,
-        "sources",
-        rms,
-        tuple(map(float, found.center)),
-        found.fit.correlation,
-    )
 
 
 def from_alignment(found, *, area=1.0, orientation="as it is"):
@@ -217,8 +182,6 @@ def from_alignment(found, *, area=1.0, orientation="as it is"):
         (float(values[0]), float(values[1])),
         (float(errors[0]), float(errors[1])),
         *(float(number) for pair in zip(values[2:], errors[2:], strict=True) for number in pair),
-        0,
-        "image",
         found.fit.rms,
         tuple(map(float, found.center)),
         found.fit.correlation,
@@ -360,7 +323,7 @@ def image_scale(image):
 
 def _picture(name, image, mask=None):
     data, own = (image.data, image.mask) if isinstance(image, NDData) else (image, None)
-    data = np.asarray(data)
+    data, own = np.ma.getdata(data), _either(own, np.ma.getmask(data))
     if data.ndim != 2:
         raise ValueError(f"{name} must have shape (ny, nx); got {data.shape}")
     missing = np.zeros(data.shape, bool)
@@ -371,6 +334,13 @@ def _picture(name, image, mask=None):
         return make_picture(data, missing)
     except ValueError as error:
         raise ValueError(str(error).replace("image", name, 1)) from None
+
+
+def _either(one, two):
+    """Of two masks the union, the second one being that of a masked array."""
+    if two is np.ma.nomask:
+        return one
+    return two if one is None else np.asarray(one, bool) | two
 
 
 def _factor(shape, reference):

@@ -112,7 +112,12 @@ class _MappedWCS(BaseWCSWrapper):
 
     def world_to_pixel_values(self, *world_arrays):
         """Pixels ``x, y`` of a sky position."""
-        pixels = self._wcs.world_to_pixel_values(*world_arrays)
+        if isinstance(self._wcs, WCS):
+            # In silence where the inverse of a distortion does not converge, unlike
+            # world_to_pixel_values; who needs to know goes the way back.
+            pixels = self._wcs.all_world2pix(*world_arrays, 0, quiet=True)
+        else:
+            pixels = self._wcs.world_to_pixel_values(*world_arrays)
         y, x = self._back(np.stack(np.broadcast_arrays(*pixels[::-1])))
         return x, y
 

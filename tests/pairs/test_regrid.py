@@ -1,0 +1,285 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Everything that travels with an image comes to the new grid along with its pixels."""
+
+import warnings
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.nddata import (
+    CCDData,
+    InverseVariance,
+    NDData,
+    StdDevUncertainty,
+    UnknownUncertainty,
+    VarianceUncertainty,
+)
+from astropy.wcs import WCS, DistortionLookupTable
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from splus_srgan.exceptions import UncertaintyDroppedWarning
+from splus_srgan.images.wcs import upsample_wcs
+from splus_srgan.pairs.match import match_to_grid
+from splus_srgan.pairs.registration.measure import (
+    approximate_wcs,
+    measure_registration,
+    register_images,
+)
+from splus_srgan.simulate.field import simulate_field
+
+HERE = (150.0, -30.0)
+WCS_32 = approximate_wcs((32, 32), 0.55, position=HERE)
+FINE = upsample_wcs(WCS_32)
+
+
+def flat(value=10.0, unit="nmgy", **parts):
+    return CCDData(np.full((32, 32), value), unit=unit, wcs=WCS_32, **parts)
+
+
+def turned(matrix, shape=(64, 64), scale=0.275):
+    """A grid whose axes are those of ``matrix``, in steps of x and y on the sky."""
+    wcs = approximate_wcs(shape, scale, position=HERE)
+    wcs.wcs.cd = wcs.wcs.cd @ np.array(matrix, float)
+    wcs.wcs.set()
+    return wcs
+
+
+# Uncertainty
+
+
+def uncertainty_of(kind, deviation):
+    """One standard deviation in each of the ways to state it."""
+    array = np.full((32, 32), deviation)
+    if kind is VarianceUncertainty:
+        return kind(array**2)
+    return kind(array**-2.0) if kind is InverseVariance else kind(array)
+
+
+@pytest.mark.parametrize("kind", [StdDevUncertainty, VarianceUncertainty, InverseVariance])
+@pytest.mark.parametrize("unit", ["nmgy", "adu", "erg / (s cm2 Hz)"])
+@settings(max_examples=12, deadline=None)
+@given(exponent=st.integers(-30, 30))
+def test_uncertainty_does_not_depend_on_the_unit(kind, unit, exponent):
+    """Variances from 1e-60 to 1e60 are the same image in another unit."""
+    size = 10.0**exponent
+    image = flat(10 * size, unit=unit, uncertainty=uncertainty_of(kind, size))
+    out = match_to_grid(image, FINE, (64, 64))
+    plain = match_to_grid(flat(unit=unit, uncertainty=uncertainty_of(kind, 1.0)), FINE, (64, 64))
+    found = out.uncertainty.array.astype(float) / size
+    assert_allclose(found, plain.uncertainty.array, rtol=1e-5)
+    assert_allclose(np.median(found), 0.2177, rtol=1e-3)
+
+
+def test_values_beyond_float32_are_an_error_and_not_infinite():
+    with pytest.raises(ValueError, match="image must stay within float32"):
+        match_to_grid(flat(1e40), FINE, (64, 64))
+
+
+def test_pixels_without_weight_stay_missing():
+    weight = np.ones((32, 32))
+    weight[10, 12] = 0
+    out = match_to_grid(flat(uncertainty=InverseVariance(weight)), FINE, (64, 64))
+    assert out.mask[20:22, 24:26].all()
+    assert not out.mask[:16].any()
+
+
+def test_an_uncertainty_of_unknown_kind_is_left_out_with_a_warning():
+    image = flat(uncertainty=UnknownUncertainty(np.ones((32, 32))))
+    with pytest.warns(UncertaintyDroppedWarning, match="got UnknownUncertainty"):
+        out = match_to_grid(image, FINE, (64, 64))
+    assert out.uncertainty is None
+
+
+# Flags
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, bool])
+def test_flags_reach_the_last_ring(dtype):
+    flags = np.full((32, 32), 7, dtype)
+    out = match_to_grid(flat(flags=flags), FINE, (64, 64))
+    assert out.flags.dtype == dtype
+    assert_array_equal(out.flags[~out.mask], flags[0, 0])
+    assert (~out.mask).all()
+
+
+def test_flags_keep_all_their_bits_and_their_pixels():
+    rng = np.random.default_rng(1)
+    flags = rng.integers(0, 2**62, (32, 32))
+    out = match_to_grid(flat(flags=flags), FINE, (64, 64))
+    assert_array_equal(out.flags, flags.repeat(2, 0).repeat(2, 1))
+
+
+def test_flags_outside_of_the_image_are_zero():
+    wide = approximate_wcs((96, 96), 0.55, position=HERE)
+    out = match_to_grid(flat(flags=np.full((32, 32), 3, np.uint8)), wide, (96, 96))
+    assert_array_equal(out.flags, np.where(out.mask, 0, 3))
+    assert (~out.mask).sum() == 32 * 32
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (1, 32, 32)])
+def test_quality_of_plain_nddata_comes_along(shape):
+    quality = np.arange(32 * 32, dtype=np.uint16).reshape(shape)
+    meta = {"QUALITY": quality, "FILTER": "R"}
+    image = NDData(np.ones((32, 32)), unit="adu", wcs=WCS_32, meta=meta)
+    out = match_to_grid(image, FINE, (64, 64))
+    assert_array_equal(out.meta["QUALITY"], quality.repeat(2, -1).repeat(2, -2))
+    assert image.meta["QUALITY"] is quality
+    image.meta["QUALITY"] = np.zeros((5, 5), int)  # of some other grid
+    assert "QUALITY" not in match_to_grid(image, FINE, (64, 64)).meta
+
+
+# PSF
+
+AXES = {
+    "as it is": [[1, 0], [0, 1]],
+    "mirrored": [[-1, 0], [0, 1]],
+    "upside down": [[1, 0], [0, -1]],
+    "turned by 90 degrees": [[0, -1], [1, 0]],
+    "transposed": [[0, 1], [1, 0]],
+    "turned by 30 degrees": [[0.75**0.5, -0.5], [0.5, 0.75**0.5]],
+}
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_the_psf_turns_with_the_grid(name):
+    """The PSF that comes along is what a point source looks like on the new grid."""
+    y, x = np.indices((41, 41)) - 20
+    psf = np.exp(-((x - 0.6 * y) ** 2) / 18 - y**2 / 50) * (1 + 0.3 * np.tanh(x / 4 + y / 9))
+    middle = [np.sum(axis * psf) / psf.sum() for axis in (y, x)]
+    psf = np.roll(psf, [-round(m) for m in middle], (0, 1))
+    wcs = approximate_wcs((41, 41), 0.275, position=HERE)
+    image = CCDData(psf, unit="adu", wcs=wcs, psf=psf)
+    out = match_to_grid(image, turned(AXES[name], (41, 41)), (41, 41))
+    seen = np.where(out.mask, 0, out.data)[8:33, 8:33]
+    told = out.psf[8:33, 8:33]
+    size = told.shape[0] // 2
+    shift = max(abs(np.array(np.unravel_index(seen.argmax(), seen.shape)) - size))
+    assert shift <= 1
+    assert np.corrcoef(seen.ravel(), told.ravel())[0, 1] > 0.99
+    others = [np.fliplr(told), np.flipud(told), told.T]
+    assert all(np.corrcoef(seen.ravel(), one.ravel())[0, 1] < 0.97 for one in others)
+
+
+# Where the target has no image
+
+
+def with_sip(coefficient, shape=(200, 200)):
+    header = approximate_wcs(shape, 2.0, position=HERE).to_header()
+    header["CTYPE1"], header["CTYPE2"] = "RA---TAN-SIP", "DEC--TAN-SIP"
+    for key in ("A_3_0", "A_1_2", "B_0_3", "B_2_1"):
+        header[key] = coefficient
+    header["A_ORDER"] = header["B_ORDER"] = 3
+    return WCS(header)
+
+
+@pytest.mark.parametrize("block_size", [None, 256])
+@pytest.mark.parametrize("coefficient", [4e-6, 1e-5, -2e-6])
+def test_targets_wider_than_the_image_show_no_ghosts(coefficient, block_size):
+    """Where the inverse of the distortion does not converge there is nothing, in silence."""
+    y, x = np.mgrid[:200, :200]
+    data = np.exp(-((x - 100) ** 2 + (y - 90) ** 2) / 18)
+    image = CCDData(data, unit="nmgy", wcs=with_sip(coefficient))
+    target = approximate_wcs((500, 500), 2.0, position=HERE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        out = match_to_grid(image, target, (500, 500), block_size=block_size)
+    assert_allclose(out.data.sum() / data.sum(), 1, atol=2e-3)
+    # An independent count: the sky of every pixel of the image, forwards.
+    ny, nx = (part.ravel() for part in np.mgrid[:200:4, :200:4])
+    seen = target.world_to_pixel(image.wcs.pixel_to_world(nx, ny))
+    area = (~out.mask).sum()
+    hull = np.ptp(seen[0]) * np.ptp(seen[1])
+    assert 0.7 * hull < area < 1.2 * hull
+
+
+@pytest.mark.parametrize("block_size", [None, 64])
+def test_a_target_partly_off_the_sky_masks_that_part_only(block_size):
+    image = CCDData(np.ones((200, 200)), unit="nmgy", wcs=approximate_wcs((200, 200), 360.0))
+    whole = WCS(naxis=2)
+    whole.wcs.ctype = "RA---AIT", "DEC--AIT"
+    whole.wcs.crpix = 160.5, 90.5
+    whole.wcs.cdelt = -1.1, 1.1
+    out = match_to_grid(image, whole, (180, 320), block_size=block_size)
+    valid = ~out.mask
+    assert 200 < valid.sum() < 450  # 20 x 20 degrees
+    assert valid[90, 160]
+    assert not valid[0].any()
+    assert_allclose(out.data.sum(), 200 * 200, rtol=0.15)
+
+
+# Headers
+
+OLD = {
+    **{"CTYPE1A": "RA---TAN", "CTYPE2A": "DEC--TAN", "CRPIX1A": 16.5, "CRPIX2A": 16.5},
+    **{"CRVAL1A": 150.0, "CRVAL2A": -30.0, "CD1_1A": -1.5e-4, "CD2_2A": 1.5e-4, "WCSNAMEB": "x"},
+    **{"LTV1": -100.0, "LTM1_1": 1.0, "DATASEC": "[1:32,1:32]", "TRIMSEC": "[1:32,1:32]"},
+    **{"A_ORDER": 2, "B_ORDER": 2, "A_2_0": 5e-4, "B_0_2": 5e-4, "CPDIS1": "LOOKUP"},
+    **{"D2IMDIS1": "LOOKUP", "PV2_1": 0.1, "CROTA2": 12.0, "WAT0_001": "system=image"},
+    **{"PIXAR_SR": 6.85e-12, "SECPIX": 0.55, "PIXSCALE": 0.55, "RDNOISE": 5.0},
+    **{"SATLEVEL": 1000.0, "SATURATE": 1000.0, "OAJ QC SATURATE": 1000.0, "CD1_1": 1.0},
+}
+
+
+@pytest.mark.parametrize("kind", [fits.Header, dict])
+def test_headers_say_nothing_of_the_old_grid(kind, tmp_path):
+    meta = {"FILTER": "R", "OBJECT": "NGC 1"} | OLD
+    if kind is fits.Header:
+        header = fits.Header()
+        for key, value in meta.items():
+            header[f"HIERARCH {key}" if " " in key else key] = value
+        meta = header
+    else:
+        del meta["OAJ QC SATURATE"]  # astropy writes no number under a long name of a dictionary
+    before = dict(meta)
+    out = match_to_grid(flat(unit="adu", meta=meta), FINE, (64, 64))
+    assert dict(meta) == before
+    said = out.meta
+    levels = [value for key, value in said.items() if key.split()[-1].startswith("SAT")]
+    assert levels == pytest.approx([250] * (3 if kind is fits.Header else 2))
+    assert said["SECPIX"] == said["PIXSCALE"] == pytest.approx(0.275)
+    assert said["PIXAR_SR"] == pytest.approx(6.85e-12 / 4)
+    assert said["FILTER"] == "R"
+    assert said["OBJECT"] == "NGC 1"
+    assert said.get("INPUT RDNOISE") == (5.0 if kind is fits.Header else None)
+    assert said.get("INPUT DATASEC") == ("[1:32,1:32]" if kind is fits.Header else None)
+    kept = {"SATLEVEL", "SATURATE", "OAJ QC SATURATE", "SECPIX", "PIXSCALE", "PIXAR_SR"}
+    gone = set(OLD) - kept
+    assert not gone & set(map(str, said))
+    out.write(tmp_path / "out.fits")
+    header = fits.getheader(tmp_path / "out.fits")
+    x, y = np.array([3, 60, 3.0]), np.array([5, 5, 62.0])
+    apart = WCS(header).pixel_to_world(x, y).separation(FINE.pixel_to_world(x, y))
+    assert apart.arcsec.max() < 1e-6
+
+
+def test_lookup_distortions_are_taken_out_with_the_old_grid(tmp_path):
+    wcs = approximate_wcs((64, 64), 0.55, position=HERE)
+    table = DistortionLookupTable(np.full((9, 9), 0.3, "f4"), (1.0, 1.0), (1.0, 1.0), (7.9, 7.9))
+    wcs.cpdis1 = wcs.cpdis2 = table
+    hdus = wcs.to_fits(relax=True)
+    meta = hdus[0].header
+    data = np.random.default_rng(1).normal(size=(64, 64))
+    image = CCDData(data, unit="adu", wcs=wcs, meta=meta)
+    out = match_to_grid(image, approximate_wcs((64, 64), 0.55, position=HERE), (64, 64))
+    assert not [key for key in out.meta if key.startswith(("CPDIS", "DP", "D2IM"))]
+    out.write(tmp_path / "out.fits")
+    assert not WCS(fits.getheader(tmp_path / "out.fits")).has_distortion
+
+
+# Masks
+
+
+def test_masked_arrays_are_masked():
+    field = simulate_field(4, shape=(64, 64), kind="stars")
+    rng = np.random.default_rng(1)
+    bad = np.zeros((64, 64), bool)
+    bad[:30] = True
+    image = np.where(bad, rng.normal(500, 2000, (64, 64)), field.observed["r"].data)
+    target = field.target["r"]
+    wanted = register_images(image, target, scale=0.55, mask=bad)[1]
+    for given_image in (np.ma.array(image, mask=bad), CCDData(image, unit="adu", mask=bad)):
+        assert register_images(given_image, target, scale=0.55)[1] == wanted
+    seen = measure_registration(target, image, reference_mask=bad)
+    assert measure_registration(target, np.ma.array(image, mask=bad)) == seen
