@@ -2,10 +2,15 @@
 """Configuration of the documentation, which ``tox -e build_docs`` builds."""
 
 import os
+import sys
+from pathlib import Path
 
 from sphinx.util.nodes import make_refnode
+from sphinx_gallery.sorting import FileNameSortKey
 
 import splus_srgan
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "splus_srgan"
 author = "splus_srgan developers"
@@ -20,8 +25,12 @@ extensions = [
     "numpydoc",
     "sphinx_automodapi.automodapi",
     "pytest_doctestplus.sphinx.doctestplus",
+    "matplotlib.sphinxext.plot_directive",
+    "sphinx_gallery.gen_gallery",
+    "sphinxcontrib.bibtex",
+    "rooms",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "**/GALLERY_HEADER.rst"]
 default_role = "py:obj"
 nitpicky = True
 
@@ -58,15 +67,52 @@ automodsumm_inherited_members = False
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
+bibtex_bibfiles = ["references.bib"]
+bibtex_default_style = "plain"
+bibtex_reference_style = "author_year"
+
+plot_include_source = False
+plot_html_show_source_link = False
+plot_html_show_formats = False
+plot_formats = [("png", 110)]
+plot_rcparams = {"font.size": 9, "axes.titlesize": 10, "figure.constrained_layout.use": True}
+plot_apply_rcparams = True
+
+# Every tutorial is run at every build, and one that fails, or warns, fails the build.
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "tutorials",
+    "filename_pattern": r"/\d\d_",
+    "ignore_pattern": r"/_",
+    "within_subsection_order": FileNameSortKey,
+    "abort_on_example_error": True,
+    "only_warn_on_example_error": False,
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "show_memory": False,
+    "show_signature": False,
+    "image_scrapers": ("matplotlib",),
+    "plot_gallery": "True",
+    "min_reported_time": 60,
+}
+suppress_warnings = ["config.cache"]  # sphinx-gallery's options hold a class
+
 html_theme = "pydata_sphinx_theme"
+html_static_path = ["_static"]
+html_css_files = ["splus_srgan.css"]
 # Without the part that names the commit, which is wider than its place.
 html_title = f"splus_srgan {release.partition('+')[0]}"
 html_theme_options = {
+    "header_links_before_dropdown": 6,
     "navbar_end": ["theme-switcher"],
-    "show_prev_next": False,
+    "show_prev_next": True,
+    "show_nav_level": 1,
+    "navigation_depth": 3,
     "use_edit_page_button": False,
     "secondary_sidebar_items": ["page-toc"],
+    "footer_end": [],
 }
+html_sidebars = {"index": []}
 html_show_sourcelink = False
 
 
