@@ -9,9 +9,9 @@ comes out with them: WCS, PSF, flags and a header that says how they were made.
 # %%
 # A field
 # -------
-# `~splus_srgan.simulate.field.simulate_field` makes images as S-PLUS takes them, and knows the truth
-# behind them.  With files of your own, `~splus_srgan.images.io.fields.read_bands` gives the same: a
-# dictionary of band to `~astropy.nddata.CCDData`.
+# `~splus_srgan.simulate.field.simulate_field` makes images as S-PLUS takes them, and knows the
+# truth behind them.  With files of your own, `~splus_srgan.images.io.fields.read_bands` gives the
+# same: a dictionary of band to `~astropy.nddata.CCDData`.
 
 from splus_srgan import simulate_field
 
@@ -54,7 +54,7 @@ for ax, (title, image) in zip(axes, panels.items(), strict=True):
     )
     ax.set_title(title)
     ax.set_axis_off()
-figure.colorbar(shown, ax=axes, shrink=0.8, label="noise of an input pixel")
+figure.colorbar(shown, ax=axes, shrink=0.8, ticks=[0, 1, 10, 100], label="input noise")
 
 # %%
 # A closer look at the centre of the spiral:
@@ -96,7 +96,8 @@ for bit in Quality:
 # %%
 # Keep it
 # -------
-# ``write_bands("field_sr.fits", sharp)`` writes one file with all bands, their masks, flags and PSFs.
+# ``write_bands("field_sr.fits", sharp)`` writes one file with all bands, their masks, flags and
+# PSFs.
 # On the command line all of this is ``splus-srgan enhance G.fits R.fits Z.fits -o out/``.
 #
 # Next

@@ -64,8 +64,8 @@ print(f"bad: {100 * bad.mean():.2f} %, edge: {100 * edge.mean():.1f} % of the pi
 # truth itself is measured in the same way, so that neighbours and sky count alike.
 
 RADIUS = 3.0 / 0.275
-clean = KDTree(np.transpose([x, y]))
-alone = np.array([len(near) == 1 for near in clean.query_ball_point(np.transpose([x, y]), 2 * RADIUS)])
+near = KDTree(np.transpose([x, y])).query_ball_point(np.transpose([x, y]), 2 * RADIUS)
+alone = np.array([len(one) == 1 for one in near])
 inside = (x > 30) & (x < data.shape[1] - 30) & (y > 30) & (y < data.shape[0] - 30)
 good = alone & inside
 apertures = CircularAperture(np.transpose([x, y])[good], RADIUS)
@@ -126,7 +126,8 @@ right.set(xlabel="S/N in the input", ylabel="made - true (mag, positive is too b
 right.set_ylim(-0.3, 0.3)
 right.axhline(0, color="0.5", lw=1)
 bright = table[table["S/N"] > 20]
-print(f"{len(bright)} with S/N > 20: median offset {1000 * np.median(bright['offset (mag)']):+.0f} mmag")
+median = 1000 * np.median(bright["offset (mag)"])
+print(f"{len(bright)} with S/N > 20: median offset {median:+.0f} mmag")
 
 # %%
 # What to state in a paper

@@ -2,9 +2,9 @@
 From coordinates to matched pairs
 =================================
 
-To train on real images, or to compare with a deeper survey, both have to show the same sky on the same
-grid.  `~splus_srgan.pairs.folder.pairs.fetch_pairs` takes a list of positions, gets the images of both
-surveys, registers and matches them, judges each pair, and goes on where it was stopped.
+To train on real images, or to compare with a deeper survey, both have to show the same sky on the
+same grid.  `~splus_srgan.pairs.folder.pairs.fetch_pairs` takes a list of positions, gets the images
+of both surveys, registers and matches them, judges each pair, and goes on where it was stopped.
 
 The two surveys are here a small server on this machine, which answers with simulated images.
 """
@@ -110,9 +110,7 @@ def source(kind):
 # -------------------
 
 folder = Path(tempfile.mkdtemp()) / "pairs"
-pairs = fetch_pairs(
-    galaxies, folder, input_source=source("input"), target_source=source("target")
-)
+pairs = fetch_pairs(galaxies, folder, input_source=source("input"), target_source=source("target"))
 server.shutdown()
 for row in pairs.index:
     print(f"{row['name']:6} {row['verdict']:7} {row['reasons']}")

@@ -32,7 +32,7 @@ SECTION = """\
 .. automodapi:: {module}
     :no-heading:
     :headings: -^
-    :inherited-members:
+    :include-all-objects:
     :allowed-package-names: {room}
 """
 
@@ -64,7 +64,9 @@ def page(room, title):
     """The text of the page of a room."""
     about = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text()))
     parts = [f"{'*' * len(title)}\n{title}\n{'*' * len(title)}\n\n{about}\n"]
-    parts.append(f"All names can be imported from the room: ``from splus_srgan.{room} import ...``.\n")
+    parts.append(
+        f"All names can be imported from the room: ``from splus_srgan.{room} import ...``.\n"
+    )
     for module in face(room):
         text = heading(module_path(room, module))
         parts.append(

@@ -17,7 +17,9 @@ with warnings.catch_warnings():
 flags = np.asarray(sharp.flags)
 figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.6))
 sigma = sharp.header["SRSIGMA"] / 4
-left.imshow(np.arcsinh((sharp.data - np.nanmedian(sharp.data)) / sigma), origin="lower", cmap="gray")
+left.imshow(
+    np.arcsinh((sharp.data - np.nanmedian(sharp.data)) / sigma), origin="lower", cmap="gray"
+)
 left.set_title("enhanced image")
 shown = np.zeros(flags.shape)
 for level, bit in enumerate((Quality.EDGE, Quality.NEAR_MISSING, Quality.MISSING), 1):

@@ -29,7 +29,9 @@ shown = image_ax.imshow(
     cmap="magma",
 )
 figure.colorbar(shown, ax=image_ax, label="log10 of the relative change")
-image_ax.set(xlabel="input pixels", ylabel="input pixels", title="change of the output by one pixel")
+image_ax.set(
+    xlabel="input pixels", ylabel="input pixels", title="change of the output by one pixel"
+)
 profile.semilogy(half, np.median(difference[n - 5 : n + 5], axis=0) + 1e-9)
 for side in (-1, 1):
     profile.axvline(side * reach, color="0.6", ls="--")
