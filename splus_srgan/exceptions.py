@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from astropy.utils.exceptions import AstropyUserWarning
 
 __all__ = [
+    "ChecksumWarning",
     "DomainWarning",
     "GridMismatchError",
     "NoSkyWarning",
@@ -52,6 +53,10 @@ class NoSkyWarning(SplusSrganWarning):
 
 class PSFMismatchWarning(SplusSrganWarning):
     """The seeing that a header states is not that of the stars in the image."""
+
+
+class ChecksumWarning(SplusSrganWarning):
+    """A file of this package is not as it was written: its checksums do not hold."""
 
 
 class GridMismatchError(ValueError):

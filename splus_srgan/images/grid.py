@@ -29,6 +29,7 @@ TOLERANCE = 0.05
 _WCS_CARD = re.compile(
     r"(CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA|CRDER|CSYER)\d+|(CD|PC|PV|PS)\d+_\d+"
     r"|(A|B|AP|BP)_(ORDER|DMAX|\d_\d)|WCSAXES|LONPOLE|LATPOLE"
+    r"|(CPDIS|CPERR)\d|D2IM(DIS|ERR)\d|D2IMEXT|AXISCORR|(DP|D2IM)\d(\..*)?"
 )
 
 
@@ -76,7 +77,7 @@ def _slice(wcs, slices):
         return sliced
 
 
-def header_wcs(header, *, name="header"):
+def header_wcs(header, *, name="header", hdus=None):
     """
     Read the two-dimensional WCS of a header.
 
@@ -86,25 +87,28 @@ def header_wcs(header, *, name="header"):
         Not modified.
     name : str, optional
         What messages call it.
+    hdus : `~astropy.io.fits.HDUList`, optional
+        The file, for the lookup tables of distortions (``CPDIS``, ``D2IMDIS``) that are in it.
 
     Returns
     -------
     wcs : `~astropy.wcs.WCS` or None
-        `None` where the header has no calibration at all. A WCS that is not
-        celestial is returned as it is.
+        `None` where the header has no calibration at all, or that of pixels (``LINEAR``,
+        ``PIXEL``). A WCS that is not celestial otherwise is returned as it is.
 
     Raises
     ------
     ValueError
         If the cards contradict each other or cannot be understood.
     """
-    if not any(str(header.get(f"CTYPE{axis}", "")).strip() for axis in (1, 2)):
+    types = {str(header.get(f"CTYPE{axis}", "")).strip().upper() for axis in (1, 2)}
+    if types <= {"", "LINEAR", "PIXEL"}:
         return None
     try:
         with warnings.catch_warnings():
             # That a date was put into another form does not concern the caller.
             warnings.simplefilter("ignore", FITSFixedWarning)
-            wcs = WCS(header)
+            wcs = WCS(header, hdus)
     except Exception as error:  # wcslib raises a dozen kinds
         raise ValueError(f"{name} has a WCS that cannot be understood: {error}") from error
     return wcs if wcs.naxis == 2 else wcs.sub([1, 2])

@@ -141,14 +141,14 @@ def check_target(path, *, overwrite=False):
     Parameters
     ----------
     path : path-like
-        The file to be.
+        The file to be. A leading ``~`` is the home folder.
     overwrite : bool, optional
         Whether it may exist.
 
     Returns
     -------
     path : `~pathlib.Path`
-        The same path.
+        The same path, without ``~``.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def check_target(path, *, overwrite=False):
     OSError
         If it is a folder, a device, a pipe or a socket, or its folder is missing or not writable.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the name of a file")
     if path.exists() and not path.is_file():

@@ -358,7 +358,7 @@ def test_missing_wcs_is_none(tmp_path):
 
 
 def test_non_celestial_wcs_is_kept_for_unpack_to_refuse(tmp_path):
-    path = make_file(tmp_path / "r.fits", CTYPE1="LINEAR", CTYPE2="LINEAR", CUNIT1="", CUNIT2="")
+    path = make_file(tmp_path / "r.fits", CTYPE1="FREQ", CTYPE2="LINEAR", CUNIT1="Hz", CUNIT2="")
     field = read_bands(path)
     with pytest.raises(ValueError, match="must be celestial along x and y; got CTYPE"):
         unpack(field)

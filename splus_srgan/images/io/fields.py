@@ -6,6 +6,7 @@ Files are taken as they are in the wild: S-PLUS images, plain or compressed,
 Legacy Surveys cubes, and what `write_bands` wrote.
 """
 
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,7 +82,7 @@ def stated_sky(meta, default=None):
     return meta.get("SRFSKY", meta.get("SRSKY", default))
 
 
-def read_bands(paths, *, bands=None, hdu=None, unit=None):
+def read_bands(paths, *, bands=None, hdu=None, unit=None, checksum="warn"):
     """
     Read bands that lie on one grid.
 
@@ -103,6 +104,9 @@ def read_bands(paths, *, bands=None, hdu=None, unit=None):
     unit : `~astropy.units.UnitBase` or str, optional
         Unit of the pixels. Without a BUNIT card S-PLUS images are in
         ``adu`` and those of the Legacy Surveys in ``nmgy``; others need it.
+    checksum : {"warn", "error", "ignore"}, optional
+        What happens where a checksum in a file of `write_bands` does not hold: a
+        `~splus_srgan.exceptions.ChecksumWarning`, an error, or nothing.
 
     Returns
     -------
@@ -117,7 +121,10 @@ def read_bands(paths, *, bands=None, hdu=None, unit=None):
     Raises
     ------
     OSError
-        If a file is missing, unreadable, truncated or no FITS.
+        If a file is missing, unreadable, truncated, no regular file or no FITS; if it says of
+        itself what cannot be (axes without end), or lacks planes that it once had.
+    TypeError
+        If ``paths`` are no names of files.
     ValueError
         If a file has no image or several candidates, a band is missing, twice
         there or unnamed, or the unit is unknown.
@@ -145,7 +152,7 @@ def read_bands(paths, *, bands=None, hdu=None, unit=None):
     if bands is not None:
         bands = [bands] if isinstance(bands, str) else list(bands)
         check_distinct(bands)
-    found = _select(_find(paths, bands, hdu, unit), bands)
+    found = _select(_find(paths, bands, {"hdu": hdu, "unit": unit, "checksum": checksum}), bands)
     labels = [f"{one.path} ({name})" for name, one in found.items()]
     check_distinct(list(found), labels)
     images = {name: one.image for name, one in found.items()}
@@ -154,17 +161,17 @@ def read_bands(paths, *, bands=None, hdu=None, unit=None):
     return images
 
 
-def _find(paths, bands, hdu, unit):
+def _find(paths, bands, options):
     """Read all files; give `FoundBand` objects by name, each name once."""
-    if isinstance(paths, str | os.PathLike):
+    if isinstance(paths, str | bytes | os.PathLike | io.IOBase | fits.HDUList | None):
         paths = [paths]
     found, labels = [], []
     if isinstance(paths, Mapping):
         for name, path in paths.items():
-            one = _one_band(find_bands(path, hdu=hdu, unit=unit), name)
+            one = _one_band(find_bands(path, **options), name)
             found.append((name, one))
     else:
-        files = [find_bands(path, hdu=hdu, unit=unit) for path in paths]
+        files = [find_bands(path, **options) for path in paths]
         if _are_names_of(files, bands):
             found = [(name, _one_band(one, name)) for name, one in zip(bands, files, strict=True)]
         else:

@@ -1,14 +1,26 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Bytes of a FITS file to headers and arrays, and clear words where that fails."""
 
+import os
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from astropy.io.fits.verify import VerifyWarning
 
-__all__ = ["ImageHDU", "load_images"]
+from splus_srgan.exceptions import ChecksumWarning
+from splus_srgan.images.grid import header_wcs
+from splus_srgan.images.io.plausible import check_headers, check_regular
+from splus_srgan.utils.validate import check_one_of
+
+__all__ = ["ImageHDU", "check_source", "load_images"]
+
+_TABLES = ("WCSDVARR", "D2IMARR")  # EXTNAME of lookup tables of a WCS
+_LOOKUP = re.compile(r"(CPDIS|D2IMDIS)\d|AXISCORR|D2IMEXT")
+_BARE_TEXT = re.compile(r"[A-Za-z][^'/]*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +40,8 @@ class ImageHDU:
         As stored, scaled by BSCALE and BZERO; integers that equal BLANK are NaN.
     floating : bool
         Whether the file stores floating-point numbers.
+    wcs : `~astropy.wcs.WCS` or None
+        Where the header needs lookup tables of the file: with them.
     """
 
     index: int
@@ -35,6 +49,7 @@ class ImageHDU:
     header: fits.Header
     data: np.ndarray
     floating: bool
+    wcs: object = None
 
     def __str__(self):
         shape = "x".join(map(str, self.data.shape))
@@ -43,14 +58,60 @@ class ImageHDU:
         return " ".join([f"{self.index} {self.name}".strip(), f"({shape})", *cards])
 
 
-def load_images(path):
+def check_source(path):
+    """
+    Make a path of what names a file to read, or say what to do.
+
+    Parameters
+    ----------
+    path : path-like or bytes
+        A leading ``~`` is the home folder.
+
+    Returns
+    -------
+    path : `~pathlib.Path`
+        A regular file.
+
+    Raises
+    ------
+    TypeError
+        If it is no name: an open file, an `~astropy.io.fits.HDUList`, ...
+    OSError
+        If it is missing, no regular file, or not on this machine.
+    """
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise TypeError(
+            f"paths must be names of FITS files; got {type(path).__name__}; give the name of the "
+            "file, or make an image of an open HDU: "
+            "CCDData(hdu.data, unit=..., wcs=WCS(hdu.header), meta=hdu.header)"
+        )
+    name = os.fsdecode(path)
+    if not name.strip():
+        raise FileNotFoundError("paths must be names of FITS files; got an empty one")
+    if found := re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", name):
+        raise FileNotFoundError(
+            f"{name} is not on this machine ({found[1]}); download it first, for example by "
+            "astropy.utils.data.download_file"
+        )
+    place = Path(name).expanduser()
+    part = re.fullmatch(r"(.+)\[([^\[\]]+)\]", name)
+    if part and not place.exists() and Path(part[1]).expanduser().is_file():
+        hdu = part[2] if part[2].isdigit() else repr(part[2])
+        raise FileNotFoundError(f"{name} does not exist; give {part[1]} and hdu={hdu}")
+    check_regular(place)
+    return place
+
+
+def load_images(path, *, checksum="warn"):
     """
     Read every image of a FITS file.
 
     Parameters
     ----------
-    path : `~pathlib.Path`
+    path : path-like
         Plain, compressed as a whole (gzip) or tile by tile (``.fz``).
+    checksum : {"warn", "error", "ignore"}, optional
+        What happens where a checksum in a file of this package does not hold.
 
     Returns
     -------
@@ -62,35 +123,90 @@ def load_images(path):
     Raises
     ------
     OSError
-        If the file is missing, not readable, no FITS, or damaged. Its
+        If the file is missing, not readable, no FITS, or damaged; if planes of a file of this
+        package are missing; or, where that is asked for, if a checksum does not hold. Its
         message names the file.
     """
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give the FITS files in it")
+    check_one_of("checksum", checksum, ("warn", "error", "ignore"))
+    path = check_source(path)
     try:
+        headers = check_headers(path)
+        ours = bool(headers) and "SRBANDS" in headers[0]
         # Opened here, for astropy leaves damaged files open.
-        with path.open("rb") as stream, warnings.catch_warnings():
+        with path.open("rb") as stream, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             # astropy warns of a truncated file, and fails later or not at all.
             warnings.filterwarnings("error", message=".*truncated.*")
-            with fits.open(stream, memmap=False, lazy_load_hdus=False) as hdus:
-                primary = hdus[0].header.copy()
-                images = [_image(i, hdu, primary) for i, hdu in enumerate(hdus)]
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} does not exist") from None
+            options = {"checksum": ours and checksum != "ignore"}
+            with fits.open(stream, memmap=False, lazy_load_hdus=False, **options) as hdus:
+                primary = _repaired(hdus[0].header)
+                images = [_image(i, hdu, primary, hdus) for i, hdu in enumerate(hdus)]
+                if ours:
+                    _check_whole(primary, [hdu.name for hdu in hdus])
     except PermissionError as error:
         raise PermissionError(f"{path} cannot be read: permission denied") from error
     except MemoryError:
+        raise
+    except IsADirectoryError:
         raise
     except Exception as error:  # damage shows as nearly any kind of exception
         raise OSError(
             f"{path} cannot be read as FITS: it is damaged, truncated or something else "
             f"({_beginning(path)}{type(error).__name__}: {error})"
         ) from error
+    _pass_on(caught, path, checksum)
     return primary, [image for image in images if image is not None]
 
 
-def _image(index, hdu, primary):
-    if not hdu.is_image:
+def _pass_on(caught, path, checksum):
+    """Warnings of astropy, those of checksums under a name of their own."""
+    broken = [one for one in caught if re.match("(Checksum|Datasum) verif", str(one.message))]
+    for one in caught:
+        # Cards against the standard are mended where they matter.
+        if one not in broken and not issubclass(one.category, VerifyWarning):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    if broken:
+        what = "; ".join(dict.fromkeys(str(one.message).strip().rstrip(".") for one in broken))
+        text = f"{path} is not as it was written: {what}; get it again, or compare it with a copy"
+        if checksum == "error":
+            raise OSError(text)
+        warnings.warn(text, ChecksumWarning, stacklevel=5)
+
+
+def _check_whole(primary, names):
+    """Make sure that all HDUs are there that the first one tells of."""
+    told = primary.get("NEXTEND")
+    if isinstance(told, int) and len(names) - 1 < told:
+        raise ValueError(
+            f"it has {len(names) - 1} extensions of {told}: it did not arrive whole; get it again"
+        )
+    if primary.get("NAXIS") == 0 and any(name.startswith("SCI_") for name in names):
+        bands = str(primary["SRBANDS"]).split(",")
+        lacking = [band for band in bands if f"SCI_{band}".upper() not in names]
+        if lacking:
+            raise ValueError(f"it lacks the bands {lacking}: it did not arrive whole; get it again")
+
+
+def _repaired(header):
+    """A copy of a header, with quotes where a text has none, and no axes that are not there."""
+    header = header.copy()
+    for index, card in enumerate(header.cards):
+        try:
+            _ = card.value
+        except fits.VerifyError:
+            text = card.image[10:].split("/")[0].strip()
+            if card.image[8:10] == "= " and _BARE_TEXT.fullmatch(text):
+                del header[index]
+                header.insert(index, fits.Card(card.keyword, text))
+    axes = header.get("NAXIS")
+    for keyword in [key for key in header if re.fullmatch(r"NAXIS\d+", key)]:
+        if isinstance(axes, int) and int(keyword[5:]) > axes:
+            header.remove(keyword, remove_all=True)
+    return header
+
+
+def _image(index, hdu, primary, hdus):
+    if not hdu.is_image or hdu.name.upper() in _TABLES:
         return None
     floating = hdu.header["BITPIX"] < 0
     # Before the data are asked for, which takes the cards of their scale away.
@@ -100,10 +216,13 @@ def _image(index, hdu, primary):
         return None
     if blank is not None:
         data = np.where(data == blank, np.float32(np.nan), data)
-    header = hdu.header.copy()
+    header = _repaired(hdu.header)
     if header.get("INHERIT") is True and index:
         header.extend(primary, unique=True)
-    return ImageHDU(index, hdu.name, header, np.asarray(data), floating)
+    wcs = None
+    if any(map(_LOOKUP.fullmatch, header)):
+        wcs = header_wcs(header, name=f"HDU {index}", hdus=hdus)
+    return ImageHDU(index, hdu.name, header, np.asarray(data), floating, wcs)
 
 
 def _unseen_blank(header):

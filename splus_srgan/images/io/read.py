@@ -2,6 +2,7 @@
 """Which HDUs of a FITS file are images of which band, and what belongs to them."""
 
 import re
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from astropy import nddata
 from astropy import units as u
 from astropy.nddata import CCDData
 
+from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.images.bands import describe_plane, meta_band, split_bands
 from splus_srgan.images.grid import header_wcs, strip_wcs_cards
-from splus_srgan.images.io.fitsfile import load_images
+from splus_srgan.images.io.fitsfile import check_source, load_images
 from splus_srgan.images.units import parse_unit
 from splus_srgan.pixels.missing import without_exposure
+from splus_srgan.utils.validate import is_number
 
 __all__ = ["FoundBand", "find_bands"]
 
@@ -56,7 +59,7 @@ class _Candidate:
     ours: bool = False
 
 
-def find_bands(path, *, hdu=None, unit=None):
+def find_bands(path, *, hdu=None, unit=None, checksum="warn"):
     """
     Read all bands of one FITS file.
 
@@ -68,6 +71,8 @@ def find_bands(path, *, hdu=None, unit=None):
         The HDU to take, instead of the one that is recognised.
     unit : `~astropy.units.UnitBase` or str, optional
         Unit of the pixels, where the file has none that can be read.
+    checksum : {"warn", "error", "ignore"}, optional
+        What happens where a checksum in a file of this package does not hold.
 
     Returns
     -------
@@ -82,8 +87,8 @@ def find_bands(path, *, hdu=None, unit=None):
         If it has no image, or several of which none is obviously meant, or
         no known unit.
     """
-    path = Path(path)
-    primary, images = load_images(path)
+    path = check_source(path)
+    primary, images = load_images(path, checksum=checksum)
     if not images:
         raise ValueError(f"{path} has no HDU with image data")
     if hdu is not None:
@@ -156,6 +161,8 @@ def _single(images, path):
     """Take the only image, with the extensions that `CCDData.write` puts beside it."""
     extras = {"MASK": "MASK", "UNCERT": "UNCERT", "PSFIMAGE": "PSF"}
     main = [image for image in images if image.name.upper() not in extras]
+    # A vector beside an image, such as the calibration of SDSS frames, is no image.
+    main = [image for image in main if np.squeeze(image.data).ndim > 1] or main
     if len(main) != 1:
         raise ValueError(
             f"{path} has {len(images)} images and none is obviously meant; "
@@ -180,7 +187,8 @@ def _split(candidate, primary, path, unit):
     planes = data if data.ndim == 3 else data[np.newaxis]
     names = _names(hdu.header, primary, len(planes), path)
     meta = hdu.header.copy()
-    wcs = header_wcs(meta, name=str(path))
+    wcs = header_wcs(meta, name=str(path)) if hdu.wcs is None else hdu.wcs
+    _warn_of_asinh(meta, path)
     for key in _STORAGE_CARDS:
         meta.remove(key, ignore_missing=True)
     if wcs is not None:
@@ -197,6 +205,17 @@ def _split(candidate, primary, path, unit):
         _attach(image, parts, candidate.parts)
         found.append(FoundBand(name, image, path))
     return found
+
+
+def _warn_of_asinh(header, path):
+    """Tell of pixel values that are no flux, as Pan-STARRS stacks have them."""
+    if is_number(header.get("BSOFTEN")):
+        warnings.warn(
+            f"{path} is scaled by asinh (BSOFTEN, BOFFSET): its values are no flux; make it linear "
+            "first: BOFFSET + 2 BSOFTEN sinh(0.4 ln(10) x)",
+            SplusSrganWarning,
+            stacklevel=5,
+        )
 
 
 def _parts(candidate, i, planes, path):

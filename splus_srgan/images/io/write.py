@@ -66,7 +66,7 @@ def check_writable(path, overwrite=False):
     ...
     ValueError: path must end in .fits, ...
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.name.lower().endswith(_SUFFIXES):
         raise ValueError(f"path must end in {', '.join(_SUFFIXES)}; got {str(path)!r}")
     return check_target(path, overwrite=overwrite)
@@ -95,10 +95,11 @@ def write_atomically(path, hdus, *, overwrite=False):
     OSError
         If it cannot be written, for example on a full disk. Nothing is left behind.
     """
-    with atomic_path(check_writable(path, overwrite), overwrite=overwrite) as temporary:
+    path = check_writable(path, overwrite)
+    with atomic_path(path, overwrite=overwrite) as temporary:
         _add_checksums(hdus)
         hdus.writeto(temporary, output_verify="exception")
-    return Path(path)
+    return path
 
 
 def _add_checksums(hdus):
@@ -160,6 +161,7 @@ def build_hdus(field):
 
 def _primary(field, images):
     primary = fits.PrimaryHDU()
+    primary.header["NEXTEND"] = (len(images), "extensions of this file")
     primary.header["SRBANDS"] = (",".join(field), "bands in this file")
     headers = [hdu.header for hdu in images if hdu.name.startswith("SCI_")]
     for card in headers[0].cards:
@@ -176,7 +178,7 @@ def _band_hdus(band, image):
     # CCDData has flags for the QUALITY plane, plain NDData carries it in its meta.
     quality = getattr(image, "flags", None)
     quality = image.meta.get("QUALITY") if quality is None else quality
-    hdus = [fits.ImageHDU(data, header=_header(band, image), name=f"SCI_{band}")]
+    hdus = [fits.ImageHDU(_storable(data, band), header=_header(band, image), name=f"SCI_{band}")]
     planes = {
         "MASK": None if image.mask is None else np.broadcast_to(image.mask, data.shape),
         "QUALITY": quality if isinstance(quality, np.ndarray) else None,
@@ -186,12 +188,27 @@ def _band_hdus(band, image):
     for part, plane in planes.items():
         if plane is not None:
             # A view: a plane may be large, or only stand for one.
-            array = np.asarray(plane, bool).view(np.uint8) if part == "MASK" else np.asarray(plane)
-            hdus.append(fits.ImageHDU(array, name=f"{part}_{band}"))
+            array = np.asarray(plane, bool) if part == "MASK" else np.asarray(plane)
+            hdus.append(fits.ImageHDU(_storable(array, band), name=f"{part}_{band}"))
             hdus[-1].header["SRBAND"] = (band, "band, as spelled by the user")
             if part == "UNCERT":
                 hdus[-1].header["UTYPE"] = type(image.uncertainty).__name__
     return hdus
+
+
+def _storable(array, band):
+    """Pixels in the nearest kind of number that FITS has, as a view where that is possible."""
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    if kind == "b":
+        return array.view(np.uint8)
+    if kind == "f" and size not in (4, 8):
+        return array.astype(np.float32 if size < 4 else np.float64)
+    if kind not in "iuf":
+        raise TypeError(
+            f"band {band!r} must hold integers or real numbers in all its planes; got dtype "
+            f"{array.dtype}"
+        )
+    return array
 
 
 def _header(band, image):
