@@ -30,6 +30,8 @@ from splus_srgan.training.config.networks import (
     OptimizerConfig,
 )
 from splus_srgan.training.config.run import DataConfig, RunConfig
+from splus_srgan.utils.bounded_yaml import LIMITS, load_yaml, parser_mode, read_text
+from splus_srgan.utils.files import check_name
 from splus_srgan.utils.validate import check_one_of
 
 __all__ = [
@@ -93,6 +95,7 @@ class TrainingConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self):
+        check_name(self.name)  # of the weights
         for name, kind in _SECTIONS.items():
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(
@@ -367,30 +370,25 @@ def _read(source):
     path = Path(source)
     if path.suffix not in (".yaml", ".yml", ".toml"):
         raise ValueError(f"a configuration must be a .yaml, .yml or .toml file; got {str(path)!r}")
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     try:
-        content = tomllib.loads(text) if path.suffix == ".toml" else _parse_yaml(text)
+        content = tomllib.loads(text) if path.suffix == ".toml" else load_yaml(text)
+    except RecursionError:
+        raise ValueError(f"configuration {str(path)!r} is nested too deep") from None
     except ValueError as error:
         raise ValueError(
             f"configuration {str(path)!r} is not valid {path.suffix[1:].upper()}: {error}"
         ) from error
+    content = {} if content is None else content
     if not isinstance(content, dict):
         raise ValueError(f"configuration {str(path)!r} must hold keys and values; got {content!r}")
     return _nest(content)
 
 
-def _parse_yaml(text):
-    import yaml
-
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
-    return {} if content is None else content
-
-
-def _nest(content):
+def _nest(content, depth=0):
     """Dotted keys as nested dictionaries; the argument is not modified."""
+    if depth > LIMITS["depth"]:
+        raise ValueError(f"keys must be nested at most {LIMITS['depth']} deep")
     nested = {}
     for key, value in content.items():
         *sections, name = str(key).split(".")
@@ -400,7 +398,10 @@ def _nest(content):
             if not isinstance(place, dict):
                 raise TypeError(f"{section} must hold keys and values; got {place!r}")
         if isinstance(value, dict):
-            place.setdefault(name, {}).update(_nest(value))
+            known = place.setdefault(name, {})
+            if not isinstance(known, dict):
+                raise TypeError(f"{name} must hold keys and values; got {known!r}")
+            known.update(_nest(value, depth + 1))
         else:
             place[name] = value
     return nested
@@ -442,7 +443,7 @@ def _build(content):
     """Let jsonargparse turn plain values into those that the fields are annotated with."""
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(exit_on_error=False)
+    parser = ArgumentParser(exit_on_error=False, parser_mode=parser_mode())
     add_config_arguments(parser)
     try:
         parsed = parser.parse_object(content, defaults=False)
