@@ -29,6 +29,7 @@ from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.training.calibration_fit import fit_table
 from splus_srgan.training.losses import gaussian_nll, laplace_nll
+from splus_srgan.training.optimizers import learning_rate
 from splus_srgan.utils.validate import check_integer, check_one_of, check_positive
 
 __all__ = ["calibrate", "measure_coverage", "train_head"]
@@ -107,7 +108,7 @@ def train_head(
         if share >= 1:
             break
         for group in optimizer.param_groups:
-            group["lr"] = rate * _schedule(share, step)
+            group["lr"] = learning_rate(share, step, rate, warm_up=_WARM_UP)
         batch = [pairs[step * batch_size + j] for j in range(batch_size)]
         loss = _head_loss(headed, batch, kind, precision)
         if not torch.isfinite(loss):
@@ -120,11 +121,6 @@ def train_head(
         torch.nn.utils.clip_grad_norm_(headed.scale.parameters(), 1.0)
         optimizer.step()
     return headed.requires_grad_(True).to(memory_format=torch.contiguous_format)
-
-
-def _schedule(share, step):
-    cosine = 0.5 * (1 + math.cos(math.pi * share))
-    return min(1.0, (step + 1) / _WARM_UP) * (0.01 + 0.99 * cosine)
 
 
 def _with_head(generator, kind):

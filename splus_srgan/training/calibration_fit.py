@@ -1,13 +1,12 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The table of factors with which standard deviations cover what they should."""
 
-import math
-
 import numpy as np
 import torch
 
 from splus_srgan.enhance.uncertainty import table_weights
 from splus_srgan.training.coverage import coverage_misfit
+from splus_srgan.training.optimizers import learning_rate
 
 __all__ = ["fit_table"]
 
@@ -44,7 +43,7 @@ def fit_table(image, std, truth, sigma, *, seed=0):
     rng = np.random.default_rng(seed)
     for step in range(_STEPS):
         share = step / _STEPS
-        optimizer.param_groups[0]["lr"] = _RATE * (0.01 + math.cos(0.5 * math.pi * share) ** 2)
+        optimizer.param_groups[0]["lr"] = learning_rate(share, step, _RATE, warm_up=0)
         some = rng.integers(len(std), size=min(_PIXELS, len(std)))
         softness = _SOFTNESS[0] * (_SOFTNESS[1] / _SOFTNESS[0]) ** share
         rows = [values[some] for values in (image, std, truth, sigma)]

@@ -33,7 +33,7 @@ class Stopped(Exception):
 
 class StopSignals:
     """
-    Turn SIGINT (Ctrl-C) and SIGTERM into a wish that is granted between two steps.
+    Turn SIGINT (Ctrl-C), SIGTERM and SIGHUP into a wish that is granted between two steps.
 
     A second SIGINT stops at once.  Works in the main thread alone; elsewhere it does nothing.
 
@@ -43,7 +43,9 @@ class StopSignals:
         Whether a signal has come.
     """
 
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    _SIGNALS = tuple(
+        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+    )
 
     def __init__(self):
         self.requested = False
@@ -52,7 +54,9 @@ class StopSignals:
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.getsignal(number) for number in self._SIGNALS}
+            before = {number: signal.getsignal(number) for number in self._SIGNALS}
+            # What is ignored stays so: nohup asks for it.
+            self._before = {n: how for n, how in before.items() if how is not signal.SIG_IGN}
             self.install()
         return self
 

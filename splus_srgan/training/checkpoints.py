@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Checkpoints as files: whole or not there, and never code."""
 
+import hashlib
 import io
 import pickle
 from pathlib import Path
@@ -14,6 +15,7 @@ from splus_srgan.utils.optional import import_optional
 __all__ = [
     "CONTENT",
     "AtomicCheckpointIO",
+    "averaged_weights",
     "chosen_checkpoint",
     "find_checkpoint",
     "read_checkpoint",
@@ -23,6 +25,9 @@ __all__ = [
 CONTENT = "splus_srgan"
 """Key of what this package adds to a checkpoint: version, configuration, step."""
 
+_AVERAGE = "average."  # of the state of the module
+_SEAL = b"splus_srgan sha256 "
+
 _plugins = import_optional("lightning.pytorch.plugins", "train")
 
 
@@ -30,7 +35,9 @@ class AtomicCheckpointIO(_plugins.TorchCheckpointIO):
     """
     Write checkpoints beside their place and rename them; read nothing but tensors.
 
-    A disk that fills up, or a process that is killed, leaves the file that was there.
+    A disk that fills up, or a process that is killed, leaves the file that was there.  Each
+    carries the SHA-256 of its bytes, which `read_checkpoint` checks: `torch.load` would take
+    a flipped bit for a weight.
     """
 
     def save_checkpoint(self, checkpoint, path, storage_options=None):
@@ -57,7 +64,7 @@ class AtomicCheckpointIO(_plugins.TorchCheckpointIO):
         torch.save(checkpoint, content)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, content.getbuffer())
+            replace_file(path, b"".join(_sealed(content.getbuffer())))
         except OSError as error:
             reason = getattr(error.__cause__, "strerror", None) or error.strerror or error
             raise OSError(
@@ -83,6 +90,24 @@ class AtomicCheckpointIO(_plugins.TorchCheckpointIO):
             Its content.
         """
         return read_checkpoint(path, map_location=map_location)
+
+
+def _sealed(content):
+    """Parts of a file that says its own hash, in the comment that a zip archive may end with."""
+    digest = hashlib.sha256(content).hexdigest().encode("ascii")
+    return content[:-2], len(_SEAL + digest).to_bytes(2, "little"), _SEAL + digest
+
+
+def _unsealed(content):
+    """Content without its seal, if it has the hash that this says; `ValueError` else."""
+    length = len(_SEAL) + 64
+    body, seal, digest = content[: -length - 2], content[-length:-64], content[-64:]
+    if bytes(seal) != _SEAL:
+        raise ValueError("it does not end with the hash that splus_srgan writes")
+    body = bytes(body) + bytes(2)
+    if hashlib.sha256(body).hexdigest().encode("ascii") != bytes(digest):
+        raise ValueError("its bytes have not the hash that they were written with")
+    return io.BytesIO(body)
 
 
 def _what_is_left(path):
@@ -112,20 +137,42 @@ def read_checkpoint(path, *, map_location=None):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is damaged, or not of this package.
+        If it is damaged (its hash is looked at), or not of this package.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {str(path)!r} does not exist")
     place = "cpu" if map_location is None else map_location
     try:
-        checkpoint = torch.load(path, map_location=place, weights_only=True)
+        content = _unsealed(memoryview(path.read_bytes()))
+        checkpoint = torch.load(content, map_location=place, weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
         reason = str(error).partition("\n")[0][:200]
         raise ValueError(f"checkpoint {str(path)!r} is damaged or none at all: {reason}") from error
     if not isinstance(checkpoint, dict) or CONTENT not in checkpoint:
         raise ValueError(f"checkpoint {str(path)!r} was not written by splus_srgan")
     return checkpoint
+
+
+def averaged_weights(checkpoint):
+    """
+    Give the moving average of the generator's weights: what is validated and exported.
+
+    Parameters
+    ----------
+    checkpoint : dict
+        Content of a checkpoint.
+
+    Returns
+    -------
+    state : dict of str to `~torch.Tensor`
+        State of a generator.
+    """
+    return {
+        name.removeprefix(_AVERAGE): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(_AVERAGE)
+    }
 
 
 def find_checkpoint(place):

@@ -17,14 +17,13 @@ from splus_srgan.pixels.psf import TARGET_PSF
 from splus_srgan.simulate.field import simulate_field
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.training.calibration import calibrate
-from splus_srgan.training.checkpoints import CONTENT, read_checkpoint
+from splus_srgan.training.checkpoints import CONTENT, averaged_weights, read_checkpoint
 from splus_srgan.training.config.training import load_config
 from splus_srgan.training.data.fields import SEEDS
 from splus_srgan.utils.files import replace_file
 
 __all__ = ["calibrate_weights", "export_weights", "is_simulated", "load_average"]
 
-_AVERAGE = "average."
 # Seen in the simulation: seeing in arcsec, and pixels of so many sky noises.
 _SIMULATED_DOMAIN = {"fwhm": [0.95, 2.4], "signal": 3e4}
 _SIMULATED_THANKS = (
@@ -51,12 +50,7 @@ def load_average(checkpoint):
     content = checkpoint if isinstance(checkpoint, dict) else read_checkpoint(checkpoint)
     config = load_config(content[CONTENT]["config"])
     generator = SRResNet(**config.generator.options(config.data.n_bands))
-    state = {
-        name.removeprefix(_AVERAGE): value
-        for name, value in content["state_dict"].items()
-        if name.startswith(_AVERAGE)
-    }
-    generator.load_state_dict(state)
+    generator.load_state_dict(averaged_weights(content))
     return generator.eval()
 
 

@@ -9,7 +9,7 @@ from splus_srgan.exceptions import WeightsError
 from splus_srgan.models.discriminator import PatchDiscriminator, UNetDiscriminator
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.weights import load_card, load_generator
-from splus_srgan.training.checkpoints import chosen_checkpoint, read_checkpoint
+from splus_srgan.training.checkpoints import averaged_weights, chosen_checkpoint, read_checkpoint
 
 __all__ = ["MODULE_STATE", "make_discriminator", "make_generator", "read_start"]
 
@@ -53,10 +53,4 @@ def read_start(source):
             raise WeightsError(f"run.start_from is no run, checkpoint or card: {error}") from error
         return load_generator(card).state_dict(), list(card.training.get("stages", []))
     checkpoint = read_checkpoint(path)
-    prefix = "average."
-    weights = {
-        name.removeprefix(prefix): value
-        for name, value in checkpoint["state_dict"].items()
-        if name.startswith(prefix)
-    }
-    return weights, checkpoint[MODULE_STATE]["stages"]
+    return averaged_weights(checkpoint), checkpoint[MODULE_STATE]["stages"]

@@ -34,7 +34,7 @@ from splus_srgan.training.callbacks import (
     TrainingInterrupted,
     draw_panels,
 )
-from splus_srgan.training.checkpoints import read_checkpoint
+from splus_srgan.training.checkpoints import AtomicCheckpointIO, read_checkpoint
 from splus_srgan.training.config.training import load_config
 from splus_srgan.training.data.dataset import render_pairs
 from splus_srgan.training.export import export_weights, load_average
@@ -524,6 +524,8 @@ def test_other_recipes_are_refused_by_name(finished, tiny):
         (None, FileNotFoundError, "resume must name a checkpoint or the folder of a run"),
         (b"not at all", ValueError, "is damaged or none at all"),
         ({"a": 1}, ValueError, "was not written by splus_srgan"),
+        ("no hash", ValueError, "does not end with the hash that splus_srgan writes"),
+        ("bit", ValueError, "have not the hash that they were written with"),
         ("half", ValueError, "is damaged or none at all"),
     ],
 )
@@ -532,7 +534,13 @@ def test_bad_checkpoints(finished, tmp_path, content, error, message):
     if isinstance(content, bytes):
         path.write_bytes(content)
     elif isinstance(content, dict):
-        torch.save(content, path)
+        AtomicCheckpointIO().save_checkpoint(content, path)
+    elif content == "no hash":
+        torch.save({"a": 1}, path)
+    elif content == "bit":
+        whole = bytearray(finished[0].last.read_bytes())
+        whole[len(whole) // 3] ^= 4
+        path.write_bytes(whole)
     elif content == "half":
         whole = finished[0].last.read_bytes()
         path.write_bytes(whole[: len(whole) // 2])
