@@ -1,7 +1,9 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The command ``splus-srgan calibrate``: weights to weights that predict their uncertainties."""
 
-from splus_srgan.cli.common import UsageError, add_config, progress
+from splus_srgan.cli.bar import progress
+from splus_srgan.cli.common import UsageError, add_config
+from splus_srgan.cli.output import say
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
@@ -21,9 +23,23 @@ def add_arguments(parser):
     """
     add_config(parser)
     add = parser.add_argument
-    add("weights", help="name or model card of weights, or checkpoint (.ckpt) of a run")
-    add("pairs", nargs="*", metavar="DIR", help="folders of rendered pairs, to train the head on")
-    add("-o", "--output", metavar="DIR", required=True, help="folder of the new model card")
+    add("weights", type=str, help="name or model card of weights, or checkpoint (.ckpt) of a run")
+    add(
+        "pairs",
+        type=str,
+        nargs="*",
+        default=[],
+        metavar="DIR",
+        help="folders of rendered pairs, to train the head on",
+    )
+    add(
+        "-o",
+        "--output",
+        type=str,
+        metavar="DIR",
+        required=True,
+        help="folder of the new model card",
+    )
     add("--kind", choices=("laplace", "gaussian"), default="laplace", help="distribution of errors")
     add("--minutes", type=float, default=4, help="for the head; 0 keeps the one")
     add("--steps", type=int, default=4000, help="for the head, at most")
@@ -35,8 +51,8 @@ def add_arguments(parser):
     add("--fields", type=int, default=150, help="simulated fields to calibrate on")
     add("--test", type=int, default=0, help="other simulated fields to test on")
     add("--ensemble", action="store_true", help="calibrate the ensemble too")
-    add("--name", help="name of the new weights")
-    add("--version", help="version of the new weights")
+    add("--name", type=str, help="name of the new weights")
+    add("--version", type=str, help="version of the new weights")
 
 
 def run(options):
@@ -70,7 +86,7 @@ def run(options):
     card = save_weights(generator, options.output, **entries)
     for mode in (True, "ensemble") if options.ensemble else (True,):
         card = _calibrated(card, generator, entries, mode, options)
-    print(card.path.with_suffix(".json"))
+    say(card.path.with_suffix(".json"))
 
 
 def _calibrated(card, generator, entries, mode, options):
@@ -86,8 +102,8 @@ def _calibrated(card, generator, entries, mode, options):
     if options.test:
         enhancer = SRGANEnhancer(card, uncertainty=mode)
         table = measure_coverage(enhancer, _fields("test", options.test))
-        print(f"uncertainty={mode!r}, {options.test} fields of seeds ({SEEDS['test']}, k)")
-        print("\n".join(_format(table)))
+        say(f"uncertainty={mode!r}, {options.test} fields of seeds ({SEEDS['test']}, k)")
+        say("\n".join(_format(table)))
         name = "coverage" if mode is True else "coverage_ensemble"
         entries["scores"] = entries["scores"] | {name: _score(table, options.test)}
         card = save_weights(generator, options.output, **entries)

@@ -1,20 +1,20 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""What the commands share: options, the progress bar, names of outputs."""
+"""What the commands share: options, checks of what is to be written, names of outputs."""
 
-import signal
-import sys
-import threading
-from contextlib import contextmanager
 from functools import partial
 from os.path import commonprefix
 from pathlib import Path
 
+from jsonargparse import ActionConfigFile
 from jsonargparse.typing import NonNegativeInt
 
+from splus_srgan.cli.output import say
+from splus_srgan.utils.bounded_yaml import load_yaml, read_text
 from splus_srgan.utils.files import check_folder
 
 __all__ = [
     "PROGRAM",
+    "ConfigFile",
     "UsageError",
     "add_config",
     "add_engine",
@@ -26,8 +26,6 @@ __all__ = [
     "draw_sheet",
     "make_matcher",
     "output_stem",
-    "progress",
-    "tidy_termination",
 ]
 
 PROGRAM = "splus-srgan"
@@ -38,16 +36,31 @@ class UsageError(ValueError):
     """Options that do not go together: the exit status is that of a wrong command line."""
 
 
+class ConfigFile(ActionConfigFile):
+    """Options from a YAML file, of a sensible size."""
+
+    def __call__(self, parser, cfg, values, option_string=None):
+        """Look at the file before the parser takes it."""
+        is_file = len(values) < 4096 and Path(values).exists()
+        content = load_yaml(read_text(values) if is_file else values)
+        if isinstance(content, dict):
+            several = {a.dest for a in parser._actions if a.nargs not in (None, 0, "?")}
+            for name in several & set(content):
+                if not isinstance(content[name], list | None):
+                    raise UsageError(f"{name} must be a list; got {content[name]!r}")
+        super().__call__(parser, cfg, values, option_string)
+
+
 def add_config(parser):
     """Add the option to read the others from a file."""
-    parser.add_argument("--config", action="config", help="read options from this YAML file")
+    parser.add_argument("--config", action=ConfigFile, help="read options from this YAML file")
 
 
-def add_output(parser, default=None):
+def add_output(parser, default=None, what="folder to write to; made if needed"):
     """Add the folder to write to, and whether what is in it may be replaced."""
     parser.add_argument(
-        "-o", "--output", metavar="DIR", default=default, required=default is None,
-        help="folder to write to; made if needed",
+        "-o", "--output", type=str, metavar="DIR", default=default, required=default is None,
+        help=what,
     )  # fmt: skip
     add_overwrite(parser)
 
@@ -60,9 +73,9 @@ def add_overwrite(parser, what="existing files"):
 def add_engine(parser):
     """Add weights and device."""
     parser.add_argument(
-        "--weights", default="auto", help="a shipped name, or the path of a model card"
+        "--weights", type=str, default="auto", help="a shipped name, or the path of a model card"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, ...")
 
 
 def add_field(parser, seed, shape):
@@ -115,7 +128,7 @@ def draw_sheet(pairs, options):
     from splus_srgan.utils.optional import has
 
     if not options.no_sheet and has("matplotlib"):
-        print(pairs.contact_sheet())
+        say(pairs.contact_sheet())
 
 
 def check_free(paths, overwrite):
@@ -135,67 +148,11 @@ def check_free(paths, overwrite):
         If one exists and may not, or a folder cannot be there.
     """
     for path in paths:
+        if path.exists() and not path.is_file():
+            raise OSError(f"{path} is a folder, a pipe or a device; give the name of a file")
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} exists; give --overwrite to replace it")
         check_folder(path.parent)
-
-
-@contextmanager
-def tidy_termination():
-    """Take SIGTERM, as batch systems send it at the end of the time, for Ctrl-C: nothing stays."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*args):
-        raise KeyboardInterrupt("terminated")
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def progress(iterable, *, width=30):
-    """
-    Pass an iterable on, with a bar on the terminal that shows how far it got.
-
-    Silent where standard error is not a terminal.
-
-    Parameters
-    ----------
-    iterable : iterable
-        What to pass on; the bar needs its length, and is left out where it has none.
-    width : int, optional
-        Length of the bar in characters.
-
-    Yields
-    ------
-    item : object
-        The items of ``iterable``.
-
-    Examples
-    --------
-    >>> from splus_srgan.cli.common import progress
-    >>> list(progress(range(3)))
-    [0, 1, 2]
-    """
-    if not sys.stderr.isatty() or not hasattr(iterable, "__len__"):
-        yield from iterable
-        return
-    total = len(iterable)
-    for done, item in enumerate(iterable):
-        _draw_bar(done, total, width)
-        yield item
-    _draw_bar(total, total, width)
-    print(file=sys.stderr)
-
-
-def _draw_bar(done, total, width):
-    filled = width * done // total if total else width
-    bar = "#" * filled + "." * (width - filled)
-    print(f"\r[{bar}] {done}/{total}", end="", file=sys.stderr, flush=True)
 
 
 def output_stem(paths):

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from splus_srgan.cli.common import add_config, add_engine, add_field, add_output, progress
+from splus_srgan.cli.bar import progress
+from splus_srgan.cli.common import add_config, add_engine, add_field, add_output
+from splus_srgan.cli.output import say
 from splus_srgan.utils.files import check_folder, make_folder
 from splus_srgan.utils.optional import import_optional
 
@@ -63,7 +65,7 @@ def run(options):
         overwrite=options.overwrite,
         progress_bar=progress,
     )
-    print(result.report())
+    say(result.report())
 
 
 @dataclass(frozen=True)

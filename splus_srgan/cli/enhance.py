@@ -1,19 +1,21 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The command ``splus-srgan enhance``: files of a field onto the finer grid."""
 
+import inspect
 import time
 from pathlib import Path
 from typing import Literal
 
+from splus_srgan.cli.bar import progress
 from splus_srgan.cli.common import (
+    UsageError,
     add_config,
     add_engine,
     add_output,
     check_free,
     output_stem,
-    progress,
-    tidy_termination,
 )
+from splus_srgan.cli.output import say, tell
 from splus_srgan.utils.files import make_folder
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
@@ -21,6 +23,7 @@ __all__ = ["DESCRIPTION", "add_arguments", "run"]
 DESCRIPTION = "bring the images of a field onto a grid of half the pixel size"
 
 _UNCERTAINTY = {"none": False, "generator": True, "ensemble": "ensemble"}
+_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")
 
 
 def add_arguments(parser):
@@ -33,24 +36,40 @@ def add_arguments(parser):
         Parser of the command.
     """
     add_config(parser)
-    parser.add_argument("files", nargs="+", metavar="FILE", help="FITS files of one field")
-    add_output(parser)
+    add = parser.add_argument
+    add("files", type=str, nargs="+", metavar="FILE", help="FITS files of one field")
+    add_output(parser, what="folder to write to, made if needed; or the file, ending in .fits")
     add_engine(parser)
-    parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
-    parser.add_argument(
-        "--block-size", type=int | Literal["auto"], default="auto", help="auto, or input pixels"
-    )
-    parser.add_argument(
-        "--uncertainty",
-        type=Literal["none", "generator", "ensemble"],
-        default="none",
+    add("--precision", type=str, default="auto", help="auto, float32 or bfloat16")
+    add("--block-size", type=int | Literal["auto"], default="auto", help="auto, or input pixels")
+    add(
+        "--uncertainty", type=Literal["none", "generator", "ensemble"], default="none",
         help="of each pixel: none, what the generator predicts, or the spread of eight runs",
-    )
-    parser.add_argument(
-        "--bands", nargs="+", metavar="BAND",
+    )  # fmt: skip
+    _add_field(add)
+    add("--preview", action="store_true", help="draw a PNG beside the output, before and after")
+    add("--dry-run", action="store_true", help="say what would be done, and do nothing")
+
+
+def _add_field(add):
+    """Add what is known of the input."""
+    add(
+        "--bands", type=str, nargs="+", metavar="BAND",
         help="bands to take; where headers do not say them, those of the files, in order",
     )  # fmt: skip
-    parser.add_argument("--unit", help="unit of the pixels where a file states none")
+    add("--hdu", type=int | str, help="HDU to read in each file: its number, or its EXTNAME")
+    add("--unit", type=str, help="unit of the pixels where a file states none")
+    for name, what in (("sky", "sky"), ("sigma", "noise of the sky (standard deviation)")):
+        add(
+            f"--{name}", type=str, nargs="+", metavar="VALUE",
+            help=f"{what} per pixel, unit of the data: a number, or BAND=NUMBER ...; "
+            "measured where not given",
+        )  # fmt: skip
+    add(
+        "--psf", type=str, nargs="+", metavar="PSF", default=["auto"],
+        help="PSF of the input: auto, header, measure (on its stars), or FWHM,BETA in arcsec, "
+        "or BAND=FWHM,BETA ...",
+    )  # fmt: skip
 
 
 def run(options):
@@ -62,26 +81,155 @@ def run(options):
     options : namespace
         Of the command.
     """
+    target = _target(options)
+    check_free([target], options.overwrite)
+    if options.preview:
+        check_free([_preview_path(target)], options.overwrite)
+
     from splus_srgan.images.io.fields import read_bands
 
-    target = Path(options.output) / f"{output_stem(options.files)}_sr.fits"
-    check_free([target], options.overwrite)
-    field = read_bands(options.files, bands=options.bands, unit=options.unit)
+    start = time.perf_counter()
+    field = read_bands(options.files, bands=options.bands, hdu=options.hdu, unit=options.unit)
+    levels = {name: _per_band(getattr(options, name), name, field) for name in ("sky", "sigma")}
+    tell(f"read {', '.join(field)} in {time.perf_counter() - start:.1f} s", least=1)
 
+    enhancer = _enhancer(options, field)
+    if options.dry_run:
+        _say_plan(enhancer, field, target)
+        return
+    start = time.perf_counter()
+    make_folder(target.parent)
+    enhancer.to_file(field, target, overwrite=options.overwrite, **levels)
+    _say_result(target, field, time.perf_counter() - start)
+    if options.preview:
+        _draw_preview(target, field, options.overwrite)
+
+
+def _target(options):
+    """The file to write: as it is named, or in the folder that is."""
+    output = Path(options.output)
+    if output.name.lower().endswith(_ENDINGS) and not output.is_dir():
+        return output
+    return output / f"{output_stem(options.files)}_sr.fits"
+
+
+def _enhancer(options, field):
     from splus_srgan.enhance.enhancer import SRGANEnhancer
 
-    enhancer = SRGANEnhancer(
+    chosen = {"uncertainty": _UNCERTAINTY[options.uncertainty]}
+    psf = _psf(options.psf, field)
+    if psf != "auto":
+        if "psf" not in inspect.signature(SRGANEnhancer).parameters:
+            raise UsageError("--psf is not known to this enhancer; leave it out")
+        chosen["psf"] = psf
+    return SRGANEnhancer(
         options.weights,
         device=options.device,
         precision=options.precision,
         block_size=options.block_size,
-        uncertainty=_UNCERTAINTY[options.uncertainty],
         progress_bar=progress,
+        **chosen,
     )
-    start = time.perf_counter()
-    make_folder(target.parent)
-    with tidy_termination():
-        enhancer.to_file(field, target, overwrite=options.overwrite)
-    seconds = time.perf_counter() - start
+
+
+def _by_band(texts, name, example):
+    """Read ``["g=1", "r=2"]`` as a dictionary, and ``["1"]`` as its only value, by `None`."""
+    if len(texts) == 1 and "=" not in texts[0]:
+        return {None: texts[0]}
+    found = dict(text.split("=", 1) for text in texts if text.count("=") == 1)
+    if len(found) != len(texts):
+        raise UsageError(f"--{name} must be like {example}; got {' '.join(texts)}")
+    return found
+
+
+def _number(text, name):
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--{name} must be a number, or BAND=NUMBER ...; got {text!r}") from None
+
+
+def _per_band(texts, name, field):
+    """What `SRGANEnhancer` takes as sky or sigma."""
+    if texts is None:
+        return None
+    found = _by_band(texts, name, "0.1, or g=0.1 r=0.2")
+    numbers = {band: _number(text, name) for band, text in found.items()}
+    return numbers[None] if None in numbers else _spelled(numbers, name, field)
+
+
+def _psf(texts, field):
+    if texts in (["auto"], ["header"], ["measure"]):
+        return texts[0]
+    found = {}
+    for band, text in _by_band(texts, "psf", "1.4,3.0, or g=1.5,2.8 r=1.3,3.2").items():
+        found[band] = tuple(_number(part, "psf") for part in text.split(","))
+    return dict.fromkeys(field, found[None]) if None in found else _spelled(found, "psf", field)
+
+
+def _spelled(values, name, field):
+    """Values by the bands of the field, however they are spelled."""
+    from splus_srgan.images.bands import same_band
+
+    spelled = {}
+    for given, value in values.items():
+        match = [band for band in field if same_band(band, given)]
+        if not match:
+            raise UsageError(f"--{name} must name bands of the field, {list(field)}; got {given!r}")
+        spelled[match[0]] = value
+    return spelled
+
+
+def _say_plan(enhancer, field, target):
+    """Say what would be done."""
+    from splus_srgan.models.weights import choose_card
+
+    card = choose_card(enhancer.weights, tuple(field))
+    ny, nx = next(iter(field.values())).shape
+    for band, image in field.items():
+        masked = 0 if image.mask is None else image.mask.mean()
+        say(f"{band}: {ny} x {nx} pixels in {image.unit}, {100 * masked:.1f} % masked")
+    say(f"weights: {card.name} {card.version}")
+    say(f"output: {target}: {2 * ny} x {2 * nx} pixels; nothing was done (--dry-run)")
+
+
+def _say_result(target, field, seconds):
+    """Say what was written, and in one line a band what it rests on."""
+    from astropy.io import fits
+
+    shown = {
+        "SRMODEL": "weights", "SRSKY": "sky", "SRSIGMA": "sigma", "SRPSF": "PSF",
+        "SRANCHOR": "flux anchor",
+    }  # fmt: skip
+    with fits.open(target) as hdus:
+        headers = {
+            hdu.header["SRBAND"]: hdu.header
+            for hdu in hdus
+            if "SRSIGMA" in hdu.header and hdu.data is not None
+        }
+    for band, header in headers.items():
+        facts = [f"{word} {_short(header[card])}" for card, word in shown.items() if card in header]
+        say(f"{band}: {', '.join(facts)}")
     ny, nx = (2 * n for n in next(iter(field.values())).shape)
-    print(f"{target}: {', '.join(field)}; {ny} x {nx} pixels in {seconds:.1f} s")
+    say(f"{target}: {', '.join(field)}; {ny} x {nx} pixels in {seconds:.1f} s")
+
+
+def _short(value):
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _preview_path(target):
+    name = target.name
+    for ending in sorted(_ENDINGS, key=len, reverse=True):
+        name = name[: -len(ending)] if name.lower().endswith(ending) else name
+    return target.with_name(f"{name}.png")
+
+
+def _draw_preview(target, field, overwrite):
+    from splus_srgan.cli.preview import draw_preview
+    from splus_srgan.images.io.fields import read_bands
+
+    path = _preview_path(target)
+    check_free([path], overwrite)
+    draw_preview(path, field, read_bands(target))
+    say(path)

@@ -3,7 +3,9 @@
 
 from pathlib import Path
 
-from splus_srgan.cli.common import UsageError, add_config, add_engine, add_output, progress
+from splus_srgan.cli.bar import progress
+from splus_srgan.cli.common import UsageError, add_config, add_engine, add_output
+from splus_srgan.cli.output import say
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
@@ -31,11 +33,15 @@ def add_arguments(parser):
         help="FITS files of one field: an input, or an image that was enhanced before",
     )  # fmt: skip
     parser.add_argument("--simulate", type=int, metavar="N", help="N simulated test fields")
-    parser.add_argument("--pairs", metavar="DIR", help="a dataset folder with inputs and targets")
+    parser.add_argument(
+        "--pairs", type=str, metavar="DIR", help="a dataset folder with inputs and targets"
+    )
     parser.add_argument(
         "--input", nargs="+", metavar="FILE", help="what an enhanced image was made from"
     )
-    parser.add_argument("--target", nargs="+", metavar="FILE", help="the truth, or a deeper image")
+    parser.add_argument(
+        "--target", type=str, nargs="+", metavar="FILE", help="the truth, or a deeper image"
+    )
     parser.add_argument(
         "--baselines", choices=_BASELINES, default="quick",
         help="simpler methods to compare with; all of them take minutes",
@@ -45,8 +51,8 @@ def add_arguments(parser):
         "--shape", type=int, nargs=2, metavar=("NY", "NX"), default=[128, 128],
         help="input pixels of a simulated field",
     )  # fmt: skip
-    parser.add_argument("--bands", nargs="+", metavar="BAND", help="bands to judge")
-    parser.add_argument("--unit", help="unit of the pixels where a file states none")
+    parser.add_argument("--bands", type=str, nargs="+", metavar="BAND", help="bands to judge")
+    parser.add_argument("--unit", type=str, help="unit of the pixels where a file states none")
     parser.add_argument(
         "--size", type=int, default=1024,
         help="of larger images the central part of so many input pixels is judged",
@@ -72,8 +78,8 @@ def run(options):
     check_folder(options.output, overwrite=options.overwrite)
     evaluation = _evaluate(options)
     paths = evaluation.write(options.output, overwrite=options.overwrite)
-    print(evaluation.summary())
-    print("\n" + "\n".join(str(path) for path in paths.values()))
+    say(evaluation.summary())
+    say("\n" + "\n".join(str(path) for path in paths.values()))
 
 
 def _check_options(options):

@@ -3,14 +3,15 @@
 
 from collections import Counter
 
+from splus_srgan.cli.bar import progress
 from splus_srgan.cli.common import (
     UsageError,
     add_config,
     add_matching,
     draw_sheet,
     make_matcher,
-    progress,
 )
+from splus_srgan.cli.output import say
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
@@ -30,16 +31,47 @@ def add_arguments(parser):
     """
     add_config(parser)
     add = parser.add_argument
-    add("table", metavar="TABLE", help="galaxies: columns ra, dec (deg), name; ECSV, CSV or FITS")
-    add("-o", "--output", metavar="DIR", required=True, help="folder of the pairs; made if needed")
-    add("--bands", nargs="+", metavar="BAND", default=_BANDS, help="bands that both surveys have")
+    add(
+        "table",
+        type=str,
+        metavar="TABLE",
+        help="galaxies: columns ra, dec (deg), name; ECSV, CSV or FITS",
+    )
+    add(
+        "-o",
+        "--output",
+        type=str,
+        metavar="DIR",
+        required=True,
+        help="folder of the pairs; made if needed",
+    )
+    add(
+        "--bands",
+        type=str,
+        nargs="+",
+        metavar="BAND",
+        default=_BANDS,
+        help="bands that both surveys have",
+    )
     add("--size", type=int, default=128, help="side of the input in S-PLUS pixels of 0.55 arcsec")
-    add("--release", default="dr1", help="S-PLUS release: dr1 needs no account, others do")
-    add("--layer", default="ls-dr10", help="release of the Legacy Surveys")
-    add("--zero-points", default="dr4", help="dr4, file or URL of a table, service, or none")
+    add(
+        "--release", type=str, default="dr1", help="S-PLUS release: dr1 needs no account, others do"
+    )
+    add("--layer", type=str, default="ls-dr10", help="release of the Legacy Surveys")
+    add(
+        "--zero-points",
+        type=str,
+        default="dr4",
+        help="dr4, file or URL of a table, service, or none",
+    )
     add("--retry-failed", action="store_true", help="try those again that failed")
-    add("--splus-service", metavar="URL", help="address of the S-PLUS service")
-    add("--legacy-service", metavar="URL", help="address of the viewer of the Legacy Surveys")
+    add("--splus-service", type=str, metavar="URL", help="address of the S-PLUS service")
+    add(
+        "--legacy-service",
+        type=str,
+        metavar="URL",
+        help="address of the viewer of the Legacy Surveys",
+    )
     add_matching(parser)
 
 
@@ -100,8 +132,8 @@ def _tell(pairs):
     """Print what became of the pairs."""
     index = pairs.index
     for row in index[index["verdict"] != "accept"]:
-        print(f"{row['name']}: {row['verdict']}: {row['reasons']}")
+        say(f"{row['name']}: {row['verdict']}: {row['reasons']}")
     counts = Counter(index["verdict"])
     words = {"accept": "accepted", "reject": "rejected", "failed": "failed"}
     told = ", ".join(f"{counts.get(key, 0)} {word}" for key, word in words.items())
-    print(f"{pairs.path}: {len(index)} pairs: {told}")
+    say(f"{pairs.path}: {len(index)} pairs: {told}")

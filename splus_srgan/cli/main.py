@@ -8,9 +8,13 @@ import is imported before the arguments are known to be right, so that ``--help`
 mistakes are answered at once.
 """
 
+import argparse
+import os
+import signal
 import sys
+import threading
 import warnings
-from argparse import ArgumentError
+from contextlib import contextmanager
 
 from jsonargparse import ArgumentParser
 
@@ -18,6 +22,7 @@ from splus_srgan._version import __version__
 from splus_srgan.cli import (
     calibrate,
     demo,
+    doctor,
     enhance,
     evaluate,
     fetch,
@@ -27,6 +32,9 @@ from splus_srgan.cli import (
     weights,
 )
 from splus_srgan.cli.common import PROGRAM, UsageError
+from splus_srgan.cli.output import mend_streams, set_level, tell
+from splus_srgan.cli.words import flag_names, in_command_words
+from splus_srgan.utils.bounded_yaml import parser_mode
 
 __all__ = ["COMMANDS", "build_parser", "main"]
 
@@ -34,6 +42,7 @@ COMMANDS = {
     "enhance": enhance,
     "evaluate": evaluate,
     "weights": weights,
+    "doctor": doctor,
     "demo": demo,
     "simulate": simulate,
     "fetch": fetch,
@@ -43,7 +52,9 @@ COMMANDS = {
 }
 """Name to module of each command."""
 
-# Raised for what the user gave: told in one line.  Anything else is a bug: told in full.
+_ERROR, _USAGE, _INTERRUPTED = 1, 2, 130
+_CLOSED = 128 + 13  # as if by SIGPIPE
+# Raised for what the user gave.  Anything else is a fault of ours, and says so.
 _USER_ERRORS = (ValueError, TypeError, OSError, ImportError, MemoryError, FloatingPointError)
 
 
@@ -60,40 +71,116 @@ def main(arguments=None):
     -------
     status : int
         0 for success, 1 for an error, 2 for a wrong command line, 3 where some of many
-        failed, 130 when interrupted.
+        failed, 130 when interrupted, 141 where nobody reads what is printed.
     """
-    parser = build_parser()
+    mend_streams()
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        options = parser.parse_args(arguments)
-    except ArgumentError as error:
-        return _fail(error, 2, hint=f"see {PROGRAM} --help")
-    command = options.command
-    options = options[command]
-    with warnings.catch_warnings():
-        import astropy  # noqa: F401 (its import takes warnings over: only now are they ours)
-
-        warnings.showwarning = _show_warning
-        try:
-            return COMMANDS[command].run(options) or 0
-        except KeyboardInterrupt as error:
-            told = f": {error}" if str(error) else ""
-            print(f"{PROGRAM}: interrupted{told}", file=sys.stderr)
-            return 130
-        except _USER_ERRORS as error:
-            if options.debug:
-                raise
-            return _fail(error, 2 if isinstance(error, UsageError) else 1)
-
-
-def _fail(error, status, *, hint=None):
-    """Report an error in one line and give the exit status."""
-    message = " ".join(str(error).split()) or type(error).__name__
-    print(f"{PROGRAM}: error: {message}" + (f" ({hint})" if hint else ""), file=sys.stderr)
+        status = _main(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer is not to fail once more at the end.
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return _CLOSED
     return status
 
 
-def _show_warning(message, category, *args, **kwargs):
-    print(f"{PROGRAM}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+def _main(arguments):
+    parsers = _parsers()
+    command = next((one for one in arguments if one in COMMANDS), "")
+    flags = flag_names(parsers[command]) if command else {}
+    try:
+        options = parsers[""].parse_args(arguments)[command]
+        _check_flags(parsers[command], options)
+    except (argparse.ArgumentError, UsageError, ValueError, TypeError, OSError) as error:
+        hint = f"{PROGRAM} {command}".strip()
+        return _fail(error, _USAGE, flags, command, hint=f"see {hint} --help")
+    set_level(options.quiet, options.verbose)
+    try:
+        with warnings.catch_warnings(), _signals():
+            import astropy  # noqa: F401 (its import takes warnings over: only now are they ours)
+
+            warnings.showwarning = lambda message, *args, **kwargs: tell(
+                f"{PROGRAM}: warning: {in_command_words(message, flags)}", least=0
+            )
+            return _run(command, options, flags)
+    finally:
+        set_level()
+
+
+def _run(command, options, flags):
+    """Run a command, and turn errors into a line and a status."""
+    try:
+        return COMMANDS[command].run(options) or 0
+    except KeyboardInterrupt as error:
+        told = f": {error}" if str(error) else ""
+        tell(f"{PROGRAM}: interrupted{told}")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if options.debug:
+            raise
+        if isinstance(error, _USER_ERRORS):
+            return _fail(error, _USAGE if isinstance(error, UsageError) else _ERROR, flags)
+        told = f"unexpected {type(error).__name__}: {error}"
+        return _fail(told, _ERROR, flags, hint="a fault of the program: --debug shows where")
+
+
+def _fail(error, status, flags, command="", *, hint=None):
+    """Report an error in one line and give the exit status."""
+    message = in_command_words(error, flags, command)
+    if isinstance(error, MemoryError):
+        message = f"not enough memory: {message or 'take a smaller image or --block-size'}"
+    message = message or type(error).__name__
+    tell(f"{PROGRAM}: error: {message}" + (f" ({hint})" if hint else ""))
+    return status
+
+
+def _check_flags(parser, options):
+    """Refuse for a switch all but true and false: text in a file, such as "false", is true."""
+    for name, value in vars(options).items():
+        if parser.get_default(name) is False and not isinstance(value, bool):
+            raise UsageError(f"{name} must be true or false; got {value!r}")
+
+
+@contextmanager
+def _signals():
+    """
+    Take SIGTERM, as batch systems send it, and SIGHUP for Ctrl-C: nothing half done stays.
+
+    A SIGHUP that is ignored, as ``nohup`` has it, stays so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, _interrupt)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number, frame):
+    words = {"SIGTERM": "terminated", "SIGHUP": "hung up"}
+    raise KeyboardInterrupt(words[signal.Signals(number).name])
+
+
+class _Completion(argparse.Action):
+    """Print the script that completes commands and options in a shell."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        from splus_srgan.utils.optional import import_optional
+
+        import_optional("shtab", "completion")
+        sys.stdout.write(parser.get_completion_script(f"shtab-{values}"))
+        parser.exit()
 
 
 def build_parser():
@@ -105,16 +192,30 @@ def build_parser():
     parser : `jsonargparse.ArgumentParser`
         Parser with one subcommand per task.
     """
+    return _parsers()[""]
+
+
+def _parsers():
+    """The parser of the program, by ``""``, and those of the commands, by name."""
+    options = {"exit_on_error": False, "parser_mode": parser_mode()}
     parser = ArgumentParser(
         prog=PROGRAM,
         description="Super-resolution of S-PLUS images that keeps flux, WCS, masks and units.",
         version=__version__,
-        exit_on_error=False,
+        **options,
     )
+    parser.add_argument(
+        "--completion", choices=("bash", "zsh", "tcsh"), action=_Completion,
+        help="print the script that completes commands and options in this shell, and stop",
+    )  # fmt: skip
     commands = parser.add_subcommands(dest="command", title="commands")
+    parsers = {"": parser}
     for name, module in COMMANDS.items():
-        one = ArgumentParser(description=module.DESCRIPTION, exit_on_error=False)
+        one = ArgumentParser(description=module.DESCRIPTION, **options)
         module.add_arguments(one)
+        one.add_argument("-q", "--quiet", action="store_true", help="say errors alone")
+        one.add_argument("-v", "--verbose", action="store_true", help="say more")
         one.add_argument("--debug", action="store_true", help="show where an error arose")
         commands.add_subcommand(name, one, help=module.DESCRIPTION)
-    return parser
+        parsers[name] = one
+    return parsers

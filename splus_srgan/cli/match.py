@@ -10,6 +10,7 @@ from splus_srgan.cli.common import (
     make_matcher,
     output_stem,
 )
+from splus_srgan.cli.output import say
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
@@ -27,13 +28,45 @@ def add_arguments(parser):
     """
     add_config(parser)
     add = parser.add_argument
-    add("files", nargs="+", metavar="FILE", help="FITS files of the coarser survey")
-    add("--reference", nargs="+", metavar="FILE", required=True, help="those of the sharper survey")
-    add("-o", "--output", metavar="DIR", required=True, help="folder of the pairs; made if needed")
-    add("--name", help="name of the pair; by default what the names of the files have in common")
-    add("--bands", nargs="+", metavar="BAND", help="bands to take; all that both have by default")
-    add("--unit", help="unit of the pixels where a file of the coarser survey states none")
-    add("--zero-points", nargs="+", metavar="BAND=MAG", help="AB magnitude of 1 ADU per band")
+    add("files", type=str, nargs="+", metavar="FILE", help="FITS files of the coarser survey")
+    add(
+        "--reference",
+        type=str,
+        nargs="+",
+        metavar="FILE",
+        required=True,
+        help="those of the sharper survey",
+    )
+    add(
+        "-o",
+        "--output",
+        type=str,
+        metavar="DIR",
+        required=True,
+        help="folder of the pairs; made if needed",
+    )
+    add(
+        "--name",
+        type=str,
+        help="name of the pair; by default what the names of the files have in common",
+    )
+    add(
+        "--bands",
+        type=str,
+        nargs="+",
+        metavar="BAND",
+        help="bands to take; all that both have by default",
+    )
+    add(
+        "--unit", type=str, help="unit of the pixels where a file of the coarser survey states none"
+    )
+    add(
+        "--zero-points",
+        type=str,
+        nargs="+",
+        metavar="BAND=MAG",
+        help="AB magnitude of 1 ADU per band",
+    )
     add_overwrite(parser, "a pair of that name")
     add_matching(parser)
 
@@ -62,11 +95,11 @@ def run(options):
         match=make_matcher(options)[0],
         overwrite=options.overwrite,
     )
-    print(f"{name}: {report.verdict}")
+    say(f"{name}: {report.verdict}")
     for line in (*report.reasons, *report.notes):
-        print(f"  {line}")
+        say(f"  {line}")
     for row in report.table():
-        print(_band_line(row))
+        say(_band_line(row))
     draw_sheet(PairFolder(options.output), options)
 
 

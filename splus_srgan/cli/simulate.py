@@ -4,6 +4,7 @@
 from pathlib import Path
 
 from splus_srgan.cli.common import add_config, add_field, add_output, check_free
+from splus_srgan.cli.output import say
 from splus_srgan.utils.files import make_folder
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
@@ -23,8 +24,12 @@ def add_arguments(parser):
     add_config(parser)
     add_output(parser)
     add_field(parser, 1, [128, 128])
-    parser.add_argument("--bands", nargs="+", metavar="BAND", default=["g", "r", "z"], help="bands")
-    parser.add_argument("--kind", help="galaxy, fill, cluster, stars or blank; drawn if not given")
+    parser.add_argument(
+        "--bands", type=str, nargs="+", metavar="BAND", default=["g", "r", "z"], help="bands"
+    )
+    parser.add_argument(
+        "--kind", type=str, help="galaxy, fill, cluster, stars or blank; drawn if not given"
+    )
 
 
 def run(options):
@@ -49,4 +54,4 @@ def run(options):
     write_bands(paths[0], field.observed, overwrite=options.overwrite)
     write_bands(paths[1], field.target, overwrite=options.overwrite)
     field.sources.write(paths[2], overwrite=options.overwrite)
-    print("\n".join(str(path) for path in paths))
+    say("\n".join(str(path) for path in paths))

@@ -4,6 +4,7 @@
 import sys
 
 from splus_srgan.cli.common import UsageError
+from splus_srgan.cli.output import level, say
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
@@ -63,13 +64,13 @@ def run(options):
         config,
         resume=options.resume,
         overwrite=options.overwrite,
-        progress_bar=config.run.progress_bar and sys.stderr.isatty(),
+        progress_bar=config.run.progress_bar and level() >= 0 and sys.stderr.isatty(),
     )
     if not is_first_process():
         return
     score = "" if result.best_score is None else f"; best score {result.best_score:.2f} dB"
-    print(f"{result.folder}: {result.step} steps{score}")
-    print(result.card)
+    say(f"{result.folder}: {result.step} steps{score}")
+    say(result.card)
 
 
 def _config(options):
@@ -89,7 +90,17 @@ def _config(options):
 
 def _given(options):
     """Keys of the configuration that the command line has."""
-    own = ("file", "preset", "resume", "output", "overwrite", "print_config", "debug")
+    own = (
+        "file",
+        "preset",
+        "resume",
+        "output",
+        "overwrite",
+        "print_config",
+        "debug",
+        "quiet",
+        "verbose",
+    )
     given = {
         key: value.as_dict() if hasattr(value, "as_dict") else value
         for key, value in vars(options).items()

@@ -4,6 +4,7 @@
 import json
 
 from splus_srgan.cli.common import UsageError, add_config
+from splus_srgan.cli.output import say
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
@@ -22,7 +23,7 @@ def add_arguments(parser):
     add_config(parser)
     actions = ("list", "show", "verify")
     parser.add_argument("action", nargs="?", choices=actions, default="list", help="what to do")
-    parser.add_argument("name", nargs="?", help="registered name; all by default")
+    parser.add_argument("name", type=str, nargs="?", help="registered name; all by default")
 
 
 def run(options):
@@ -39,12 +40,12 @@ def run(options):
     if options.action == "show":
         if options.name is None:
             raise UsageError(f"weights show needs a name: one of {', '.join(weights.available())}")
-        print(json.dumps(weights.load_card(options.name).to_dict(), indent=2))
+        say(json.dumps(weights.load_card(options.name).to_dict(), indent=2))
         return
     for name in [options.name] if options.name else weights.available():
         if options.action == "verify":
             weights.verify(name)
-            print(f"{name}: the file has the hash that its card states")
+            say(f"{name}: the file has the hash that its card states")
         else:
             card = weights.load_card(name).to_dict()
-            print(f"{name}: bands {', '.join(card['bands'])}")
+            say(f"{name}: bands {', '.join(card['bands'])}")

@@ -1,0 +1,66 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""What the commands say, and to whom: results to standard output, the rest to standard error."""
+
+import contextlib
+import os
+import sys
+
+__all__ = ["level", "mend_streams", "say", "say_on_terminal", "set_level", "tell"]
+
+_LEVEL = [0]
+
+
+def set_level(quiet=False, verbose=False):
+    """Say less, or more: -1 with ``quiet``, 1 with ``verbose``, else 0."""
+    _LEVEL[0] = int(verbose) - int(quiet)
+
+
+def level():
+    """How much to say: -1, 0 or 1."""
+    return _LEVEL[0]
+
+
+def say(text):
+    """Print a result, but not with ``--quiet``."""
+    if level() >= 0:
+        print(text)
+
+
+def tell(text, *, least=-1):
+    """
+    Write a line to standard error, where there is one.
+
+    Parameters
+    ----------
+    text : str
+        Line.
+    least : int, optional
+        `level` from which on it is told: -1 always, 0 not with ``--quiet``, 1 with
+        ``--verbose``.
+    """
+    if level() >= least:
+        say_on_terminal(f"{text}\n")
+
+
+def say_on_terminal(text):
+    """Write to standard error; nobody listening is no error."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+
+def mend_streams():
+    """
+    Give closed standard streams a place to go to.
+
+    Otherwise the next file that is opened would take the number of the closed one, and what
+    a library writes to "standard error" would end up in it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w"))  # noqa: SIM115

@@ -1,0 +1,55 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""A picture of a field before and after, for the eye."""
+
+import numpy as np
+
+from splus_srgan.evaluation.report.display import Panels, color_weights, picture, white_level
+from splus_srgan.utils.files import whole_file
+from splus_srgan.utils.optional import import_optional
+
+__all__ = ["draw_preview"]
+
+_LARGEST = 1024  # output pixels of each side that are shown
+
+
+def draw_preview(path, field, enhanced):
+    """
+    Draw input and output side by side, in color where there are three bands or more.
+
+    Parameters
+    ----------
+    path : path-like
+        PNG file to write.
+    field : dict of str to `~astropy.nddata.CCDData`
+        Band to input ``(ny, nx)``.
+    enhanced : dict of str to `~astropy.nddata.CCDData`
+        Band to output ``(2 ny, 2 nx)``, with the cards ``SRSKY`` and ``SRSIGMA``.
+    """
+    pyplot_image = import_optional("matplotlib.image", "plot")
+    bands = list(field)
+    before = np.array([_in_sigma(field[b], enhanced[b].meta, 1) for b in bands])
+    after = np.array([_in_sigma(enhanced[b], enhanced[b].meta, 4) for b in bands])
+    before = before.repeat(2, axis=1).repeat(2, axis=2)
+    chosen = np.rint(np.linspace(0, len(bands) - 1, min(len(bands), 3))).astype(int)
+    panels = Panels("", {"before": before[chosen], "after": after[chosen]})
+    shown = {"weights": color_weights([panels])[0], "white": white_level([after[chosen]])}
+    pictures = [_central(picture(one, **shown)) for one in panels.images.values()]
+    gap = np.ones((pictures[0].shape[0], 4, 3))
+    with whole_file(path, "wb") as file:
+        # Row 0 is at the bottom.
+        pyplot_image.imsave(file, np.hstack([pictures[0], gap, pictures[1]])[::-1], format="png")
+
+
+def _in_sigma(image, meta, share):
+    """Brightness above the sky, in units of the input's noise per area of an input pixel."""
+    data = np.array(image.data, np.float32)
+    if image.mask is not None:
+        data[np.broadcast_to(image.mask, data.shape)] = np.nan
+    flux = share if meta.get("SRPIXFLX", True) else 1
+    return (data * flux - meta.get("SRSKY", 0.0)) / meta["SRSIGMA"]
+
+
+def _central(picture):
+    """The middle of what is too large to be looked at."""
+    window = [slice(max((n - _LARGEST) // 2, 0), None) for n in picture.shape[:2]]
+    return picture[window[0], window[1]][:_LARGEST, :_LARGEST]

@@ -1,0 +1,123 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Messages of the parser and of the package, in the words of the command line."""
+
+import re
+
+__all__ = ["flag_names", "in_command_words"]
+
+_KINDS = {
+    "int": "an integer",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "NoneType": "null",
+}
+
+
+def flag_names(parser):
+    """
+    Names of the options of a command, as one types them.
+
+    Parameters
+    ----------
+    parser : `jsonargparse.ArgumentParser`
+        Parser of the command.
+
+    Returns
+    -------
+    names : dict of str to str
+        Name of the value to that of the option: ``"block_size"`` to ``"--block-size"``,
+        ``"files"`` to ``"FILE"``.
+    """
+    names = {}
+    for action in parser._actions:
+        flags = [flag for flag in action.option_strings if flag.startswith("--")]
+        metavar = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+        names[action.dest] = (flags or action.option_strings or [metavar])[0]
+    return names
+
+
+def in_command_words(text, flags=(), command=""):
+    """
+    Say a message in the words of the command line.
+
+    Parameters
+    ----------
+    text : str
+        A message of jsonargparse, or of a function of the package, which names keywords.
+    flags : dict of str to str, optional
+        As of `flag_names`.
+    command : str, optional
+        Name of the command.
+
+    Returns
+    -------
+    text : str
+        In one line.
+
+    Examples
+    --------
+    >>> from splus_srgan.cli.words import in_command_words
+    >>> flags = {"overwrite": "--overwrite", "block_size": "--block-size"}
+    >>> in_command_words("a.fits exists; pass overwrite=True to replace it", flags)
+    'a.fits exists; pass --overwrite to replace it'
+    >>> in_command_words("block_size must be at least 16; got 8", flags)
+    '--block-size must be at least 16; got 8'
+    """
+    text = " ".join(_printable(str(text)).split())
+    text = _of_the_parser(text)
+    flags = dict(flags)
+    if command:
+        text = re.sub(rf"\b{command}\.([\w.]+)", lambda m: flags.get(m.group(1), m.group(1)), text)
+    for name, flag in flags.items():
+        text = re.sub(rf"^{re.escape(name)}(?= must\b|:)", flag, text)
+        text = re.sub(rf"(?<![\w.-]){re.escape(name)}=True\b", flag, text)
+        text = re.sub(rf"(?<![\w.-]){re.escape(name)}='(\w+)'", rf"{flag} \1", text)
+        text = re.sub(rf"(?<![\w.-]){re.escape(name)}=(?=\W|$)", flag, text)
+    return re.sub(r"(--[\w-]+) \(\1\)", r"\1", text)
+
+
+def _printable(text):
+    """Without what would steer a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _of_the_parser(text):
+    text = text.removeprefix("Validation failed: ")
+    text = re.sub(r'^Parser key "([\w.]+)"( element \d+)?: ?', r"\1: ", text)
+    text = re.sub(
+        r"Does not validate against any of the Union subtypes Subtypes: \[(.*)\] Errors: .* "
+        r"Given value type: .* Given value: (.*)$",
+        lambda m: f"must be {_kinds(m.group(1))}; got {m.group(2)}",
+        text,
+    )
+    text = re.sub(
+        r"Expected an? (<class '[\w.]+'>|typing\.\w+\[.*?\]|list\[.*?\]|tuple\[.*?\])\. "
+        r"Got value: (.*)$",
+        lambda m: f"must be {_kinds(m.group(1))}; got {m.group(2)}",
+        text,
+    )
+    text = re.sub(
+        r"Not of type (\w+): (.*?) does not conform to restriction v>=(\S+)$",
+        r"must be at least \3; got \2",
+        text,
+    )
+    text = re.sub(r"^expected \"command\" to be one of .*$", "a command is needed", text)
+    text = re.sub(
+        r"^argument command: invalid choice: (.*?) \(choose from (.*)\)$",
+        r"invalid choice: \1; the commands are \2",
+        text,
+    )
+    text = re.sub(
+        r"^Subcommand '(\w+)' does not accept option '(.*)'", r"\1 has no option \2", text
+    )
+    text = re.sub(r"^([\w.]+): must be ", r"\1 must be ", text)
+    return text.replace("unrecognized arguments:", "unknown options:")
+
+
+def _kinds(text):
+    """Say types in words: ``<class 'int'>, typing.Literal['auto']``."""
+    words = []
+    for known, choices in re.findall(r"<class '([\w.]+)'>|Literal\[(.*?)\]", text):
+        words += [_KINDS.get(known, known)] if known else re.findall(r"'(.*?)'", choices)
+    return " or ".join(dict.fromkeys(words)) or text
