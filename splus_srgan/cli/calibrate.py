@@ -4,6 +4,7 @@
 from splus_srgan.cli.bar import progress
 from splus_srgan.cli.common import UsageError, add_config
 from splus_srgan.cli.output import say
+from splus_srgan.utils.files import check_name
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
@@ -64,6 +65,8 @@ def run(options):
     options : namespace
         Of the command.
     """
+    if options.name is not None:
+        check_name(options.name)
     if options.minutes > 0 and not options.pairs:
         raise UsageError("calibrate needs at least one folder of pairs (DIR) to train the head on")
 

@@ -93,7 +93,9 @@ def _main(arguments):
     try:
         options = parsers[""].parse_args(arguments)[command]
         _check_flags(parsers[command], options)
-    except (argparse.ArgumentError, UsageError, ValueError, TypeError, OSError) as error:
+    except Exception as error:  # whatever the parser stumbles over was given to it
+        if "--debug" in arguments:
+            raise
         hint = f"{PROGRAM} {command}".strip()
         return _fail(error, _USAGE, flags, command, hint=f"see {hint} --help")
     set_level(options.quiet, options.verbose)
@@ -140,9 +142,10 @@ def _fail(error, status, flags, command="", *, hint=None):
 
 def _check_flags(parser, options):
     """Refuse for a switch all but true and false: text in a file, such as "false", is true."""
-    for name, value in vars(options).items():
-        if parser.get_default(name) is False and not isinstance(value, bool):
-            raise UsageError(f"{name} must be true or false; got {value!r}")
+    switches = [a.dest for a in parser._actions if a.nargs == 0 and a.default is False]
+    for name in switches:
+        if not isinstance(options[name], bool):
+            raise UsageError(f"{name} must be true or false; got {options[name]!r}")
 
 
 @contextmanager
@@ -180,7 +183,7 @@ class _Completion(argparse.Action):
 
         import_optional("shtab", "completion")
         sys.stdout.write(parser.get_completion_script(f"shtab-{values}"))
-        parser.exit()
+        raise SystemExit(0)
 
 
 def build_parser():

@@ -134,13 +134,17 @@ def parser_mode():
     mode : str
         Value of ``parser_mode`` for a `jsonargparse.ArgumentParser`.
     """
+    import yaml
     from jsonargparse import get_loader, set_loader
 
     inner = get_loader("yaml")
 
     def load(text):
         check_yaml(text)
-        return inner(text)
+        try:
+            return inner(text)
+        except yaml.YAMLError as error:
+            raise ValueError(" ".join(str(error).split())) from error
 
     set_loader(_MODE, load, exceptions=(ValueError,))
     return _MODE

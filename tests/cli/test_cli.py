@@ -15,6 +15,7 @@ from astropy.io import fits
 from astropy.table import QTable
 
 import splus_srgan
+from splus_srgan.cli import doctor
 from splus_srgan.cli.bar import progress
 from splus_srgan.cli.common import output_stem
 from splus_srgan.cli.main import COMMANDS, main
@@ -354,3 +355,62 @@ def test_progress_moves_while_one_item_takes_long(monkeypatch):
 def test_progress_is_silent_in_a_pipe(capsys):
     assert list(progress(iter("ab"))) == ["a", "b"]
     assert capsys.readouterr().err == ""
+
+
+def test_enhance_into_a_named_file_with_what_is_known(field_file, tmp_path, capsys):
+    """Sky, sigma and PSF given, a picture, and a line a band."""
+    target = tmp_path / "sharp.fits"
+    known = ["--sky", "0.5", "--sigma", "g=0.1", "r=0.2", "Z=0.4", "--psf", "1.4,3"]
+    arguments = ["enhance", str(field_file), "-o", str(target), "--device", "cpu", *known]
+    assert main([*arguments, "--dry-run"]) == 0
+    assert "nothing was done" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+    assert main([*arguments, "--preview"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^r: weights splus-grz, sky 0.5, sigma 0.2\b", told, re.MULTILINE)
+    with fits.open(target) as hdus:
+        assert [hdus[f"SCI_{b}"].header["SRSIGMA"] for b in "GRZ"] == [0.1, 0.2, 0.4]
+    assert (tmp_path / "sharp.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sky", "deep"], "--sky must be a number, or BAND=NUMBER ...; got 'deep'"),
+        (["--sky", "1", "2"], "--sky must be like 0.1, or g=0.1 r=0.2; got 1 2"),
+        (["--sigma", "H=1"], "--sigma must name bands of the field, ['g', 'r', 'z']; got 'H'"),
+        (["--psf", "sharp"], "--psf must be a number"),
+    ],
+)
+def test_enhance_says_how_to_give_what_is_known(field_file, tmp_path, capsys, options, message):
+    assert main(["enhance", str(field_file), "-o", str(tmp_path / "out"), *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_quiet_says_errors_alone(tmp_path, capsys):
+    arguments = ["simulate", "--shape", "32", "32", "-o", str(tmp_path), "--quiet"]
+    assert main(arguments) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main(arguments) == 1
+    assert "exists" in capsys.readouterr().err
+
+
+def test_doctor_looks_at_everything(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(doctor._LOOKS, "engine", lambda options: "not tried")
+    assert main(["doctor", "-o", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    for word in ("splus_srgan", "numpy", "cpu", "splus-grz", "can be written to"):
+        assert word in told
+    assert main(["doctor", "-o", str(tmp_path / "gone")]) == 1
+    assert "output     AMISS: " in capsys.readouterr().out
+
+
+def test_completion_of_the_shell(capsys):
+    pytest.importorskip("shtab")
+    with pytest.raises(SystemExit) as caught:
+        main(["--completion", "bash"])
+    assert caught.value.code == 0
+    told = capsys.readouterr().out
+    assert "--block-size" in told
+    assert "enhance" in told

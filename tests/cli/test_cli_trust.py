@@ -1,0 +1,268 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Whatever is typed or stands in a file: a result, or a line that says what is wrong."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from splus_srgan.cli.main import COMMANDS, main
+from splus_srgan.cli.words import in_command_words
+from splus_srgan.training.config.training import load_config
+
+SEED = 20
+CASES = 300
+
+
+def told(capsys, arguments):
+    """Status and standard error of a wrong call, which has to be one line."""
+    status = main(arguments)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith("splus-srgan: error: ")
+    assert "Traceback" not in error
+    return status, error
+
+
+SWITCHES = {
+    "enhance": ("overwrite", "preview", "dry_run", "quiet", "verbose", "debug"),
+    "simulate": ("overwrite",),
+    "demo": ("overwrite",),
+    "evaluate": ("overwrite",),
+    "match": ("overwrite", "keep_psf", "no_correct", "no_sheet"),
+    "fetch": ("retry_failed", "keep_psf"),
+    "calibrate": ("ensemble",),
+}
+NEEDED = {
+    "enhance": ["x.fits", "-o", "out"],
+    "evaluate": ["x.fits", "-o", "out"],
+    "match": ["x.fits", "--reference", "y.fits", "-o", "out"],
+    "fetch": ["x.ecsv", "-o", "out"],
+    "calibrate": ["splus-any", "-o", "out"],
+    "simulate": ["-o", "out"],
+    "demo": [],
+}
+
+
+@pytest.mark.parametrize("value", ['"false"', '"true"', "1", "0", "[]", "yes please", "null"])
+@pytest.mark.parametrize("command", SWITCHES)
+def test_switches_are_true_or_false(command, value, tmp_path, capsys, monkeypatch):
+    """A file that says overwrite: "false" must not replace anything, nor be guessed at."""
+    monkeypatch.chdir(tmp_path)
+    for switch in SWITCHES[command]:
+        Path("options.yaml").write_text(f"{switch}: {value}\n")
+        status, error = told(capsys, [command, *NEEDED[command], "--config", "options.yaml"])
+        assert status == 2
+        assert f"--{switch.replace('_', '-')} must be true or false" in error
+    assert not Path("out").exists()
+
+
+BOMB = "a0: &a0 [x]\n" + "".join(
+    f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)
+)
+HOSTILE = {
+    "bomb": BOMB,
+    "itself": "run: &a {output: *a}\n",
+    "deep": "bands: " + "[" * 3000 + "]" * 3000 + "\n",
+    "deep_keys": "".join(f"{' ' * i}a:\n" for i in range(900)),
+    "dots": ".".join("a" * 3000) + ": 1\n",
+    "list": "- 1\n- 2\n",
+    "scalar": "42\n",
+    "binary": "\x01\x02",
+    "unknown": "outptu: x\n",
+    "text_for_list": "bands: r\nfiles: a.fits\n",
+    "number_for_text": "output: {a: 1}\n",
+    "escape": 'output: "\\e[31mred"\nseed: -1\ndata: "\\e[2J"\n',
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("command", ["enhance", "train", "simulate"])
+def test_hostile_files_of_options_are_refused_in_a_line(command, name, tmp_path, capsys):
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(HOSTILE[name])
+    if command == "train":
+        arguments = ["train", str(path), "-o", str(tmp_path / "out")]
+    else:
+        files = ["x.fits"] if command == "enhance" else []
+        arguments = [command, *files, "-o", str(tmp_path / "out"), "--config", str(path)]
+    start = time.monotonic()
+    status, error = told(capsys, arguments)
+    assert status in (1, 2)
+    assert "\x1b" not in error
+    assert time.monotonic() - start < 20
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_configuration_in_toml_is_bounded_as_well(tmp_path, capsys):
+    path = tmp_path / "deep.toml"
+    path.write_text("a = " + "[" * 3000 + "]" * 3000)
+    assert told(capsys, ["train", str(path)])[0] == 2
+    circle = {}
+    circle["data"] = circle
+    with pytest.raises(ValueError, match="nested at most"):
+        load_config(circle)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_options_come_from_regular_files_alone(kind, tmp_path, capsys):
+    path = {"pipe": tmp_path / "p", "device": Path("/dev/zero"), "folder": tmp_path}[kind]
+    if kind == "pipe":
+        os.mkfifo(path)
+    out = ["-o", str(tmp_path / "out")]
+    status, error = told(capsys, ["simulate", "--config", str(path), *out])
+    assert status == 2
+    assert "give a regular file" in error
+
+
+def test_outputs_are_regular_files_alone(tmp_path, capsys):
+    os.mkfifo(tmp_path / "x_sr.fits")
+    arguments = ["enhance", "x.fits", "-o", str(tmp_path), "--overwrite"]
+    assert "is a folder, a pipe or a device" in told(capsys, arguments)[1]
+    assert (tmp_path / "x_sr.fits").is_fifo()
+
+
+@pytest.mark.parametrize("name", ["../../evil", "a/b", "", ".", "/tmp/evil", "a\nb", "x" * 300])
+def test_names_are_no_paths(name, tmp_path, capsys):
+    out = tmp_path / "deep" / "run"
+    status, error = told(capsys, ["train", "--preset", "fidelity", "--name", name, "-o", str(out)])
+    assert status == 2
+    assert "--name must" in error
+    assert list(tmp_path.rglob("*")) == []
+    arguments = ["calibrate", "splus-any", "-o", str(out), "--minutes", "0", "--name", name]
+    if name:
+        assert told(capsys, arguments)[0] in (1, 2)
+        assert list(tmp_path.rglob("*")) == []
+
+
+def test_library_words_become_those_of_the_command_line():
+    flags = {"overwrite": "--overwrite", "sky": "--sky", "uncertainty": "--uncertainty"}
+    for text, wanted in (
+        ("its level is 0; give sky= if wrong", "its level is 0; give --sky if wrong"),
+        ("overwrite=True (--overwrite) replaces it", "--overwrite replaces it"),
+        ("take uncertainty='ensemble', or", "take --uncertainty ensemble, or"),
+        ("sky must be a number; got 'x'", "--sky must be a number; got 'x'"),
+        ("the blue sky must be", "the blue sky must be"),
+        ("\x1b[31mred\nlines", "[31mred lines"),
+    ):
+        assert in_command_words(text, flags) == wanted
+
+
+WORDS = (
+    "", "-1", "0", "1", "3.5", "nan", "inf", "1e400", "true", "null", "~", "[]", "{}", "[1, 2",
+    "a:", "&a [*a]", "r", "g=1", "=", "x" * 5000, "é", "\x1b[2J", "../..", "/dev/null/x",
+    "nowhere.fits",
+    "{a: {b: {c: 1}}}", "!!python/name:os.system", "- - - -", "1_000", "12:30:00", "'", '"',
+    "--", "-",
+    "0x10", "2026-01-01", "*", "@x", "%s", "\\",
+)  # fmt: skip
+
+
+def random_call(rng, flags):
+    """A command with options of its own and values of all kinds."""
+    command = rng.choice(list(flags))
+    call = [command, *NEEDED.get(command, [])] if rng.random() < 0.7 else [command]
+    for _ in range(rng.randint(1, 3)):
+        call.append(rng.choice(flags[command]))
+        call += rng.choices(WORDS, k=rng.randint(0, 2))
+    return call
+
+
+def options_of(command, capsys):
+    """Names of the options of a command, by its help."""
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    found = set(re.findall(r"--[\w.-]+", capsys.readouterr().out))
+    return sorted(found - {"--help", "--print_config", "--debug"})
+
+
+def test_random_calls_end_in_a_status_and_a_line(tmp_path, monkeypatch, capsys):
+    """Seeded; what would start real work is stopped where it would begin."""
+    monkeypatch.chdir(tmp_path)
+    flags = {name: options_of(name, capsys) for name in COMMANDS}
+    for name in COMMANDS:
+        monkeypatch.setattr(f"splus_srgan.cli.{name}.run", lambda options: None)
+    rng = random.Random(SEED)
+    seen = set()
+    for _ in range(CASES):
+        call = random_call(rng, flags)
+        status = main(call)
+        error = capsys.readouterr().err
+        seen.add(status)
+        assert status in (0, 2), (call, error)
+        assert "Traceback" not in error, call
+        assert "a fault of the program" not in error, (call, error)
+        assert error.count("\n") == (status == 2), (call, error)
+        assert "\x1b" not in error, call
+    assert seen == {0, 2}
+    assert not list(tmp_path.iterdir())
+
+
+CHILD = [sys.executable, "-m", "splus_srgan"]
+
+
+def test_a_closed_pipe_is_silent():
+    process = subprocess.Popen(
+        [*CHILD, "weights", "show", "splus-grz"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    error = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 141
+    assert error == b""
+
+
+@pytest.mark.parametrize("home", ["/dev/null", "/nonexistent/home"])
+def test_closed_streams_and_no_home_are_harmless(home, tmp_path):
+    """What is written to a closed standard error must not end up in a file."""
+    out = tmp_path / "out"
+    command = f"{sys.executable} -m splus_srgan simulate --shape 32 32 -o {out} 2>&- 0<&-"
+    environment = os.environ | {"HOME": home, "XDG_CACHE_HOME": "", "XDG_CONFIG_HOME": ""}
+    done = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 3
+    assert (out / "input.fits").read_bytes().startswith(b"SIMPLE")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_signals_interrupt(number, monkeypatch, tmp_path, capsys):
+    def simulate(*args, **kwargs):
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+
+    monkeypatch.setattr("splus_srgan.simulate.field.simulate_field", simulate)
+    before = signal.getsignal(number)
+    assert main(["simulate", "-o", str(tmp_path / "out")]) == 130
+    assert capsys.readouterr().err.startswith("splus-srgan: interrupted")
+    assert signal.getsignal(number) is before
+
+
+def test_a_hangup_that_is_ignored_stays_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        "splus_srgan.cli.weights.run", lambda options: os.kill(os.getpid(), signal.SIGHUP)
+    )
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert main(["weights"]) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_fault_of_the_program_is_one_line(monkeypatch, capsys):
+    def fail(options):
+        raise KeyError("gone")
+
+    monkeypatch.setattr("splus_srgan.cli.weights.run", fail)
+    status, error = told(capsys, ["weights"])
+    assert status == 1
+    assert "unexpected KeyError: 'gone' (a fault of the program: --debug shows where)" in error
+    with pytest.raises(KeyError):
+        main(["weights", "--debug"])
