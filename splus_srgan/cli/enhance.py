@@ -198,7 +198,7 @@ def _say_result(target, field, seconds):
     from astropy.io import fits
 
     shown = {
-        "SRMODEL": "weights", "SRSKY": "sky", "SRSIGMA": "sigma", "SRPSF": "PSF",
+        "SRMODEL": "weights", "SRSKY": "sky", "SRSIGMA": "sigma", "SRPSFIN": "PSF", "SRPSFFWH": "FWHM",
         "SRANCHOR": "flux anchor",
     }  # fmt: skip
     with fits.open(target) as hdus:

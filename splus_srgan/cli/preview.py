@@ -4,7 +4,7 @@
 import numpy as np
 
 from splus_srgan.evaluation.report.display import Panels, color_weights, picture, white_level
-from splus_srgan.utils.files import whole_file
+from splus_srgan.utils.files import atomic_path
 from splus_srgan.utils.optional import import_optional
 
 __all__ = ["draw_preview"]
@@ -35,9 +35,11 @@ def draw_preview(path, field, enhanced):
     shown = {"weights": color_weights([panels])[0], "white": white_level([after[chosen]])}
     pictures = [_central(picture(one, **shown)) for one in panels.images.values()]
     gap = np.ones((pictures[0].shape[0], 4, 3))
-    with whole_file(path, "wb") as file:
+    with atomic_path(path, overwrite=True) as temporary:
         # Row 0 is at the bottom.
-        pyplot_image.imsave(file, np.hstack([pictures[0], gap, pictures[1]])[::-1], format="png")
+        pyplot_image.imsave(
+            temporary, np.hstack([pictures[0], gap, pictures[1]])[::-1], format="png"
+        )
 
 
 def _in_sigma(image, meta, share):

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splus_srgan.utils.bounded_yaml import LIMITS, check_yaml, load_yaml, read_text
-from splus_srgan.utils.files import whole_file
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -69,24 +68,3 @@ def test_only_files_of_a_sensible_size_are_read(tmp_path):
             read_text(tmp_path / name)
     with pytest.raises(OSError, match="a device"):
         read_text("/dev/zero")
-
-
-def test_whole_file_is_whole_or_not_there(tmp_path):
-    path = tmp_path / "note.txt"
-    path.write_text("old")
-
-    def fail():
-        with whole_file(path) as file:
-            file.write("half")
-            raise RuntimeError("stop")
-
-    with pytest.raises(RuntimeError):
-        fail()
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["note.txt"]
-    (tmp_path / "target").write_text("precious")
-    (tmp_path / "link.txt").symlink_to(tmp_path / "target")
-    with whole_file(tmp_path / "link.txt") as file:
-        file.write("new")
-    assert (tmp_path / "target").read_text() == "precious"
-    assert (tmp_path / "link.txt").read_text() == "new"
