@@ -23,6 +23,14 @@ __all__ = ["DESCRIPTION", "add_arguments", "run"]
 DESCRIPTION = "bring the images of a field onto a grid of half the pixel size"
 
 _UNCERTAINTY = {"none": False, "generator": True, "ensemble": "ensemble"}
+_SHOWN = {
+    "SRMODEL": "weights",
+    "SRSKY": "sky",
+    "SRSIGMA": "sigma",
+    "SRPSFIN": "PSF",
+    "SRPSFFWH": "FWHM",
+    "SRANCHOR": "flux anchor",
+}
 _ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")
 
 
@@ -197,10 +205,6 @@ def _say_result(target, field, seconds):
     """Say what was written, and in one line a band what it rests on."""
     from astropy.io import fits
 
-    shown = {
-        "SRMODEL": "weights", "SRSKY": "sky", "SRSIGMA": "sigma", "SRPSFIN": "PSF", "SRPSFFWH": "FWHM",
-        "SRANCHOR": "flux anchor",
-    }  # fmt: skip
     with fits.open(target) as hdus:
         headers = {
             hdu.header["SRBAND"]: hdu.header
@@ -208,7 +212,7 @@ def _say_result(target, field, seconds):
             if "SRSIGMA" in hdu.header and hdu.data is not None
         }
     for band, header in headers.items():
-        facts = [f"{word} {_short(header[card])}" for card, word in shown.items() if card in header]
+        facts = [f"{word} {_short(header[card])}" for card, word in _SHOWN.items() if card in header]
         say(f"{band}: {', '.join(facts)}")
     ny, nx = (2 * n for n in next(iter(field.values())).shape)
     say(f"{target}: {', '.join(field)}; {ny} x {nx} pixels in {seconds:.1f} s")
