@@ -212,8 +212,9 @@ def _say_result(target, field, seconds):
             if "SRSIGMA" in hdu.header and hdu.data is not None
         }
     for band, header in headers.items():
-        facts = [f"{word} {_short(header[card])}" for card, word in _SHOWN.items() if card in header]
-        say(f"{band}: {', '.join(facts)}")
+        facts = {word: header[card] for card, word in _SHOWN.items() if card in header}
+        told = ", ".join(f"{word} {_short(value)}" for word, value in facts.items())
+        say(f"{band}: {told}")
     ny, nx = (2 * n for n in next(iter(field.values())).shape)
     say(f"{target}: {', '.join(field)}; {ny} x {nx} pixels in {seconds:.1f} s")
 
