@@ -2,6 +2,9 @@
 """Enhance images: the one entry point, from NDData to NDData."""
 
 from datetime import UTC, datetime
+from threading import Lock
+
+import numpy as np
 
 from splus_srgan._version import __version__
 from splus_srgan.enhance.domain import outside_domain
@@ -13,6 +16,7 @@ from splus_srgan.enhance.planes import FACTOR, Planes
 from splus_srgan.enhance.psf import check_psf, input_psfs
 from splus_srgan.enhance.runner import Runner
 from splus_srgan.enhance.sky import sky_and_sigma
+from splus_srgan.enhance.wild import without_wild_pixels
 from splus_srgan.images.io.fields import check_writable, write_bands
 from splus_srgan.images.io.reserve import reserve_bands
 from splus_srgan.images.io.write import check_names
@@ -21,6 +25,8 @@ from splus_srgan.images.unpack import unpack
 from splus_srgan.models.weights import choose_card, load_card
 
 __all__ = ["SRGANEnhancer"]
+
+_NUMPY_DEFAULTS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 
 
 class SRGANEnhancer:
@@ -111,7 +117,14 @@ class SRGANEnhancer:
         if self.weights != "auto":
             check_head(self.weights, self.uncertainty)
         self.progress_bar = progress_bar
-        self._runners = {}
+        self._runners, self._lock = {}, Lock()
+
+    def __getstate__(self):
+        """What another process makes an equal enhancer of: options, and no engines."""
+        return {key: part for key, part in vars(self).items() if key not in ("_runners", "_lock")}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, _runners={}, _lock=Lock())
 
     def __call__(self, data, *, bands=None, mask=None, unit=None, wcs=None, sky=None, sigma=None):
         """
@@ -155,7 +168,11 @@ class SRGANEnhancer:
         WeightsError
             If the weights are for other bands.
         """
-        stack = unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs)
+        # Where the caller has numpy raise, only what is wrong may.
+        with np.errstate(**_NUMPY_DEFAULTS):
+            return self._call(unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs), sky, sigma)
+
+    def _call(self, stack, sky, sigma):
         work = self._prepare(stack, sky, sigma)
         planes = Planes.in_memory(work.shape, uncertainty=self.uncertainty)
         return result(work, planes, work.compute(planes, self.progress_bar))
@@ -218,6 +235,10 @@ class SRGANEnhancer:
         path = check_writable(path, overwrite)
         stack = unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs)
         check_names(stack.bands)
+        with np.errstate(**_NUMPY_DEFAULTS):
+            return self._write(stack, path, sky, sigma, overwrite)
+
+    def _write(self, stack, path, sky, sigma, overwrite):
         work = self._prepare(stack, sky, sigma)
         if path.suffix.lower() == ".gz":
             planes = Planes.in_memory(work.shape, uncertainty=self.uncertainty)
@@ -236,9 +257,10 @@ class SRGANEnhancer:
         card = choose_card(self.weights, stack.bands)
         check_head(card, self.uncertainty)
         # Warnings are for the caller of the method that called this one.
-        sky, sigma, sky_measured = sky_and_sigma(stack, sky, sigma, stacklevel=3)
+        sky, sigma, sky_measured = sky_and_sigma(stack, sky, sigma, stacklevel=4)
+        stack = without_wild_pixels(stack, sky, sigma, stacklevel=4)
         psfs = input_psfs(
-            stack, self.psf, sky=sky, sigma=sigma, default_scale=card.pixel_scale, stacklevel=3
+            stack, self.psf, sky=sky, sigma=sigma, default_scale=card.pixel_scale, stacklevel=4
         )
         runner = self._runner(card)
         strength = card.flux_anchor if self.flux_anchor is None else self.flux_anchor
@@ -250,7 +272,7 @@ class SRGANEnhancer:
             sky=sky,
             sigma=sigma,
             sky_measured=sky_measured,
-            outside=outside_domain(stack, card, psfs, stacklevel=3),
+            outside=outside_domain(stack, card, psfs, stacklevel=4),
             input_psfs=psfs,
             strength=check_strength(strength),
             uncertainty=self.uncertainty,
@@ -259,12 +281,13 @@ class SRGANEnhancer:
         )
 
     def _runner(self, card):
-        """The engine of a card, built once."""
-        if card.sha256 not in self._runners:
-            self._runners[card.sha256] = Runner(
-                card, self.device, self.precision, self.engine, self.uncertainty
-            )
-        return self._runners[card.sha256]
+        """The engine of a card, built once, also where several threads ask for it."""
+        with self._lock:
+            if card.sha256 not in self._runners:
+                self._runners[card.sha256] = Runner(
+                    card, self.device, self.precision, self.engine, self.uncertainty
+                )
+            return self._runners[card.sha256]
 
     def _record(self, runner, card, flux_factor, bands):
         """What went into the result, for the provenance cards."""

@@ -8,7 +8,8 @@ class Runner:
     """A generator with its engine and its receptive field."""
 
     def __init__(self, card, device, precision, engine, uncertainty):
-        from splus_srgan.models.engines import EnsembleEngine, TurnedEngine, make_engine
+        from splus_srgan.models.engines import make_engine
+        from splus_srgan.models.symmetries import EnsembleEngine, TurnedEngine
         from splus_srgan.models.weights import load_generator
 
         generator = load_generator(card)

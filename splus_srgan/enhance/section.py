@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
+from splus_srgan.enhance.finite import check_finite_output
 from splus_srgan.enhance.flux_anchor import anchor_flux
 from splus_srgan.enhance.planes import FACTOR, cut, repeat, upsample
 from splus_srgan.enhance.tiles import MIN_BLOCK, Section, within
@@ -41,7 +42,8 @@ class Prepared:
     filled, sky, sigma : `~numpy.ndarray`
         Image without missing pixels, its sky and noise, of what is generated.
     useless : `~numpy.ndarray` of bool
-        Pixels of what is generated that tell nothing of the flux: missing or saturated.
+        Pixels of what is generated that tell nothing of the flux: missing, saturated, or beyond
+        what the generator was trained for.
     quality, missing : `~numpy.ndarray`
         Flags, and what is masked in the output, of what is kept, on the fine grid.
     """
@@ -82,7 +84,8 @@ def prepare(work, part):
     # What a pixel far from any valid one most likely holds.
     filled = fill_missing(data, mask, default=np.median(work.sky, axis=(1, 2)))
     saturated = band_saturation(work.stack, filled)
-    quality = _quality(work, filled, mask, saturated, sky, sigma)
+    beyond = _beyond(work, filled, sky, sigma)
+    quality = _quality(work, mask, saturated, beyond)
     kept = within(part.kept, part.needed, FACTOR)
     # After the stretch, what is generated is enough.
     region = within(part.generated, part.needed)
@@ -92,7 +95,7 @@ def prepare(work, part):
         filled=cut(filled, region),
         sky=cut(sky, region),
         sigma=cut(sigma, region),
-        useless=cut(mask | saturated, region),
+        useless=cut(mask | saturated | beyond, region),
         quality=cut(quality, kept),
         missing=cut(repeat(mask), kept),
     )
@@ -152,17 +155,28 @@ def finish(work, view, generated, log_scale):
     image, missing, quality, std : `~numpy.ndarray`
         Of what is kept, ``(n_band, 2 ny, 2 nx)``; ``std`` is not calibrated yet, and `None`
         where it is not asked for.
+
+    Raises
+    ------
+    WeightsError, ValueError
+        If pixels that are not missing would not be finite.
     """
     kept = within(view.part.kept, view.part.generated, FACTOR)
     fine_sigma, std = upsample(view.sigma), None
-    if log_scale is not None:
-        kind = work.card.generator["scale"] if work.uncertainty is True else "ensemble"
-        std = linear_std(generated, log_scale, fine_sigma, kind=kind, **work.card.stretch)
-        std = cut(std, kept) * np.float32(work.flux_factor)
-        std = np.where(view.missing, np.float32(np.inf), std)
-    stretch = NoiseAsinhStretch(upsample(view.sky), fine_sigma, **work.card.stretch)
-    fine = _anchor(work, view, stretch.inverse(generated))
-    return cut(fine, kept) * np.float32(work.flux_factor), view.missing, view.quality, std
+    # What is not finite is told below, by its cause.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        if log_scale is not None:
+            kind = work.card.generator["scale"] if work.uncertainty is True else "ensemble"
+            std = linear_std(generated, log_scale, fine_sigma, kind=kind, **work.card.stretch)
+            std = cut(std, kept) * np.float32(work.flux_factor)
+            check_finite_output(work, std, view.missing, "generator")
+            std = np.where(view.missing, np.float32(np.inf), std)
+        stretch = NoiseAsinhStretch(upsample(view.sky), fine_sigma, **work.card.stretch)
+        fine = stretch.inverse(generated)
+        check_finite_output(work, cut(fine, kept), view.missing, "generator")
+        fine = cut(_anchor(work, view, fine), kept) * np.float32(work.flux_factor)
+        check_finite_output(work, fine, view.missing, "anchor")
+    return fine, view.missing, view.quality, std
 
 
 def _anchor(work, view, fine):
@@ -180,12 +194,20 @@ def _anchor(work, view, fine):
         )
 
 
-def _quality(work, filled, mask, saturated, sky, sigma):
-    extrapolated, brightest = work.outside[:, None, None], work.card.domain.get("signal")
-    if brightest is not None:
-        extrapolated = extrapolated | (filled > sky + brightest * sigma)
-    radius = work.runner.radius
-    return quality_plane(mask, saturated, radius=radius, extrapolated=extrapolated, factor=FACTOR)
+def _beyond(work, filled, sky, sigma):
+    """Pixels brighter than what the generator was trained for."""
+    brightest = work.card.domain.get("signal")
+    return np.zeros(filled.shape, bool) if brightest is None else filled > sky + brightest * sigma
+
+
+def _quality(work, mask, saturated, beyond):
+    return quality_plane(
+        mask,
+        saturated,
+        radius=work.runner.radius,
+        extrapolated=work.outside[:, None, None] | beyond,
+        factor=FACTOR,
+    )
 
 
 def _block_size(work, shape):

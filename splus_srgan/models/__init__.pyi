@@ -1,10 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 from .discriminator import PatchDiscriminator as PatchDiscriminator
 from .discriminator import UNetDiscriminator as UNetDiscriminator
-from .engines import EnsembleEngine as EnsembleEngine
-from .engines import OpenVINOEngine as OpenVINOEngine
-from .engines import TorchEngine as TorchEngine
-from .engines import TurnedEngine as TurnedEngine
 from .engines import make_engine as make_engine
 from .features import VGGFeatures as VGGFeatures
 from .features import load_vgg19 as load_vgg19
@@ -12,6 +8,10 @@ from .features import starlet as starlet
 from .features import starlet_noise as starlet_noise
 from .generator import SRResNet as SRResNet
 from .generator import low_pass as low_pass
+from .openvino_engine import OpenVINOEngine as OpenVINOEngine
+from .symmetries import EnsembleEngine as EnsembleEngine
+from .symmetries import TurnedEngine as TurnedEngine
+from .torch_engine import TorchEngine as TorchEngine
 from .weights import WeightsCard as WeightsCard
 from .weights import available as available
 from .weights import choose_card as choose_card

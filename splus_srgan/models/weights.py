@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from splus_srgan.exceptions import ServiceError, WeightsError
+from splus_srgan.models.schema import parse_card
 from splus_srgan.splus import canonical_band
-from splus_srgan.utils.files import atomic_path, check_name, replace_file
+from splus_srgan.utils.files import atomic_path, replace_file
 
 __all__ = [
     "ANY_BAND",
@@ -35,17 +36,6 @@ _FOLDER = Path(__file__).with_name("weights")
 _AUTOMATIC = ("splus-grz", "splus-any")  # the others are taken by name alone
 _CARD_LIMITS = {"timeout": 15.0, "deadline": 30.0, "retries": 1, "largest": 1 << 20}
 _WEIGHTS_LIMITS = {"timeout": 30.0, "deadline": 900.0, "retries": 1, "largest": 1 << 29}
-_REQUIRED = (
-    "name",
-    "version",
-    "file",
-    "sha256",
-    "generator",
-    "bands",
-    "pixel_scale",
-    "stretch",
-    "target_psf",
-)
 
 
 @dataclass(frozen=True)
@@ -195,19 +185,11 @@ def load_card(weights):
 
 def _read_card(path):
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("a card is an object, {...}")
-    except (ValueError, UnicodeDecodeError) as error:
-        raise WeightsError(f"weights card {str(path)!r} is not valid JSON: {error}") from error
-    missing = [key for key in _REQUIRED if key not in content]
-    if missing:
-        raise WeightsError(f"weights card {str(path)!r} lacks {', '.join(missing)}")
-    unknown = set(content) - set(WeightsCard.__dataclass_fields__)
-    if unknown:
-        raise WeightsError(
-            f"weights card {str(path)!r} has unknown entries: {', '.join(sorted(unknown))}"
-        )
+        content = parse_card(path.read_bytes())
+    except OSError as error:
+        raise WeightsError(f"model card {str(path)!r} cannot be read: {error}") from error
+    except ValueError as error:
+        raise WeightsError(f"model card {str(path)!r} {error}") from error
     return WeightsCard(**content | {"folder": str(path.parent)})
 
 
@@ -220,8 +202,7 @@ def _download_card(url):
     shown = ServiceError(url, "").url
     try:
         card = _read_card(fetch_file(url, validate=_read_card, **_CARD_LIMITS))
-        file = check_name(card.file, parameter="file of the model card")
-        weights_url = url.partition("?")[0].rsplit("/", 1)[0] + "/" + file
+        weights_url = url.partition("?")[0].rsplit("/", 1)[0] + "/" + card.file
         weights = fetch_file(weights_url, validate=partial(_check_hash, card), **_WEIGHTS_LIMITS)
     except ServiceError as error:
         clear_download_cache(shown)  # it may be the card that is wrong, and would stay so
@@ -294,6 +275,7 @@ def load_generator(weights):
     WeightsError
         If the file is missing, not the card's, or does not fit the generator.
     """
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -301,11 +283,20 @@ def load_generator(weights):
 
     card = verify(weights)
     try:
-        generator = SRResNet(**card.generator)
-        generator.load_state_dict(load_file(card.path))
-    except (RuntimeError, SafetensorError, TypeError, ValueError) as error:
+        state = {key: part.clone() for key, part in load_file(card.path, device="cpu").items()}
+        # Without memory or random numbers of its own: those of the caller stay as they are.
+        with torch.device("meta"):
+            generator = SRResNet(**card.generator)
+        generator.load_state_dict(state, assign=True)
+    except (RuntimeError, SafetensorError, TypeError, ValueError, OverflowError) as error:
         raise WeightsError(f"weights {card.name!r} do not fit their card: {error}") from error
-    return generator.eval()
+    for key, part in state.items():
+        if part.is_floating_point() and not bool(torch.isfinite(part).all()):
+            raise WeightsError(
+                f"weights {card.name!r} hold numbers that are not finite, in {key!r}: their "
+                "training failed; use others"
+            )
+    return generator.float().eval()
 
 
 def choose_card(weights, bands):

@@ -19,6 +19,7 @@ from scipy import ndimage
 
 from splus_srgan.pixels.meshes import SkyMeshes
 from splus_srgan.pixels.noise import NoisePixels
+from splus_srgan.pixels.wild import wild_pixels
 
 __all__ = ["Background", "measure_background", "sky_of_enhanced"]
 
@@ -28,6 +29,8 @@ _WINDOW = 128
 _FAINT = (0.1, 0.06, 0.04, 0.03, 0.03)
 _GROWTH = 4  # pixels around them, for their wings
 _LEAST_FREE = 0.02  # of the image
+_FAINTEST = 5  # percentile of an image, from which wild pixels are told
+_BRIGHTEST = 3e4  # sigma: what is brighter says nothing of the sky
 
 
 @dataclass(frozen=True)
@@ -266,6 +269,13 @@ def _measure_band(windows, missing, band, gain):
     base = np.median(windows[~missing]) if not missing.all() else 0.0
     windows = np.where(missing, 0.0, windows - base)
     noise = NoisePixels(windows, missing, band)
+    # A single one could hide the sky of all the others.
+    faint = np.percentile(windows[~missing], _FAINTEST)
+    limits = {"sky": faint, "sigma": noise.rough_sigma, "brightest": _BRIGHTEST}
+    wild = wild_pixels(windows, missing, **limits)
+    if wild.any():
+        missing = missing | wild
+        noise = NoisePixels(np.where(missing, 0.0, windows), missing, band)
     meshes = SkyMeshes(noise.windows, noise.missing, -base)
     sigma = noise.rough_sigma
     for _ in range(2):

@@ -7,8 +7,8 @@ import torch
 from numpy.testing import assert_array_equal
 
 from splus_srgan.enhance.tiles import equal_parts, generate_blocks
-from splus_srgan.models.engines import TorchEngine
 from splus_srgan.models.generator import SRResNet
+from splus_srgan.models.torch_engine import TorchEngine
 from splus_srgan.models.weights import available, load_generator
 
 

@@ -11,15 +11,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 from splus_srgan.enhance import runner as _runner
 from splus_srgan.models import engines
 from splus_srgan.models.engines import (
-    OpenVINOEngine,
-    TorchEngine,
-    TurnedEngine,
     is_out_of_memory,
     make_engine,
     resolve_device,
     resolve_precision,
 )
 from splus_srgan.models.generator import SRResNet
+from splus_srgan.models.symmetries import TurnedEngine
+from splus_srgan.models.torch_engine import TorchEngine
 
 
 @pytest.fixture(scope="module", params=[1, 3])
@@ -112,24 +111,6 @@ def test_engine_is_thread_safe(generator, image):
         assert_array_equal(result, expected)
 
 
-# OpenVINO
-
-
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.03)])
-def test_openvino_agrees_with_torch(precision, tolerance):
-    """One small generator and one shape: compiling takes seconds."""
-    pytest.importorskip("openvino")
-    torch.manual_seed(2)
-    generator = SRResNet(2, n_features=8, n_blocks=1).eval()
-    torch.nn.init.normal_(generator.last.weight, std=0.05)
-    image = np.random.default_rng(0).normal(size=(2, 17, 22)).astype(np.float32)
-    engine = OpenVINOEngine(generator, precision=precision)
-    expected = plain(generator, image)
-    scale = np.abs(expected).max()
-    for _ in range(2):  # the second time it is compiled already
-        assert_allclose(engine(image), expected, rtol=0, atol=tolerance * scale)
-
-
 # The choice
 
 
@@ -137,17 +118,6 @@ def test_engine_can_be_asked_for(generator):
     engine = make_engine(generator, device="cpu", precision="float32", engine="torch")
     assert isinstance(engine, TorchEngine)
     assert (engine.name, engine.precision, str(engine.device)) == ("torch", "float32", "cpu")
-
-
-def test_openvino_forgets_what_it_does_not_need(generator):
-    """Each shape takes memory; many cutouts of different sizes must not fill it."""
-    pytest.importorskip("openvino")
-    engine = OpenVINOEngine(generator, precision="float32")
-    n_bands = generator.options["n_bands"]
-    for side in (16, 17, 18, 16, 19, 20, 16):
-        image = np.random.default_rng(side).normal(size=(n_bands, side, 16)).astype(np.float32)
-        assert_allclose(engine(image), plain(generator, image), rtol=0, atol=1e-4)
-    assert [shape[2] for shape in engine._compiled] == [18, 19, 20, 16]
 
 
 def test_openvino_is_taken_for_bfloat16_where_it_is(generator, monkeypatch):

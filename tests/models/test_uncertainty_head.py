@@ -14,8 +14,10 @@ from scipy import stats
 from splus_srgan import SRGANEnhancer, read_bands, simulate_field, write_bands
 from splus_srgan.enhance.tiles import generate_blocks
 from splus_srgan.enhance.uncertainty import linear_std
-from splus_srgan.models.engines import EnsembleEngine, TorchEngine, TurnedEngine, make_engine
+from splus_srgan.models.engines import make_engine
 from splus_srgan.models.generator import SRResNet
+from splus_srgan.models.symmetries import EnsembleEngine, TurnedEngine
+from splus_srgan.models.torch_engine import TorchEngine
 from splus_srgan.models.weights import load_card, load_generator, save_weights
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
 

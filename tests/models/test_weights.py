@@ -144,7 +144,7 @@ def test_card_with_unknown_entries_is_refused(card):
 def test_broken_card_is_refused(card, text):
     path = card.path.with_suffix(".json")
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(WeightsError, match=r"weights card .* is not valid JSON"):
+    with pytest.raises(WeightsError, match=r"model card .* is not valid JSON"):
         load_card(path)
 
 
@@ -320,3 +320,96 @@ def test_a_card_names_a_file_beside_itself(server, card, file):
     with pytest.raises(WeightsError, match="file of the model card must begin with"):
         load_card(server.url_for("/small.json"))
     assert [request.path for request, _ in server.log] == ["/small.json"]
+
+
+# What a model card says is checked
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "rule"),
+    [
+        ("pixel_scale", -1, "above 0"),
+        ("pixel_scale", 0, "above 0"),
+        ("pixel_scale", "0.55", "above 0"),
+        ("pixel_scale", True, "above 0"),
+        ("domain", [], "an object"),
+        ("domain", {"fwhm": 1.0}, "a pair of numbers"),
+        ("domain", {"fwhm": [2.0, 1.0]}, "a pair that rises"),
+        ("domain", {"signal": "high"}, "a number"),
+        ("stretch", [3.0, 2.0], "an object"),
+        ("stretch", {"softening": 3.0}, "softening and range"),
+        ("stretch", {"softening": 3.0, "range": 0}, "above 0"),
+        ("target_psf", {"fwhm": -1.0, "beta": 3.0}, "above 0"),
+        ("target_psf", {"fwhm": 1.0, "beta": 1.0}, "above 1"),
+        ("target_psf", None, "an object"),
+        ("generator", [], "an object"),
+        ("generator", {"n_bands": "two"}, "an integer above 0"),
+        ("generator", {"n_bands": 2, "n_features": 10**9}, "an integer of 0 to 10000"),
+        ("generator", {"n_bands": 2, "dilations": [[1]]}, "a list of integers"),
+        ("bands", "gr", "a list of different names"),
+        ("bands", ["g", "g"], "a list of different names"),
+        ("bands", [], "a list of different names"),
+        ("file", "../small.safetensors", "begin with a letter"),
+        ("file", 3, "begin with a letter"),
+        ("sha256", "abc", "64 hexadecimal digits"),
+        ("name", "", "printable text"),
+        ("name", "a\x1b[31m", "printable text"),
+        ("version", 1, "printable text"),
+        ("flux_anchor", 2, "at most 1"),
+        ("flux_anchor", True, "at most 1"),
+        ("turned", "yes", "true or false"),
+        ("uncertainty", {"kind": "uniform"}, "one of laplace, gaussian"),
+        ("uncertainty", {"calibration": {"signal_to_noise": [1, 0]}}, "rising numbers"),
+        ("uncertainty", {"calibration": [1]}, "an object"),
+        ("training", "long", "an object"),
+        ("license", 3, "text"),
+    ],
+)
+def test_wrong_entries_of_a_model_card_are_named(card, entry, value, rule):
+    edit(card, **{entry: value if value is not None else []})
+    with pytest.raises(WeightsError, match=rf"is wrong: {entry}.* must .*{rule}"):
+        load_card(card.path.with_suffix(".json"))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", '"text"', "1e999", "", "\xff\xfe", "{"])
+def test_what_is_no_model_card_is_told(card, text):
+    path = card.path.with_suffix(".json")
+    path.write_text(text, encoding="latin1")
+    with pytest.raises(WeightsError, match="is not valid JSON"):
+        load_card(path)
+
+
+def test_not_a_number_is_no_number(card):
+    path = card.path.with_suffix(".json")
+    text = path.read_text()
+    path.write_text(text.replace('"pixel_scale": 0.55', '"pixel_scale": NaN'))
+    with pytest.raises(WeightsError, match="NaN is no number of JSON"):
+        load_card(path)
+    path.write_text(text.replace('"pixel_scale": 0.55', '"pixel_scale": 1e400'))
+    with pytest.raises(WeightsError, match="pixel_scale must be a number above 0"):
+        load_card(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
+    generator = SRResNet(1, n_features=4, n_blocks=1)
+    torch.nn.init.constant_(generator.last.bias, value)
+    card = save_weights(generator, tmp_path, **ENTRIES, name="bad", bands=["any"])
+    with pytest.raises(WeightsError, match=r"numbers that are not finite, in 'last\.bias'"):
+        load_generator(card)
+
+
+def test_loading_leaves_the_caller_alone(card):
+    """Random numbers, and the types and devices that new tensors get."""
+    before = torch.get_default_dtype(), torch.random.get_rng_state()
+    expected = load_generator(card).state_dict()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            generator = load_generator(card)
+    finally:
+        torch.set_default_dtype(before[0])
+    assert torch.equal(torch.random.get_rng_state(), before[1])
+    for key, part in generator.state_dict().items():
+        assert torch.equal(part, expected[key])
+        assert part.device.type == "cpu"

@@ -1,0 +1,59 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""An output that is not finite is an error, which names the band and the cause."""
+
+import numpy as np
+
+from splus_srgan.exceptions import WeightsError
+
+__all__ = ["check_finite_output"]
+
+
+def check_finite_output(work, planes, missing, step):
+    """
+    Refuse pixels that are neither missing nor finite.
+
+    Parameters
+    ----------
+    work : `~splus_srgan.enhance.field.Enhancement`
+        Field and options.
+    planes : `~numpy.ndarray`, shape (n_band, 2 ny, 2 nx)
+        What was made.
+    missing : `~numpy.ndarray` of bool, same shape
+        What may be anything.
+    step : {"generator", "anchor"}
+        What made it of finite numbers.
+
+    Raises
+    ------
+    WeightsError
+        If the generator did.
+    ValueError
+        If the flux anchor did, or the pixels are too large for float32.
+    """
+    if np.isfinite(planes.sum(dtype=np.float64)):
+        return  # one pixel that is not would show
+    for k, band in enumerate(work.stack.bands):
+        bad = ~np.isfinite(planes[k]) & ~missing[k]
+        if bad.any():
+            _fail(work, k, band, np.count_nonzero(bad), step)
+
+
+def _fail(work, k, band, number, step):
+    found = f"{number} pixels of band {band!r} came out as NaN or infinite"
+    if step == "anchor":
+        fwhm, beta = work.psfs[k][:2] if work.psfs[k] else (np.nan, np.nan)
+        raise ValueError(
+            f"{found} from the flux anchor, with the PSF of the header (FWHM {fwhm:g} arcsec, beta "
+            f"{beta:g}): correct FWHMMEAN and FWHMBETA there, or use flux_anchor=0"
+        )
+    brightest = np.nanmax(np.abs(np.where(work.stack.mask[k], 0, work.stack.data[k])))
+    signal = float(brightest / np.median(work.sigma[k]))
+    if signal > 1e12:
+        raise ValueError(
+            f"{found}: its pixels reach {brightest:g}, {signal:.0e} times its noise, which no "
+            "image of the sky has; check the data, sky= and sigma="
+        )
+    raise WeightsError(
+        f"{found} from the generator, of finite pixels: weights {work.card.name!r} are damaged or "
+        "were not trained to the end; use others"
+    )

@@ -1,0 +1,56 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Pixels far beyond what a generator was trained for: treated as missing, and told."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+
+from splus_srgan.exceptions import DomainWarning
+from splus_srgan.pixels.wild import wild_pixels
+
+__all__ = ["BRIGHTEST", "without_wild_pixels"]
+
+BRIGHTEST = 1e6
+"""Signal of a pixel above which it is no source, in sigma of the sky."""
+
+
+def without_wild_pixels(stack, sky, sigma, *, stacklevel):
+    """
+    Mask what neither sky nor source can be, with a warning that says how much.
+
+    Parameters
+    ----------
+    stack : `~splus_srgan.images.unpack.BandStack`
+        Input.
+    sky, sigma : `~numpy.ndarray`, shape (n_band, 1, 1) or (n_band, ny, nx)
+        As `~splus_srgan.enhance.sky.sky_and_sigma` gives them.
+    stacklevel : int
+        Of the warning, as `warnings.warn` takes it, for the caller of this function.
+
+    Returns
+    -------
+    stack : `~splus_srgan.images.unpack.BandStack`
+        The same one where there are none.
+    """
+    found = {}
+    for k, band in enumerate(stack.bands):
+        # One number stays one: a map would take memory.
+        level, noise = (part[k].item() if part[k].size == 1 else part[k] for part in (sky, sigma))
+        options = {"sky": level, "sigma": noise, "brightest": BRIGHTEST}
+        wild = wild_pixels(stack.data[k], stack.mask[k], **options)
+        if wild.any():
+            found[band] = k, wild
+    if not found:
+        return stack
+    mask = np.array(stack.mask)
+    for k, wild in found.values():
+        mask[k] |= wild
+    listed = ", ".join(f"{np.count_nonzero(wild)} in {band}" for band, (_, wild) in found.items())
+    warnings.warn(
+        f"pixels that neither sky nor source can have are treated as missing: {listed} (more than "
+        f"{BRIGHTEST:g} sigma above the sky, or far below it)",
+        DomainWarning,
+        stacklevel=stacklevel + 1,
+    )
+    return replace(stack, mask=mask)

@@ -1,0 +1,124 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Run a generator with torch."""
+
+import copy
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from splus_srgan.models.processes import note_threads
+
+__all__ = ["TorchEngine"]
+
+
+class TorchEngine:
+    """
+    Run a generator with torch.
+
+    Parameters
+    ----------
+    generator : `~torch.nn.Module`
+        Generator with its weights.
+    device : str
+        Such as ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+    precision : {"float32", "bfloat16"}
+        Precision of the body; the last layer is always float32.
+    with_scale : bool, optional
+        Whether to give the scale of the errors too; the generator must have it.
+    """
+
+    name = "torch"
+
+    def __init__(self, generator, *, device, precision, with_scale=False):
+        self.with_scale = with_scale
+        self.device = torch.device(device)
+        self.precision = precision
+        # float32 with channels last is three times slower on CPUs, bfloat16 twice faster.
+        fast = precision == "bfloat16" or self.device.type == "cuda"
+        self._format = torch.channels_last if fast else torch.contiguous_format
+        generator = copy.deepcopy(generator).eval()
+        if not fast:
+            _keep_rounding(generator)
+        self._generator = generator.to(self.device, memory_format=self._format)
+
+    def __call__(self, y):
+        """Generate from one stretched image."""
+        note_threads(self.device.type == "cpu" and torch.get_num_threads() > 1)
+        tensor = torch.from_numpy(np.ascontiguousarray(y, dtype=np.float32))[None]
+        tensor = tensor.to(self.device).contiguous(memory_format=self._format)
+        bfloat16 = self.precision == "bfloat16"
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bfloat16),
+            self._all_digits(),
+        ):
+            if self.with_scale:
+                fine = torch.cat(self._generator.forward_with_scale(tensor), 1)
+            else:
+                fine = self._generator(tensor)
+            return fine[0].contiguous().cpu().numpy()
+
+    def _all_digits(self):
+        """Half of a GPU's float32 digits would be lost without a word; for a call alone."""
+        if self.device.type != "cuda" or self.precision != "float32":
+            return nullcontext()
+        cudnn = torch.backends.cudnn
+        kept = {"enabled": cudnn.enabled, "benchmark": cudnn.benchmark}
+        return cudnn.flags(**kept, deterministic=cudnn.deterministic, allow_tf32=False)
+
+
+def _keep_rounding(generator):
+    """
+    Make blocks agree with the whole image to the last bit, in float32 on the CPU.
+
+    oneDNN sums in an order that depends on the width of the image where a layer has few
+    input channels or reads pixels far apart, and not elsewhere; so such layers are computed
+    as layers of many channels and of adjacent pixels, with the same result.
+    """
+    generator.first[0] = _ManyChannels(generator.first[0])
+    if generator.scale is not None:
+        generator.scale.of_generated = _ManyChannels(generator.scale.of_generated)
+        generator.scale.wide = _Phases(generator.scale.wide)
+    for block in generator.blocks:
+        for name, layer in block.body.named_children():
+            if max(getattr(layer, "dilation", (1,))) > 1:
+                setattr(block.body, name, _Phases(layer))
+
+
+class _ManyChannels(torch.nn.Module):
+    """A convolution with as many input channels as it has output channels; the added are 0."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+        self.added = max(0, layer.out_channels - layer.in_channels)
+        pad = (0, 0, 0, 0, 0, self.added)
+        layer.weight = torch.nn.Parameter(functional.pad(layer.weight.detach(), pad))
+
+    def forward(self, x):
+        return self.layer(functional.pad(x, (0, 0, 0, 0, 0, self.added)))
+
+
+class _Phases(torch.nn.Module):
+    """A convolution of pixels ``d`` apart: every d-th pixel in each axis is an image by itself."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer, self.step = layer, layer.dilation[0]
+        self.padding = tuple(n // self.step for n in layer.padding)
+
+    def forward(self, x):
+        n, channels, ny, nx = x.shape
+        d, rows, columns = self.step, -(-ny // self.step), -(-nx // self.step)
+        x = functional.pad(x, (0, columns * d - nx, 0, rows * d - ny))
+        x = x.reshape(n, channels, rows, d, columns, d).permute(0, 3, 5, 1, 2, 4)
+        x = functional.conv2d(
+            x.reshape(n * d * d, channels, rows, columns),
+            self.layer.weight,
+            self.layer.bias,
+            padding=self.padding,
+        )
+        x = x.reshape(n, d, d, -1, rows, columns).permute(0, 3, 4, 1, 5, 2)
+        return x.reshape(n, -1, rows * d, columns * d)[..., :ny, :nx].contiguous()

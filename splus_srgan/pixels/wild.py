@@ -1,0 +1,55 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Wild pixels: values that neither sky nor source has, and that must not speak for the rest."""
+
+import numpy as np
+
+__all__ = ["DARKEST", "wild_pixels"]
+
+DARKEST = 50.0
+"""How far below the sky a pixel can lie, in sigma of the sky; noise reaches 6."""
+
+_MOST = 0.01  # of an image: more than that is an odd image, not odd pixels in it
+_ROWS = 512  # compared at a time
+
+
+def wild_pixels(data, missing, *, sky, sigma, brightest):
+    """
+    Find pixels far outside what an image of the sky can hold.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray`, shape (..., ny, nx)
+        Image, or windows of one.
+    missing : `~numpy.ndarray` of bool, same shape
+        Pixels that are known to be missing; none of them is wild.
+    sky, sigma : float or `~numpy.ndarray`
+        Level of the sky and its noise; maps have the shape of ``data``.
+    brightest : float
+        How far above the sky a pixel can lie, in sigma; `DARKEST` is how far below.
+
+    Returns
+    -------
+    wild : `~numpy.ndarray` of bool, same shape
+        None at all where more than 1 % of the image would be: then ``sky`` or ``sigma`` are
+        not those of the image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.pixels.wild import wild_pixels
+    >>> image = np.random.default_rng(1).normal(10.0, 2.0, (64, 64))
+    >>> image[7, 9] = 1e30
+    >>> missing = np.zeros(image.shape, bool)
+    >>> np.argwhere(wild_pixels(image, missing, sky=10.0, sigma=2.0, brightest=1e6))
+    array([[7, 9]])
+    """
+    wild = np.zeros(data.shape, bool)
+    lowest, highest = sky - DARKEST * sigma, sky + brightest * sigma
+    for start in range(0, data.shape[-2], _ROWS):
+        rows = np.s_[..., start : start + _ROWS, :]
+        low, high = (limit if np.ndim(limit) < 2 else limit[rows] for limit in (lowest, highest))
+        with np.errstate(invalid="ignore"):
+            wild[rows] = (data[rows] < low) | (data[rows] > high)
+    wild &= ~missing
+    valid = missing.size - np.count_nonzero(missing)
+    return wild if np.count_nonzero(wild) <= max(1, _MOST * valid) else np.zeros_like(wild)
