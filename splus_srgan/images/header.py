@@ -34,6 +34,9 @@ LEVEL_CARDS = ("SATURATE", "SATURATA", "SATURATB", "SATLEVEL", "SATURLEV", "SATU
 _COUNTS = (None, u.dimensionless_unscaled, u.adu, u.ct, u.DN, u.electron)
 
 
+_PLAUSIBLE = {"FWHMMEAN": (0.05, 100.0), "FWHMBETA": (1.0, 100.0)}
+
+
 def psf_from_header(header):
     """
     Read the seeing that the S-PLUS pipeline measured.
@@ -51,7 +54,8 @@ def psf_from_header(header):
     -------
     psf : tuple of float or None
         FWHM (arcsec) and Moffat beta; beta is 3.0 where the header has the FWHM
-        alone, or a beta that no PSF has (1 or less). `None` where it has no usable FWHM.
+        alone, or a beta that no PSF has (1 or less, above 100). `None` where it has no usable
+        FWHM (0.05 to 100).
 
     Examples
     --------
@@ -64,8 +68,8 @@ def psf_from_header(header):
         # Cards that an enhanced image keeps about its input are not about itself.
         if not isinstance(key, str) or key.upper().startswith("INPUT "):
             continue
-        for word, lowest in (("FWHMMEAN", 0), ("FWHMBETA", 1)):
-            if word in key.upper() and is_number(value) and lowest < value < math.inf:
+        for word, (lowest, highest) in _PLAUSIBLE.items():
+            if word in key.upper() and is_number(value) and lowest < value <= highest:
                 values.setdefault(word, float(value))
     if "FWHMMEAN" not in values:
         return None

@@ -201,6 +201,7 @@ def test_enhancer_goes_to_other_processes(field, small):
         assert_array_equal(again(field)["r"].data, expected)
 
 
+@pytest.mark.slow
 def test_python_without_docstrings_and_asserts():
     program = (
         "from splus_srgan import SRGANEnhancer, simulate_field\n"
@@ -211,6 +212,6 @@ def test_python_without_docstrings_and_asserts():
         [sys.executable, "-OO", "-W", "ignore", "-c", program],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,  # all libraries are compiled anew
     )
     assert done.stdout == "(80, 80)\n", done.stderr
