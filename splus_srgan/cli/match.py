@@ -30,7 +30,7 @@ def add_arguments(parser):
     add = parser.add_argument
     add("files", type=str, nargs="+", metavar="FILE", help="FITS files of the coarser survey")
     add(
-        "--reference",
+        "--target",
         type=str,
         nargs="+",
         metavar="FILE",
@@ -86,7 +86,7 @@ def run(options):
     name = options.name or safe_name(output_stem(options.files))
     report = match_files(
         options.files,
-        options.reference,
+        options.target,
         options.output,
         name=name,
         bands=options.bands,

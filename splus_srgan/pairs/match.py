@@ -34,24 +34,25 @@ class MatchedPair:
 
     Parameters
     ----------
-    lr : dict of str to `~astropy.nddata.CCDData`
+    input : dict of str to `~astropy.nddata.CCDData`
         Band to image ``(ny, nx)``, as it was given, with a WCS.
-    hr : dict of str to `~astropy.nddata.CCDData`
-        Band to image ``(2 ny, 2 nx)`` on the grid of ``lr`` with pixels half as large: masked
+    target : dict of str to `~astropy.nddata.CCDData`
+        Band to image ``(2 ny, 2 nx)`` on the grid of ``input`` with pixels half as large: masked
         where the survey has no image, with uncertainty and PSF as far as known.
     registrations : dict of str to `~splus_srgan.pairs.registration.measure.Registration`
-        What was measured of ``hr`` against ``lr``, by their WCS alone; pixels of the fine grid.
+        What was measured of ``target`` against ``input``, by their WCS alone; pixels of the
+        fine grid.
     residuals : dict of str to `~splus_srgan.pairs.registration.measure.Registration`
         The same for the images given out; equal to ``registrations`` where not corrected.
     flux_ratios : dict of str to tuple of float
-        Flux of ``hr`` over that of ``lr`` at the same PSF, and its error; after the band-pass
-        term.
+        Flux of ``target`` over that of ``input`` at the same PSF, and its error; after the
+        band-pass term.
     sky : dict of str to float
-        Pedestal taken off ``hr``, per fine pixel.
+        Pedestal taken off ``target``, per fine pixel.
     coverage : dict of str to float
-        Share of the fine grid that ``hr`` covers with valid pixels.
+        Share of the fine grid that ``target`` covers with valid pixels.
     psf_errors : dict of str to float
-        What is left over of the PSF match: largest difference between the PSF of ``hr`` and
+        What is left over of the PSF match: largest difference between the PSF of ``target`` and
         the target, as a share of the target's peak; NaN where not matched.
     corrected : bool
         Whether the measured shift and rotation were taken out, in any band.
@@ -59,8 +60,8 @@ class MatchedPair:
         What a reader must know, in plain words.
     """
 
-    lr: dict
-    hr: dict
+    input: dict
+    target: dict
     registrations: dict
     residuals: dict = field(default_factory=dict)
     flux_ratios: dict = field(default_factory=dict)
@@ -73,7 +74,7 @@ class MatchedPair:
     @property
     def bands(self):
         """Names of the bands, in order."""
-        return tuple(self.hr)
+        return tuple(self.target)
 
 
 def match_to_grid(
@@ -179,8 +180,8 @@ def _target_wcs(wcs):
 
 
 def match_pair(
-    lr,
-    hr,
+    input,
+    target,
     *,
     correct=True,
     target_psf=TARGET_PSF,
@@ -189,8 +190,8 @@ def match_pair(
     method="interp",
     order="bicubic",
     max_shift=5.0,
-    lr_scale=None,
-    hr_scale=None,
+    input_scale=None,
+    target_scale=None,
     progress_bar=None,
 ):
     r"""
@@ -198,26 +199,26 @@ def match_pair(
 
     Parameters
     ----------
-    lr, hr : mapping of str to `~astropy.nddata.CCDData`
+    input, target : mapping of str to `~astropy.nddata.CCDData`
         Band to image, of the survey that is to be enhanced and of the sharper one. Bands that
         only one side has are left out. The bands of a side share one grid.
     correct : bool, optional
         Whether the shift measured on the images is taken out, per band, and with it rotation
         and scale where they are significant (5 standard errors).
     target_psf : tuple of float or None, optional
-        FWHM (arcsec) and Moffat beta that ``hr`` is brought to, by default the one of the
-        shipped weights; `None` leaves its PSF alone. The PSF of ``hr`` has to be known: its
+        FWHM (arcsec) and Moffat beta that ``target`` is brought to, by default the one of the
+        shipped weights; `None` leaves its PSF alone. The PSF of ``target`` has to be known: its
         ``psf``, or the seeing in its header.
     band_terms : mapping of str to float, or "measure", optional
-        Factor by which ``hr`` is multiplied, per band, so that it is as if seen through
-        the filter of ``lr``; ``"measure"`` takes the inverse of the measured flux ratio.
+        Factor by which ``target`` is multiplied, per band, so that it is as if seen through
+        the filter of ``input``; ``"measure"`` takes the inverse of the measured flux ratio.
     subtract_sky : bool, optional
-        Whether the sky of ``hr`` is taken off, where there is sky in the frame.
+        Whether the sky of ``target`` is taken off, where there is sky in the frame.
     method, order
         As for `match_to_grid`.
     max_shift : float, optional
         Shift in arcsec beyond which the WCS are held to be wrong.
-    lr_scale, hr_scale : float, optional
+    input_scale, target_scale : float, optional
         Pixel scale (arcsec, good to 6 %) of a side that has no WCS; it is then registered on
         the other side by the images alone.
     progress_bar : callable, optional
@@ -242,13 +243,13 @@ def match_pair(
 
     Notes
     -----
-    First ``hr`` is convolved on its own pixels; then the registration is measured on the images
-    (`~splus_srgan.pairs.registration.measure.measure_registration`), and ``hr`` resampled
+    First ``target`` is convolved on its own pixels; then the registration is measured on the images
+    (`~splus_srgan.pairs.registration.measure.measure_registration`), and ``target`` resampled
     once, onto the corrected positions. The kernel is that of
     `photutils.psf_matching.make_wiener_kernel`, with the least regularization for which the
     noise no more than doubles; ``psf`` of the result is what came of it.
 
-    The uncertainty of ``hr`` is propagated through both steps, with the correlation
+    The uncertainty of ``target`` is propagated through both steps, with the correlation
     of its noise, which is measured on blank sky. It holds for single pixels: noise of
     neighbors is correlated, over about the width of the kernel.
 
@@ -257,24 +258,26 @@ def match_pair(
     >>> from splus_srgan import match_pair, simulate_field
     >>> field = simulate_field(1, shape=(64, 64), bands="r", kind="cluster")
     >>> pair = match_pair(field.observed, field.target, target_psf=None)
-    >>> pair.hr["r"].shape, pair.corrected
+    >>> pair.target["r"].shape, pair.corrected
     ((128, 128), True)
     """
     _check_options(method, order)
     max_shift = check_positive("max_shift", max_shift)
     target_psf = _check_psf(target_psf)
-    lr, hr, notes = _common_bands(lr, hr)
-    _check_terms(band_terms, hr)
-    _find_missing_wcs(lr, hr, lr_scale, hr_scale, notes)
-    shape = tuple(2 * n for n in next(iter(lr.values())).shape)
-    wcs = upsample_wcs(_plain(image_wcs(next(iter(lr.values())).wcs)))
+    input, target, notes = _common_bands(input, target)
+    _check_terms(band_terms, target)
+    _find_missing_wcs(input, target, input_scale, target_scale, notes)
+    shape = tuple(2 * n for n in next(iter(input.values())).shape)
+    wcs = upsample_wcs(_plain(image_wcs(next(iter(input.values())).wcs)))
     wcs.array_shape = shape
     setup = steps.Setup(wcs, shape, method, order, max_shift, target_psf, subtract_sky)
-    pair = MatchedPair(lr, {}, {}, notes=notes)
-    prepared = {band: steps.prepare(lr[band], hr[band], band, setup, notes) for band in hr}
-    measured = steps.measure_bands(lr, prepared, setup, notes)
+    pair = MatchedPair(input, {}, {}, notes=notes)
+    prepared = {
+        band: steps.prepare(input[band], target[band], band, setup, notes) for band in target
+    }
+    measured = steps.measure_bands(input, prepared, setup, notes)
     moves = steps.choose_corrections(measured, notes) if correct else {}
-    for band in hr if progress_bar is None else progress_bar(list(hr)):
+    for band in target if progress_bar is None else progress_bar(list(target)):
         move = moves.get(band)
         steps.match_band(pair, band, prepared[band], setup, measured[band], move, band_terms)
     pair.corrected = bool(moves)
@@ -303,7 +306,7 @@ def _check_psf(psf):
     return float(fwhm), float(beta)
 
 
-def _check_terms(terms, hr):
+def _check_terms(terms, target):
     if terms is None or (isinstance(terms, str) and terms == "measure"):
         return
     if not isinstance(terms, Mapping):
@@ -312,12 +315,14 @@ def _check_terms(terms, hr):
         )
     for band, term in terms.items():
         check_positive(f"band_terms[{band!r}]", term)
-        if band not in hr:
-            raise ValueError(f"band_terms must name bands of the pair, {list(hr)}; got {band!r}")
+        if band not in target:
+            raise ValueError(
+                f"band_terms must name bands of the pair, {list(target)}; got {band!r}"
+            )
 
 
-def _common_bands(lr, hr):
-    for name, side in (("lr", lr), ("hr", hr)):
+def _common_bands(input, target):
+    for name, side in (("input", input), ("target", target)):
         if not isinstance(side, Mapping) or not all(isinstance(i, NDData) for i in side.values()):
             raise TypeError(
                 f"{name} must be a mapping of band to CCDData; got {type(side).__name__}"
@@ -327,32 +332,34 @@ def _common_bands(lr, hr):
                 raise ValueError(
                     f"{name}[{band!r}] must have shape (ny, nx); got {np.shape(image.data)}"
                 )
-    partners = {band: [other for other in hr if same_band(band, other)] for band in lr}
+    partners = {band: [other for other in target if same_band(band, other)] for band in input}
     common = {band: found[0] for band, found in partners.items() if found}
     if not common:
-        raise ValueError(f"lr and hr must have a band in common; got {sorted(lr)} and {sorted(hr)}")
+        raise ValueError(
+            f"input and target must have a band in common; got {sorted(input)} and {sorted(target)}"
+        )
     notes = []
-    alone = [f"lr has {band}" for band in lr if band not in common]
-    alone += [f"hr has {band}" for band in hr if band not in common.values()]
+    alone = [f"input has {band}" for band in input if band not in common]
+    alone += [f"target has {band}" for band in target if band not in common.values()]
     if alone:
         notes.append(f"bands of one side only are left out: {', '.join(alone)}")
-    lr = {band: lr[band] for band in common}
-    hr = {band: hr[other] for band, other in common.items()}
-    for name, side in (("lr", lr), ("hr", hr)):
+    input = {band: input[band] for band in common}
+    target = {band: target[other] for band, other in common.items()}
+    for name, side in (("input", input), ("target", target)):
         wcses = [image_wcs(i.wcs, name=f"wcs of {name}[{b!r}]") for b, i in side.items()]
         labels = [f"{name}[{band!r}]" for band in side]
         check_common_grid(labels, [np.shape(i.data) for i in side.values()], wcses)
-    return lr, hr, notes
+    return input, target, notes
 
 
-def _find_missing_wcs(lr, hr, lr_scale, hr_scale, notes):
+def _find_missing_wcs(input, target, input_scale, target_scale, notes):
     """Give the side without a WCS the one that the images tell, in place."""
-    sides = {"lr": (lr, lr_scale), "hr": (hr, hr_scale)}
+    sides = {"input": (input, input_scale), "target": (target, target_scale)}
     missing = [name for name, (side, _) in sides.items() if next(iter(side.values())).wcs is None]
     if len(missing) == 2:
         raise ValueError(
-            "lr or hr must have a WCS; got none on either side: give one of them an approximate "
-            "one, splus_srgan.pairs.registration.measure.approximate_wcs(shape, pixel_scale)"
+            "input or target must have a WCS; got none on either side: give one of them an "
+            "approximate one, splus_srgan.pairs.approximate_wcs(shape, pixel_scale)"
         )
     if not missing:
         return
@@ -360,7 +367,7 @@ def _find_missing_wcs(lr, hr, lr_scale, hr_scale, notes):
     side, scale = sides[name]
     if scale is None:
         raise ValueError(f"{name}_scale must be given (arcsec per pixel), since {name} has no WCS")
-    other = hr if name == "lr" else lr
+    other = target if name == "input" else input
     band = steps.brightest_band(side)
     wcs, found = register_images(side[band], other[band], scale=scale)
     for key, image in side.items():

@@ -209,7 +209,13 @@ def fetch_cutout(
     images = _chosen(to_images(pieces), request.bands, url)
     psfs = {}
     if psf:
-        options = {"layer": layer, "bands": bands, "service": service, "cache": cache, **network}
+        options = {
+            "layer": layer,
+            "bands": request.bands,
+            "service": service,
+            "cache": cache,
+            **network,
+        }
         psfs = fetch_psf(position, **options)
     for band, image in images.items():
         image.meta["LSLAYER"] = (layer, "Legacy Surveys layer")
@@ -279,6 +285,8 @@ def fetch_cutouts(
     check_one_of("on_error", on_error, ("raise", "return"))
     if check_integer("n_parallel", n_parallel, minimum=1) > MAX_PARALLEL:
         raise ValueError(f"n_parallel must be at most {MAX_PARALLEL}; got {n_parallel}")
+    if "bands" in options:
+        options["bands"] = tuple(options["bands"])  # an iterator would serve one position alone
     cutouts = fetch_many(
         partial(fetch_cutout, size=size, **options),
         list_positions(positions),

@@ -263,7 +263,7 @@ def files(tmp_path):
     write_bands(tmp_path / "sharp.fits", second)
     reference = str(tmp_path / "sharp.fits")
     output = str(tmp_path / "pairs")
-    return [str(tmp_path / "splus.fits"), "--reference", reference, "-o", output, "--keep-psf"]
+    return [str(tmp_path / "splus.fits"), "--target", reference, "-o", output, "--keep-psf"]
 
 
 def test_match_adds_a_pair_to_a_folder(files, tmp_path, capsys):
@@ -286,7 +286,7 @@ def test_match_takes_the_names_of_bands_as_they_are_spelled_elsewhere(files, tmp
     assert abs(PairFolder(tmp_path / "pairs").index["flux_ratio_r"][0] - 1) < 0.03
 
 
-@pytest.mark.parametrize("wrong", [["--bands", "g"], ["--reference", "gone.fits"]])
+@pytest.mark.parametrize("wrong", [["--bands", "g"], ["--target", "gone.fits"]])
 def test_match_that_fails_leaves_no_folder(files, tmp_path, wrong):
     assert main(["match", *files, *wrong]) == 1
     assert not (tmp_path / "pairs").exists()

@@ -92,18 +92,18 @@ def image_of(data, wcs, *, sigma=None, **keywords):
 STARS = draw_stars(30, 22)
 
 
-def survey_pair(*, seed=1, rotation=0.4, sip=2e-5, misplaced=None, hr_scale=0.262, noise=0.2):
+def survey_pair(*, seed=1, rotation=0.4, sip=2e-5, misplaced=None, target_scale=0.262, noise=0.2):
     """S-PLUS-like and Legacy-like images of the same stars; the latter turned and distorted."""
     rng = np.random.default_rng(seed)
     lr_shape, hr_shape = (96, 96), (240, 244)
     lr_wcs = tan_wcs(lr_shape, 0.55)
-    hr_wcs = tan_wcs(hr_shape, hr_scale, rotation=rotation, offset=(0.7, -0.4), sip=sip)
-    lr = render(lr_wcs, lr_shape, STARS, 1.5) + rng.normal(0, noise, lr_shape)
-    hr = render(hr_wcs, hr_shape, STARS, 1.1, misplaced=misplaced)
-    hr += rng.normal(0, noise / 10, hr_shape)
+    hr_wcs = tan_wcs(hr_shape, target_scale, rotation=rotation, offset=(0.7, -0.4), sip=sip)
+    input = render(lr_wcs, lr_shape, STARS, 1.5) + rng.normal(0, noise, lr_shape)
+    target = render(hr_wcs, hr_shape, STARS, 1.1, misplaced=misplaced)
+    target += rng.normal(0, noise / 10, hr_shape)
     return (
-        {"r": image_of(lr, lr_wcs, sigma=noise)},
-        {"r": image_of(hr, hr_wcs, sigma=noise / 10)},
+        {"r": image_of(input, lr_wcs, sigma=noise)},
+        {"r": image_of(target, hr_wcs, sigma=noise / 10)},
     )
 
 
@@ -276,8 +276,8 @@ def test_correlated_noise_of_the_input_counts():
 
 @pytest.mark.parametrize("block_size", [40, 64, 100])
 def test_blocks_give_the_whole_image(block_size):
-    lr, hr = survey_pair()
-    image, wcs = hr["r"], upsample_wcs(lr["r"].wcs)
+    input, target = survey_pair()
+    image, wcs = target["r"], upsample_wcs(input["r"].wcs)
     image.mask = np.zeros(image.shape, bool)
     image.mask[70:75, 30:180] = True
     whole = match_to_grid(image, wcs, (192, 192))
@@ -289,8 +289,8 @@ def test_blocks_give_the_whole_image(block_size):
 
 def test_blocks_share_no_wcs_between_threads():
     """A WCS keeps state while it computes; frequent switches between threads show it."""
-    lr, hr = survey_pair()
-    image, wcs = hr["r"], upsample_wcs(lr["r"].wcs)
+    input, target = survey_pair()
+    image, wcs = target["r"], upsample_wcs(input["r"].wcs)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
@@ -309,14 +309,14 @@ def test_progress_bar_sees_the_blocks():
             seen.append(item)
             yield item
 
-    _, hr = survey_pair()
-    match_to_grid(hr["r"], hr["r"].wcs, (96, 96), block_size=32, progress_bar=bar)
+    _, target = survey_pair()
+    match_to_grid(target["r"], target["r"].wcs, (96, 96), block_size=32, progress_bar=bar)
     assert sum(map(len, seen)) == 9
 
 
 def test_input_is_not_modified_and_planes_are_carried():
-    _, hr = survey_pair()
-    image = hr["r"]
+    _, target = survey_pair()
+    image = target["r"]
     image.flags = np.zeros(image.shape, np.uint8)
     image.flags[100:120] = 4
     image.meta["SATURATE"] = 100.0
@@ -375,14 +375,14 @@ def test_magnitudes_are_refused():
 
 
 def test_pair_is_on_the_grid_twice_as_fine():
-    lr, hr = survey_pair()
-    pair = match_pair(lr, hr, target_psf=None)
+    input, target = survey_pair()
+    pair = match_pair(input, target, target_psf=None)
     assert pair.bands == ("r",)
-    assert pair.hr["r"].shape == (192, 192)
-    fine = upsample_wcs(lr["r"].wcs)
-    there = pair.hr["r"].wcs.pixel_to_world(10, 150)
+    assert pair.target["r"].shape == (192, 192)
+    fine = upsample_wcs(input["r"].wcs)
+    there = pair.target["r"].wcs.pixel_to_world(10, 150)
     assert there.separation(fine.pixel_to_world(10, 150)).arcsec < 1e-9
-    assert pair.lr["r"] is lr["r"]
+    assert pair.input["r"] is input["r"]
     assert pair.coverage["r"] > 0.99
 
 
@@ -408,8 +408,8 @@ def wrong(y, x):
 
 def test_wrong_astrometry_is_measured_and_removed():
     """A known shift, rotation (0.4 degrees) and scale: what is left is within 0.02 px."""
-    lr, hr = survey_pair(misplaced=wrong)
-    pair = match_pair(lr, hr, target_psf=None)
+    input, target = survey_pair(misplaced=wrong)
+    pair = match_pair(input, target, target_psf=None)
     found = pair.registrations["r"]
     assert abs(found.rotation) == pytest.approx(0.4, abs=0.01)
     assert found.scale == pytest.approx(1.002, abs=5e-4)
@@ -417,17 +417,17 @@ def test_wrong_astrometry_is_measured_and_removed():
     assert max(map(abs, found.shift)) > 1.5
     assert pair.corrected
     # By the sources themselves: drawn on the true grid, and measured on the result.
-    truth = render(upsample_wcs(lr["r"].wcs), (192, 192), STARS, 1.1)
-    y, x = star_pixels(upsample_wcs(lr["r"].wcs))
-    errors = centroids(pair.hr["r"].data, y, x) - centroids(truth, y, x)
+    truth = render(upsample_wcs(input["r"].wcs), (192, 192), STARS, 1.1)
+    y, x = star_pixels(upsample_wcs(input["r"].wcs))
+    errors = centroids(pair.target["r"].data, y, x) - centroids(truth, y, x)
     assert np.sqrt(np.mean(errors**2)) < 0.02
     assert np.abs(errors.mean(1)).max() < 0.02
-    assert_allclose(pair.hr["r"].data.sum(), truth.sum() * 1.002**-0, rtol=5e-3)
+    assert_allclose(pair.target["r"].data.sum(), truth.sum() * 1.002**-0, rtol=5e-3)
 
 
 def test_correction_can_be_left_out():
-    lr, hr = survey_pair(misplaced=wrong)
-    pair = match_pair(lr, hr, correct=False, target_psf=None)
+    input, target = survey_pair(misplaced=wrong)
+    pair = match_pair(input, target, correct=False, target_psf=None)
     assert not pair.corrected
     assert_allclose(pair.residuals["r"].shift, pair.registrations["r"].shift, atol=0.05)
 
@@ -459,20 +459,20 @@ def centroids(image, y, x):
 
 def test_assumed_pixel_scale_is_found_wrong_and_match_removes_it():
     """The viewer cutout at 0.277" taken for 0.275": the report says 0.7 %, match removes it."""
-    lr, hr = survey_pair(rotation=0.0, sip=None, hr_scale=0.277)
-    assumed = tan_wcs(hr["r"].shape, 0.275, offset=(0.7, -0.4))
-    image = CCDData(hr["r"].data, unit="nmgy", wcs=assumed)
-    pair = match_pair(lr, {"r": image}, target_psf=None)
+    input, target = survey_pair(rotation=0.0, sip=None, target_scale=0.277)
+    assumed = tan_wcs(target["r"].shape, 0.275, offset=(0.7, -0.4))
+    image = CCDData(target["r"].data, unit="nmgy", wcs=assumed)
+    pair = match_pair(input, {"r": image}, target_psf=None)
     found = pair.registrations["r"]
     assert found.scale == pytest.approx(0.275 / 0.277, abs=3e-4)
     assert found.significant
     assert pair.residuals["r"].scale == pytest.approx(1, abs=3e-4)
-    truth = render(upsample_wcs(lr["r"].wcs), (192, 192), STARS, 1.1)
-    y, x = star_pixels(upsample_wcs(lr["r"].wcs))
-    errors = centroids(pair.hr["r"].data, y, x) - centroids(truth, y, x)
+    truth = render(upsample_wcs(input["r"].wcs), (192, 192), STARS, 1.1)
+    y, x = star_pixels(upsample_wcs(input["r"].wcs))
+    errors = centroids(pair.target["r"].data, y, x) - centroids(truth, y, x)
     assert np.sqrt(np.mean(errors**2)) < 0.02
     # With its true WCS there is nothing to find.
-    right = match_pair(lr, hr, target_psf=None).registrations["r"]
+    right = match_pair(input, target, target_psf=None).registrations["r"]
     assert right.scale == pytest.approx(1, abs=3e-4)
 
 
@@ -487,75 +487,76 @@ def test_errors_of_the_registration_are_right():
 
 def test_psf_is_matched_to_the_target():
     """A star comes out as the Moffat that was asked for, with its flux."""
-    lr, hr = survey_pair(sip=None)
+    input, target = survey_pair(sip=None)
     star = np.zeros((1, 2)), np.ones(1)
-    hr["r"].psf = render(tan_wcs((61, 61), 0.262), (61, 61), star, 1.1)
-    pair = match_pair(lr, hr)
-    truth = render(upsample_wcs(lr["r"].wcs), (192, 192), STARS, 1.0)
+    target["r"].psf = render(tan_wcs((61, 61), 0.262), (61, 61), star, 1.1)
+    pair = match_pair(input, target)
+    truth = render(upsample_wcs(input["r"].wcs), (192, 192), STARS, 1.0)
     inner = np.s_[8:-8, 8:-8]
-    assert_allclose(pair.hr["r"].data[inner], truth[inner], atol=0.03 * truth.max())
-    assert_allclose(pair.hr["r"].data[inner].sum(), truth[inner].sum(), rtol=2e-3)
+    assert_allclose(pair.target["r"].data[inner], truth[inner], atol=0.03 * truth.max())
+    assert_allclose(pair.target["r"].data[inner].sum(), truth[inner].sum(), rtol=2e-3)
     assert pair.psf_errors["r"] < 0.05
-    expected = render(tan_wcs(pair.hr["r"].psf.shape, 0.275), pair.hr["r"].psf.shape, star, 1.0)
-    assert_allclose(pair.hr["r"].psf, expected / expected.sum(), atol=0.05 * expected.max())
+    shape = pair.target["r"].psf.shape
+    expected = render(tan_wcs(shape, 0.275), shape, star, 1.0)
+    assert_allclose(pair.target["r"].psf, expected / expected.sum(), atol=0.05 * expected.max())
 
 
 def test_uncertainty_holds_after_psf_matching():
     """On blank sky, within 5 %, though the kernel amplifies and correlates the noise."""
-    lr, hr = survey_pair(sip=None)
+    input, target = survey_pair(sip=None)
     star = np.zeros((1, 2)), np.ones(1)
     psf = render(tan_wcs((61, 61), 0.262), (61, 61), star, 1.15)
-    blank = image_of(RNG.normal(0, 0.5, (240, 244)), hr["r"].wcs, sigma=0.5, psf=psf)
-    pair = match_pair(lr, {"r": blank}, subtract_sky=False)
-    pull = pair.hr["r"].data / pair.hr["r"].uncertainty.array
-    assert_allclose(pull[~pair.hr["r"].mask].std(), 1, atol=0.05)
+    blank = image_of(RNG.normal(0, 0.5, (240, 244)), target["r"].wcs, sigma=0.5, psf=psf)
+    pair = match_pair(input, {"r": blank}, subtract_sky=False)
+    pull = pair.target["r"].data / pair.target["r"].uncertainty.array
+    assert_allclose(pull[~pair.target["r"].mask].std(), 1, atol=0.05)
     assert not pair.corrected
     assert any("nothing in common" in note for note in pair.notes)
 
 
 def test_unknown_psf_is_noted():
     pair = match_pair(*survey_pair())
-    assert any("the PSF of hr is not known" in note for note in pair.notes)
+    assert any("the PSF of the target is not known" in note for note in pair.notes)
     assert np.isnan(pair.psf_errors["r"])
 
 
 def test_pedestal_is_removed():
-    lr, hr = survey_pair()
-    raised = CCDData(hr["r"].data + 5.0, unit="nmgy", wcs=hr["r"].wcs)
-    kept = match_pair(lr, {"r": raised}, target_psf=None, subtract_sky=False)
-    pair = match_pair(lr, {"r": raised}, target_psf=None)
+    input, target = survey_pair()
+    raised = CCDData(target["r"].data + 5.0, unit="nmgy", wcs=target["r"].wcs)
+    kept = match_pair(input, {"r": raised}, target_psf=None, subtract_sky=False)
+    pair = match_pair(input, {"r": raised}, target_psf=None)
     assert_allclose(pair.sky["r"], 5 * (0.275 / 0.262) ** 2, rtol=0.02)
-    difference = kept.hr["r"].data - pair.hr["r"].data
+    difference = kept.target["r"].data - pair.target["r"].data
     assert_allclose(np.median(difference), pair.sky["r"], rtol=1e-3)
 
 
 def test_band_term_is_applied_and_stated():
-    lr, hr = survey_pair()
-    plain = match_pair(lr, hr, target_psf=None, subtract_sky=False)
-    given = match_pair(lr, hr, target_psf=None, subtract_sky=False, band_terms={"r": 1.25})
-    assert_allclose(given.hr["r"].data, 1.25 * plain.hr["r"].data, rtol=1e-5)
-    assert given.hr["r"].meta["MTTERM"] == 1.25
+    input, target = survey_pair()
+    plain = match_pair(input, target, target_psf=None, subtract_sky=False)
+    given = match_pair(input, target, target_psf=None, subtract_sky=False, band_terms={"r": 1.25})
+    assert_allclose(given.target["r"].data, 1.25 * plain.target["r"].data, rtol=1e-5)
+    assert given.target["r"].meta["MTTERM"] == 1.25
     assert_allclose(given.flux_ratios["r"][0], 1.25 * plain.flux_ratios["r"][0], rtol=1e-3)
-    dim = {"r": CCDData(hr["r"].data * 0.8, unit="nmgy", wcs=hr["r"].wcs)}
-    measured = match_pair(lr, dim, target_psf=None, band_terms="measure")
+    dim = {"r": CCDData(target["r"].data * 0.8, unit="nmgy", wcs=target["r"].wcs)}
+    measured = match_pair(input, dim, target_psf=None, band_terms="measure")
     assert_allclose(measured.flux_ratios["r"][0], 1, atol=0.01)
-    assert_allclose(measured.hr["r"].meta["MTTERM"], 1.25, rtol=0.02)
+    assert_allclose(measured.target["r"].meta["MTTERM"], 1.25, rtol=0.02)
 
 
 def test_units_are_brought_together():
-    lr, hr = survey_pair()
-    jansky = {"r": CCDData(hr["r"].data * 3.631e-6, unit="Jy", wcs=hr["r"].wcs)}
-    lr = {"r": CCDData(lr["r"].data * 3.631, unit="uJy", wcs=lr["r"].wcs)}
-    pair = match_pair(lr, jansky, target_psf=None)
-    assert pair.hr["r"].unit == u.uJy
+    input, target = survey_pair()
+    jansky = {"r": CCDData(target["r"].data * 3.631e-6, unit="Jy", wcs=target["r"].wcs)}
+    input = {"r": CCDData(input["r"].data * 3.631, unit="uJy", wcs=input["r"].wcs)}
+    pair = match_pair(input, jansky, target_psf=None)
+    assert pair.target["r"].unit == u.uJy
     assert_allclose(pair.flux_ratios["r"][0], 1, atol=0.01)
-    counts = {"r": CCDData(lr["r"].data, unit="adu", wcs=lr["r"].wcs)}
-    assert any("lr is in adu" in n for n in match_pair(counts, jansky, target_psf=None).notes)
+    counts = {"r": CCDData(input["r"].data, unit="adu", wcs=input["r"].wcs)}
+    assert any("input is in adu" in n for n in match_pair(counts, jansky, target_psf=None).notes)
 
 
 def test_a_pair_in_surface_brightness_is_the_pair_in_fluxes():
-    lr, hr = survey_pair(hr_scale=0.3)
-    hr["r"].data += np.float32(0.5)
+    input, target = survey_pair(target_scale=0.3)
+    target["r"].data += np.float32(0.5)
 
     def per_area(image, scale):
         sigma = StdDevUncertainty(image.uncertainty.array / scale**2)
@@ -563,8 +564,8 @@ def test_a_pair_in_surface_brightness_is_the_pair_in_fluxes():
         return {"r": CCDData(image.data / scale**2, unit="nmgy / arcsec2", **options)}
 
     options = {"target_psf": None, "band_terms": "measure"}
-    flux = match_pair(lr, hr, **options)
-    bright = match_pair(per_area(lr["r"], 0.55), per_area(hr["r"], 0.3), **options)
+    flux = match_pair(input, target, **options)
+    bright = match_pair(per_area(input["r"], 0.55), per_area(target["r"], 0.3), **options)
     for name in ("registrations", "residuals"):
         ratios = [getattr(pair, name)["r"].flux_ratio for pair in (flux, bright)]
         # Distortion changes the areas of the pixels by 1e-3.
@@ -572,18 +573,18 @@ def test_a_pair_in_surface_brightness_is_the_pair_in_fluxes():
     assert_allclose(flux.registrations["r"].flux_ratio, 1, atol=0.01)
     assert_allclose(bright.flux_ratios["r"], flux.flux_ratios["r"], rtol=3e-3, atol=1e-4)
     assert_allclose(bright.sky["r"] * 0.275**2, flux.sky["r"], rtol=3e-3)
-    assert_allclose(bright.sky["r"], 0.5 / 0.3**2 * bright.hr["r"].meta["MTTERM"], rtol=0.02)
+    assert_allclose(bright.sky["r"], 0.5 / 0.3**2 * bright.target["r"].meta["MTTERM"], rtol=0.02)
     inner = np.s_[20:-20, 20:-20]
-    images = [pair.hr["r"].data[inner] for pair in (bright, flux)]
+    images = [pair.target["r"].data[inner] for pair in (bright, flux)]
     assert_allclose(images[0] * 0.275**2, images[1], rtol=0.01, atol=0.01)
 
 
 @pytest.mark.parametrize("scale", [0.55, 0.3])
 def test_registration_compares_surface_brightness_as_it_is(scale):
-    lr, hr = survey_pair(hr_scale=scale)
+    input, target = survey_pair(target_scale=scale)
     sides = [
         CCDData(side["r"].data / width**2, unit="nmgy / arcsec2", wcs=side["r"].wcs)
-        for side, width in ((hr, scale), (lr, 0.55))
+        for side, width in ((target, scale), (input, 0.55))
     ]
     _, found = register_images(*sides)
     assert_allclose(found.flux_ratio, 1, atol=0.02)
@@ -591,21 +592,21 @@ def test_registration_compares_surface_brightness_as_it_is(scale):
 
 def test_faint_band_follows_the_others():
     """A band in which nothing is seen takes the correction of the others."""
-    lr, hr = survey_pair(misplaced=wrong)
-    lr["g"] = image_of(RNG.normal(0, 1, (96, 96)), lr["r"].wcs)
-    hr["g"] = image_of(RNG.normal(0, 0.1, (240, 244)), hr["r"].wcs)
-    pair = match_pair(lr, hr, target_psf=None)
+    input, target = survey_pair(misplaced=wrong)
+    input["g"] = image_of(RNG.normal(0, 1, (96, 96)), input["r"].wcs)
+    target["g"] = image_of(RNG.normal(0, 0.1, (240, 244)), target["r"].wcs)
+    pair = match_pair(input, target, target_psf=None)
     assert not pair.registrations["g"].measured
-    assert_allclose(pair.hr["g"].meta["MTDY"], pair.hr["r"].meta["MTDY"], atol=0.01)
+    assert_allclose(pair.target["g"].meta["MTDY"], pair.target["r"].meta["MTDY"], atol=0.01)
     assert any(note.startswith("g was moved like the other bands") for note in pair.notes)
 
 
 def test_bands_of_one_side_are_left_out():
-    lr, hr = survey_pair()
-    lr["u"] = lr["r"]
-    pair = match_pair(lr, {"R": hr["r"]}, target_psf=None)
+    input, target = survey_pair()
+    input["u"] = input["r"]
+    pair = match_pair(input, {"R": target["r"]}, target_psf=None)
     assert pair.bands == ("r",)
-    assert pair.notes[0] == "bands of one side only are left out: lr has u"
+    assert pair.notes[0] == "bands of one side only are left out: input has u"
 
 
 # A WCS that is wrong, or missing
@@ -613,80 +614,80 @@ def test_bands_of_one_side_are_left_out():
 
 def test_side_without_wcs_is_registered_on_the_image():
     """Distortion apart, which images alone do not tell."""
-    lr, hr = survey_pair(sip=None)
-    bare = {"r": CCDData(hr["r"].data, unit="nmgy")}
-    pair = match_pair(lr, bare, hr_scale=0.265, target_psf=None)
-    assert any("hr has no WCS: it was registered on the image alone" in n for n in pair.notes)
-    truth = render(upsample_wcs(lr["r"].wcs), (192, 192), STARS, 1.1)
-    y, x = star_pixels(upsample_wcs(lr["r"].wcs))
-    errors = centroids(pair.hr["r"].data, y, x) - centroids(truth, y, x)
+    input, target = survey_pair(sip=None)
+    bare = {"r": CCDData(target["r"].data, unit="nmgy")}
+    pair = match_pair(input, bare, target_scale=0.265, target_psf=None)
+    assert any("target has no WCS: it was registered on the image alone" in n for n in pair.notes)
+    truth = render(upsample_wcs(input["r"].wcs), (192, 192), STARS, 1.1)
+    y, x = star_pixels(upsample_wcs(input["r"].wcs))
+    errors = centroids(pair.target["r"].data, y, x) - centroids(truth, y, x)
     assert np.sqrt(np.mean(errors**2)) < 0.03
 
 
 def test_no_wcs_on_either_side_is_refused():
-    lr, hr = survey_pair()
-    lr, hr = ({"r": CCDData(side["r"].data, unit="nmgy")} for side in (lr, hr))
-    with pytest.raises(ValueError, match="lr or hr must have a WCS; got none on either side"):
-        match_pair(lr, hr)
-    hr["r"].wcs = approximate_wcs(hr["r"].shape, 0.262)
-    with pytest.raises(ValueError, match="lr_scale must be given"):
-        match_pair(lr, hr)
-    assert match_pair(lr, hr, lr_scale=0.55, target_psf=None).residuals["r"].measured
+    input, target = survey_pair()
+    input, target = ({"r": CCDData(side["r"].data, unit="nmgy")} for side in (input, target))
+    with pytest.raises(ValueError, match="input or target must have a WCS; got none on"):
+        match_pair(input, target)
+    target["r"].wcs = approximate_wcs(target["r"].shape, 0.262)
+    with pytest.raises(ValueError, match="input_scale must be given"):
+        match_pair(input, target)
+    assert match_pair(input, target, input_scale=0.55, target_psf=None).residuals["r"].measured
 
 
 def test_transposed_array_is_refused_with_the_reason():
-    lr, hr = survey_pair()
-    turned = {"r": CCDData(lr["r"].data.T.copy(), unit="nmgy", wcs=lr["r"].wcs)}
-    with pytest.raises(RegistrationError, match="the array of lr is transposed with respect to"):
-        match_pair(turned, hr)
+    input, target = survey_pair()
+    turned = {"r": CCDData(input["r"].data.T.copy(), unit="nmgy", wcs=input["r"].wcs)}
+    with pytest.raises(RegistrationError, match="the array of input is transposed with respect to"):
+        match_pair(turned, target)
 
 
 def test_wrong_position_is_refused_with_the_right_one():
-    lr, hr = survey_pair()
-    wcs = lr["r"].wcs.deepcopy()
+    input, target = survey_pair()
+    wcs = input["r"].wcs.deepcopy()
     wcs.wcs.crpix = wcs.wcs.crpix[0] - 300, wcs.wcs.crpix[1] + 40
-    lost = {"r": CCDData(lr["r"].data, unit="nmgy", wcs=wcs)}
+    lost = {"r": CCDData(input["r"].data, unit="nmgy", wcs=wcs)}
     with pytest.raises(RegistrationError, match=r"CRPIX should be \(48.\d\d, 48.\d\d\) instead of"):
-        match_pair(lost, hr)
-    repaired, _ = register_images(lost["r"], hr["r"])
-    pair = match_pair({"r": CCDData(lost["r"].data, unit="nmgy", wcs=repaired)}, hr)
+        match_pair(lost, target)
+    repaired, _ = register_images(lost["r"], target["r"])
+    pair = match_pair({"r": CCDData(lost["r"].data, unit="nmgy", wcs=repaired)}, target)
     assert max(map(abs, pair.registrations["r"].shift)) < 0.05
 
 
 @pytest.mark.parametrize("degrees", [85, 140, 180])
 def test_a_wcs_of_the_other_side_of_the_sky_is_refused(degrees):
-    lr, hr = survey_pair()
-    wcs = hr["r"].wcs.deepcopy()
+    input, target = survey_pair()
+    wcs = target["r"].wcs.deepcopy()
     wcs.wcs.crval = wcs.wcs.crval[0] + degrees, -wcs.wcs.crval[1]
-    far = {"r": CCDData(hr["r"].data, unit="nmgy", wcs=wcs)}
+    far = {"r": CCDData(target["r"].data, unit="nmgy", wcs=wcs)}
     with pytest.raises(RegistrationError, match=r"by their WCS they are \d+\.\d degrees apart"):
-        match_pair(lr, far, target_psf=None)
+        match_pair(input, far, target_psf=None)
 
 
 def test_another_field_is_refused():
-    lr, _ = survey_pair()
-    _, hr = survey_pair()
-    other = render(hr["r"].wcs, (240, 244), draw_stars(30, 22, seed=99), 1.1)
+    input, _ = survey_pair()
+    _, target = survey_pair()
+    other = render(target["r"].wcs, (240, 244), draw_stars(30, 22, seed=99), 1.1)
     far = tan_wcs((240, 244), 0.262, offset=(900, 0))
     noise = RNG.normal(0, 0.02, (240, 244))
     with pytest.raises(RegistrationError, match="they do not overlap, and the images have nothing"):
-        match_pair(lr, {"r": image_of(RNG.normal(0, 1, (240, 244)), far)})
-    pair = match_pair(lr, {"r": image_of(other * 0 + noise, hr["r"].wcs)}, target_psf=None)
+        match_pair(input, {"r": image_of(RNG.normal(0, 1, (240, 244)), far)})
+    pair = match_pair(input, {"r": image_of(other * 0 + noise, target["r"].wcs)}, target_psf=None)
     assert not pair.residuals["r"].measured
 
 
 def test_bands_of_a_side_share_a_grid():
-    lr, hr = survey_pair()
-    lr["g"] = CCDData(lr["r"].data, unit="nmgy", wcs=tan_wcs((96, 96), 0.56))
-    hr["g"] = hr["r"]
-    with pytest.raises(GridMismatchError, match=r"lr\['g'\] is .* px off"):
-        match_pair(lr, hr)
+    input, target = survey_pair()
+    input["g"] = CCDData(input["r"].data, unit="nmgy", wcs=tan_wcs((96, 96), 0.56))
+    target["g"] = target["r"]
+    with pytest.raises(GridMismatchError, match=r"input\['g'\] is .* px off"):
+        match_pair(input, target)
 
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"lr": 3}, TypeError, "lr must be a mapping of band to CCDData; got int"),
+        ({"input": 3}, TypeError, "input must be a mapping of band to CCDData; got int"),
         ({"target_psf": 1.0}, ValueError, "target_psf must be FWHM"),
         ({"target_psf": (1.0, 0.5)}, ValueError, "target_psf must have a Moffat beta above 1"),
         ({"band_terms": {"g": 1.0}}, ValueError, "band_terms must name bands of the pair"),
@@ -696,12 +697,12 @@ def test_bands_of_a_side_share_a_grid():
     ],
 )
 def test_bad_options_of_a_pair_are_named(change, error, message):
-    lr, hr = survey_pair()
+    input, target = survey_pair()
     with pytest.raises(error, match=message):
-        match_pair(**({"lr": lr, "hr": hr} | change))
+        match_pair(**({"input": input, "target": target} | change))
 
 
 def test_no_common_band_is_refused():
-    lr, hr = survey_pair()
-    with pytest.raises(ValueError, match="lr and hr must have a band in common; got"):
-        match_pair(lr, {"g": hr["r"]})
+    input, target = survey_pair()
+    with pytest.raises(ValueError, match="input and target must have a band in common; got"):
+        match_pair(input, {"g": target["r"]})

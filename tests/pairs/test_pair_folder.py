@@ -461,5 +461,5 @@ def test_match_files_says_which_band_is_missing(tmp_path):
     arguments = tmp_path / "splus.fits", tmp_path / "other.fits", tmp_path / "pairs"
     with pytest.raises(ValueError, match="the input files must have the bands g; they have r"):
         match_files(*arguments, name="mine", match=as_matched)
-    with pytest.raises(ValueError, match="the reference files must have the bands r; they have g"):
+    with pytest.raises(ValueError, match="the target files must have the bands r; they have g"):
         match_files(*arguments, name="mine", bands=["r"], match=as_matched)

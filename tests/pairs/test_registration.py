@@ -263,7 +263,7 @@ def test_sdss_and_des_agree_once_the_wcs_is_repaired(real_data):
         header = fits.Header({k: v for k, v in cards.items() if k[:2] in ("CT", "CR", "CD", "CU")})
         # Zero point 30.
         des = CCDData(hdus[0].data.astype("f4") / 1000, unit="nmgy", wcs=WCS(header))
-    with pytest.raises(RegistrationError, match="the array of lr is transposed") as caught:
+    with pytest.raises(RegistrationError, match="the array of input is transposed") as caught:
         match_pair({"r": sdss}, {"r": des})
     assert "CRPIX should be (580." in str(caught.value)
     array = sdss.data.T.copy()
@@ -274,7 +274,7 @@ def test_sdss_and_des_agree_once_the_wcs_is_repaired(real_data):
     assert max(np.abs(pair.residuals["r"].shift)) < 0.05
     assert max(pair.residuals["r"].shift_error) < 0.05
     # DES r is redder: for g - r = 0.93, some 0.1 mag of difference.
-    term = -2.5 * np.log10(pair.hr["r"].meta["MTTERM"])
+    term = -2.5 * np.log10(pair.target["r"].meta["MTTERM"])
     assert term == pytest.approx(0.09, abs=0.03)
     difference = aperture_difference(pair, "r", radius=5.0, scale=0.396)
     assert abs(difference) < 0.02
@@ -283,7 +283,7 @@ def test_sdss_and_des_agree_once_the_wcs_is_repaired(real_data):
 def aperture_difference(pair, band, *, radius, scale):
     from photutils.aperture import CircularAperture, aperture_photometry
 
-    fine, coarse = pair.hr[band], pair.lr[band]
+    fine, coarse = pair.target[band], pair.input[band]
     y, x = np.unravel_index(np.argmax(np.where(fine.mask, 0, fine.data)), fine.shape)
     sums = []
     for data, place, step in (

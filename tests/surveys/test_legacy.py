@@ -717,3 +717,13 @@ def test_real_psf_file_is_read(real_data):
     for psf in psfs.values():
         assert psf.shape == (63, 63)
         assert_allclose(psf.sum(), 1, rtol=1e-6)
+
+
+def test_bands_may_be_an_iterator(legacy_service):
+    images = fetch(legacy_service, bands=iter("gr"), psf=True)
+    assert list(images) == ["g", "r"]
+    assert all(image.psf is not None for image in images.values())
+    where = [GALAXY, (GALAXY[0] + 0.01, GALAXY[1])]
+    options = {"service": legacy_service.url, "n_parallel": 1, "min_interval": 0}
+    lists = fetch_cutouts(where, size=32, bands=iter("gr"), **options)
+    assert [list(one) for one in lists] == [["g", "r"]] * 2

@@ -149,7 +149,7 @@ def _make_pair(pairs, name, position, sources, match, limits):
 
 def match_files(
     input_files,
-    reference_files,
+    target_files,
     folder,
     *,
     name,
@@ -167,7 +167,7 @@ def match_files(
     ----------
     input_files : path-like or sequence of path-like
         Images of the coarser survey, as `~splus_srgan.images.io.fields.read_bands` takes them.
-    reference_files : path-like or sequence of path-like
+    target_files : path-like or sequence of path-like
         Images of the sharper survey; files of the Legacy Surveys are read by
         `splus_srgan.surveys.legacy.read_cutout`, which knows what their pixels hold.
     folder : path-like
@@ -201,13 +201,13 @@ def match_files(
     ValueError
         If files hold no bands in common, or cannot be matched.
     """
-    input_files, reference_files = _listed(input_files), _listed(reference_files)
-    _check_place(folder, name, overwrite, [*input_files, *reference_files])
+    input_files, target_files = _listed(input_files), _listed(target_files)
+    _check_place(folder, name, overwrite, [*input_files, *target_files])
     first = read_bands(input_files, unit=unit)
-    second = _read_reference(reference_files)
+    second = _read_target(target_files)
     shared = [band for band in first if band in second]
     shared = shared if bands is None else list(bands)
-    for side, field in (("input", first), ("reference", second)):
+    for side, field in (("input", first), ("target", second)):
         missing = [band for band in shared if band not in field]
         if missing or not shared:
             raise ValueError(
@@ -266,7 +266,7 @@ def _center(field):
     return image.wcs.pixel_to_world((nx - 1) / 2, (ny - 1) / 2).icrs
 
 
-def _read_reference(paths):
+def _read_target(paths):
     """Read the sharper survey's files, those of the Legacy Surveys in their own way."""
     if len(paths) == 1 and _is_legacy(paths[0]):
         from splus_srgan.surveys.legacy import read_cutout

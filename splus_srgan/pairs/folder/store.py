@@ -248,7 +248,7 @@ class PairFolder(Mapping):
             If there is one, and ``overwrite`` is not set.
         """
         building = self._building(name, overwrite)
-        sides = ({band: matched.lr[band] for band in matched.bands}, matched.hr)
+        sides = ({band: matched.input[band] for band in matched.bands}, matched.target)
         hashes = {}
         for side, field in zip(SIDES, sides, strict=True):
             path = write_bands(building / f"{side}.fits", field)

@@ -76,7 +76,20 @@ def _rebuilt(image, **changes):
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """One band of ``hr``: its image, sky, and the kernel to the target PSF and what that leaves."""
+    """
+    One band of ``target``, ready to be resampled.
+
+    Attributes
+    ----------
+    image : `~astropy.nddata.NDData`
+        In the unit of the input.
+    sky : float
+        Its sky, per pixel.
+    kernel : `~numpy.ndarray` or None
+        What brings it to the target PSF.
+    psf_error : float
+        What is left of the difference, as a share of the target PSF's peak; NaN without kernel.
+    """
 
     image: NDData
     sky: float
@@ -84,9 +97,9 @@ class Prepared:
     psf_error: float
 
 
-def prepare(lr, hr, band, setup, notes):
-    """Bring a band of ``hr`` to the unit of ``lr``; measure its sky, and make its kernel."""
-    image = _same_unit(hr, lr, band, notes)
+def prepare(input, target, band, setup, notes):
+    """Bring a band of ``target`` to the unit of ``input``; measure its sky, and make its kernel."""
+    image = _same_unit(target, input, band, notes)
     sky = _sky(image, band, notes) if setup.subtract_sky else 0.0
     return Prepared(image, sky, *_kernel(image, setup, band, notes))
 
@@ -104,7 +117,7 @@ def _valid_share(mask):
     return float(1 - mask.mean())
 
 
-def measure_bands(lr, prepared, setup, notes):
+def measure_bands(input, prepared, setup, notes):
     """
     Compare both sides where their WCS say that they show the same sky.
 
@@ -119,16 +132,16 @@ def measure_bands(lr, prepared, setup, notes):
         If the WCS do not describe the images.
     """
     first = next(iter(prepared))
-    check_hemisphere(lr[first], prepared[first].image)
+    check_hemisphere(input[first], prepared[first].image)
     measured, covered = {}, {}
     for band, one in prepared.items():
         plane, conserve, _ = image_plane(one.image, one.sky, one.kernel)
         plane = replace(plane, mask=plane.mask | _missing(one.image), variance=None)
         data, _, mask = resample(plane, setup.wcs, setup.shape, Resampling(conserve=conserve))
         covered[band] = _valid_share(mask)
-        measured[band] = _align_pair(data, mask, lr[band], setup)
-    hr = {band: one.image for band, one in prepared.items()}
-    check_described(lr, hr, measured, covered, setup.max_shift, _missing)
+        measured[band] = _align_pair(data, mask, input[band], setup)
+    target = {band: one.image for band, one in prepared.items()}
+    check_described(input, target, measured, covered, setup.max_shift, _missing)
     lost = [band for band, found in measured.items() if found is None]
     if lost:
         notes.append(
@@ -138,16 +151,16 @@ def measure_bands(lr, prepared, setup, notes):
     return measured
 
 
-def _align_pair(data, mask, lr, setup):
+def _align_pair(data, mask, input, setup):
     """Alignment of an image on the fine grid with one on the coarse grid."""
     if (~mask).sum() < 256:
         return None
-    missing = _missing(lr)
+    missing = _missing(input)
     if (~missing).sum() < 64:
         return None
-    image, reference = make_picture(data, mask), make_picture(lr.data, missing)
-    prior = centered_map(lr.shape, setup.shape, 2 * np.eye(2))
-    return align(image, reference, prior, reach=setup.max_shift / pixel_scale(image_wcs(lr.wcs)))
+    image, reference = make_picture(data, mask), make_picture(input.data, missing)
+    prior = centered_map(input.shape, setup.shape, 2 * np.eye(2))
+    return align(image, reference, prior, reach=setup.max_shift / pixel_scale(image_wcs(input.wcs)))
 
 
 def choose_corrections(measured, notes):
@@ -173,16 +186,16 @@ def choose_corrections(measured, notes):
 
 def match_band(pair, band, prepared, setup, found, move, band_terms):
     """Resample one band, look at the result, and add it to the pair."""
-    lr, notes, hr, sky = pair.lr[band], pair.notes, prepared.image, prepared.sky
+    input, notes, target, sky = pair.input[band], pair.notes, prepared.image, prepared.sky
     center = (np.array(setup.shape) - 1) / 2
-    area = pixels_for_pixel(hr.unit, _FINE_AREA)
+    area = pixels_for_pixel(target.unit, _FINE_AREA)
     before = from_alignment(found, area=area) if found else Registration.none(center)
     term = _band_term(band, band_terms, before, notes)
     correlation = None
-    if hr.uncertainty is not None:
-        correlation = noise_correlation(np.asarray(hr.data, float) - sky, _missing(hr))
+    if target.uncertainty is not None:
+        correlation = noise_correlation(np.asarray(target.data, float) - sky, _missing(target))
     image = resample_image(
-        hr,
+        target,
         setup.wcs,
         setup.shape,
         method=setup.method,
@@ -194,64 +207,64 @@ def match_band(pair, band, prepared, setup, found, move, band_terms):
         sky=sky,
         cards=_cards(before, move, term, sky, setup),
     )
-    after = _align_pair(image.data, np.asarray(image.mask), lr, setup)
+    after = _align_pair(image.data, np.asarray(image.mask), input, setup)
     residual = from_alignment(after, area=area) if after else Registration.none(center)
-    pair.hr[band] = image
+    pair.target[band] = image
     pair.registrations[band] = before
     pair.residuals[band] = residual
     pair.flux_ratios[band] = (residual.flux_ratio, residual.flux_ratio_error)
-    ratio = pixel_scale(setup.wcs) / pixel_scale(image_wcs(hr.wcs))
-    pair.sky[band] = float(sky * pixels_for_pixel(hr.unit, ratio**2) * term)
+    ratio = pixel_scale(setup.wcs) / pixel_scale(image_wcs(target.wcs))
+    pair.sky[band] = float(sky * pixels_for_pixel(target.unit, ratio**2) * term)
     pair.coverage[band] = _valid_share(np.asarray(image.mask))
     pair.psf_errors[band] = prepared.psf_error
 
 
-def _same_unit(hr, lr, band, notes):
-    if hr.unit == lr.unit or hr.unit is None or lr.unit is None:
-        return hr
+def _same_unit(target, input, band, notes):
+    if target.unit == input.unit or target.unit is None or input.unit is None:
+        return target
     try:
-        factor = hr.unit.to(lr.unit)
+        factor = target.unit.to(input.unit)
     except (u.UnitConversionError, AttributeError):
         notes.append(
-            f"{band}: lr is in {lr.unit} and hr in {hr.unit}, so the flux ratio holds the "
-            "calibration too"
+            f"{band}: input is in {input.unit} and target in {target.unit}, so the flux "
+            "ratio includes the calibration"
         )
-        return hr
-    deviation, meta = deviation_of(hr), hr.meta.copy()
+        return target
+    deviation, meta = deviation_of(target), target.meta.copy()
     if isinstance(meta.get("SATURATE"), int | float):
         meta["SATURATE"] = meta["SATURATE"] * factor
     return _rebuilt(
-        hr,
-        data=np.asarray(hr.data, float) * factor,
-        unit=lr.unit,
+        target,
+        data=np.asarray(target.data, float) * factor,
+        unit=input.unit,
         meta=meta,
         uncertainty=None if deviation is None else StdDevUncertainty(deviation * factor),
     )
 
 
-def _sky(hr, band, notes):
-    data = np.asarray(hr.data, float)
+def _sky(target, band, notes):
+    data = np.asarray(target.data, float)
     try:
-        background = measure_background(data, mask=_missing(hr))
+        background = measure_background(data, mask=_missing(target))
     except ValueError as error:
-        notes.append(f"{band}: the sky of hr was not measured: {error}")
+        notes.append(f"{band}: the sky of the target was not measured: {error}")
         return 0.0
     if not background.has_sky[0]:
-        notes.append(f"{band}: no blank sky in the frame of hr, whose sky is left as it is")
+        notes.append(f"{band}: no blank sky in the frame of the target, whose sky is left as it is")
         return 0.0
     return float(background.sky[0])
 
 
-def _kernel(hr, setup, band, notes):
+def _kernel(target, setup, band, notes):
     """Kernel that brings an image to the target PSF, and what it leaves over."""
     if setup.target_psf is None:
         return None, float("nan")
-    scale = pixel_scale(image_wcs(hr.wcs))
-    psf = image_psf(hr, scale)
+    scale = pixel_scale(image_wcs(target.wcs))
+    psf = image_psf(target, scale)
     if psf is None:
         notes.append(
-            f"{band}: the PSF of hr is not known (set its psf, or the seeing in its header), and "
-            "was left as it is"
+            f"{band}: the PSF of the target is not known (set its psf, or the seeing in its "
+            "header), and was left as it is"
         )
         return None, float("nan")
     fwhm, beta = setup.target_psf
@@ -261,8 +274,8 @@ def _kernel(hr, setup, band, notes):
     kernel, error = matching_kernel(source, moffat_image(fwhm / scale, beta, size))
     if error > 0.05:
         notes.append(
-            f"{band}: the PSF of hr is {100 * error:.0f} % of the peak off the target PSF, which "
-            "could not be reached without noise"
+            f"{band}: the PSF of the target differs from the wanted one by {100 * error:.0f} % of "
+            "the peak; to come closer would raise the noise too much"
         )
     cut = size // 2 - reach
     kernel = kernel[cut : size - cut, cut : size - cut]

@@ -18,36 +18,36 @@ _HEMISPHERE = 80.0  # degrees
 _BETTER = 0.1  # in the correlation coefficient, for another orientation to be believed
 
 
-def check_hemisphere(lr, hr):
+def check_hemisphere(input, target):
     """
     Raise `RegistrationError` if two images are so far apart that no projection shows both.
 
     Parameters
     ----------
-    lr, hr : `~astropy.nddata.CCDData`
+    input, target : `~astropy.nddata.CCDData`
         An image of each side.
     """
     places = []
-    for image in (lr, hr):
+    for image in (input, target):
         middle = (np.array(image.shape[::-1]) - 1) / 2
         places.append(image_wcs(image.wcs).pixel_to_world(*middle).icrs)
     apart = places[0].separation(places[1]).deg
     if apart > _HEMISPHERE:
         there = " and ".join(f"({place.ra.deg:.4f}, {place.dec.deg:.4f})" for place in places)
         raise RegistrationError(
-            f"lr and hr must show the same sky; by their WCS they are {apart:.1f} degrees apart, "
-            f"at {there}: correct the WCS of the wrong side; "
+            "input and target must show the same sky; by their WCS they are "
+            f"{apart:.1f} degrees apart, at {there}: correct the WCS of the wrong side; "
             "splus_srgan.pairs.registration.measure.register_images finds it by the images"
         )
 
 
-def check_described(lr, hr, measured, covered, max_shift, missing):
+def check_described(input, target, measured, covered, max_shift, missing):
     """
     Raise `RegistrationError` unless the images show the same sky where the WCS say so.
 
     Parameters
     ----------
-    lr, hr : dict of str to `~astropy.nddata.CCDData`
+    input, target : dict of str to `~astropy.nddata.CCDData`
         Both sides.
     measured : dict of str to `~splus_srgan.pairs.registration.align.Alignment` or None
         Registration by the WCS.
@@ -61,25 +61,27 @@ def check_described(lr, hr, measured, covered, max_shift, missing):
     found = {band: one for band, one in measured.items() if one is not None}
     best = max(found, key=lambda band: found[band].fit.significance, default=None)
     overlap = max(covered.values()) > _NO_OVERLAP
-    scale = pixel_scale(image_wcs(next(iter(lr.values())).wcs))
+    scale = pixel_scale(image_wcs(next(iter(input.values())).wcs))
     if best is not None:
         shift = float(np.hypot(*found[best].values[:2])) * scale / 2
         if found[best].fit.correlation > _ALIKE and shift < max_shift:
             return
-    band = best or _most_structured(lr, missing)
-    image, reference = (make_picture(side[band].data, missing(side[band])) for side in (lr, hr))
-    ratio = pixel_scale(image_wcs(hr[band].wcs)) / scale
+    band = best or _most_structured(input, missing)
+    image, reference = (
+        make_picture(side[band].data, missing(side[band])) for side in (input, target)
+    )
+    ratio = pixel_scale(image_wcs(target[band].wcs)) / scale
     by_image, _ = locate(image, reference, ratio)
     if by_image is None:
         if not overlap:
             raise RegistrationError(
-                "lr and hr must show the same sky; by their WCS they do not overlap, and the "
-                f"images have nothing in common either ({band})"
+                "input and target must show the same sky; by their WCS they do not overlap, and "
+                f"the images have nothing in common either ({band})"
             )
         if best is not None and shift >= max_shift:
             raise RegistrationError(_far(band, shift, max_shift))
         return
-    story = _Story(lr[band], hr[band], by_image)
+    story = _Story(input[band], target[band], by_image)
     known = found[best].fit.correlation if best else 0.0
     turned = story.turned != "as it is" and by_image.fit.correlation > known + _BETTER
     if turned or story.offset > max_shift:
@@ -96,7 +98,7 @@ def _most_structured(side, missing):
 
 def _far(band, shift, max_shift):
     return (
-        f"lr and hr must lie within max_shift={max_shift:g} arcsec of each other; {band} is "
+        f"input and target must lie within max_shift={max_shift:g} arcsec of each other; {band} is "
         f"{shift:.1f} arcsec off: raise max_shift if that is to be expected"
     )
 
@@ -104,12 +106,12 @@ def _far(band, shift, max_shift):
 class _Story:
     """What the images say, and what the WCS say."""
 
-    def __init__(self, lr, hr, by_image):
-        self.lr, self.by_image = lr, by_image
-        self.wcs = image_wcs(lr.wcs)
-        other = image_wcs(hr.wcs)
-        middle = (np.array(hr.shape) - 1) / 2
-        # Three pixels of hr give the linear map that the WCS imply, (y, x).
+    def __init__(self, input, target, by_image):
+        self.input, self.by_image = input, by_image
+        self.wcs = image_wcs(input.wcs)
+        other = image_wcs(target.wcs)
+        middle = (np.array(target.shape) - 1) / 2
+        # Three pixels of target give the linear map that the WCS imply, (y, x).
         y, x = middle[0] + np.array([0, 1, 0]), middle[1] + np.array([0, 0, 1])
         xs, ys = pixel_to_pixel(other, self.wcs, x, y)
         by_wcs = np.array([[ys[1] - ys[0], ys[2] - ys[0]], [xs[1] - xs[0], xs[2] - xs[0]]])
@@ -125,10 +127,10 @@ class _Story:
         parts = []
         if self.turned != "as it is":
             parts.append(
-                f"the array of lr is {self.turned} with respect to its WCS, so undo that first"
+                f"the array of input is {self.turned} with respect to its WCS, so undo that first"
             )
         elif self.lies != "as it is":
-            parts.append(f"the array of lr is {self.lies} with respect to that of hr")
+            parts.append(f"the array of input is {self.lies} with respect to that of target")
         if self.offset > max_shift:
             where = "" if overlap else ", where they do not overlap"
             parts.append(
@@ -141,10 +143,10 @@ class _Story:
                 )
             )
         return (
-            "the WCS of lr or hr must describe its image; it does not. By the images themselves "
-            f"({band}, all eight orientations tried, correlation coefficient "
+            "the WCS of input or target must describe its image; it does not. By the images "
+            f"themselves ({band}, all eight orientations tried, correlation coefficient "
             f"{self.by_image.fit.correlation:.2f}), both show the same field, but "
-            f"{'; and '.join(parts)}. Repair the WCS of the wrong side, say lr, with "
-            "splus_srgan.pairs.register_images(lr[band], hr[band]), which finds it for the "
+            f"{'; and '.join(parts)}. Repair the WCS of the wrong side, say input, with "
+            "splus_srgan.pairs.register_images(input[band], target[band]), which finds it for the "
             "array as it is"
         )

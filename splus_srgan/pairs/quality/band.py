@@ -38,16 +38,18 @@ class _Side:
         return np.where(self.mask, 0, self.data - self.sky)
 
 
-def measure_band(lr, hr, band, *, residual=None, found=None, flux_ratio=(math.nan, math.nan)):
+def measure_band(
+    input, target, band, *, residual=None, found=None, flux_ratio=(math.nan, math.nan)
+):
     """
     Measure one band of a pair.
 
     Parameters
     ----------
-    lr : `~astropy.nddata.CCDData`, shape (ny, nx)
+    input : `~astropy.nddata.CCDData`, shape (ny, nx)
         Input.
-    hr : `~astropy.nddata.CCDData`, shape (2 ny, 2 nx)
-        Target on the grid of ``lr`` with pixels half as large.
+    target : `~astropy.nddata.CCDData`, shape (2 ny, 2 nx)
+        Target on the grid of ``input`` with pixels half as large.
     band : str
         Its name.
     residual, found : `~splus_srgan.pairs.registration.measure.Registration`, optional
@@ -60,8 +62,8 @@ def measure_band(lr, hr, band, *, residual=None, found=None, flux_ratio=(math.na
     numbers : dict of str to float
         As the attributes of `~splus_srgan.pairs.quality.pair.BandQuality`.
     """
-    scale = pixel_scale(lr.wcs, default=splus.PIXEL_SCALE)
-    first, second = _side(lr, scale, band), _side(hr, scale / 2, band)
+    scale = pixel_scale(input.wcs, default=splus.PIXEL_SCALE)
+    first, second = _side(input, scale, band), _side(target, scale / 2, band)
     numbers = {
         "missing_input": float(first.mask.mean()),
         "missing_target": float(second.mask.mean()),
@@ -75,7 +77,7 @@ def measure_band(lr, hr, band, *, residual=None, found=None, flux_ratio=(math.na
         "flux_ratio_error": float(flux_ratio[1]),
     }
     numbers |= _registration_numbers(residual, found, second.pixel_scale)
-    return numbers | _differences(first, second, _gain(flux_ratio, lr.unit != hr.unit))
+    return numbers | _differences(first, second, _gain(flux_ratio, input.unit != target.unit))
 
 
 def _gain(flux_ratio, units_differ):

@@ -220,8 +220,8 @@ def assess_pair(matched, *, limits=None):
     """
     limits = PairLimits() if limits is None else limits
     bands, notes = {}, list(matched.notes)
-    units = {matched.lr[band].unit for band in matched.bands}
-    units |= {matched.hr[band].unit for band in matched.bands}
+    units = {matched.input[band].unit for band in matched.bands}
+    units |= {matched.target[band].unit for band in matched.bands}
     if len(units) > 1:
         limits = replace(limits, flux_ratio=(0.0, math.inf))
         named = " and ".join(sorted(str(unit) for unit in units))
@@ -229,8 +229,8 @@ def assess_pair(matched, *, limits=None):
     for band in matched.bands:
         found = matched.registrations.get(band)
         numbers = measure_band(
-            matched.lr[band],
-            matched.hr[band],
+            matched.input[band],
+            matched.target[band],
             band,
             residual=matched.residuals.get(band, found),
             found=found,
