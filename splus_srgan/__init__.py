@@ -10,5 +10,13 @@ import lazy_loader
 
 from splus_srgan._version import __version__
 
+__citation__ = f"""@software{{splus_srgan,
+  author = {{{{splus_srgan developers}}}},
+  title = {{splus_srgan: super-resolution of S-PLUS images}},
+  version = {{{__version__}}},
+  license = {{BSD-3-Clause}},
+}}"""
+"""BibTeX entry of this version."""
+
 __getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
-__all__ = [*_names, "__version__"]
+__all__ = [*_names, "__citation__", "__version__"]

@@ -24,7 +24,7 @@ def check_files():
     """The installed copy is complete and is not the source tree."""
     package = files("splus_srgan")
     assert Path(str(package)).parent != SOURCE, "the source tree was imported, not the wheel"
-    assert package.joinpath("py.typed").is_file()
+    assert package.joinpath("__init__.pyi").is_file()
     names = [str(path) for path in distribution("splus_srgan").files]
     assert any(name.endswith("LICENSE.rst") for name in names)
     assert not any(name.startswith(("tests/", "docs/", "benchmarks/")) for name in names)
