@@ -26,7 +26,9 @@ _SECTIONS = re.compile(r"(DATA|TRIM|BIAS)SEC[A-Z0-9]?")
 # Compared with the last word as well.
 _MEASURED = {
     *("NCMODE", "NCMIDPT", "NCMIDRMS", "NCNOISE", "NCNOIRMS", "SNOIFIT", "ANOIFIT", "BNOIFIT"),
-    *("RDNOISE", "READNOIS", "READNOI", "RON", "SKYSIGMA", "SKYSIG", "SKYRMS", "SKYVAR"),
+    # With a letter behind it, of one amplifier.
+    *(f"{word}{amp}" for word in ("RDNOISE", "RDNOIS", "READNOI", "RON") for amp in ("", *"ABCD")),
+    *("READNOIS", "READNOISE", "READNSE", "SKYSIGMA", "SKYSIG", "SKYRMS", "SKYVAR"),
     *("SKY", "SKYLEVEL", "SKYBRITE", "BACKGND", "BACKRMS", "DATAMIN", "DATAMAX", "DATAMEAN"),
     *("GOODMIN", "GOODMAX", "BRICK_X0", "BRICK_Y0"),
 }

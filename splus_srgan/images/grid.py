@@ -62,7 +62,9 @@ def fits_wcs(wcs):
         sliced = _slice(wcs._wcs, whole)
         kept = [i for i, item in enumerate(reversed(slices)) if isinstance(item, slice)]
         return sliced if len(kept) == sliced.naxis else sliced.sub([i + 1 for i in kept])
-    raise TypeError(f"wcs must be an astropy.wcs.WCS (a FITS WCS); got {type(wcs).__name__}")
+    kind = f"{type(wcs).__module__.split('.')[0]}.{type(wcs).__name__}"
+    hint = ": convert it, for example by its method to_fits_sip" if kind.startswith("gwcs") else ""
+    raise TypeError(f"wcs must be an astropy.wcs.WCS (a FITS WCS); got a {kind}{hint}")
 
 
 def _slice(wcs, slices):
@@ -311,7 +313,7 @@ def wcs_cards(wcs):
         )
     header = wcs.to_header(relax=True)
     header.remove("WCSAXES", ignore_missing=True)
-    if wcs.wcs.has_cd():
+    if wcs.wcs.has_cd() and not wcs.wcs.has_pc():
         _pc_to_cd(header, wcs)
     # wcslib prints 12 digits; the astrometry of the output is exact to more.
     for i in range(wcs.naxis):

@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Metadata of images: headers, and dictionaries for the headers that they will become."""
 
+import re
 import warnings
 
 from astropy.io.fits import Card, Header
@@ -11,6 +12,9 @@ from splus_srgan.images.wcs import upsample_header
 
 __all__ = ["sound_header", "upsample_meta"]
 
+_LOOKUP = re.compile(
+    r"(CPDIS|CPERR)\d|D2IM(DIS|ERR)\d|D2IMEXT|AXISCORR|(DP|D2IM)\d(\..*)?|WCSDVARR"
+)
 _COMMENTARY = ("", "COMMENT", "HISTORY", "END", "CONTINUE")
 
 
@@ -58,11 +62,13 @@ def upsample_meta(meta, **options):
     Returns
     -------
     fine : same class
-        What `~splus_srgan.images.wcs.upsample_header` makes of the cards.  What a dictionary has
+        What `~splus_srgan.images.wcs.upsample_header` makes of the cards, without those of
+        lookup distortions, which belong to the WCS of an image.  What a dictionary has
         beyond them, keys or values, stays as it is.
     """
     if isinstance(meta, Header):
-        return upsample_header(meta, **options)
+        return upsample_header(_without_lookup(meta), **options)
+    meta = _without_lookup(meta)
     header, keywords = _as_header(meta)
     fine = upsample_header(header, **options)
     items = {}
@@ -81,6 +87,15 @@ def upsample_meta(meta, **options):
     fine_meta.clear()
     fine_meta.update(items)
     return fine_meta
+
+
+def _without_lookup(meta):
+    """A copy without the cards of lookup tables, which are in the image's own WCS."""
+    meta = meta.copy()
+    for key in [key for key in meta if isinstance(key, str) and _LOOKUP.fullmatch(key.upper())]:
+        if key in meta:
+            del meta[key]
+    return meta
 
 
 def _as_header(meta):

@@ -2,12 +2,14 @@
 """Results back in the class and the form in which the input came."""
 
 import copy
+import warnings
 
 import numpy as np
 from astropy.io.fits import Header
-from astropy.nddata import NDDataArray, StdDevUncertainty
+from astropy.nddata import CCDData, NDData, NDDataArray, StdDevUncertainty
 from astropy.wcs import WCS
 
+from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.images.grid import fits_wcs, strip_wcs_cards, wcs_cards
 
 __all__ = ["repack"]
@@ -82,10 +84,24 @@ def _build(stack, like, data, wcs, meta, psf, planes):
     if psf is not None:
         options["psf"] = np.array(psf)
     if isinstance(like, NDDataArray):
-        return type(like)(data, flags=planes["quality"], **options)
+        return _made(type(like), CCDData, data, {"flags": planes["quality"], **options})
     # Plain NDData has no flags, and a FITS header cannot hold an array.
     options["meta"] = {**_dictionary(meta), "QUALITY": planes["quality"]}
-    return type(like)(data, **options)
+    return _made(type(like), NDData, data, options)
+
+
+def _made(kind, plain, data, options):
+    """An object of the class of the input, or of a plain one where that cannot be made."""
+    try:
+        return kind(data, **options)
+    except TypeError as error:
+        warnings.warn(
+            f"a {kind.__name__} cannot be made as {plain.__name__} is ({error}): the enhanced "
+            f"image is a {plain.__name__}",
+            SplusSrganWarning,
+            stacklevel=2,
+        )
+        return plain(data, **options)
 
 
 def _dictionary(meta):

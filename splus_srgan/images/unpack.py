@@ -16,7 +16,7 @@ from astropy.io.fits import Header
 from astropy.nddata import NDData
 from astropy.wcs import WCS
 
-from splus_srgan.exceptions import UncertaintyDroppedWarning
+from splus_srgan.exceptions import SplusSrganWarning, UncertaintyDroppedWarning
 from splus_srgan.images.bands import band_names, check_distinct, check_label, meta_band
 from splus_srgan.images.grid import check_common_grid, grid_shift, image_wcs
 from splus_srgan.images.meta import sound_header
@@ -24,10 +24,17 @@ from splus_srgan.images.repack import repack
 from splus_srgan.images.units import parse_unit
 from splus_srgan.pixels.missing import fill_missing
 
-__all__ = ["BandStack", "fill_missing", "repack", "uncertainty_array", "unpack"]
+__all__ = [
+    "UNCERTAINTY_POWERS",
+    "BandStack",
+    "fill_missing",
+    "repack",
+    "uncertainty_array",
+    "unpack",
+]
 
-# Powers of the unit of an image, by the kind of its uncertainty.
-_POWERS = {"std": 1, "var": 2, "ivar": -2}
+UNCERTAINTY_POWERS = {"std": 1, "var": 2, "ivar": -2}
+"""Powers of the unit of an image, by the kind of its uncertainty."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +136,7 @@ def unpack(data, *, bands=None, mask=None, unit=None, wcs=None):
         if missing.all():
             raise ValueError(f"band {name!r} has no valid pixel: all are masked, NaN or infinite")
     _warn_of_uncertainty(images, names)
+    _warn_of_coordinates(images)
     return BandStack(
         data=stack,
         mask=masks,
@@ -291,6 +299,25 @@ def _warn_of_uncertainty(images, names):
         )
 
 
+def _warn_of_coordinates(images):
+    """Tell that further coordinates of an NDCube hold for its own grid alone."""
+    for image in images:
+        kinds = ("extra_coords", "global_coords")
+        lost = [kind for kind in kinds if _is_filled(getattr(image, kind, None))]
+        if lost:
+            warnings.warn(
+                f"{' and '.join(lost)} of the {type(image).__name__} are left out of the enhanced "
+                "image; add them to it where they hold",
+                SplusSrganWarning,
+                stacklevel=3,
+            )
+            return
+
+
+def _is_filled(coordinates):
+    return coordinates is not None and len(list(coordinates.keys())) > 0
+
+
 def uncertainty_array(image, kind=None):
     """
     Give the array of an uncertainty in the unit of its image.
@@ -308,10 +335,15 @@ def uncertainty_array(image, kind=None):
         Not a copy where nothing is converted: it may only stand for a plane.
     """
     uncertainty = image.uncertainty
+    if kind is not None and uncertainty.uncertainty_type not in UNCERTAINTY_POWERS:
+        raise ValueError(
+            "the uncertainty of image must be a standard deviation, variance or inverse variance; "
+            f"got {type(uncertainty).__name__}; remove it or make it one of these"
+        )
     if kind is not None:
         with np.errstate(divide="ignore"):
             uncertainty = uncertainty.represent_as(kind)
-    power = _POWERS.get(uncertainty.uncertainty_type)
+    power = UNCERTAINTY_POWERS.get(uncertainty.uncertainty_type)
     if None in (power, uncertainty.unit, image.unit):
         return uncertainty.array
     wanted = image.unit**power

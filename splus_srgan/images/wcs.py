@@ -219,10 +219,13 @@ def _scale_linear(wcs, axes, factor):
     described = _wcslib_cards(wcs)
     wcs.wcs.crpix = crpix
     if wcs.wcs.has_cd():
-        matrix = np.array(wcs.wcs.cd)
-        matrix[:, axes] /= factor
-        wcs.wcs.cd = matrix
-        return
+        if not wcs.wcs.has_pc():
+            matrix = np.array(wcs.wcs.cd)
+            matrix[:, axes] /= factor
+            wcs.wcs.cd = matrix
+            return
+        # wcslib goes by PC where a header has both, as old versions of CCDData wrote them.
+        del wcs.wcs.cd
     matrix = np.array(wcs.wcs.get_pc())
     others = [axis for axis in range(wcs.naxis) if axis not in axes]
     mixed = matrix[np.ix_(axes, others)].any() or matrix[np.ix_(others, axes)].any()

@@ -65,7 +65,8 @@ def measure_background(data, *, mask=None, gain=None):
     ----------
     data : array_like, shape (ny, nx) or (n_band, ny, nx)
         Image or stack of images in any linear unit; not modified.  Non-finite
-        pixels count as masked, as do patches of one single value.
+        pixels count as masked, as do patches of one single value and what is masked in a
+        `~numpy.ma.MaskedArray` or an `~astropy.nddata.NDData`.
     mask : array_like of bool, optional
         `True` for pixels to ignore; it broadcasts against ``data``.
 
@@ -205,8 +206,9 @@ def _twice(cut):
 
 
 def _as_stack(data, mask):
-    """Data and mask with three axes; nothing is copied."""
-    data = np.asarray(data)
+    """Data and mask with three axes; the data are not copied."""
+    own = getattr(data, "mask", None)
+    data = np.asarray(getattr(data, "data", data) if isinstance(own, np.ndarray) else data)
     if data.dtype.kind not in "fiu":
         raise TypeError(f"data must be real numbers; got an array of dtype {data.dtype}")
     if data.ndim not in (2, 3) or 0 in data.shape:
@@ -216,6 +218,8 @@ def _as_stack(data, mask):
         )
     try:
         mask = np.broadcast_to(False if mask is None else np.asarray(mask, bool), data.shape)
+        if own is not None and np.any(own):
+            mask = mask | np.broadcast_to(np.asarray(own, bool), data.shape)
     except ValueError:
         raise ValueError(
             f"mask must broadcast to the shape of data, {data.shape}; got {np.shape(mask)}"

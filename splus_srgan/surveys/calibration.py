@@ -7,15 +7,13 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import (
     CCDData,
-    InverseVariance,
     NDData,
     StdDevUncertainty,
-    VarianceUncertainty,
 )
 
 from splus_srgan.images.bands import meta_band
 from splus_srgan.images.header import LEVEL_CARDS
-from splus_srgan.images.unpack import uncertainty_array
+from splus_srgan.images.unpack import UNCERTAINTY_POWERS, uncertainty_array
 from splus_srgan.splus import BANDS
 from splus_srgan.utils.validate import check_finite, check_positive, is_number
 
@@ -23,7 +21,6 @@ __all__ = ["calibrate", "gain_from_zero_point", "weight_to_uncertainty"]
 
 _NMGY = 22.5  # AB magnitude of one nanomaggie
 _PLAUSIBLE = (10.0, 35.0)
-_POWERS = {StdDevUncertainty: 1, VarianceUncertainty: 2, InverseVariance: -2}
 # Last words of keywords whose values are in ADU per pixel, whatever the pipeline writes before.
 _IN_ADU = {*LEVEL_CARDS, "NCMODE", "NCMIDPT", "NCMIDRMS", "NCNOISE", "NCNOIRMS", "SNOIFIT"}
 
@@ -127,12 +124,13 @@ def _scaled(image, factor):
     if image.uncertainty is None:
         return None
     kind = type(image.uncertainty)
-    if kind not in _POWERS:
+    power = UNCERTAINTY_POWERS.get(image.uncertainty.uncertainty_type)
+    if power is None:
         raise ValueError(
-            f"the uncertainty of image must be a {', '.join(k.__name__ for k in _POWERS)}; got "
-            f"{kind.__name__}; remove or convert it"
+            "the uncertainty of image must be a StdDevUncertainty, VarianceUncertainty, "
+            f"InverseVariance; got {kind.__name__}; remove or convert it"
         )
-    scaled = np.asarray(uncertainty_array(image)) * factor ** _POWERS[kind]
+    scaled = np.asarray(uncertainty_array(image)) * factor**power
     return kind(np.asarray(scaled, dtype=np.float32))
 
 

@@ -8,14 +8,24 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
-from astropy.nddata import CCDData, NDData, NDDataArray, NDDataRef, StdDevUncertainty
+from astropy.nddata import (
+    CCDData,
+    NDData,
+    NDDataArray,
+    NDDataRef,
+    StdDevUncertainty,
+    UnknownUncertainty,
+    VarianceUncertainty,
+)
 from astropy.wcs import WCS
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from splus_srgan.exceptions import GridMismatchError, UncertaintyDroppedWarning
-from splus_srgan.images.unpack import repack, unpack
+from splus_srgan.exceptions import GridMismatchError, SplusSrganWarning, UncertaintyDroppedWarning
+from splus_srgan.images.grid import fits_wcs
+from splus_srgan.images.meta import upsample_meta
+from splus_srgan.images.unpack import repack, uncertainty_array, unpack
 from splus_srgan.pixels.missing import REACH, blank_border, fill_missing, without_exposure
 from splus_srgan.simulate.field import simulate_field
 
@@ -627,3 +637,52 @@ def test_deeper_part_is_no_missing_one():
 def test_constant_images_are_no_missing_ones(shape):
     assert not without_exposure(np.ones(shape)).any()
     assert without_exposure(np.zeros(shape)).all() == (np.prod(shape) >= 8)
+
+
+def test_lookup_cards_of_metadata_go_to_the_wcs():
+    """As of an image of HST, whose WCS was made with the tables of its file."""
+    for meta in (fits.Header({"CPDIS1": "LOOKUP", "FILTER": "r"}), {"D2IMDIS1": "LOOKUP"}):
+        fine = upsample_meta(meta)
+        assert not [key for key in fine if "DIS" in key]
+        assert len(meta) > 0
+
+
+class Odd(NDData):
+    """A class whose constructor takes nothing but data."""
+
+    def __init__(self, data):
+        super().__init__(data, unit="adu")
+
+
+def test_class_that_cannot_be_made_comes_back_plain():
+    stack = unpack(Odd(np.ones((4, 6))))
+    planes = {"mask": np.zeros((1, 8, 12), bool), "quality": np.zeros((1, 8, 12), np.uint8)}
+    with pytest.warns(SplusSrganWarning, match="a Odd cannot be made as NDData is"):
+        fine = repack(stack, np.ones((1, 8, 12)), wcs=None, metas=[{}], psfs=[None], **planes)
+    assert type(fine) is NDData
+    assert fine.unit == "adu"
+
+
+def test_further_coordinates_are_told_to_be_left_out():
+    ndcube = pytest.importorskip("ndcube")
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.cdelt = ("RA---TAN", "DEC--TAN"), (-1e-4, 1e-4)
+    cube = ndcube.NDCube(np.ones((4, 6)), wcs=wcs, unit="adu")
+    unpack(cube)
+    cube.global_coords.add("time", "time", 5 * u.s)
+    with pytest.warns(SplusSrganWarning, match="global_coords of the NDCube are left out"):
+        unpack(cube)
+
+
+def test_uncertainty_of_unknown_kind_is_refused_in_words():
+    image = CCDData(np.ones((4, 6)), unit="adu", uncertainty=UnknownUncertainty(np.ones((4, 6))))
+    with pytest.raises(ValueError, match="must be a standard deviation, variance or inverse"):
+        uncertainty_array(image, VarianceUncertainty)
+
+
+def test_wcs_that_is_no_fits_wcs_is_named_by_its_package():
+    class Other:
+        __module__ = "gwcs.wcs"
+
+    with pytest.raises(TypeError, match=r"got a gwcs\.Other: convert it, for example by its"):
+        fits_wcs(Other())

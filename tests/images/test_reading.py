@@ -289,3 +289,20 @@ def test_complex_numbers_are_refused(tmp_path):
 def test_headers_of_what_is_no_fits_pass(tmp_path):
     (tmp_path / "a").write_bytes(b"no such layer")
     assert plausible.check_headers(tmp_path / "a") == []
+
+
+def test_mask_is_read_by_the_legend_of_its_bits(tmp_path):
+    """As of LSST: DETECTED says what a pixel shows, and hides nothing."""
+    planes = np.zeros((32, 32), "i4")
+    planes[0, 0], planes[1, 1], planes[2, 2] = 1 << 0, 1 << 5, (1 << 5) | (1 << 8)
+    header = fits.Header({"MP_BAD": 0, "HIERARCH MP_DETECTED": 5, "HIERARCH MP_NO_DATA": 8})
+    hdus = [fits.ImageHDU(planes, header, name="MASK")]
+    (tmp_path / "a.fits").write_bytes(file_bytes(hdus=hdus))
+    mask = read_bands(tmp_path / "a.fits")["r"].mask
+    assert np.argwhere(mask).tolist() == [[0, 0], [2, 2]]
+
+
+def test_mask_without_a_legend_is_true_or_false(tmp_path):
+    hdus = [fits.ImageHDU(np.eye(32, dtype="u1"), name="MASK")]
+    (tmp_path / "a.fits").write_bytes(file_bytes(hdus=hdus))
+    assert (read_bands(tmp_path / "a.fits")["r"].mask == np.eye(32, dtype=bool)).all()

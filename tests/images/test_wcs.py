@@ -769,3 +769,27 @@ def test_celestial_wcs_of_the_header_of_a_cube():
     fine = upsample_wcs(WCS(header, naxis=2))
     assert tuple(fine.pixel_shape) == (60, 40)
     assert_allclose(fine.wcs.crpix, [20.5, 13.5])
+
+
+def test_cd_beside_pc_follows_pc_as_wcslib_does():
+    """Headers that old versions of CCDData wrote: PC, CDELT and CD, all of the same scale."""
+    plain = WCS(naxis=2)
+    plain.wcs.ctype = "RA---TAN", "DEC--TAN"
+    plain.wcs.crval, plain.wcs.crpix = (150, -30), (32.5, 32.5)
+    plain.wcs.cd = np.diag([-1.5e-4, 1.5e-4])
+    header = plain.to_header()
+    header.update(CD1_1=-1.5e-4, CD2_2=1.5e-4, CD1_2=0.0, CD2_1=0.0)
+    expected = upsample_wcs(plain)
+    for fine in (upsample_wcs(WCS(header)), WCS(upsample_header(header))):
+        for position in ((-0.5, -0.5), (100, 3)):
+            there = fine.pixel_to_world(*position)
+            assert there.separation(expected.pixel_to_world(*position)).arcsec < 1e-9
+
+
+@pytest.mark.parametrize("keyword", ["RDNOISE", "RDNOISEA", "RDNOISEB", "READNOISE"])
+def test_read_noise_is_of_the_input_under_all_its_names(keyword):
+    header = fits.Header()
+    header["HIERARCH " + keyword if len(keyword) > 8 else keyword] = 5.0
+    fine = upsample_header(header)
+    assert fine[f"INPUT {keyword}"] == 5
+    assert keyword not in fine

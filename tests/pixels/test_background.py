@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.nddata import CCDData
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan.pixels.background import measure_background, sky_of_enhanced
@@ -249,3 +250,16 @@ def test_where_an_enhanced_image_has_no_sky_the_level_stays():
     assert sky_of_enhanced(everywhere, 7.0, 1.0) == 7.0
     nothing = np.ones((32, 32), bool)
     assert sky_of_enhanced(np.zeros((64, 64)), 7.0, 1.0, mask=nothing) == 7.0
+
+
+def test_masks_of_the_data_themselves_count():
+    rng = np.random.default_rng(1)
+    image, mask = rng.normal(5, 2, (128, 128)), np.zeros((128, 128), bool)
+    mask[:64] = True
+    image[:64] = rng.normal(900, 300, (64, 128))
+    expected = measure_background(image, mask=mask)
+    for data in (np.ma.array(image, mask=mask), CCDData(image, unit="adu", mask=mask)):
+        for extra in (None, mask, np.zeros_like(mask)):
+            found = measure_background(data, mask=extra)
+            assert found.sky == expected.sky
+            assert found.sigma == expected.sigma

@@ -23,6 +23,9 @@ __all__ = ["FoundBand", "find_bands"]
 
 # Cards that describe the bytes of the file, not the image.
 _STORAGE_CARDS = ("CHECKSUM", "DATASUM", "BSCALE", "BZERO", "BLANK", "EXTNAME", "EXTVER", "INHERIT")
+# Planes of a mask (MP_*, number of the bit) in which a pixel holds no valid value. Others, such as
+# DETECTED, say what it shows.
+_BAD_PLANES = {"BAD", "NO_DATA", "NODATA", "UNMASKEDNAN", "SAT", "CR", "INTRP"}
 # The whole of a SURVEY card: "des" alone is another survey, in other units.
 _LEGACY_SURVEYS = re.compile(
     r"decals|mzls(\+bass)?|ls-dr\d.*|(desi )?legacy ?(imaging )?surveys?( dr\d.*)?"
@@ -235,7 +238,7 @@ def _parts(candidate, i, planes, path):
 def _mask(array, candidate, parts, i):
     """Give the stored mask; without one, what the survey marks as missing."""
     if "MASK" in parts:
-        return parts["MASK"].astype(bool)
+        return _missing_bits(parts["MASK"], candidate.parts["MASK"])
     if candidate.ours:
         return None
     mask = np.zeros(array.shape, dtype=bool)
@@ -244,6 +247,19 @@ def _mask(array, candidate, parts, i):
     if candidate.missing is not None:
         mask |= candidate.missing.reshape(-1, *array.shape)[i]
     return mask if mask.any() else None
+
+
+def _missing_bits(plane, hdu):
+    """What a stored mask calls missing: by the legend of its bits, where it has one."""
+    legend = {
+        name: value
+        for name, value in ((key[3:], hdu.header[key]) for key in hdu.header if key[:3] == "MP_")
+        if is_number(value)
+    }
+    if not legend:
+        return plane.astype(bool)
+    bits = sum(1 << int(bit) for name, bit in legend.items() if name.upper() in _BAD_PLANES)
+    return (plane.astype(np.int64) & bits) != 0
 
 
 def _names(header, primary, n_band, path):
