@@ -8,15 +8,7 @@ particular does not load PyTorch.
 
 import lazy_loader
 
-from splus_srgan._version import __version__
-
-__citation__ = f"""@software{{splus_srgan,
-  author = {{{{splus_srgan developers}}}},
-  title = {{splus_srgan: super-resolution of S-PLUS images}},
-  version = {{{__version__}}},
-  license = {{BSD-3-Clause}},
-}}"""
-"""BibTeX entry of this version."""
+from splus_srgan._version import __citation__, __version__
 
 __getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
-__all__ = [*_names, "__citation__", "__version__"]
+__all__ = list(_names)

@@ -1,4 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+from ._version import __citation__ as __citation__
 from ._version import __version__ as __version__
 from .enhance.enhancer import SRGANEnhancer as SRGANEnhancer
 from .images.io.fields import read_bands as read_bands
