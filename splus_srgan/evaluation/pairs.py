@@ -119,7 +119,7 @@ class EvaluationPair:
                 raise ValueError(
                     f"{name} of {self.name!r} must have the unit of the image, {units[0]}; band "
                     f"{band!r} is in {units[1]}. Convert it, or calibrate the image "
-                    "(splus_srgan.surveys.calibration.calibrate)"
+                    "(splus_srgan.surveys.calibration.calibrate_flux)"
                 )
 
     @property

@@ -135,7 +135,7 @@ def states_own_unit(meta, unit):
     """
     Tell whether the levels and the gain in a header are in the unit of the pixels.
 
-    They are in the unit of the camera; `~splus_srgan.surveys.calibration.calibrate`
+    They are in the unit of the camera; `~splus_srgan.surveys.calibration.calibrate_flux`
     converts them with the pixels, and leaves ``SRZP`` behind.
 
     Parameters

@@ -64,7 +64,7 @@ class CloudSource:
     bands : tuple of str
         Bands.
     zero_points : object or None
-        To calibrate with, as for `~splus_srgan.surveys.calibration.calibrate`;
+        To calibrate with, as for `~splus_srgan.surveys.calibration.calibrate_flux`;
         ``"service"`` for the model that the service has; `None` leaves images in ADU.
     service : str or None
         Address; that of the client by default.
@@ -156,10 +156,10 @@ def _check_frame(size, bands):
 def _calibrated(images, zero_points):
     if zero_points is None:
         return images
-    from splus_srgan.surveys.zero_points import calibrate
+    from splus_srgan.surveys.zero_points import calibrate_flux
 
     return {
-        band: calibrate(image, zero_points) if image.unit == "adu" else image
+        band: calibrate_flux(image, zero_points) if image.unit == "adu" else image
         for band, image in images.items()
     }
 

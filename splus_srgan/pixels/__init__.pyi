@@ -2,6 +2,7 @@
 from .background import Background as Background
 from .background import measure_background as measure_background
 from .background import sky_of_enhanced as sky_of_enhanced
+from .picture import color_picture as color_picture
 from .psf import coma_transfer as coma_transfer
 from .psf import core_profile as core_profile
 from .psf import matching_transfer as matching_transfer

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-from .calibration import calibrate as calibrate
+from .calibration import calibrate_flux as calibrate_flux
 from .calibration import gain_from_zero_point as gain_from_zero_point
 from .calibration import weight_to_uncertainty as weight_to_uncertainty
 from .catalog import load_galaxies as load_galaxies

@@ -17,7 +17,7 @@ from splus_srgan.images.unpack import UNCERTAINTY_POWERS, uncertainty_array
 from splus_srgan.splus import BANDS
 from splus_srgan.utils.validate import check_finite, check_positive, is_number
 
-__all__ = ["calibrate", "gain_from_zero_point", "weight_to_uncertainty"]
+__all__ = ["calibrate_flux", "gain_from_zero_point", "weight_to_uncertainty"]
 
 _NMGY = 22.5  # AB magnitude of one nanomaggie
 _PLAUSIBLE = (10.0, 35.0)
@@ -38,7 +38,7 @@ def check_zero_point(name, value):
     return number
 
 
-def calibrate(image, zero_point):
+def calibrate_flux(image, zero_point):
     r"""
     Turn ADU into nanomaggies.
 
@@ -74,9 +74,9 @@ def calibrate(image, zero_point):
     --------
     >>> import numpy as np
     >>> from astropy.nddata import CCDData
-    >>> from splus_srgan.surveys.calibration import calibrate
+    >>> from splus_srgan.surveys.calibration import calibrate_flux
     >>> image = CCDData(np.full((2, 2), 100.0), unit="adu", meta={"FILTER": "R"})
-    >>> calibrated = calibrate(image, 23.5)
+    >>> calibrated = calibrate_flux(image, 23.5)
     >>> round(float(calibrated.data[0, 0]), 4), calibrated.unit
     (39.8107, Unit("nmgy"))
     """

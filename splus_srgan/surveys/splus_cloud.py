@@ -178,7 +178,7 @@ class SplusCloud:
         Returns
         -------
         model : `~splus_srgan.surveys.zero_points.ZeroPointModel`
-            For `~splus_srgan.surveys.calibration.calibrate`.
+            For `~splus_srgan.surveys.calibration.calibrate_flux`.
 
         Raises
         ------
@@ -212,7 +212,7 @@ class SplusCloud:
         """
         Give the zero point of each pixel of an image of this release.
 
-        So ``calibrate(image, cloud)`` takes the model of the image's own field and band.
+        So ``calibrate_flux(image, cloud)`` takes the model of the image's own field and band.
 
         Parameters
         ----------

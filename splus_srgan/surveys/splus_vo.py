@@ -75,7 +75,7 @@ def fetch_vo(position, *, size, bands="grz", service=SERVICE, cache=True, **netw
 
     Notes
     -----
-    The headers have no zero point: see `~splus_srgan.surveys.calibration.calibrate`.
+    The headers have no zero point: see `~splus_srgan.surveys.calibration.calibrate_flux`.
 
     Examples
     --------

@@ -16,7 +16,7 @@ from astropy.table import Table
 from splus_srgan.images.bands import meta_band
 from splus_srgan.splus import canonical_band
 from splus_srgan.surveys.calibration import (
-    calibrate,
+    calibrate_flux,
     check_zero_point,
     gain_from_zero_point,
     weight_to_uncertainty,
@@ -27,7 +27,7 @@ __all__ = [
     "DR4_TABLE",
     "ZeroPointModel",
     "ZeroPointTable",
-    "calibrate",
+    "calibrate_flux",
     "fetch_zero_points",
     "field_name",
     "gain_from_zero_point",

@@ -42,7 +42,7 @@ SWITCHES = {
 NEEDED = {
     "enhance": ["x.fits", "-o", "out"],
     "evaluate": ["x.fits", "-o", "out"],
-    "match": ["x.fits", "--reference", "y.fits", "-o", "out"],
+    "match": ["x.fits", "--target", "y.fits", "-o", "out"],
     "fetch": ["x.ecsv", "-o", "out"],
     "calibrate": ["splus-any", "-o", "out"],
     "simulate": ["-o", "out"],

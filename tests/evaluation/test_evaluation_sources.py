@@ -30,7 +30,7 @@ from splus_srgan.evaluation.sources import (
 from splus_srgan.exceptions import GridMismatchError
 from splus_srgan.pixels.psf import psf_image
 from splus_srgan.simulate.field import correlated_noise
-from splus_srgan.surveys.calibration import calibrate
+from splus_srgan.surveys.calibration import calibrate_flux
 
 PLACE = {"radius": 3.0, "annulus": (5.0, 8.0), "apart": 8.0}
 
@@ -189,7 +189,7 @@ def test_compared_bands_remove_sky_and_keep_what_is_known(pair):
 def test_calibrated_images_keep_their_saturation_and_photons():
     field = simulate_field(5, shape=(96, 96), kind="stars", bands=("r",))
     pairs = []
-    for of in (lambda image: image, lambda i: calibrate(i, field.conditions["r"].zero_point)):
+    for of in (lambda image: image, lambda i: calibrate_flux(i, field.conditions["r"].zero_point)):
         images = [{"r": of(side["r"])} for side in (field.observed, field.target)]
         pairs.append(EvaluationPair("stars", *images))
     counts, flux = (compare_field(pair, pair.target).bands["r"] for pair in pairs)

@@ -17,7 +17,7 @@ from splus_srgan.images.grid import pixel_scale
 from splus_srgan.images.header import gain_from_header, saturated_pixels, saturation_level
 from splus_srgan.images.unpack import unpack
 from splus_srgan.pairs.quality import band as quality_band
-from splus_srgan.surveys.calibration import calibrate
+from splus_srgan.surveys.calibration import calibrate_flux
 
 
 @pytest.mark.parametrize("unit", [None, u.dimensionless_unscaled, u.adu, u.ct, u.DN, u.electron])
@@ -33,7 +33,7 @@ def test_level_in_another_unit_is_no_level(unit):
 
 def test_level_of_a_calibrated_image_is_converted_with_it():
     image = CCDData(np.full((4, 4), 1605.0), unit="adu", meta={"SATURATE": 1605.0, "SATLEVEL": 9.0})
-    calibrated = calibrate(image, 23.5)
+    calibrated = calibrate_flux(image, 23.5)
     assert saturation_level(calibrated.meta, calibrated.unit) == pytest.approx(
         float(calibrated.data[0, 0]), rel=1e-6
     )

@@ -20,7 +20,7 @@ from scipy import ndimage
 from splus_srgan import match_pair, match_to_grid, upsample_wcs
 from splus_srgan.exceptions import GridMismatchError, RegistrationError
 from splus_srgan.pairs.matching.reprojection import pixel_positions
-from splus_srgan.pairs.matching.resampled_noise import noise_correlation, variance_factors
+from splus_srgan.pairs.matching.resampled_noise import measure_noise_correlation, variance_factors
 from splus_srgan.pairs.registration.measure import approximate_wcs, register_images
 
 RNG = np.random.default_rng(20)
@@ -265,7 +265,7 @@ def test_correlated_noise_of_the_input_counts():
     white = RNG.normal(0, 1, (400, 400))
     smooth = ndimage.gaussian_filter(white, 0.7)
     smooth /= smooth.std()
-    rho = noise_correlation(smooth, np.zeros(smooth.shape, bool))
+    rho = measure_noise_correlation(smooth, np.zeros(smooth.shape, bool))
     # Of noise that a Gaussian has smoothed, it is a Gaussian twice as broad in variance.
     assert_allclose(rho[3, 4], np.exp(-1 / (4 * 0.7**2)), atol=0.03)
     factor = variance_factors("interp", "bicubic", (1, 1), kernel=kernel, correlation=rho)

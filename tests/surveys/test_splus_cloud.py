@@ -27,7 +27,7 @@ from splus_srgan.exceptions import GridMismatchError, ServiceError
 from splus_srgan.images.io.fields import write_bands
 from splus_srgan.surveys._splus_client import make_client
 from splus_srgan.surveys.splus_cloud import SplusCloud
-from splus_srgan.surveys.zero_points import calibrate
+from splus_srgan.surveys.zero_points import calibrate_flux
 from splus_srgan.utils import optional as _optional
 
 pytestmark = pytest.mark.filterwarnings("ignore::astropy.wcs.FITSFixedWarning")
@@ -317,7 +317,7 @@ def test_without_weights(service):
 
 def test_calibrated_and_written(service, tmp_path):
     images = cloud_of(service).fetch(TARGET, size=48, bands="gr")
-    calibrated = {band: calibrate(image, 23.5) for band, image in images.items()}
+    calibrated = {band: calibrate_flux(image, 23.5) for band, image in images.items()}
     write_bands(tmp_path / "field.fits", calibrated)
     with fits.open(tmp_path / "field.fits") as hdus:
         assert "UNCERT_G" in hdus
@@ -634,12 +634,12 @@ def test_zero_point_model(service):
     assert len(service.log) == count
     image = cloud.fetch(TARGET, size=32, bands="r", weights=False)["r"]
     factor = 10 ** (0.4 * (22.5 - 22.91))
-    assert_allclose(calibrate(image, found).data, image.data * factor, rtol=5e-6)
+    assert_allclose(calibrate_flux(image, found).data, image.data * factor, rtol=5e-6)
     # The header names the field as STRIPE82_0059.
-    assert_array_equal(calibrate(image, cloud).data, calibrate(image, found).data)
+    assert_array_equal(calibrate_flux(image, cloud).data, calibrate_flux(image, found).data)
     del image.meta["FILTER"]
     with pytest.raises(ValueError, match="must name its band in a FILTER card"):
-        calibrate(image, cloud)
+        calibrate_flux(image, cloud)
 
 
 def test_missing_or_broken_zero_point_model(service):

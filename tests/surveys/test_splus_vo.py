@@ -16,7 +16,7 @@ from werkzeug import Response
 
 from splus_srgan.exceptions import GridMismatchError, ServiceError
 from splus_srgan.surveys.splus_vo import fetch_vo, search_vo
-from splus_srgan.surveys.zero_points import calibrate
+from splus_srgan.surveys.zero_points import calibrate_flux
 from splus_srgan.utils import optional as _optional
 
 pytest.importorskip("pyvo", reason="the VO client needs pyvo (extra splus)")
@@ -68,7 +68,7 @@ def test_images_are_those_of_the_position(splus_service):
 def test_flux_in_nanomaggies_is_that_of_the_sky(splus_service):
     bright(splus_service, 3)
     for band, image in fetch(splus_service, size=64).items():
-        calibrated = calibrate(image, ZERO_POINT[band.upper()])
+        calibrated = calibrate_flux(image, ZERO_POINT[band.upper()])
         total = sum(source.flux[band] for source in splus_service.sky.sources)
         assert calibrated.data.sum() == pytest.approx(total, rel=0.01)
 

@@ -26,7 +26,7 @@ from splus_srgan.splus import BANDS
 from splus_srgan.surveys.zero_points import (
     ZeroPointModel,
     ZeroPointTable,
-    calibrate,
+    calibrate_flux,
     fetch_zero_points,
     field_name,
     gain_from_zero_point,
@@ -278,7 +278,7 @@ def test_magnitudes_come_out():
     """A star of 18 mag has 10^(0.4 (ZP - 18)) ADU, and must have 10^(0.4 (22.5 - 18)) nmgy."""
     image = make_image()
     image.data[:] = 10 ** (0.4 * (23.569 - 18.0))
-    calibrated = calibrate(image, 23.569)
+    calibrated = calibrate_flux(image, 23.569)
     assert_allclose(22.5 - 2.5 * np.log10(calibrated.data), 18.0, atol=1e-6)
     # 18 mag AB in jansky, by the definitions of AB and of the maggie.
     flux = calibrated.data[0, 0] * calibrated.unit
@@ -291,7 +291,7 @@ def test_what_comes_with_the_image_stays(table):
     mask[3, 4] = True
     image = make_image(mask=mask, psf=np.ones((3, 3)), flags=flags)
     before = image.copy()
-    calibrated = calibrate(image, table)
+    calibrated = calibrate_flux(image, table)
     factor = 10 ** (0.4 * (22.5 - 23.569))
     assert_allclose(calibrated.data, before.data * factor, rtol=1e-6)
     assert calibrated.data.dtype == np.float32
@@ -312,7 +312,7 @@ def test_what_comes_with_the_image_stays(table):
 )
 def test_uncertainty_is_scaled(kind, power):
     image = make_image(uncertainty=kind(np.full((20, 20), 4.0)))
-    calibrated = calibrate(image, 23.5)
+    calibrated = calibrate_flux(image, 23.5)
     assert_allclose(calibrated.uncertainty.array, 4.0 * 10 ** (-0.4 * power), rtol=1e-6)
     signal_to_noise = image.data / image.uncertainty.represent_as(StdDevUncertainty).array
     after = calibrated.data / calibrated.uncertainty.represent_as(StdDevUncertainty).array
@@ -322,19 +322,19 @@ def test_uncertainty_is_scaled(kind, power):
 def test_uncertainty_in_another_unit_is_scaled_as_what_it_is():
     image = make_image()
     image.uncertainty = StdDevUncertainty(np.full(image.shape, 3.0))
-    wanted = calibrate(image, 23.5).uncertainty.array
+    wanted = calibrate_flux(image, 23.5).uncertainty.array
     image.uncertainty = StdDevUncertainty(np.full(image.shape, 3000.0), unit=u.adu / 1000)
-    assert_allclose(calibrate(image, 23.5).uncertainty.array, wanted, rtol=1e-6)
+    assert_allclose(calibrate_flux(image, 23.5).uncertainty.array, wanted, rtol=1e-6)
 
 
 def test_unknown_uncertainty_is_refused():
     image = make_image(uncertainty=UnknownUncertainty(np.ones((20, 20))))
     with pytest.raises(ValueError, match=r"must be a StdDevUncertainty, .*; got UnknownUnc"):
-        calibrate(image, 23.5)
+        calibrate_flux(image, 23.5)
 
 
 def test_header_is_converted_and_can_be_written(tmp_path):
-    calibrated = calibrate(make_image(), 23.569)
+    calibrated = calibrate_flux(make_image(), 23.569)
     meta = calibrated.meta
     factor = 10 ** (0.4 * (22.5 - 23.569))
     assert meta["SATURATE"] == pytest.approx(1605.485078019 * factor, rel=1e-6)
@@ -352,7 +352,7 @@ def test_header_is_converted_and_can_be_written(tmp_path):
 
 def test_plain_metadata_and_ndd_data():
     image = NDData(np.full((2, 2), 100.0), unit="adu", meta={"SATURATE": 1000.0, "NOTE": "ADU"})
-    calibrated = calibrate(image, 22.5 * u.mag)
+    calibrated = calibrate_flux(image, 22.5 * u.mag)
     assert_allclose(calibrated.data, 100)
     assert calibrated.meta == {"SATURATE": 1000.0, "NOTE": "ADU", "SRZP": 22.5, "MAGZERO": 22.5}
 
@@ -361,7 +361,7 @@ def test_model_is_applied_per_pixel():
     """Rows beyond one block of positions, too."""
     model = ZeroPointModel.from_dict(make_model())
     image = make_image(shape=(300, 24))
-    calibrated = calibrate(image, model)
+    calibrated = calibrate_flux(image, model)
     for y, x in ((0, 0), (255, 3), (256, 3), (299, 23)):
         zero_point = model.zero_point(image.wcs.pixel_to_world(x, y))
         expected = image.data[y, x] * 10 ** (0.4 * (22.5 - zero_point))
@@ -372,16 +372,16 @@ def test_model_is_applied_per_pixel():
 def test_image_beyond_the_model_or_without_wcs_is_refused():
     model = ZeroPointModel.from_dict(make_model())
     with pytest.raises(ValueError, match="within the grid of the zero points"):
-        calibrate(make_image(wcs=make_wcs(ra=10.81)), model)
+        calibrate_flux(make_image(wcs=make_wcs(ra=10.81)), model)
     with pytest.raises(ValueError, match="image must have a WCS"):
-        calibrate(make_image(wcs=None), model)
+        calibrate_flux(make_image(wcs=None), model)
 
 
 def test_zero_point_per_pixel():
     zero_points = np.full((20, 20), 23.5)
     zero_points[0, 0] = 22.5
     image = make_image()
-    calibrated = calibrate(image, zero_points)
+    calibrated = calibrate_flux(image, zero_points)
     assert calibrated.data[0, 0] == image.data[0, 0]
     assert_allclose(calibrated.data[1:], image.data[1:] * 10**-0.4, rtol=1e-6)
 
@@ -399,28 +399,28 @@ def test_zero_point_per_pixel():
 )
 def test_bad_zero_points_are_refused(zero_point, error, message):
     with pytest.raises(error, match=message):
-        calibrate(make_image(), zero_point)
+        calibrate_flux(make_image(), zero_point)
 
 
 @pytest.mark.parametrize("unit", [u.mag, u.ABmag])
 def test_zero_points_may_be_magnitudes(unit):
-    wanted = calibrate(make_image(), 23.5).data
-    assert_array_equal(calibrate(make_image(), 23.5 * unit).data, wanted)
+    wanted = calibrate_flux(make_image(), 23.5).data
+    assert_array_equal(calibrate_flux(make_image(), 23.5 * unit).data, wanted)
 
 
 def test_what_is_calibrated_is_not_calibrated_again():
-    once = calibrate(make_image(), 23.5)
+    once = calibrate_flux(make_image(), 23.5)
     with pytest.raises(ValueError, match="got the unit nmgy; it is calibrated already"):
-        calibrate(once, 23.5)
+        calibrate_flux(once, 23.5)
     with pytest.raises(TypeError, match="image must be a CCDData or NDData; got ndarray"):
-        calibrate(np.ones((2, 2)), 23.5)
+        calibrate_flux(np.ones((2, 2)), 23.5)
 
 
 def test_table_needs_field_and_band(table):
     with pytest.raises(ValueError, match="must name its band in a FILTER card"):
-        calibrate(make_image(meta={"OBJECT": "HYDRA-0011"}), table)
+        calibrate_flux(make_image(meta={"OBJECT": "HYDRA-0011"}), table)
     with pytest.raises(ValueError, match="FIELD or OBJECT card"):
-        calibrate(make_image(meta={"FILTER": "R"}), table)
+        calibrate_flux(make_image(meta={"FILTER": "R"}), table)
 
 
 # Weights
@@ -512,7 +512,7 @@ def test_real_noise_in_nanomaggies(real_data):
     seen = 0
     for path in sorted((real_data / "splus").glob("*/*_[GRZ].fits*")):
         for band, image in read_bands(path).items():
-            calibrated = calibrate(image, table)
+            calibrated = calibrate_flux(image, table)
             _, low, high = BANDS[band].noise
             noise = next(v for k, v in calibrated.meta.items() if k.endswith("QC NCNOISE"))
             assert 0.4 * low < noise < 1.3 * high, path

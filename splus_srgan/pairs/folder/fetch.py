@@ -246,7 +246,7 @@ def _listed(paths):
 def _calibrated(field, zero_points):
     if not zero_points:
         return field
-    from splus_srgan.surveys.zero_points import calibrate
+    from splus_srgan.surveys.zero_points import calibrate_flux
 
     known = {tidy_band(band): zero_point for band, zero_point in zero_points.items()}
     missing = [band for band in field if tidy_band(band) not in known]
@@ -254,7 +254,7 @@ def _calibrated(field, zero_points):
         raise ValueError(
             f"zero_points must have every band of the pair; got none for {', '.join(missing)}"
         )
-    return {band: calibrate(image, known[tidy_band(band)]) for band, image in field.items()}
+    return {band: calibrate_flux(image, known[tidy_band(band)]) for band, image in field.items()}
 
 
 def _center(field):

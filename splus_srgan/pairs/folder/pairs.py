@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-A folder of matched pairs, that training reads and that a killed run goes on with.
+A folder of matched pairs, which training reads, and which a run that was killed resumes.
 
 ``<folder>/<name>/input.fits`` and ``target.fits`` hold a pair as
 `~splus_srgan.images.io.fields.write_bands` writes it, ``record.json`` beside them what is

@@ -15,7 +15,7 @@ from splus_srgan.pairs.matching.diagnosis import check_described, check_hemisphe
 from splus_srgan.pairs.matching.image import deviation_of, image_plane, resample_image
 from splus_srgan.pairs.matching.psf_matching import image_psf, matching_kernel, moffat_image
 from splus_srgan.pairs.matching.reprojection import Resampling, resample
-from splus_srgan.pairs.matching.resampled_noise import noise_correlation
+from splus_srgan.pairs.matching.resampled_noise import measure_noise_correlation
 from splus_srgan.pairs.registration.align import align, centered_map
 from splus_srgan.pairs.registration.cross_correlation import make_picture
 from splus_srgan.pairs.registration.measure import Registration, from_alignment
@@ -193,7 +193,9 @@ def match_band(pair, band, prepared, setup, found, move, band_terms):
     term = _band_term(band, band_terms, before, notes)
     correlation = None
     if target.uncertainty is not None:
-        correlation = noise_correlation(np.asarray(target.data, float) - sky, _missing(target))
+        correlation = measure_noise_correlation(
+            np.asarray(target.data, float) - sky, _missing(target)
+        )
     image = resample_image(
         target,
         setup.wcs,

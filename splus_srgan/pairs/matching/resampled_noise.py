@@ -11,7 +11,13 @@ factor of two between a pixel's center and its corner.
 import numpy as np
 from scipy import ndimage, signal
 
-__all__ = ["ORDERS", "noise_correlation", "resampling_weights", "variance_factors", "variance_map"]
+__all__ = [
+    "ORDERS",
+    "measure_noise_correlation",
+    "resampling_weights",
+    "variance_factors",
+    "variance_map",
+]
 
 _PHASES = 16
 _REACH = 8  # input pixels; the weights of a cubic spline drop by 3.7 with every pixel
@@ -153,7 +159,7 @@ def variance_map(variance, coordinates, factors, *, kernel=None):
     return smooth * ndimage.map_coordinates(factors, phases, order=1, mode="nearest")
 
 
-def noise_correlation(data, mask, *, lags=_LAGS):
+def measure_noise_correlation(data, mask, *, lags=_LAGS):
     """
     Measure how the noise of neighboring pixels is correlated, where there are no sources.
 

@@ -14,7 +14,7 @@ from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.pairs.quality import measure
 from splus_srgan.surveys import legacy
 
-__all__ = ["measure_band", "saturated_pixels"]
+__all__ = ["measure_band", "known_saturated"]
 
 _SURE = 0.1  # relative error of a flux ratio that one unit on both sides is better than
 
@@ -92,7 +92,7 @@ def _side(image, scale, band):
     mask = ~np.isfinite(data)
     if image.mask is not None:
         mask |= image.mask
-    saturated = saturated_pixels(image, data, band)
+    saturated = known_saturated(image, data, band)
     unit = image.unit
     if flux_per_pixel_factor(unit) == 1:
         # A surface brightness: from here on, the flux of a pixel.
@@ -103,7 +103,7 @@ def _side(image, scale, band):
     return side
 
 
-def saturated_pixels(image, data, band):
+def known_saturated(image, data, band):
     """Pixels at the level in the header, or with the bit of the Legacy Surveys for it."""
     saturated = header.saturated_pixels(data, image.meta, image.unit)
     flags = getattr(image, "flags", None)

@@ -54,7 +54,7 @@ class PairLimits:
     -----
     Shift, rotation and scale count where they exceed 3 standard errors as well, the flux
     ratio where it is outside by as much. A pair whose shift is known in no band with an error
-    below the limit is rejected: nobody knows whether it fits.
+    below the limit is rejected: its alignment is not known.
     """
 
     shift: float = 0.1

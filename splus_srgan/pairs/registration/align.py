@@ -57,7 +57,7 @@ class Alignment:
     held: bool
 
     def relative_to(self, prior):
-        """The same alignment, with the change told from another prior."""
+        """The same alignment, with the change given relative to another prior."""
         change = self.map.after(prior.inverse)
         values = _values(change, self.center)
         if self.held:
@@ -106,7 +106,7 @@ def _align_binned(image, reference, prior, bins, reach, significance):
     if np.isnan(peak):
         return None
     start = start.after(PixelMap(image=shift))
-    # How scale and rotation were measured is told also where they are held.
+    # How scale and rotation were measured is kept also where they are held.
     full = fit = fit_map(coarse, fine, start)
     measured = fit is not None and _found(fit)
     held = not measured or bool(np.all(np.abs(fit.values[2:]) < significance * fit.errors[2:]))

@@ -137,7 +137,8 @@ def measure_registration(image, reference, *, mask=None, reference_mask=None, ma
     which is never resampled, and brought to its PSF by a sum of Gaussians (Alard and Lupton
     1998), so that no PSF has to be known. Errors account for noise that is correlated over 3
     pixels, and for residuals that are larger on sources. Rotation and scale are held at 0
-    and 1 in the shift where they are below 5 standard errors; the values are told anyway.
+    and 1 in the shift where they are below 5 standard errors; what was measured is given all
+    the same.
 
     The fit takes the sharper image to have no noise.  If it is only as deep as the other, the
     flux ratio comes out 1 to 2 % too large.

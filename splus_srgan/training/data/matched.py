@@ -8,7 +8,7 @@ from astropy.table import Table
 from splus_srgan.images.bands import same_band
 from splus_srgan.images.header import gain_from_header
 from splus_srgan.images.units import flux_per_pixel_factor
-from splus_srgan.pairs.quality.band import saturated_pixels
+from splus_srgan.pairs.quality.band import known_saturated
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.pixels.missing import fill_missing
 from splus_srgan.surveys.catalog import split_by_sky, split_random
@@ -256,9 +256,9 @@ def _read_band(image, target, flux_ratio, band):
         fine = fine - _sky_of_target(fine, target_missing)
     fine = fine * np.float32(factor)
     fine *= np.float32(1 / flux_per_pixel_factor(image.unit))
-    saturated = grow(saturated_pixels(image, data, band), SATURATION_REACH)
+    saturated = grow(known_saturated(image, data, band), SATURATION_REACH)
     bad = refine(missing | saturated).astype(bool) | target_missing
-    bad |= saturated_pixels(target, np.asarray(target.data), band)
+    bad |= known_saturated(target, np.asarray(target.data), band)
     gain, nanomaggies = _gain(image, sigma), _nanomaggies(target.unit) / factor
     return data, fine, 1.0 - bad, sky, sigma, gain, _counts(image), nanomaggies
 

@@ -1,0 +1,52 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Color pictures of three bands."""
+
+import numpy as np
+
+__all__ = ["color_picture"]
+
+
+def color_picture(red, green, blue, *, black, white, softening):
+    """
+    Make a color picture of three bands.
+
+    The mean of the bands is stretched with an inverse hyperbolic sine, and their ratios are kept
+    (Lupton et al. 2004), so that a color means the same at any brightness; a pixel that would be
+    too bright keeps its hue.
+
+    Parameters
+    ----------
+    red, green, blue : `~numpy.ndarray`, shape (ny, nx)
+        Bands on one scale, on which the usual source is white.
+    black, white : float
+        Values that are shown as black and as white.
+    softening : float
+        Value above black at which linear turns into logarithmic; at most that of white.
+
+    Returns
+    -------
+    picture : `~numpy.ndarray` of float, shape (ny, nx, 3)
+        0 to 1; pixels of which a band is not finite are gray.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.pixels.picture import color_picture
+    >>> band = np.array([[0.0, 1.0, 10.0, np.nan]])
+    >>> color_picture(band, band, band, black=0, white=10, softening=1)[..., 0].round(2)
+    array([[0.  , 0.29, 1.  , 0.5 ]])
+    """
+    from astropy.visualization import AsinhStretch, LinearStretch, ManualInterval
+    from astropy.visualization.lupton_rgb import RGBImageMappingLupton
+
+    bands = np.array([red, green, blue], float)
+    missing = ~np.isfinite(bands).all(axis=0)
+    depth = white - black
+    mapping = RGBImageMappingLupton(
+        interval=ManualInterval(vmin=black),
+        stretch=LinearStretch(1 / depth) + AsinhStretch(softening / depth),
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):  # where all bands are black
+        picture = mapping.make_rgb_image(*np.where(missing, black, bands), output_dtype=float)
+    picture[missing] = 0.5
+    return picture
