@@ -291,18 +291,14 @@ def _color_limits(field, truth):
 
 
 def _color(field, images, limits):
-    """Color image that keeps colors at any brightness, after Lupton et al. (2004)."""
+    """Color image on which a galaxy of usual color is white: it is brighter in z than in g."""
+    from splus_srgan.pixels.picture import color_picture
+
     softening, white = limits
-    # A galaxy of usual color comes out white: it is brighter in z than in g.
     usual = {"u": 0.3, "g": 0.6, "r": 1.0, "i": 1.4, "z": 1.6}
     planes = [
         images[band] / field.conditions[band].adu_per_nmgy / usual.get(band, 1.0)
         for band in _color_bands(field)
     ]
     # The sky is dark gray, so that noise below it is seen as well.
-    rgb = np.maximum(np.array(planes) + softening, 1e-3 * softening)
-    mean = rgb.mean(axis=0)
-    rgb *= np.arcsinh(mean / softening) / (mean * np.arcsinh(white / softening))
-    # Where one color saturates, the pixel keeps its hue.
-    rgb /= np.maximum(rgb.max(axis=0), 1)
-    return np.moveaxis(rgb, 0, -1)
+    return color_picture(*planes, black=-softening, white=white, softening=softening)

@@ -44,7 +44,7 @@ def color_picture(red, green, blue, *, black, white, softening):
     depth = white - black
     mapping = RGBImageMappingLupton(
         interval=ManualInterval(vmin=black),
-        stretch=LinearStretch(1 / depth) + AsinhStretch(softening / depth),
+        stretch=AsinhStretch(softening / depth) + LinearStretch(1 / depth),
     )
     with np.errstate(divide="ignore", invalid="ignore"):  # where all bands are black
         picture = mapping.make_rgb_image(*np.where(missing, black, bands), output_dtype=float)

@@ -126,7 +126,8 @@ def test_a_poorly_known_shift_is_no_reason_but_an_unknown_one_is(good):
     unsure = {"r": registration(scale=1.0017, scale_error=0.0009)}
     assert assess(*good, residuals=unsure).verdict == "accept"
     assert assess(*good, flux_ratios={"r": (0.5, 0.2)}).verdict == "accept"
-    for unknown in ({"method": "none"}, {"shift_error": (0.5, 0.5)}):
+    nothing = {"shift": (math.nan, math.nan), "shift_error": (math.nan, math.nan)}
+    for unknown in (nothing, {"shift_error": (0.5, 0.5)}):
         report = assess(*good, residuals={"r": registration(**unknown)})
         assert 'the shift is known to 0.1" in no band' in only_reason(report)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.nddata import block_replicate
 
+from splus_srgan.pixels.picture import color_picture
+
 __all__ = ["Panels", "color_weights", "field_panels", "picture", "white_level"]
 
 _FACTOR = 2
@@ -111,7 +113,7 @@ def picture(image, *, weights, white=None, softening=3.0):
     Gray or color picture of an image in sky units.
 
     The brightness is stretched with an inverse hyperbolic sine and the ratios of the bands
-    are kept (Lupton et al. 2004), so that a color means the same at any brightness.
+    are kept, see `~splus_srgan.pixels.picture.color_picture`.
 
     Parameters
     ----------
@@ -129,20 +131,11 @@ def picture(image, *, weights, white=None, softening=3.0):
     picture : `~numpy.ndarray`, shape (ny, nx, 3)
         0 to 1; NaN pixels are gray.
     """
-    missing = ~np.isfinite(image).all(axis=0)
-    image = np.nan_to_num(image) * weights[:, None, None]
+    image = image * weights[:, None, None]
     # Red, green, blue are the last, the middle and the first band.
     order = np.rint(np.linspace(len(image) - 1, 0, 3)).astype(int)
-    colors = image[order] - _BLACK
-    mean = np.maximum(colors.mean(axis=0), 1e-3)
     white = white_level(image[None]) if white is None else white
-    level = np.arcsinh(mean / softening) / np.arcsinh((white - _BLACK) / softening)
-    result = np.clip(colors, 0, None) * (level / mean)
-    # What is too bright keeps its color.
-    result /= np.maximum(result.max(axis=0), 1)
-    result = np.moveaxis(np.clip(result, 0, 1), 0, -1)
-    result[missing] = 0.5
-    return result
+    return color_picture(*image[order], black=_BLACK, white=white, softening=softening)
 
 
 def white_level(images):
