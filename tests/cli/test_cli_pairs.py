@@ -276,7 +276,7 @@ def test_match_adds_a_pair_to_a_folder(files, tmp_path, capsys):
     assert list(folder) == ["splus"]
     assert abs(folder.index["flux_ratio_r"][0] - 1) < 0.03
     assert main(["match", *files, "--zero-points", "r=24"]) == 1
-    assert "has a pair 'splus'; overwrite=True (--overwrite) replaces" in capsys.readouterr().err
+    assert "has a pair 'splus'; --overwrite replaces" in capsys.readouterr().err
     assert main(["match", *files, "--zero-points", "r=24", "--name", "b", "--no-sheet"]) == 0
     assert PairFolder(tmp_path / "pairs").names == ("b", "splus")
 
