@@ -2,6 +2,7 @@
 from .enhancer import SRGANEnhancer as SRGANEnhancer
 from .flux_anchor import anchor_flux as anchor_flux
 from .flux_anchor import moffat_matching_kernel as moffat_matching_kernel
+from .restart import clean as clean
 from .tiles import equal_parts as equal_parts
 from .tiles import generate_blocks as generate_blocks
 from .tiles import window as window

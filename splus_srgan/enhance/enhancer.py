@@ -1,19 +1,19 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Enhance images: the one entry point, from NDData to NDData."""
 
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from threading import Lock
 
 import numpy as np
 
-from splus_srgan._version import __version__
 from splus_srgan.enhance.domain import outside_domain
 from splus_srgan.enhance.field import Enhancement
 from splus_srgan.enhance.flux_anchor import check_strength
 from splus_srgan.enhance.options import check_head, check_options, check_uncertainty
-from splus_srgan.enhance.output import by_band, outline, result
+from splus_srgan.enhance.output import by_band, call_record, outline, result
 from splus_srgan.enhance.planes import FACTOR, Planes
 from splus_srgan.enhance.psf import check_psf, input_psfs
+from splus_srgan.enhance.restart import unfinished_file
 from splus_srgan.enhance.runner import Runner
 from splus_srgan.enhance.sky import sky_and_sigma
 from splus_srgan.enhance.wild import without_wild_pixels
@@ -244,12 +244,23 @@ class SRGANEnhancer:
             planes = Planes.in_memory(work.shape, uncertainty=self.uncertainty)
             field = by_band(work, planes, work.compute(planes, self.progress_bar))
             return write_bands(path, field, overwrite=overwrite)
-        with reserve_bands(path, outline(work), overwrite=overwrite) as file:
+        with self._file(path, work, overwrite) as (file, journal):
             planes = Planes(*(file.planes(part) for part in ("SCI", "MASK", "QUALITY", "UNCERT")))
-            fine_sky = work.compute(planes, self.progress_bar)
+            fine_sky = work.compute(planes, self.progress_bar, journal)
             for band, level in zip(stack.bands, fine_sky, strict=True):
                 file.set_card(band, "SRFSKY", level)
         return path
+
+    @staticmethod
+    @contextmanager
+    def _file(path, work, overwrite):
+        """The file to be and the journal of its sections, where there are several."""
+        if work.several:
+            with unfinished_file(path, work, overwrite=overwrite) as both:
+                yield both
+        else:
+            with reserve_bands(path, outline(work), overwrite=overwrite) as file:
+                yield file, None
 
     def _prepare(self, stack, sky, sigma):
         """All that comes before the pixels of the output."""
@@ -277,7 +288,7 @@ class SRGANEnhancer:
             strength=check_strength(strength),
             uncertainty=self.uncertainty,
             block_size=self.block_size,
-            record=self._record(runner, card, flux_factor, stack.bands),
+            record=call_record(runner, card, flux_factor, stack.bands, self.block_size),
         )
 
     def _runner(self, card):
@@ -288,23 +299,3 @@ class SRGANEnhancer:
                     card, self.device, self.precision, self.engine, self.uncertainty
                 )
             return self._runners[card.sha256]
-
-    def _record(self, runner, card, flux_factor, bands):
-        """What went into the result, for the provenance cards."""
-        return {
-            "version": __version__,
-            "model": card.name,
-            "model_version": card.version,
-            "sha256": card.sha256,
-            "bands": ",".join(bands),
-            "stretch": "NoiseAsinhStretch",
-            "softening": card.stretch["softening"],
-            "range": card.stretch["range"],
-            "precision": runner.engine.precision,
-            "engine": runner.engine.name,
-            "device": str(runner.engine.device),
-            "block_size": self.block_size,
-            "factor": FACTOR,
-            "flux_per_pixel": flux_factor != 1,
-            "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
-        }

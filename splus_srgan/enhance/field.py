@@ -95,17 +95,40 @@ class Enhancement:
         halo = self.runner.radius + FILL_REACH
         return sections(self.stack.data.shape[1:], margin=margin, halo=halo)
 
-    def compute(self, planes, progress_bar=None):
-        """Fill the planes; the sky of each enhanced band, per input pixel."""
-        # One bar: over the blocks of an image that is one section, else over the sections.
-        several = len(self._parts) > 1
-        inner = None if several else progress_bar
-        outer = progress_bar if several and progress_bar is not None else iter
-        for part in outer(self._parts):
+    @property
+    def several(self):
+        """Whether the field is enhanced in several sections."""
+        return len(self._parts) > 1
+
+    def compute(self, planes, progress_bar=None, journal=None):
+        """
+        Fill the planes, except for what a journal has of them already.
+
+        Parameters
+        ----------
+        planes : `~splus_srgan.enhance.planes.Planes`
+            Where the pixels go.
+        progress_bar : callable, optional
+            Wraps one iterable: the blocks of an image that is one section, else the sections.
+        journal : `~splus_srgan.enhance.restart.Journal`, optional
+            What is done, and is told what more is.
+
+        Returns
+        -------
+        fine_sky : list of float
+            Sky of each enhanced band, per input pixel.
+        """
+        inner = None if self.several else progress_bar
+        outer = progress_bar if self.several and progress_bar is not None else list
+        for k, part in enumerate(outer(self._parts)):
+            if journal is not None and journal.has(k, planes, part.kept):
+                continue
             planes.write(part.kept, self._compute_section(part, inner))
+            if journal is not None:
+                journal.note("made", k, planes, part.kept)
         fine_sky = self._fine_sky(planes)
         if self.uncertainty:
-            self._calibrate(planes, fine_sky)
+            self._calibrate(planes, fine_sky, journal)
         return fine_sky
 
     def _compute_section(self, part, bar):
@@ -113,7 +136,7 @@ class Enhancement:
         view = prepare(self, part)
         return finish(self, view, *generate(self, view, bar))
 
-    def _calibrate(self, planes, fine_sky):
+    def _calibrate(self, planes, fine_sky, journal):
         """Make standard deviations hold what they say of the final image, above its own sky."""
         table = self.card.uncertainty.get("calibration" if self.uncertainty is True else "ensemble")
         if not table:
@@ -121,13 +144,17 @@ class Enhancement:
         raised = np.array(fine_sky) - np.median(self.sky, axis=(1, 2))
         sky = self.flux_factor * (self.sky + raised[:, None, None])
         sigma = self.flux_factor * self.sigma
-        for part in self._parts:
+        for number, part in enumerate(self._parts):
+            if journal is not None and journal.calibrated(number):
+                continue
             place, kept = fine_place(part.kept), within(part.kept, part.needed, FACTOR)
             levels, noise = (cut(upsample(cut(a, part.needed)), kept) for a in (sky, sigma))
             for k, (image, std) in enumerate(zip(planes.image, planes.uncertainty, strict=True)):
                 one = np.array(std[place], np.float32)[None]
                 signal = image[place] - levels[k]
                 std[place] = calibrate_std(one, signal[None], noise[k : k + 1], table)[0]
+            if journal is not None:
+                journal.note("calibrated", number, planes, part.kept)
 
     def _fine_sky(self, planes):
         """

@@ -2,9 +2,11 @@
 """From planes on the fine grid to the objects that a caller gets, with header, WCS and PSF."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 
+from splus_srgan._version import __version__
 from splus_srgan.enhance.planes import FACTOR, Planes
 from splus_srgan.images.bands import describe_plane
 from splus_srgan.images.io.fields import add_provenance
@@ -13,7 +15,7 @@ from splus_srgan.images.unpack import repack
 from splus_srgan.images.wcs import upsample_wcs
 from splus_srgan.pixels.psf import psf_image
 
-__all__ = ["band_record", "by_band", "fine_meta", "outline", "result"]
+__all__ = ["band_record", "by_band", "call_record", "fine_meta", "outline", "result"]
 
 _PSF_RADIUS = 40  # output pixels: 98 % of the light, wings included
 
@@ -103,6 +105,27 @@ def _repack(work, stack, planes, fine_sky):
             for psf in work.target_psfs
         ],
     )
+
+
+def call_record(runner, card, flux_factor, bands, block_size):
+    """What went into the result, for the provenance cards."""
+    return {
+        "version": __version__,
+        "model": card.name,
+        "model_version": card.version,
+        "sha256": card.sha256,
+        "bands": ",".join(bands),
+        "stretch": "NoiseAsinhStretch",
+        "softening": card.stretch["softening"],
+        "range": card.stretch["range"],
+        "precision": runner.engine.precision,
+        "engine": runner.engine.name,
+        "device": str(runner.engine.device),
+        "block_size": block_size,
+        "factor": FACTOR,
+        "flux_per_pixel": flux_factor != 1,
+        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+    }
 
 
 def band_record(band, index, sky, sigma):

@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Arrays on the input's grid and on the fine one, whole or cut to a section."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,26 @@ class Planes:
             if own is not None:
                 for k, plane in enumerate(own):
                     whole[k][rows, columns] = plane
+
+    def digest(self, place):
+        """
+        Hash the pixels of a part of the input, as they are.
+
+        Parameters
+        ----------
+        place : tuple of slice
+            Rows and columns of the input.
+
+        Returns
+        -------
+        sha256 : str
+            64 hexadecimal digits.
+        """
+        where, total = fine_place(place), hashlib.sha256()
+        for whole in (self.image, self.mask, self.quality, self.uncertainty):
+            for plane in () if whole is None else whole:
+                total.update(np.ascontiguousarray(plane[where]).view(np.uint8))
+        return total.hexdigest()
 
 
 def _zeros(shape, kind):

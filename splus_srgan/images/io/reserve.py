@@ -101,12 +101,14 @@ class ReservedFile:
         The bands.
     hdus : `~astropy.io.fits.HDUList`
         Its headers, and the data of HDUs of which no planes are asked for.
+    keep : bool, optional
+        Whether the file has this layout already, and pixels that stay.
     """
 
-    def __init__(self, path, bands, hdus):
+    def __init__(self, path, bands, hdus, *, keep=False):
         self._path, self._bands, self._cards = path, bands, {}
         self._number = len(hdus)
-        self._places = _lay_out(path, hdus)
+        self._places = _lay_out(path, hdus, keep)
 
     def planes(self, part):
         """
@@ -154,10 +156,10 @@ class ReservedFile:
             return hdu.fileinfo()["hdrLoc"], hdu.header.tostring(padding=True)
 
 
-def _lay_out(path, hdus):
+def _lay_out(path, hdus, keep):
     """Write headers and PSFs, take the space of the rest; where the data of each HDU are."""
     places = {}
-    with Path(path).open("wb") as file:
+    with Path(path).open("r+b" if keep else "wb") as file:
         for hdu in hdus:
             # With these two a header keeps its length when the sums are known.
             hdu.header["CHECKSUM"] = ("0" * 16, CHECKSUM_OF)
@@ -172,7 +174,10 @@ def _lay_out(path, hdus):
                 size = -hdu.data.nbytes % _UNIT
             else:
                 size = hdu.data.nbytes + -hdu.data.nbytes % _UNIT
-            _reserve(file, size)
+            if keep:
+                file.seek(size, os.SEEK_CUR)
+            else:
+                _reserve(file, size)
     return places
 
 
