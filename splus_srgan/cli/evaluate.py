@@ -12,6 +12,7 @@ __all__ = ["DESCRIPTION", "add_arguments", "run"]
 DESCRIPTION = "judge what an enhanced image is safe for, and write a report"
 
 _BASELINES = ("bicubic", "quick", "all", "none")
+_UNCERTAINTY = {"auto": None, "none": False, "generator": True, "ensemble": "ensemble"}
 _SEED = 3  # of the simulated test fields
 _QUICK = ("bicubic", "Gaussian", "NL-means")
 
@@ -61,6 +62,11 @@ def add_arguments(parser):
         "--trials", type=int, default=3,
         help="fields on which the enhancer is tried with changed images; 0 for none",
     )  # fmt: skip
+    parser.add_argument(
+        "--uncertainty", choices=_UNCERTAINTY, default="auto",
+        help="of each pixel, to be judged too: auto (where the weights predict it), none, "
+        "generator, or ensemble",
+    )  # fmt: skip
 
 
 def run(options):
@@ -106,7 +112,8 @@ def _evaluate(options):
         images = _read(options.files, options)
         name = Path(options.files[0]).name
         if _is_enhanced(images):
-            return evaluate_images(**_with_pair(images, name, options))
+            given = _with_pair(images, name, options)
+            return evaluate_images(**given, enhancer=_maker(images, options))
         pairs = [_pair_of_files(images, name, options)]
     elif options.pairs:
         pairs = _folder_pairs(options)
@@ -116,12 +123,41 @@ def _evaluate(options):
     from splus_srgan.enhance.enhancer import SRGANEnhancer
 
     return evaluate(
-        SRGANEnhancer(options.weights, device=options.device),
+        SRGANEnhancer(
+            options.weights,
+            device=options.device,
+            uncertainty=_uncertainty(options, pairs[0].bands),
+        ),
         pairs,
         baselines=_baselines(options.baselines, pairs),
         trials=options.trials,
         progress_bar=progress,
     )
+
+
+def _uncertainty(options, bands):
+    """Which uncertainty the enhancer gives: what the weights predict, unless another is wanted."""
+    from splus_srgan.models.weights import choose_card
+
+    wanted = _UNCERTAINTY[options.uncertainty]
+    if wanted is not None:
+        return wanted
+    return bool(choose_card(options.weights, bands).generator.get("scale"))
+
+
+def _maker(images, options):
+    """What made an enhanced image, where its uncertainties are to be judged and it is known."""
+    from splus_srgan.enhance.enhancer import SRGANEnhancer
+    from splus_srgan.models.weights import available
+
+    names = {str(image.meta["SRMODEL"]) for image in images.values()}
+    stated = all(image.uncertainty is not None for image in images.values())
+    if options.uncertainty == "none" or not (options.input and stated and len(names) == 1):
+        return None
+    weights = options.weights if options.weights != "auto" else names.pop()
+    if options.weights == "auto" and weights not in available():
+        return None
+    return SRGANEnhancer(weights, device=options.device)
 
 
 def _read(paths, options):

@@ -75,6 +75,8 @@ from .measure.psf import checks_psf as checks_psf
 from .measure.psf import psf_table as psf_table
 from .measure.recovery import checks_injection as checks_injection
 from .measure.recovery import injection_test as injection_test
+from .measure.repeat import checks_repeats as checks_repeats
+from .measure.repeat import repeat_test as repeat_test
 from .measure.skynoise import aperture_noise_curve as aperture_noise_curve
 from .measure.skynoise import noise_autocorrelation as noise_autocorrelation
 from .measure.spaces import to_space as to_space

@@ -323,6 +323,10 @@ LIMITS = {
         "uncertainty", "largest excess of a PIT bin", 0.0, 0.15, "", "wrong uncertainties",
         needed=True, least=200,
     ),
+    "repeat": Limit(
+        "uncertainty", "scatter under repeated noise over the stated error, S/N {low} to {high}",
+        0.0, 1.2, "", "uncertainties smaller than what noise does", needed=True, least=200,
+    ),
 }  # fmt: skip
 """
 Limits by a short name.

@@ -35,6 +35,7 @@ from splus_srgan.evaluation.measure.noise import checks_noise
 from splus_srgan.evaluation.measure.photometry import compare_fluxes, curve_of_growth
 from splus_srgan.evaluation.measure.psf import checks_psf, psf_table
 from splus_srgan.evaluation.measure.recovery import checks_injection
+from splus_srgan.evaluation.measure.repeat import checks_repeats
 from splus_srgan.evaluation.measure.swap import checks_swaps
 from splus_srgan.evaluation.measure.turning import checks_symmetry
 from splus_srgan.evaluation.measure.uncertainty import checks_uncertainty, coverage_table
@@ -70,6 +71,7 @@ TRIALS = {
     "injected": checks_injection,
     "swaps": checks_swaps,
     "noise": checks_noise,
+    "repeats": checks_repeats,
 }
 """Checks of what the enhancer makes of changed images."""
 

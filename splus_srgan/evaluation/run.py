@@ -17,6 +17,7 @@ from astropy.table import QTable
 from splus_srgan._version import __version__
 from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.measure.agreement import scores
+from splus_srgan.evaluation.measure.repeat import repeat_test
 from splus_srgan.evaluation.measures import Measurements
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.result import KEYS, EvaluatedField, Evaluation
@@ -51,7 +52,8 @@ def evaluate(enhancer, pairs, *, baselines=(), trials=3, progress_bar=None):
         enhancer is checked.
     trials : int, optional
         On how many fields the enhancer is tried with changed images: turned, with
-        sources added, with the noise of another field; and with noise alone.  0: none.
+        sources added, with more noise, with the noise of another field; and with noise
+        alone.  0: none.
     progress_bar : callable, optional
         Wraps the list of pairs, as ``tqdm.tqdm`` does.
 
@@ -88,7 +90,7 @@ def evaluate(enhancer, pairs, *, baselines=(), trials=3, progress_bar=None):
     return run.result()
 
 
-def evaluate_images(output, *, pair=None, name="image"):
+def evaluate_images(output, *, pair=None, name="image", enhancer=None):
     """
     Judge an image that was enhanced before.
 
@@ -102,6 +104,9 @@ def evaluate_images(output, *, pair=None, name="image"):
         the image shows by itself is judged.
     name : str, optional
         What to call the field where there is no pair.
+    enhancer : callable, optional
+        What made the image.  With it and the input, uncertainties that the image states are
+        compared with the scatter under repeated noise, for which no target is needed.
 
     Returns
     -------
@@ -124,6 +129,8 @@ def evaluate_images(output, *, pair=None, name="image"):
     """
     run = _Run(_method_name(None, output))
     run.add(EvaluatedField(name if pair is None else pair.name, output, pair))
+    if enhancer is not None and pair is not None:
+        run.measured.keep("repeats", repeat_test(enhancer, pair, output=output))
     return run.result()
 
 

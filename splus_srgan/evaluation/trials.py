@@ -5,6 +5,7 @@ from splus_srgan import splus
 from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.measure.noise import noise_field, noise_only_detections
 from splus_srgan.evaluation.measure.recovery import injection_test
+from splus_srgan.evaluation.measure.repeat import repeat_test
 from splus_srgan.evaluation.measure.swap import swap_test
 from splus_srgan.evaluation.measure.turning import symmetry_residual
 from splus_srgan.evaluation.pairs import EvaluationPair
@@ -19,7 +20,7 @@ _SEED = 41
 
 def run_trials(enhancer, pairs, measured, *, number):
     """
-    Enhance fields turned, with sources added and with swapped noise, and noise alone.
+    Enhance fields turned, with sources and noise added and with swapped noise, and noise alone.
 
     Parameters
     ----------
@@ -38,6 +39,7 @@ def run_trials(enhancer, pairs, measured, *, number):
             measured.keep("symmetry", symmetry_residual(enhancer, pair.input, turns=_TURNS))
             measured.keep("injected", injection_test(enhancer, pair, seed=_SEED + k))
             other = _donor(pair, pairs)
+            measured.keep("repeats", repeat_test(enhancer, pair, seed=_SEED + k))
             if other is not None:
                 measured.keep("swaps", swap_test(enhancer, pair, other))
         _noise_alone(enhancer, pairs[0].bands, measured, number)

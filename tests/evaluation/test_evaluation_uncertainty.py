@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty
+from astropy.table import vstack
 from numpy.testing import assert_allclose
 from scipy import ndimage
 
 from splus_srgan import measure_background, read_bands
 from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.limits import LIMITS
+from splus_srgan.evaluation.measure.repeat import checks_repeats, repeat_test
 from splus_srgan.evaluation.measure.skynoise import aperture_noise_curve, noise_autocorrelation
 from splus_srgan.evaluation.measure.uncertainty import (
     checks_uncertainty,
@@ -224,11 +226,20 @@ def by_name(checks):
 
 @pytest.mark.parametrize("kind", [StdDevUncertainty, InverseVariance])
 def test_true_uncertainties_pass(pair, kind):
-    checks = judged(pair, output_of(pair, kind=kind))
+    """Of many fields: the pixels of one have too much in common."""
+    one = coverage_table(compare_field(pair, output_of(pair, kind=kind)))
+    tables = []
+    for k in range(4):
+        tables.append(one.copy())
+        tables[-1]["field"] = str(k)
+    checks = checks_uncertainty(vstack(tables), bands=["r"])
     assert len(checks) == 11
     assert {check.topic for check in checks} == {"uncertainty"}
     assert all(check.passed for check in checks if check.measured), checks
     assert sum(check.measured for check in checks) >= 9
+    few = checks_uncertainty(one, bands=["r"])
+    assert not any(check.passed is False for check in few)
+    assert [check.measured for check in few].count(True) == 1  # the PIT
 
 
 def test_uncertainties_in_another_unit_are_judged_as_what_they_are(pair):
@@ -299,3 +310,41 @@ def test_noise_of_a_real_tile_is_correlated_as_known(real_data):
     assert abs(table["correlation"][3:]).max() < 0.04
     curve = aperture_noise_curve(sky, [5.0], mask=mask)
     assert 1.0 < curve["sigma"][0] / curve["white"][0] < 1.6
+
+
+# Without a truth: against repeated noise
+
+
+def follower(stated):
+    """An enhancer that keeps all noise, and states so much of it."""
+
+    def enhance(images):
+        made = {}
+        for band, image in images.items():
+            fine = np.kron(image.data, np.ones((2, 2))) / 4
+            std = StdDevUncertainty(np.full(fine.shape, stated / 4))
+            meta = {"SRSKY": 0.0, "SRSIGMA": 1.0}
+            made[band] = CCDData(fine, unit=image.unit, uncertainty=std, meta=meta)
+        return made
+
+    return enhance
+
+
+@pytest.mark.parametrize(("stated", "passed"), [(1.0, True), (1.5, True), (0.6, False)])
+@pytest.mark.parametrize("as_file", [True, False])
+def test_uncertainties_are_judged_by_repeated_noise(stated, passed, as_file):
+    """Pixels that keep the noise of the input scatter by it: less must not be stated."""
+    blind = EvaluationPair("sky", {"r": CCDData(white((48, 48)), unit=u.adu)}, sky={"r": 0.0})
+    # With noise that was added, sigma is larger by the root of 2, and so is what is stated.
+    enhance = follower(stated if as_file else np.sqrt(2) * stated)
+    rows = repeat_test(enhance, blind, n=8, output=enhance(blind.input) if as_file else None)
+    checks = [check for check in checks_repeats(rows, bands=["r"]) if check.measured]
+    assert checks
+    assert all(check.passed is passed for check in checks)
+    assert checks[0].value == pytest.approx(1 / stated, rel=0.1)
+
+
+def test_without_uncertainties_repeated_noise_says_nothing(pair):
+    rows = repeat_test(lambda images: output_of(pair, kind=None), pair, n=2)
+    (check,) = checks_repeats(rows, bands=["r"])
+    assert (check.passed, check.note) == (None, "no uncertainties")

@@ -21,6 +21,8 @@ SNR_EDGES = (-np.inf, 1.0, 3.0, 10.0, 30.0, np.inf)
 """Bins of signal to noise, per pixel."""
 
 _LEVELS = (0.68, 0.95)
+_FIELDS = 3  # from which on their scatter tells the error of a share
+_OF_A_FIELD = 0.08  # error of the share of one field: its pixels have sky and PSF in common
 
 
 def coverage(truth, image, uncertainty, *, signal_to_noise=None, edges=SNR_EDGES, mask=None):
@@ -208,7 +210,13 @@ def _coverage_check(rows, edges, level, band, limits):
     words = {"low": f"{edges[0]:g}", "high": f"{edges[1]:g}", "count": count}
     if count < limit.least:
         return limit.check(band, np.nan, note=f"only {count} pixels", **words)
-    return limit.check(band, np.sum(mine[f"within_{level}"]) / count, **words)
+    mine = mine[mine["count"] > 0]
+    shares = np.asarray(mine[f"within_{level}"], float) / np.asarray(mine["count"], float)
+    error = _OF_A_FIELD / np.sqrt(len(mine))
+    if len(mine) >= _FIELDS:
+        error = min(error, float(np.std(shares, ddof=1)) / np.sqrt(len(mine)))
+    share = np.average(shares, weights=mine["count"])
+    return limit.judge(band, share, error=error, known=True, **words)
 
 
 def _pit_check(rows, band, limits):
