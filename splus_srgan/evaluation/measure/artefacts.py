@@ -78,7 +78,7 @@ def artefact_table(field, *, periods=(2, 4), block_size=None):
     for name, band in field.bands.items():
         row = {"field": field.name, "band": name}
         row |= _sky_row(band, periods, block_size)
-        row["ring"], row["n_star"] = _ring(band.sky_units, stars)
+        row["ring"], row["n_star"] = _ring(band, stars)
         row["color"], row["n_bright"] = colors.get(name, (math.nan, 0))
         rows.append(row)
     table = QTable(rows=rows)
@@ -104,6 +104,10 @@ def _sky_row(band, periods, block_size):
             (float(borders["step"][0]), float(borders["error"][0])) if real else (0.0, math.nan)
         )
     row["cloudiness"] = cloudiness(image, free=free)
+    if band.target is not None and band.noise_free:
+        # Faint sources that are there are no clouds.
+        left = cloudiness(image - 4 * band.target / band.sigma, free=free)
+        row["cloudiness"] = min(row["cloudiness"], left)
     rms = (math.nan, math.nan)
     if band.input is not None:
         # Seen alike, the wings of bright stars are no structure: the output's are narrower.
@@ -139,12 +143,19 @@ def _stars(field):
     return 2 * places[:, ~any_within(bad, *places, 4.0)] + 0.5
 
 
-def _ring(image, stars):
-    """Median ring of the bright stars, and their number."""
+def _ring(band, stars):
+    """Median ring of the bright stars, beyond that of the target, and their number."""
+    image = band.sky_units
     # What is far below the least peak in its own pixel need not be measured.
     column, row = np.rint(stars).astype(int)
-    table = ringing(image, *stars[:, image[row, column] > _STAR_PEAK / 2])
-    rings = np.asarray(table["ring"])[np.asarray(table["peak"]) > _STAR_PEAK]
+    stars = stars[:, image[row, column] > _STAR_PEAK / 2]
+    table = ringing(image, *stars)
+    rings, bright = np.asarray(table["ring"]), np.asarray(table["peak"]) > _STAR_PEAK
+    if band.target is not None and band.noise_free and len(table):
+        # Neighbors and arms that are there are no rings.
+        own = np.asarray(ringing(4 * band.target / band.sigma, *stars)["ring"])
+        rings = np.maximum(rings - own, 0)
+    rings = rings[bright & np.isfinite(rings)]
     return (float(np.median(rings)), len(rings)) if len(rings) else (math.nan, 0)
 
 

@@ -19,6 +19,7 @@ __all__ = ["checks_details", "checks_unmatched", "detail_scores", "unmatched_sou
 
 _RADIUS = 1.1  # arcsec, of the aperture that confirms a source
 _EDGE = 3.0  # arcsec
+_FEWEST = 20  # fine pixels with detail
 _LEAST_DETAIL = 1.0  # sigma of the input, of a fine pixel that counts
 
 
@@ -150,7 +151,9 @@ def _details(band):
         return scores
     between = np.clip(made, np.minimum(low, truth), np.maximum(low, truth))
     counts = good & (np.maximum(abs(truth - low), abs(made - low)) > _LEAST_DETAIL)
-    detail = float(np.sum(abs(truth - low)[counts]))
+    # Of a few pixels of detail no share can be told.
+    few = np.count_nonzero(good & (abs(truth - low) > _LEAST_DETAIL)) < _FEWEST
+    detail = 0.0 if few else float(np.sum(abs(truth - low)[counts]))
     scores |= {"n": int(counts.sum()), "detail": detail}
     scores["hallucination_rms"] = float(np.sqrt(np.mean((made - between)[good] ** 2)))
     if not detail > 0:
