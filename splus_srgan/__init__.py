@@ -11,4 +11,4 @@ import lazy_loader
 from splus_srgan._version import __citation__, __version__
 
 __getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
-__all__ = list(_names)
+__all__ = [*_names, "__citation__", "__version__"]

@@ -23,6 +23,7 @@ from splus_srgan.images.io.write import check_names
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.images.unpack import unpack
 from splus_srgan.models.weights import choose_card, load_card
+from splus_srgan.utils.notebook import html_table
 
 __all__ = ["SRGANEnhancer"]
 
@@ -118,6 +119,16 @@ class SRGANEnhancer:
             check_head(self.weights, self.uncertainty)
         self.progress_bar = progress_bar
         self._runners, self._lock = {}, Lock()
+
+    def __repr__(self):
+        weights = self.weights if self.weights == "auto" else self.weights.name
+        return f"SRGANEnhancer({weights!r}, device={self.device!r}, precision={self.precision!r})"
+
+    def _repr_html_(self):
+        options = ("device", "precision", "block_size", "flux_anchor", "psf", "uncertainty")
+        rows = {name: getattr(self, name) for name in options}
+        weights = self.weights if self.weights == "auto" else self.weights.name
+        return html_table("SRGANEnhancer", {"weights": weights} | rows)
 
     def __getstate__(self):
         """What another process makes an equal enhancer of: options, and no engines."""

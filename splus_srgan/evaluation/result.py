@@ -8,6 +8,7 @@ from astropy.table import QTable
 
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.verdict import headline, in_words, judge_topics
+from splus_srgan.utils.notebook import html_table
 
 __all__ = ["KEYS", "EvaluatedField", "Evaluation"]
 
@@ -91,6 +92,18 @@ class Evaluation:
     checks: list
     facts: dict = field(default_factory=dict)
     measurements: dict = field(default_factory=dict, repr=False)
+
+    def __repr__(self):
+        return f"Evaluation({self.method!r}, {len(self.fields)} field(s): {self.headline})"
+
+    def _repr_html_(self):
+        rows = {
+            topic: " - ".join(
+                [verdict.status, *dict.fromkeys(check.name for check in verdict.failed)]
+            )
+            for topic, verdict in self.verdict.items()
+        }
+        return html_table(f"{self.method}: {self.headline}", rows)
 
     @property
     def verdict(self):

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from splus_srgan.evaluation.checks import TOPICS
+from splus_srgan.utils.notebook import html_table
 from splus_srgan.utils.validate import check_one_of
 
 __all__ = ["SCIENCE_TOPICS", "Verdict", "headline", "in_words", "judge_topics", "severity"]
@@ -44,6 +45,17 @@ class Verdict:
 
     def __post_init__(self):
         check_one_of("topic", self.topic, TOPICS)
+
+    def __repr__(self):
+        return f"Verdict({self.topic!r}: {self.status}, {len(self.checks)} checks)"
+
+    def _repr_html_(self):
+        rows = {
+            " ".join(filter(None, (check.name, check.band))): in_words(check)
+            for check in self.checks
+            if check.measured
+        }
+        return html_table(f"{self.topic}: {self.status}", rows)
 
     @property
     def status(self):

@@ -17,6 +17,7 @@ from splus_srgan.exceptions import ServiceError, WeightsError
 from splus_srgan.models.schema import parse_card
 from splus_srgan.splus import canonical_band
 from splus_srgan.utils.files import atomic_path, replace_file
+from splus_srgan.utils.notebook import html_table
 
 __all__ = [
     "ANY_BAND",
@@ -99,6 +100,22 @@ class WeightsCard:
     license: str = ""
     acknowledgements: str = ""
     folder: str = ""
+
+    def __repr__(self):
+        return f"WeightsCard({self.name!r}, version {self.version}, bands {', '.join(self.bands)})"
+
+    def _repr_html_(self):
+        rows = {
+            "version": self.version,
+            "bands": ", ".join(self.bands),
+            "pixel scale": f"{self.pixel_scale} arcsec",
+            "PSF of the output": ", ".join(f"{k} {v}" for k, v in self.target_psf.items()),
+            "trained for": ", ".join(f"{k} {v}" for k, v in self.domain.items()),
+            "flux anchor": self.flux_anchor,
+            "SHA-256": self.sha256,
+            "licence": self.license,
+        }
+        return html_table(f"model card {self.name}", rows)
 
     def to_dict(self):
         """The card as plain data, without the place where it was found."""

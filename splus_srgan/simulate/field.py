@@ -33,6 +33,7 @@ from splus_srgan.pixels.psf import (
 )
 from splus_srgan.simulate.scene import draw_scene
 from splus_srgan.simulate.spectra import FITTED_BANDS
+from splus_srgan.utils.notebook import html_picture, html_table
 from splus_srgan.utils.validate import check_one_of
 
 __all__ = [
@@ -145,6 +146,30 @@ class SimulatedField:
     sources: QTable
     conditions: dict = field(repr=False)
     kind: str = "galaxy"
+
+    def __repr__(self):
+        ny, nx = next(iter(self.observed.values())).shape
+        return (
+            f"SimulatedField({self.kind!r}, bands {', '.join(self.observed)}, shape ({ny}, {nx}), "
+            f"{len(self.sources)} sources)"
+        )
+
+    def _repr_html_(self):
+        band = "r" if "r" in self.observed else next(iter(self.observed))
+        pictures = [
+            html_picture(
+                image[band].data - level, softening=self.sigma[band] / parts, alt=f"{what}, {band}"
+            )
+            for what, image, level, parts in (
+                ("as S-PLUS sees it", self.observed, self.sky[band], 1),
+                ("truth", self.target, 0, 4),
+            )
+        ]
+        rows = {
+            name: f"seeing {one.fwhm:.2f} arcsec, zero point {one.zero_point:.2f} mag"
+            for name, one in self.conditions.items()
+        }
+        return "".join(pictures) + html_table(repr(self), rows)
 
     @property
     def sky(self):
