@@ -189,6 +189,14 @@ def test_the_old_pair_stays_where_the_new_one_cannot_come(tmp_path, monkeypatch)
     assert contents(tmp_path / "mine") == before
 
 
+@pytest.mark.parametrize("name", ["index.ecsv", "settings.json"])
+def test_pipes_are_neither_waited_for_nor_replaced(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises((FileExistsError, ValueError), match=r"not an index|must be a file"):
+        fetch(tmp_path, "new")
+    assert (tmp_path / name).is_fifo()
+
+
 @pytest.mark.parametrize("name", ["index.ecsv", "contact_sheet.png", "settings.json"])
 def test_files_that_are_not_ours_stay(tmp_path, files, name):
     (tmp_path / name).write_text("precious")
