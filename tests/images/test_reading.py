@@ -306,3 +306,32 @@ def test_mask_without_a_legend_is_true_or_false(tmp_path):
     hdus = [fits.ImageHDU(np.eye(32, dtype="u1"), name="MASK")]
     (tmp_path / "a.fits").write_bytes(file_bytes(hdus=hdus))
     assert (read_bands(tmp_path / "a.fits")["r"].mask == np.eye(32, dtype=bool)).all()
+
+
+@pytest.mark.parametrize(("telescope", "expected"), [("JWST", [[0, 0]]), ("ELSE", None)])
+def test_data_quality_by_the_convention_of_its_telescope(tmp_path, telescope, expected):
+    """JWST: bit 0 is DO_NOT_USE; bit 2 says that a cosmic ray was corrected."""
+    quality = np.zeros((32, 32), "i4")
+    quality[0, 0], quality[1, 1] = 1 | 4, 4
+    hdus = [
+        fits.ImageHDU(quality, name="DQ"),
+        fits.ImageHDU(np.full((32, 32), 2, "f4"), name="ERR"),
+    ]
+    content = file_bytes([f"TELESCOP= '{telescope}    '"], hdus=hdus)
+    (tmp_path / "a.fits").write_bytes(content)
+    if expected is None:
+        with pytest.warns(SplusSrganWarning, match="bits in DQ and no legend"):
+            image = read_bands(tmp_path / "a.fits")["r"]
+        expected = [[0, 0], [1, 1]]
+    else:
+        image = read_bands(tmp_path / "a.fits")["r"]
+    assert np.argwhere(image.mask).tolist() == expected
+    assert type(image.uncertainty).__name__ == "StdDevUncertainty"
+    assert (image.uncertainty.array == 2).all()
+
+
+def test_variance_beside_an_image_is_one(tmp_path):
+    hdus = [fits.ImageHDU(np.full((32, 32), 4, "f4"), name="VARIANCE")]
+    (tmp_path / "a.fits").write_bytes(file_bytes(hdus=hdus))
+    image = read_bands(tmp_path / "a.fits")["r"]
+    assert type(image.uncertainty).__name__ == "VarianceUncertainty"

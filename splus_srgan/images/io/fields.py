@@ -116,7 +116,9 @@ def read_bands(paths, *, bands=None, hdu=None, unit=None, checksum="warn"):
         where the file has none). Masked are blocks of exact zeros at the
         border, where surveys have no image; what lies at the border with less
         than a quarter of the noise, which no exposure reached; and pixels without
-        weight in Legacy Surveys cutouts.
+        weight in Legacy Surveys cutouts. A stored mask (``MASK``, ``DQ``) is read by the legend
+        of its bits (``MP_*``), and of JWST and Roman by ``DO_NOT_USE``; ``ERR`` and ``VARIANCE``
+        beside an image are its uncertainty.
 
     Raises
     ------

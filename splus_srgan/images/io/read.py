@@ -23,6 +23,13 @@ __all__ = ["FoundBand", "find_bands"]
 
 # Cards that describe the bytes of the file, not the image.
 _STORAGE_CARDS = ("CHECKSUM", "DATASUM", "BSCALE", "BZERO", "BLANK", "EXTNAME", "EXTVER", "INHERIT")
+# EXTNAME of what belongs to an image: of CCDData.write, of space telescopes, and of LSST.
+_EXTRAS = {
+    **{"MASK": "MASK", "UNCERT": "UNCERT", "PSFIMAGE": "PSF"},
+    **{"DQ": "MASK", "ERR": "UNCERT", "VARIANCE": "UNCERT"},
+}
+_UTYPES = {"ERR": "StdDevUncertainty", "VARIANCE": "VarianceUncertainty"}
+_DO_NOT_USE = ("JWST", "ROMAN")  # telescopes whose bit 0 of DQ says whether a pixel is of use
 # Planes of a mask (MP_*, number of the bit) in which a pixel holds no valid value. Others, such as
 # DETECTED, say what it shows.
 _BAD_PLANES = {"BAD", "NO_DATA", "NODATA", "UNMASKEDNAN", "SAT", "CR", "INTRP"}
@@ -161,9 +168,8 @@ def _legacy(images, path):
 
 
 def _single(images, path):
-    """Take the only image, with the extensions that `CCDData.write` puts beside it."""
-    extras = {"MASK": "MASK", "UNCERT": "UNCERT", "PSFIMAGE": "PSF"}
-    main = [image for image in images if image.name.upper() not in extras]
+    """Take the only image, with the extensions that `CCDData.write` and others put beside it."""
+    main = [image for image in images if image.name.upper() not in _EXTRAS]
     # A vector beside an image, such as the calibration of SDSS frames, is no image.
     main = [image for image in main if np.squeeze(image.data).ndim > 1] or main
     if len(main) != 1:
@@ -171,7 +177,10 @@ def _single(images, path):
             f"{path} has {len(images)} images and none is obviously meant; "
             f"choose one by hdu=: {_listing(images)}"
         )
-    parts = {extras[image.name.upper()]: image for image in images if image.name.upper() in extras}
+    parts = {}
+    for image in images:
+        if image.name.upper() in _EXTRAS:
+            parts.setdefault(_EXTRAS[image.name.upper()], image)
     return _Candidate(main[0], parts=parts)
 
 
@@ -201,7 +210,9 @@ def _split(candidate, primary, path, unit):
     for i, (name, plane) in enumerate(zip(names, planes, strict=True)):
         array = np.array(plane, dtype=np.float32, order="C")
         parts = _parts(candidate, i, planes, path)
-        image = CCDData(array, unit=unit, mask=_mask(array, candidate, parts, i), wcs=wcs)
+        image = CCDData(
+            array, unit=unit, mask=_mask(array, candidate, parts, i, (primary, path)), wcs=wcs
+        )
         image.meta = meta.copy()
         if len(planes) > 1:
             describe_plane(image.meta, name)
@@ -235,10 +246,10 @@ def _parts(candidate, i, planes, path):
     return parts
 
 
-def _mask(array, candidate, parts, i):
+def _mask(array, candidate, parts, i, where):
     """Give the stored mask; without one, what the survey marks as missing."""
     if "MASK" in parts:
-        return _missing_bits(parts["MASK"], candidate.parts["MASK"])
+        return _missing_bits(parts["MASK"], candidate.parts["MASK"], *where)
     if candidate.ours:
         return None
     mask = np.zeros(array.shape, dtype=bool)
@@ -249,14 +260,25 @@ def _mask(array, candidate, parts, i):
     return mask if mask.any() else None
 
 
-def _missing_bits(plane, hdu):
-    """What a stored mask calls missing: by the legend of its bits, where it has one."""
+def _missing_bits(plane, hdu, primary, path):
+    """What a stored mask calls missing: by the legend of its bits, where that is known."""
     legend = {
         name: value
         for name, value in ((key[3:], hdu.header[key]) for key in hdu.header if key[:3] == "MP_")
         if is_number(value)
     }
+    telescope = str(primary.get("TELESCOP", "")).strip().upper()
+    if not legend and hdu.name.upper() == "DQ" and telescope in _DO_NOT_USE:
+        return (plane.astype(np.int64) & 1) != 0
     if not legend:
+        bits = plane[plane != 0]
+        if hdu.name.upper() == "DQ" and bits.size and (bits != bits[0]).any():
+            warnings.warn(
+                f"{path} has bits in {hdu.name} and no legend of them (MP_*): all pixels with one "
+                f"count as missing; read the image alone by hdu= and set its mask if that is wrong",
+                SplusSrganWarning,
+                stacklevel=6,
+            )
         return plane.astype(bool)
     bits = sum(1 << int(bit) for name, bit in legend.items() if name.upper() in _BAD_PLANES)
     return (plane.astype(np.int64) & bits) != 0
@@ -283,7 +305,8 @@ def _attach(image, parts, hdus):
     if "PSF" in parts:
         image.psf = _native(parts["PSF"])
     if "UNCERT" in parts:
-        kind = hdus["UNCERT"].header.get("UTYPE", "")
+        hdu = hdus["UNCERT"]
+        kind = hdu.header.get("UTYPE", _UTYPES.get(hdu.name.upper(), ""))
         # CCDData.write names the class or its short name ("std").
         kinds = {
             "StdDevUncertainty": nddata.StdDevUncertainty,
