@@ -73,6 +73,9 @@ class SRGANEnhancer:
     engine : {"auto", "torch", "openvino"}, optional
         What runs the generator.  ``"auto"`` takes OpenVINO for bfloat16 on the CPU,
         where it is installed.
+    turned : bool, optional
+        Whether to take the mean of the image and of the image turned by 180 degrees, which
+        cancels shifts, in twice the time; `None` follows the model card.
     progress_bar : callable, optional
         Wraps the iterable over the blocks, as ``tqdm.tqdm`` does.
 
@@ -105,13 +108,14 @@ class SRGANEnhancer:
         psf="auto",
         uncertainty=False,
         engine="auto",
+        turned=None,
         progress_bar=None,
     ):
         # Fail here, near the cause, and not after the data were read.
         self.weights = weights if str(weights) == "auto" else load_card(weights)
-        check_options(device, precision, engine, block_size, progress_bar)
+        check_options(device, precision, engine, block_size, turned, progress_bar)
         self.device, self.precision, self.engine = device, precision, engine
-        self.block_size = block_size
+        self.block_size, self.turned = block_size, turned
         self.flux_anchor = None if flux_anchor is None else check_strength(flux_anchor)
         self.psf = check_psf(psf)
         self.uncertainty = check_uncertainty(uncertainty)
@@ -299,7 +303,7 @@ class SRGANEnhancer:
             strength=check_strength(strength),
             uncertainty=self.uncertainty,
             block_size=self.block_size,
-            record=call_record(runner, card, flux_factor, stack.bands, self.block_size),
+            record=call_record(runner, card, flux_factor, stack.bands, self),
         )
 
     def _runner(self, card):
@@ -307,6 +311,6 @@ class SRGANEnhancer:
         with self._lock:
             if card.sha256 not in self._runners:
                 self._runners[card.sha256] = Runner(
-                    card, self.device, self.precision, self.engine, self.uncertainty
+                    card, self.device, self.precision, self.engine, self.uncertainty, self.turned
                 )
             return self._runners[card.sha256]

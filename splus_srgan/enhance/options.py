@@ -10,13 +10,13 @@ from splus_srgan.utils.validate import check_integer, check_one_of
 __all__ = ["check_head", "check_options", "check_uncertainty"]
 
 
-def check_options(device, precision, engine, block_size, progress_bar):
+def check_options(device, precision, engine, block_size, turned, progress_bar):
     """
     Refuse what is none of the options of an enhancer; the engine checks the hardware.
 
     Parameters
     ----------
-    device, precision, engine, block_size, progress_bar
+    device, precision, engine, block_size, turned, progress_bar
         As `~splus_srgan.enhance.enhancer.SRGANEnhancer` takes them.
 
     Raises
@@ -26,6 +26,8 @@ def check_options(device, precision, engine, block_size, progress_bar):
     """
     if block_size != "auto":
         check_integer("block_size", block_size, minimum=MIN_BLOCK)
+    if not (turned is None or isinstance(turned, bool)):
+        raise TypeError(f"turned must be True, False or None; got {turned!r}")
     if progress_bar is not None and not callable(progress_bar):
         raise TypeError(f"progress_bar must be callable or None; got {progress_bar!r}")
     check_one_of("precision", precision, ("auto", "float32", "bfloat16"))

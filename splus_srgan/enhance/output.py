@@ -107,7 +107,7 @@ def _repack(work, stack, planes, fine_sky):
     )
 
 
-def call_record(runner, card, flux_factor, bands, block_size):
+def call_record(runner, card, flux_factor, bands, options):
     """What went into the result, for the provenance cards."""
     return {
         "version": __version__,
@@ -121,7 +121,8 @@ def call_record(runner, card, flux_factor, bands, block_size):
         "precision": runner.engine.precision,
         "engine": runner.engine.name,
         "device": str(runner.engine.device),
-        "block_size": block_size,
+        "block_size": options.block_size,
+        "turned": options.turned,
         "factor": FACTOR,
         "flux_per_pixel": flux_factor != 1,
         "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),

@@ -1,17 +1,24 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What runs the generator of a card."""
 
+import warnings
+
+from splus_srgan.exceptions import SplusSrganWarning
+
 __all__ = ["Runner"]
 
 
 class Runner:
     """A generator with its engine and its receptive field."""
 
-    def __init__(self, card, device, precision, engine, uncertainty):
+    _largest = None  # block for which there was memory, once there was not for a larger one
+
+    def __init__(self, card, device, precision, engine, uncertainty, turned=None):
         from splus_srgan.models.engines import make_engine
         from splus_srgan.models.symmetries import EnsembleEngine, TurnedEngine
         from splus_srgan.models.weights import load_generator
 
+        turned = card.turned if turned is None else turned
         generator = load_generator(card)
         self.radius = generator.receptive_field_radius
         self.engine = make_engine(
@@ -22,8 +29,8 @@ class Runner:
             with_scale=uncertainty is True,
         )
         if uncertainty == "ensemble":
-            self.engine = EnsembleEngine(self.engine, turned=card.turned)
-        elif card.turned:
+            self.engine = EnsembleEngine(self.engine, turned=turned)
+        elif turned:
             self.engine = TurnedEngine(self.engine)
 
     @property
@@ -38,6 +45,8 @@ class Runner:
         from splus_srgan.enhance.tiles import generate_blocks
         from splus_srgan.models.engines import is_out_of_memory
 
+        if self._largest is not None:
+            block_size = min(block_size, self._largest)
         while True:
             try:
                 return generate_blocks(
@@ -50,9 +59,26 @@ class Runner:
                     progress_bar=bar,
                 )
             except (MemoryError, RuntimeError) as error:
-                if block_size < 64 or not is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
-                block_size //= 2
+                block_size = self._smaller(block_size, error)
+
+    def _smaller(self, block_size, error):
+        """Half a block, told the first time; an error where that would not help."""
+        if block_size < 64:
+            raise MemoryError(
+                f"memory ran out ({error}) with blocks of only {block_size} pixels: close other "
+                "programs, or use device='cpu' or another machine"
+            ) from error
+        if self._largest is None:
+            warnings.warn(
+                f"memory ran out with blocks of {block_size} pixels; smaller ones are tried, and "
+                f"kept (block_size={block_size // 2} would say so from the start)",
+                SplusSrganWarning,
+                stacklevel=2,
+            )
+        self._largest = block_size // 2
+        return self._largest
 
 
 def _n_planes(engine, y):

@@ -154,6 +154,29 @@ def test_pixels_beyond_float32_are_a_result_or_an_error_by_name(field, small):
             SRGANEnhancer(small, **OPTIONS)(images, sky=0, sigma=1)
 
 
+# Turned or not
+
+
+def test_second_pass_can_be_left_out(field):
+    """The mean of an image and of it turned is what two single passes give."""
+    options = OPTIONS | {"flux_anchor": 0}
+    both, one = (SRGANEnhancer("splus-any", **options, turned=k)(field)["r"] for k in (None, False))
+    turned = {"r": field["r"].copy()}
+    turned["r"].data = field["r"].data[::-1, ::-1].copy()
+    turned["r"].wcs = None
+    other = SRGANEnhancer("splus-any", **options, turned=False)
+    sky = {"sky": one.header["SRSKY"], "sigma": one.header["SRSIGMA"]}
+    straight, other = other(field, **sky)["r"].data, other(turned, **sky)["r"].data[::-1, ::-1]
+    scale = 3 * one.header["SRSIGMA"] / 4  # of the stretch
+    level = one.header["SRSKY"] / 4
+    both, straight, other = both.data - level, straight - level, other - level
+    mean = np.sinh((np.arcsinh(straight / scale) + np.arcsinh(other / scale)) / 2) * scale
+    assert_allclose(both, mean, atol=1e-4 * scale, rtol=1e-4)
+    assert (both != straight).any()
+    with pytest.raises(TypeError, match="turned must be True, False or None; got 'no'"):
+        SRGANEnhancer(turned="no")
+
+
 # The world of the caller
 
 

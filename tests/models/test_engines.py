@@ -9,6 +9,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan.enhance import runner as _runner
+from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.models import engines
 from splus_srgan.models.engines import (
     is_out_of_memory,
@@ -201,18 +202,25 @@ def test_smaller_blocks_are_tried_when_memory_runs_out(error):
         return image.repeat(2, axis=1).repeat(2, axis=2)
 
     image = np.random.default_rng(0).normal(size=(1, 128, 128)).astype(np.float32)
-    result = runner_of(engine).generate(image, block_size=128, bar=None)
+    runner = runner_of(engine)
+    with pytest.warns(SplusSrganWarning, match="memory ran out with blocks of 128 pixels") as told:
+        result = runner.generate(image, block_size=128, bar=None)
+    assert len(told) == 1
     assert_array_equal(result, image.repeat(2, axis=1).repeat(2, axis=2))
     assert sizes[0] == (128, 128)
     assert max(sizes[-1]) <= 36
+    # Said once, and remembered.
+    sizes.clear()
+    runner.generate(image, block_size=128, bar=None)
+    assert max(max(size) for size in sizes) <= 36
 
 
 def test_memory_error_is_raised_where_small_blocks_do_not_help():
     def engine(image):
         raise MemoryError("none left")
 
-    with pytest.raises(MemoryError, match="none left"):
-        runner_of(engine).generate(np.zeros((1, 64, 64), np.float32), block_size=64, bar=None)
+    with pytest.raises(MemoryError, match=r"\(none left\) with blocks of only 32 pixels"):
+        runner_of(engine).generate(np.zeros((1, 64, 64), np.float32), block_size=32, bar=None)
 
 
 def test_other_errors_are_not_retried():

@@ -41,6 +41,7 @@ _PROVENANCE = {
     "sigma": ("SRSIGMA", "noise per input pixel, its unit"),
     "precision": ("SRPREC", "arithmetic of the network"),
     "block_size": ("SRBLOCK", "block size (ny, nx), input pixels"),
+    "turned": ("SRTURNED", "mean with the image turned by 180 degrees"),
     "device": ("SRDEVICE", "where the network ran"),
     "engine": ("SRENGINE", "what ran the network"),
     "date": ("SRDATE", "when (UTC)"),
@@ -281,7 +282,7 @@ def provenance_cards(record):
     record : mapping
         Any of ``model``, ``model_version``, ``version`` (of this package), ``sha256`` (64
         hexadecimal digits), ``stretch``, ``softening``, ``range``, ``sky``, ``fine_sky``,
-        ``sigma``, ``precision``, ``block_size``, ``device``, ``engine``, ``date``, ``factor``,
+        ``sigma``, ``precision``, ``block_size``, ``turned``, ``device``, ``engine``, ``date``, ``factor``,
         ``flux_per_pixel`` (`True` where values were shared out over finer pixels),
         ``psf``, ``psf_fwhm``, ``psf_beta``, ``psf_wings``, ``flux_anchor``, ``bands`` and
         ``band``. `None` is left out.
