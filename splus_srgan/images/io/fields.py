@@ -282,8 +282,8 @@ def provenance_cards(record):
     record : mapping
         Any of ``model``, ``model_version``, ``version`` (of this package), ``sha256`` (64
         hexadecimal digits), ``stretch``, ``softening``, ``range``, ``sky``, ``fine_sky``,
-        ``sigma``, ``precision``, ``block_size``, ``turned``, ``device``, ``engine``, ``date``, ``factor``,
-        ``flux_per_pixel`` (`True` where values were shared out over finer pixels),
+        ``sigma``, ``precision``, ``block_size``, ``turned``, ``device``, ``engine``, ``date``,
+        ``factor``, ``flux_per_pixel`` (`True` where values were shared out over finer pixels),
         ``psf``, ``psf_fwhm``, ``psf_beta``, ``psf_wings``, ``flux_anchor``, ``bands`` and
         ``band``. `None` is left out.
 
