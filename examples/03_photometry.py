@@ -2,7 +2,7 @@
 Photometry with photutils on an enhanced image
 ==============================================
 
-Fluxes of sources with `photutils`: find them, measure them in apertures, leave out what is flagged,
+Fluxes of sources with photutils: find them, measure them in apertures, leave out what is flagged,
 and take the errors from where they can be trusted.  The field is simulated, so each flux can be
 compared with the true one.
 """

@@ -327,7 +327,7 @@ def choose_card(weights, bands):
         where there are some, else the ones that take any one band; only weights of the
         form that was chosen as default (docs/model_cards).
     bands : sequence of str
-        Bands of the data, in any spelling that `canonical_band` knows, and in any
+        Bands of the data, in any spelling that ``canonical_band`` knows, and in any
         order.
 
     Returns

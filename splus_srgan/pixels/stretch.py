@@ -188,7 +188,7 @@ class AsinhStretch(_Stretch):
         return cls(cls.LEGACY_SCALE)
 
     def to_dict(self):
-        """Plain `dict` (JSON types) from which `from_dict` rebuilds this stretch."""
+        """Plain `dict` (JSON types) from which ``from_dict`` rebuilds this stretch."""
         return {"type": "AsinhStretch", "scale": self.scale}
 
     def _forward(self, x, y):
@@ -297,7 +297,7 @@ class MinMaxStretch(_Stretch):
         return MinMaxStretch(vmin, vmax, per_band=self.per_band)
 
     def to_dict(self):
-        """Plain `dict` (JSON types) from which `from_dict` rebuilds this stretch."""
+        """Plain `dict` (JSON types) from which ``from_dict`` rebuilds this stretch."""
         return {
             "type": "MinMaxStretch",
             "vmin": plain(self.vmin),
@@ -406,7 +406,7 @@ class NoiseAsinhStretch(_Stretch):
         self.range = check_positive("range", range)
 
     def to_dict(self):
-        """Plain `dict` (JSON types) from which `from_dict` rebuilds this stretch."""
+        """Plain `dict` (JSON types) from which ``from_dict`` rebuilds this stretch."""
         return {
             "type": "NoiseAsinhStretch",
             "sky": plain(self.sky),
@@ -475,7 +475,7 @@ class InverseStretch(_Stretch):
         return self._stretch
 
     def to_dict(self):
-        """Plain `dict` (JSON types) from which `from_dict` rebuilds this stretch."""
+        """Plain `dict` (JSON types) from which ``from_dict`` rebuilds this stretch."""
         return {"type": "InverseStretch", "stretch": self._stretch.to_dict()}
 
     def _parameters(self):
@@ -519,7 +519,7 @@ class ChainedStretch(CompositeStretch):
 
     def __call__(self, values, clip=False, out=None):
         """
-        Apply both stretches; see `AsinhStretch.__call__` for the arguments.
+        Apply both stretches; see ``AsinhStretch`` for the arguments.
 
         ``clip`` is passed to both, so with it each one's input is limited
         to [0, 1].
@@ -545,7 +545,7 @@ class ChainedStretch(CompositeStretch):
 
     def to_dict(self):
         """
-        Plain `dict` (JSON types) from which `from_dict` rebuilds this stretch.
+        Plain `dict` (JSON types) from which ``from_dict`` rebuilds this stretch.
 
         Raises
         ------
