@@ -14,6 +14,7 @@ from splus_srgan.utils.files import check_folder
 
 __all__ = [
     "PROGRAM",
+    "SOME_FAILED",
     "ConfigFile",
     "UsageError",
     "add_config",
@@ -30,6 +31,10 @@ __all__ = [
 
 PROGRAM = "splus-srgan"
 """Name of the program, as messages have it."""
+
+
+SOME_FAILED = 3
+"""Exit status where some of many failed and the others are done."""
 
 
 class UsageError(ValueError):

@@ -1,13 +1,13 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The command ``splus-srgan enhance``: files of a field onto the finer grid."""
 
-import inspect
 import time
 from pathlib import Path
 from typing import Literal
 
 from splus_srgan.cli.bar import progress
 from splus_srgan.cli.common import (
+    SOME_FAILED,
     UsageError,
     add_config,
     add_engine,
@@ -23,6 +23,7 @@ __all__ = ["DESCRIPTION", "add_arguments", "run"]
 DESCRIPTION = "bring the images of a field onto a grid of half the pixel size"
 
 _UNCERTAINTY = {"none": False, "generator": True, "ensemble": "ensemble"}
+_PSF_MODES = ("auto", "header", "measure")
 _SHOWN = {
     "SRMODEL": "weights",
     "SRSKY": "sky",
@@ -45,7 +46,13 @@ def add_arguments(parser):
     """
     add_config(parser)
     add = parser.add_argument
-    add("files", type=str, nargs="+", metavar="FILE", help="FITS files of one field")
+    add("files", type=str, nargs="*", default=[], metavar="FILE", help="FITS files of one field")
+    add(
+        "--batch", type=str, metavar="TABLE",
+        help="many fields: a table (name; file, or one per band; ra, dec, size for a part), a "
+        "folder, or a pattern such as 'tiles/*.fits'",
+    )  # fmt: skip
+    add("--resume", action="store_true", help="of a batch, skip the fields that are done")
     add_output(parser, what="folder to write to, made if needed; or the file, ending in .fits")
     add_engine(parser)
     add("--precision", type=str, default="auto", help="auto, float32 or bfloat16")
@@ -88,7 +95,18 @@ def run(options):
     ----------
     options : namespace
         Of the command.
+
+    Returns
+    -------
+    status : int or None
+        3 where some fields of a batch failed.
     """
+    if options.batch is not None:
+        return _run_batch(options)
+    if not options.files:
+        raise UsageError("enhance needs at least one FILE, or --batch TABLE")
+    if options.resume:
+        raise UsageError("--resume goes with --batch only")
     target = _target(options)
     check_free([target], options.overwrite)
     if options.preview:
@@ -113,6 +131,38 @@ def run(options):
         _draw_preview(target, field, options.overwrite)
 
 
+def _run_batch(options):
+    """Enhance many fields, and say which failed."""
+    for name in ("sky", "sigma", "preview", "dry_run"):
+        if getattr(options, name):
+            raise UsageError(f"--{name.replace('_', '-')} does not go with --batch")
+    if options.psf[0] not in _PSF_MODES:
+        raise UsageError(f"--psf must be one of {', '.join(_PSF_MODES)} with --batch")
+
+    from splus_srgan.enhance.batch import SUMMARY, enhance_batch, list_fields
+
+    fields = list_fields(options.batch, files=options.files)
+    summary = enhance_batch(
+        _enhancer(options, {}, progress_bar=None),
+        fields,
+        options.output,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        progress_bar=progress,
+        bands=options.bands,
+        hdu=options.hdu,
+        unit=options.unit,
+    )
+    failed = summary[summary["status"] == "failed"]
+    for row in failed:
+        tell(f"{row['name']}: {row['reason']}", least=0)
+    done = (summary["status"] == "done").sum()
+    skipped = (summary["status"] == "skipped").sum()
+    path = Path(options.output) / SUMMARY
+    say(f"{path}: {done} done, {skipped} skipped, {len(failed)} failed")
+    return SOME_FAILED if len(failed) else None
+
+
 def _target(options):
     """The file to write: as it is named, or in the folder that is."""
     output = Path(options.output)
@@ -121,21 +171,19 @@ def _target(options):
     return output / f"{output_stem(options.files)}_sr.fits"
 
 
-def _enhancer(options, field):
+def _enhancer(options, field, progress_bar=progress):
     from splus_srgan.enhance.enhancer import SRGANEnhancer
 
     chosen = {"uncertainty": _UNCERTAINTY[options.uncertainty]}
     psf = _psf(options.psf, field)
     if psf != "auto":
-        if "psf" not in inspect.signature(SRGANEnhancer).parameters:
-            raise UsageError("--psf is not known to this enhancer; leave it out")
         chosen["psf"] = psf
     return SRGANEnhancer(
         options.weights,
         device=options.device,
         precision=options.precision,
         block_size=options.block_size,
-        progress_bar=progress,
+        progress_bar=progress_bar,
         **chosen,
     )
 
@@ -167,7 +215,7 @@ def _per_band(texts, name, field):
 
 
 def _psf(texts, field):
-    if texts in (["auto"], ["header"], ["measure"]):
+    if len(texts) == 1 and texts[0] in _PSF_MODES:
         return texts[0]
     found = {}
     for band, text in _by_band(texts, "psf", "1.4,3.0, or g=1.5,2.8 r=1.3,3.2").items():

@@ -2,16 +2,19 @@
 """The command ``splus-srgan fetch``: pairs of a list of galaxies, from the services."""
 
 from collections import Counter
+from pathlib import Path
 
 from splus_srgan.cli.bar import progress
 from splus_srgan.cli.common import (
+    SOME_FAILED,
     UsageError,
     add_config,
     add_matching,
+    check_free,
     draw_sheet,
     make_matcher,
 )
-from splus_srgan.cli.output import say
+from splus_srgan.cli.output import printable, say, told_as_it_goes
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
@@ -34,16 +37,15 @@ def add_arguments(parser):
     add(
         "table",
         type=str,
+        nargs="?",
         metavar="TABLE",
         help="galaxies: columns ra, dec (deg), name; ECSV, CSV or FITS",
     )
+    add("-o", "--output", type=str, metavar="DIR", help="folder of the pairs; made if needed")
     add(
-        "-o",
-        "--output",
-        type=str,
-        metavar="DIR",
-        required=True,
-        help="folder of the pairs; made if needed",
+        "--example",
+        action="store_true",
+        help="write the galaxies of the original study to TABLE (galaxies.ecsv), and stop",
     )
     add(
         "--bands",
@@ -83,7 +85,18 @@ def run(options):
     ----------
     options : namespace
         Of the command.
+
+    Returns
+    -------
+    status : int or None
+        3 where some of the galaxies failed.
     """
+    if options.example:
+        return _write_example(Path(options.table or "galaxies.ecsv"))
+    for name, value in (("TABLE", options.table), ("--output", options.output)):
+        if value is None:
+            raise UsageError(f"fetch needs {name}; --example writes a table to begin with")
+
     from astropy.table import Table
 
     from splus_srgan.pairs.folder.pairs import fetch_pairs
@@ -91,25 +104,39 @@ def run(options):
     table = Table.read(options.table)
     source, target = _sources(options)
     match, matching = make_matcher(options)
-    pairs = fetch_pairs(
-        table,
-        options.output,
-        input_source=source,
-        target_source=target,
-        match=match,
-        retry_failed=options.retry_failed,
-        settings={
-            "bands": options.bands,
-            "size": options.size,
-            "release": options.release,
-            "layer": options.layer,
-            "zero_points": options.zero_points,
-        }
-        | matching,
-        progress_bar=progress,
-    )
-    _tell(pairs)
+    with told_as_it_goes("splus_srgan.utils.download"):
+        pairs = fetch_pairs(
+            table,
+            options.output,
+            input_source=source,
+            target_source=target,
+            match=match,
+            retry_failed=options.retry_failed,
+            settings={
+                "bands": options.bands,
+                "size": options.size,
+                "release": options.release,
+                "layer": options.layer,
+                "zero_points": options.zero_points,
+            }
+            | matching,
+            progress_bar=progress,
+        )
+    failed = _tell(pairs)
     draw_sheet(pairs, options)
+    return SOME_FAILED if failed else None
+
+
+def _write_example(path):
+    """Write the list of galaxies of the original study."""
+    from splus_srgan.surveys.catalog import load_galaxies
+    from splus_srgan.utils.files import atomic_path
+
+    check_free([path], False)
+    galaxies = load_galaxies()
+    with atomic_path(path) as temporary:
+        galaxies.write(temporary, format="ascii.ecsv", overwrite=True)
+    say(f"{path}: {len(galaxies)} galaxies; splus-srgan fetch {path} -o pairs")
 
 
 def _sources(options):
@@ -129,11 +156,12 @@ def _sources(options):
 
 
 def _tell(pairs):
-    """Print what became of the pairs."""
+    """Print what became of the pairs; how many failed."""
     index = pairs.index
     for row in index[index["verdict"] != "accept"]:
-        say(f"{row['name']}: {row['verdict']}: {row['reasons']}")
+        say(printable(f"{row['name']}: {row['verdict']}: {row['reasons']}"))
     counts = Counter(index["verdict"])
     words = {"accept": "accepted", "reject": "rejected", "failed": "failed"}
     told = ", ".join(f"{counts.get(key, 0)} {word}" for key, word in words.items())
     say(f"{pairs.path}: {len(index)} pairs: {told}")
+    return counts["failed"]

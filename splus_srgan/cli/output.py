@@ -2,10 +2,20 @@
 """What the commands say, and to whom: results to standard output, the rest to standard error."""
 
 import contextlib
+import logging
 import os
 import sys
 
-__all__ = ["level", "mend_streams", "say", "say_on_terminal", "set_level", "tell"]
+__all__ = [
+    "level",
+    "mend_streams",
+    "printable",
+    "say",
+    "say_on_terminal",
+    "set_level",
+    "tell",
+    "told_as_it_goes",
+]
 
 _LEVEL = [0]
 
@@ -48,6 +58,41 @@ def say_on_terminal(text):
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(text)
             sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def told_as_it_goes(name):
+    """
+    Tell what a part of the package logs while it works.
+
+    Parameters
+    ----------
+    name : str
+        Name of its logger.
+    """
+    logger = logging.getLogger(name)
+    handler, before = _Teller(), (logger.level, logger.propagate)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
+
+
+class _Teller(logging.Handler):
+    """Writes to standard error, past a bar that may be there."""
+
+    def emit(self, record):
+        tell(f"{printable(record.getMessage())}", least=0)
+
+
+def printable(text):
+    """Text without what would steer a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in str(text))
 
 
 def mend_streams():

@@ -54,6 +54,9 @@ def run(options):
     from splus_srgan.training.config.training import dump_config
 
     config = _config(options)
+    if not (options.file or options.preset or options.resume or options.print_config is not None):
+        say(_plan(config))
+        raise UsageError(f"train needs --preset ({', '.join(_PRESETS)}), CONFIG or --resume RUN")
     if options.print_config is not None:
         print(dump_config(config), end="")
         return
@@ -80,9 +83,10 @@ def _config(options):
     overrides = _given(options)
     if options.resume is None or options.file or options.preset:
         try:
-            return load_config(options.file, overrides, base=options.preset)
+            config = load_config(options.file, overrides, base=options.preset)
         except (ValueError, TypeError) as error:
             raise UsageError(str(error)) from error
+        return config if options.resume is None else _in_its_folder(config, options.resume)
     from splus_srgan.training.run import resumed_config
 
     return resumed_config(options.resume, overrides)
@@ -109,3 +113,49 @@ def _given(options):
     if options.output is not None:
         given["run.output"] = options.output
     return given
+
+
+def _in_its_folder(config, resume):
+    """A configuration that names no folder of its own goes on in that of the run."""
+    import dataclasses
+
+    from splus_srgan.training.run import resumed_config
+
+    if config.run.output != type(config.run)().output:
+        return config
+    run = dataclasses.replace(config.run, output=resumed_config(resume).run.output)
+    return dataclasses.replace(config, run=run)
+
+
+def _plan(config):
+    """What training would be: data, steps, and roughly how long."""
+    data, run = config.data, config.run
+    pairs = f"{data.n_pairs} simulated pairs" if data.simulated else ", ".join(data.sources)
+    lines = [
+        f"recipe: {config.name}",
+        f"data: {pairs}; bands {', '.join(data.bands)}; {data.batch_size} crops of "
+        f"{data.crop or min(data.shape)} pixels a step",
+    ]
+    if run.steps_per_epoch is not None:
+        steps = run.epochs * run.steps_per_epoch
+        lines.append(f"steps: {steps} ({run.epochs} epochs)")
+        lines.append(f"time: roughly {steps * _seconds_of_a_step(config) / 3600:.1f} h on this CPU")
+    return "\n".join([*lines, f"folder: {run.output}"])
+
+
+def _seconds_of_a_step(config):
+    """Operations of the generator, forth and back, at the speed of a matrix product."""
+    import time
+
+    import torch
+
+    from splus_srgan.training.networks import make_generator
+
+    side = config.data.crop or min(config.data.shape)
+    weights = sum(value.numel() for value in make_generator(config).parameters())
+    operations = 6 * weights * side**2 * config.data.batch_size
+    matrix = torch.ones(1024, 1024)
+    start = time.perf_counter()
+    for _ in range(3):
+        matrix @ matrix
+    return operations * (time.perf_counter() - start) / (3 * 2 * 1024**3)

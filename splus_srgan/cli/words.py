@@ -3,6 +3,8 @@
 
 import re
 
+from splus_srgan.cli.output import printable
+
 __all__ = ["flag_names", "in_command_words"]
 
 _KINDS = {
@@ -64,7 +66,7 @@ def in_command_words(text, flags=(), command=""):
     >>> in_command_words("block_size must be at least 16; got 8", flags)
     '--block-size must be at least 16; got 8'
     """
-    text = " ".join(_printable(str(text)).split())
+    text = " ".join(printable(text).split())
     text = _of_the_parser(text)
     flags = dict(flags)
     if command:
@@ -75,11 +77,6 @@ def in_command_words(text, flags=(), command=""):
         text = re.sub(rf"(?<![\w.-]){re.escape(name)}='(\w+)'", rf"{flag} \1", text)
         text = re.sub(rf"(?<![\w.-]){re.escape(name)}=(?=\W|$)", flag, text)
     return re.sub(r"(--[\w-]+) \(\1\)", r"\1", text)
-
-
-def _printable(text):
-    """Without what would steer a terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _of_the_parser(text):

@@ -7,6 +7,7 @@ is found there is whole. A list that was interrupted goes on from the cache.
 """
 
 import bz2
+import logging
 import lzma
 import os
 import tempfile
@@ -27,6 +28,8 @@ __all__ = ["MAX_PARALLEL", "fetch_file"]
 
 MAX_PARALLEL = 4
 """Requests under way at once, over all threads of the process."""
+
+_log = logging.getLogger(__name__)
 
 _STEP = 1 << 20  # bytes
 
@@ -217,6 +220,8 @@ def _persist(url, attempt, waits, deadline, stop):
                 if time.monotonic() + wait < end:
                     if failure.wait is not None:
                         _gate.hold(urlsplit(url).netloc, wait)
+                    host = urlsplit(url).hostname
+                    _log.info("waiting %.0f s for %s: %s", wait, host, reason)
                     stop.wait(wait)
                     continue
                 reason += f"; waiting {wait:.0f} s more would pass the deadline of {deadline:.0f} s"

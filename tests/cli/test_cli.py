@@ -79,7 +79,9 @@ def test_python_m_runs_the_same_command():
         ([], "a command is needed"),
         (["sharpen"], "invalid choice: 'sharpen'; the commands are 'enhance', "),
         (["enhance", "a.fits"], "required: --output .see splus-srgan enhance --help"),
-        (["enhance", "-o", "out"], "required: FILE"),
+        (["enhance", "-o", "out"], "enhance needs at least one FILE, or --batch TABLE"),
+        (["enhance", "a.fits", "-o", "out", "--resume"], "--resume goes with --batch only"),
+        (["enhance", "--batch", "a", "-o", "o", "--sky", "0"], "--sky does not go with --batch"),
         (
             ["enhance", "a.fits", "-o", "out", "--block-size", "big"],
             "--block-size must be an integer or auto; got big",
@@ -414,3 +416,21 @@ def test_completion_of_the_shell(capsys):
     told = capsys.readouterr().out
     assert "--block-size" in told
     assert "enhance" in told
+
+
+def test_enhance_a_batch(field_file, tmp_path, capsys):
+    """A broken field is a row with its reason; what is done is not done again."""
+    (tmp_path / "broken.fits").write_text("nothing")
+    table = tmp_path / "fields.csv"
+    table.write_text(f"name,file\ngood,{field_file}\nbad,broken.fits\n")
+    out = tmp_path / "out"
+    arguments = ["enhance", "--batch", str(table), "-o", str(out), "--bands", "r"]
+    assert main(arguments) == 3
+    told = capsys.readouterr()
+    assert f"{out / 'summary.ecsv'}: 1 done, 0 skipped, 1 failed" in told.out
+    assert "bad: " in told.err
+    assert fits.getdata(out / "good_sr.fits", "SCI_R").shape == (64, 80)
+    assert main(arguments) == 1
+    assert "pass --resume to skip what is done, or --overwrite" in capsys.readouterr().err
+    assert main([*arguments, "--resume"]) == 3
+    assert "0 done, 1 skipped, 1 failed" in capsys.readouterr().out

@@ -128,7 +128,7 @@ def test_fetch_is_killed_goes_on_and_gives_the_same_index(services, arguments, t
     splus, legacy = services
     whole, broken, cache = (tmp_path / name for name in ("whole", "broken", "cache_broken"))
     with set_temp_cache(str(tmp_path / "cache")):
-        assert main([*arguments, "-o", str(whole)]) == 0
+        assert main([*arguments, "-o", str(whole)]) == 3
     wanted = requests_of(services)
     assert set(wanted.values()) == {1}
     # A query and an image per band; the cutout and its PSF; one galaxy is outside of S-PLUS.
@@ -144,13 +144,13 @@ def test_fetch_is_killed_goes_on_and_gives_the_same_index(services, arguments, t
         kill_at_request(legacy, 6, "mute", cache, again),
     ]
     assert not (broken / "contact_sheet.png").exists()
-    assert start(cache, again).wait(240) == 0
+    assert start(cache, again).wait(240) == 3
     assert requests_of(services) == wanted + Counter(hanging)
 
     assert (broken / "index.ecsv").read_bytes() == (whole / "index.ecsv").read_bytes()
     assert files_of(broken) == files_of(whole)
     check_pairs(whole)
-    assert main(again) == 0, "once more, with nothing to do"
+    assert main(again) == 3, "once more, with nothing to do"
     assert requests_of(services) == wanted + Counter(hanging)
 
 
@@ -182,9 +182,9 @@ def test_failed_galaxy_is_tried_again_on_request(services, arguments, tmp_path, 
     fetch = [*arguments, "-o", str(tmp_path / "pairs"), "--no-sheet"]
     Table.read(tmp_path / "galaxies.ecsv")[:1].write(tmp_path / "galaxies.ecsv", overwrite=True)
     splus.fail("no such collection")
-    assert main(fetch) == 0
+    assert main(fetch) == 3
     assert "NGC_1: failed: the answer is no VOTable" in capsys.readouterr().out
-    assert main(fetch) == 0
+    assert main(fetch) == 3
     assert len(splus.requests) == 1
     assert main([*fetch, "--retry-failed"]) == 0
     assert "1 pairs: 1 accepted, 0 rejected, 0 failed" in capsys.readouterr().out
@@ -194,7 +194,7 @@ def test_failed_galaxy_is_tried_again_on_request(services, arguments, tmp_path, 
 def test_fetch_refuses_to_mix_settings(services, arguments, tmp_path, capsys):
     Table.read(tmp_path / "galaxies.ecsv")[4:5].write(tmp_path / "galaxies.ecsv", overwrite=True)
     fetch = [*arguments, "-o", str(tmp_path / "pairs"), "--no-sheet"]
-    assert main(fetch) == 0
+    assert main(fetch) == 3
     assert main([*fetch, "--size", "40"]) == 1
     assert f"size must be {SIZE}, as for the pairs that are in" in capsys.readouterr().err
 
@@ -242,11 +242,22 @@ def test_other_releases_come_through_the_client(services, arguments, tmp_path, m
 
     monkeypatch.setattr("splus_srgan.surveys.splus_cloud.SplusCloud", Client)
     options = ["-o", str(tmp_path / "pairs"), "--release", "dr5", "--splus-service", "http://x"]
-    assert main([*arguments, *options]) == 0
+    assert main([*arguments, *options]) == 3
     assert made == [{"release": "dr5", "server": "http://x"}]
     index = PairFolder(tmp_path / "pairs").index
     assert set(index["reasons"]) == {f"no {SIZE} pixels in ('r',); asked https://splus.cloud"}
     assert not requests_of(services)
+
+
+def test_example_is_the_list_of_the_original_study(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fetch", "--example"]) == 0
+    assert "galaxies.ecsv: 150 galaxies; splus-srgan fetch galaxies" in capsys.readouterr().out
+    assert len(Table.read("galaxies.ecsv")) == 150
+    assert main(["fetch", "--example"]) == 1
+    assert "exists" in capsys.readouterr().err
+    assert main(["fetch", "galaxies.ecsv"]) == 2
+    assert "fetch needs --output; --example writes a table" in capsys.readouterr().err
 
 
 def test_missing_table_is_told(capsys, tmp_path):

@@ -2,6 +2,7 @@
 """The command ``splus-srgan train``."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -113,6 +114,10 @@ def test_train_and_go_on(folder, tmp_path, capsys, monkeypatch):
     assert out.splitlines()[1] == str(run / "weights" / "tiny.json")
     assert err == ""
     assert list(read_history(run / "metrics.csv")["step"]) == list(range(1, 2 * STEPS + 1))
+    # With its own file, it goes on in its own folder.
+    file = str(folder / "tiny.yaml")
+    assert main(["train", file, "--resume", str(run), "--run.epochs", "2"]) == 0
+    assert f"{run}: {2 * STEPS} steps" in capsys.readouterr().out
     # Longer, and with the folder moved.
     run.rename(tmp_path / "moved")
     assert main(["train", "--resume", str(tmp_path / "moved"), "--run.epochs", "3"]) == 0
@@ -135,6 +140,16 @@ def test_mistakes_are_told_in_one_line(arguments, status, message, capsys):
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert message in err
+
+
+def test_without_a_preset_the_plan_is_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--run.epochs", "70"]) == 2
+    told = capsys.readouterr()
+    assert "steps: 17500 (70 epochs)" in told.out
+    assert re.search(r"time: roughly \d+\.\d h on this CPU", told.out)
+    assert "train needs --preset (seed, default, fidelity), CONFIG or --resume RUN" in told.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_wrong_key_is_told_with_the_nearest(tmp_path, capsys):
