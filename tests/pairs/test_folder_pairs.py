@@ -146,7 +146,8 @@ def test_electrons_come_from_the_gain_or_are_the_usual_ones(tmp_path):
     for name, gain, wanted in (("with", 250.0, 250 * sigma), ("without", None, 17.0)):
         first["r"].meta.pop("GAIN", None)
         if gain:
-            first["r"].meta["GAIN"] = gain
+            # In nanomaggies the card holds for what was calibrated along with it alone.
+            first["r"].meta["GAIN"], first["r"].meta["SRZP"] = gain, 22.5
         sample = FolderPairs(one_pair(tmp_path / name, (first, second)), **EXACT)[0]
         assert_allclose(sample["electrons"], wanted, rtol=1e-5)
 
