@@ -34,7 +34,7 @@ SECTION = """\
     :headings: -^
     :include-all-objects:
     :allowed-package-names: {room}
-"""
+{skip}"""
 
 
 def module_path(room, name):
@@ -54,6 +54,21 @@ def face(room):
     return modules
 
 
+def public_names(path):
+    """What ``__all__`` of a module lists."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            return [one.value for one in node.value.elts if isinstance(one, ast.Constant)]
+    return []
+
+
+def elsewhere(room, module):
+    """Names that a module passes on, and that the face takes from another one."""
+    modules = face(room)
+    others = {name for other in modules if other != module for name in modules[other]}
+    return sorted(others.intersection(public_names(module_path(room, module))))
+
+
 def heading(path):
     """First line of a module's docstring, up to a colon, as a heading."""
     line = ast.get_docstring(ast.parse(path.read_text())).splitlines()[0].rstrip(".")
@@ -69,12 +84,14 @@ def page(room, title):
     )
     for module in face(room):
         text = heading(module_path(room, module))
+        passed_on = ", ".join(elsewhere(room, module))
         parts.append(
             SECTION.format(
                 title=text,
                 rule="=" * len(text),
                 module=f"splus_srgan.{room}.{module}",
                 room=f"splus_srgan.{room}",
+                skip=f"    :skip: {passed_on}\n" if passed_on else "",
             )
         )
     return "\n".join(parts)
