@@ -10,7 +10,7 @@ __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "train a generator, with or without a discriminator, and export its weights"
 
-_PRESETS = ("seed", "default", "fidelity")
+_PRESETS = ("seed", "default", "fidelity", "twelve")
 
 
 def add_arguments(parser):

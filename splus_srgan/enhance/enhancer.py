@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from threading import Lock
 
 import numpy as np
+from astropy import units as u
 
 from splus_srgan.enhance.domain import outside_domain
 from splus_srgan.enhance.field import Enhancement
@@ -17,6 +18,7 @@ from splus_srgan.enhance.restart import unfinished_file
 from splus_srgan.enhance.runner import Runner
 from splus_srgan.enhance.sky import sky_and_sigma
 from splus_srgan.enhance.wild import without_wild_pixels
+from splus_srgan.images.bands import tidy_band
 from splus_srgan.images.io.fields import check_writable, write_bands
 from splus_srgan.images.io.reserve import reserve_bands
 from splus_srgan.images.io.write import check_names
@@ -288,7 +290,7 @@ class SRGANEnhancer:
         psfs = input_psfs(
             stack, self.psf, sky=sky, sigma=sigma, default_scale=card.pixel_scale, stacklevel=4
         )
-        runner = self._runner(card)
+        runner = self._runner(card, _told(stack, psfs, sigma) if card.takes_subsets else None)
         strength = card.flux_anchor if self.flux_anchor is None else self.flux_anchor
         return Enhancement(
             stack=stack,
@@ -306,11 +308,34 @@ class SRGANEnhancer:
             record=call_record(runner, card, flux_factor, stack.bands, self),
         )
 
-    def _runner(self, card):
-        """The engine of a card, built once, also where several threads ask for it."""
+    def _runner(self, card, told):
+        """
+        The engine of a card, built once, also where several threads ask for it.
+
+        One that is told of a field is built for the field; the last one is kept.
+        """
         with self._lock:
-            if card.sha256 not in self._runners:
-                self._runners[card.sha256] = Runner(
-                    card, self.device, self.precision, self.engine, self.uncertainty, self.turned
+            key = card.sha256, str(told) if told else None
+            if key not in self._runners:
+                if told is not None:
+                    kept = {k: runner for k, runner in self._runners.items() if k[1] is None}
+                    self._runners = kept
+                self._runners[key] = Runner(
+                    card,
+                    self.device,
+                    self.precision,
+                    self.engine,
+                    self.uncertainty,
+                    self.turned,
+                    told,
                 )
-            return self._runners[card.sha256]
+            return self._runners[key]
+
+
+def _told(stack, psfs, sigma):
+    """What a generator that takes subsets is told of the bands of a field."""
+    sigmas = None
+    if stack.unit == u.nmgy:  # of other units the depth is not known without a zero point
+        sigmas = [float(value) for value in np.median(sigma, axis=(1, 2))]
+    bands = [tidy_band(band) for band in stack.bands]
+    return {"bands": bands, "psfs": [psf.core for psf in psfs], "sigmas": sigmas}

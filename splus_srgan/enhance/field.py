@@ -93,7 +93,8 @@ class Enhancement:
         anchored = self.strength and any(psf is not None for psf in self.psfs)
         margin = ANCHOR_REACH if anchored else 0
         halo = self.runner.radius + FILL_REACH
-        return sections(self.stack.data.shape[1:], margin=margin, halo=halo)
+        align = self.runner.alignment
+        return sections(self.stack.data.shape[1:], margin=margin, halo=halo, align=align)
 
     @property
     def several(self):

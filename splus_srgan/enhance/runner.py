@@ -9,17 +9,33 @@ __all__ = ["Runner"]
 
 
 class Runner:
-    """A generator with its engine and its receptive field."""
+    """
+    A generator with its engine and its receptive field.
 
+    Parameters
+    ----------
+    card : `~splus_srgan.models.weights.WeightsCard`
+        Weights.
+    device, precision, engine, uncertainty, turned
+        As `~splus_srgan.enhance.enhancer.SRGANEnhancer` takes them.
+    told : dict, optional
+        Arguments of `~splus_srgan.models.joint.JointResNet.tell`, for a card that
+        ``takes_subsets``.
+    """
+
+    alignment = 1
     _largest = None  # block for which there was memory, once there was not for a larger one
 
-    def __init__(self, card, device, precision, engine, uncertainty, turned=None):
+    def __init__(self, card, device, precision, engine, uncertainty, turned=None, told=None):
         from splus_srgan.models.engines import make_engine
         from splus_srgan.models.symmetries import EnsembleEngine, TurnedEngine
         from splus_srgan.models.weights import load_generator
 
         turned = card.turned if turned is None else turned
         generator = load_generator(card)
+        if card.takes_subsets:
+            generator = generator.tell(**told)
+            self.alignment = generator.alignment
         self.radius = generator.receptive_field_radius
         self.engine = make_engine(
             generator,
@@ -54,6 +70,7 @@ class Runner:
                     y,
                     radius=self.radius,
                     block_size=block_size,
+                    align=self.alignment,
                     n_planes=_n_planes(self.engine, y),
                     region=region,
                     progress_bar=bar,

@@ -122,7 +122,9 @@ def generate(work, view, bar=None):
         Logarithm of the scale of its errors, where standard deviations are asked for.
     """
     groups = [[k] for k in range(len(view.y))]
-    if not work.card.takes_any_band:
+    if work.card.takes_subsets:
+        groups = [list(range(len(view.y)))]
+    elif not work.card.takes_any_band:
         names = [tidy_band(band) for band in work.stack.bands]
         groups = [[names.index(band) for band in work.card.bands]]
     shape = tuple(part.stop - part.start for part in view.region)

@@ -58,6 +58,8 @@ from .measure.holes import hole_table as hole_table
 from .measure.injection import draw_injections as draw_injections
 from .measure.injection import inject as inject
 from .measure.injection import render_source as render_source
+from .measure.lines import line_map as line_map
+from .measure.lines import line_weights as line_weights
 from .measure.metrics import ms_ssim as ms_ssim
 from .measure.metrics import nrmse as nrmse
 from .measure.metrics import psnr as psnr

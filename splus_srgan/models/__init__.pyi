@@ -8,6 +8,9 @@ from .features import starlet as starlet
 from .features import starlet_noise as starlet_noise
 from .generator import SRResNet as SRResNet
 from .generator import low_pass as low_pass
+from .joint import JointResNet as JointResNet
+from .joint import ToldGenerator as ToldGenerator
+from .joint import told_values as told_values
 from .openvino_engine import OpenVINOEngine as OpenVINOEngine
 from .symmetries import EnsembleEngine as EnsembleEngine
 from .symmetries import TurnedEngine as TurnedEngine

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["SRResNet", "low_pass"]
+__all__ = ["SRResNet", "ScaleHead", "low_pass", "reach"]
 
 _UPSCALING = 2
 _SCALE_FEATURES = 32
@@ -165,7 +165,7 @@ class SRResNet(nn.Module):
             nn.init.zeros_(self.last.weight)
             nn.init.zeros_(self.last.bias)
         # After all others, so that a seed gives the trunk the same weights with and without it.
-        self.scale = None if scale is None else _ScaleHead(n_bands, n_tail_features)
+        self.scale = None if scale is None else ScaleHead(n_bands, n_tail_features)
 
     @property
     def receptive_field_radius(self):
@@ -176,13 +176,13 @@ class SRResNet(nn.Module):
         bilinear upsampling reads from ``ceil((r + 1/2) / 2)`` input pixels; the
         layers before it add their own radii.
         """
-        coarse = sum(_reach(part) for part in (self.first, self.blocks, self.join))
-        made = _reach(self.last) + self.low_pass
-        fine = _reach(self.tail) + made
+        coarse = sum(reach(part) for part in (self.first, self.blocks, self.join))
+        made = reach(self.last) + self.low_pass
+        fine = reach(self.tail) + made
         if self.scale is not None:
             # The scale reads the features, and the generated image that the last layer made.
-            read = max(made, _reach(self.scale.of_features))
-            fine = _reach(self.tail) + read + _reach(self.scale.wide) + _reach(self.scale.last)
+            read = max(made, reach(self.scale.of_features))
+            fine = reach(self.tail) + read + reach(self.scale.wide) + reach(self.scale.last)
         bicubic = 2 + math.ceil(self.low_pass / _UPSCALING) if self.output == "residual" else 0
         return max(coarse + math.ceil((fine + 0.5) / _UPSCALING), bicubic)
 
@@ -302,8 +302,15 @@ class SRResNet(nn.Module):
         return self.scale(features, generated)
 
 
-class _ScaleHead(nn.Module):
-    """Logarithm of a scale, from the features of the tail and what was generated of them."""
+class ScaleHead(nn.Module):
+    """
+    Logarithm of a scale, from the features of the tail and what was generated of them.
+
+    Parameters
+    ----------
+    n_bands, n_tail_features : int
+        Bands, and channels of the tail.
+    """
 
     def __init__(self, n_bands, n_tail_features):
         super().__init__()
@@ -316,6 +323,7 @@ class _ScaleHead(nn.Module):
         nn.init.constant_(self.last.bias, _SCALE_START)
 
     def forward(self, features, generated):
+        """Logarithm of the scale of each pixel, ``(n, n_band, 2 ny, 2 nx)``."""
         hidden = functional.relu(self.of_features(features) + self.of_generated(generated))
         return self.last(functional.relu(hidden + self.wide(hidden)))
 
@@ -348,8 +356,20 @@ def _conv_norm(n_features, norm, dilation=1):
     return layers
 
 
-def _reach(part):
-    """Pixels that the convolutions of a part read to each side."""
+def reach(part):
+    """
+    Pixels that the convolutions of a part read to each side, one after the other.
+
+    Parameters
+    ----------
+    part : `~torch.nn.Module`
+        Layers.
+
+    Returns
+    -------
+    reach : int
+        Sum of their radii.
+    """
     return sum(_radius(layer) for layer in part.modules())
 
 

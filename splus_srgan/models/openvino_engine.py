@@ -137,7 +137,10 @@ def _convert(generator, with_scale):
             warnings.filterwarnings("ignore", r"`torch\.jit\.")
             # Its own check runs the network twice more, and is not safe in threads.
             traced = torch.jit.trace(part.eval(), example, check_trace=False)
-            models.append(openvino.convert_model(traced, example_input=example))
+            model = openvino.convert_model(traced, example_input=example)
+        for port, name in zip(model.inputs, ("y", "features"), strict=False):
+            port.get_tensor().set_names({name})  # the converter may have others
+        models.append(model)
     return models
 
 

@@ -53,7 +53,8 @@ class WeightsCard:
     sha256 : str
         Hash of that file.
     generator : dict
-        Options of `splus_srgan.models.generator.SRResNet`.
+        Options of `splus_srgan.models.generator.SRResNet`; where ``kind`` is ``"joint"``, of
+        `splus_srgan.models.joint.JointResNet`.
     bands : list of str
         Canonical band names in the order of the generator's channels, or
         ``["any"]`` for one that takes any one band.
@@ -127,6 +128,11 @@ class WeightsCard:
     def path(self):
         """Path of the safetensors file."""
         return Path(self.folder) / self.file
+
+    @property
+    def takes_subsets(self):
+        """Whether the generator takes any of its bands together, and is told of each."""
+        return self.generator.get("kind") == "joint"
 
     @property
     def takes_any_band(self):
@@ -284,8 +290,9 @@ def load_generator(weights):
 
     Returns
     -------
-    generator : `~splus_srgan.models.generator.SRResNet`
-        In evaluation mode, on the CPU.
+    generator : `~torch.nn.Module`
+        `~splus_srgan.models.generator.SRResNet` or
+        `~splus_srgan.models.joint.JointResNet`, in evaluation mode, on the CPU.
 
     Raises
     ------
@@ -296,16 +303,14 @@ def load_generator(weights):
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from splus_srgan.models.generator import SRResNet
-
     card = verify(weights)
     try:
         state = {key: part.clone() for key, part in load_file(card.path, device="cpu").items()}
         # Without memory or random numbers of its own: those of the caller stay as they are.
         with torch.device("meta"):
-            generator = SRResNet(**card.generator)
+            generator = _make_generator(card.generator)
         generator.load_state_dict(state, assign=True)
-    except (RuntimeError, SafetensorError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, RuntimeError, SafetensorError, TypeError, ValueError, OverflowError) as error:
         raise WeightsError(f"weights {card.name!r} do not fit their card: {error}") from error
     for key, part in state.items():
         if part.is_floating_point() and not bool(torch.isfinite(part).all()):
@@ -314,6 +319,15 @@ def load_generator(weights):
                 "training failed; use others"
             )
     return generator.float().eval()
+
+
+def _make_generator(options):
+    from splus_srgan.models.generator import SRResNet
+    from splus_srgan.models.joint import JointResNet
+
+    options = dict(options)
+    kind = options.pop("kind", "srresnet")
+    return {"srresnet": SRResNet, "joint": JointResNet}[kind](**options)
 
 
 def choose_card(weights, bands):
@@ -355,12 +369,23 @@ def choose_card(weights, bands):
     _check_flux_scale(card)
     if not card.takes_any_band:
         found = [_canonical_or_same(band) for band in bands]
-        if sorted(found) != sorted(card.bands):
+        if card.takes_subsets:
+            _check_subset(card, found)
+        elif sorted(found) != sorted(card.bands):
             raise WeightsError(
                 f"weights {card.name!r} need the bands {', '.join(card.bands)}; got "
                 f"{', '.join(bands)}. Give all of them, or use weights='auto', which takes any"
             )
     return card
+
+
+def _check_subset(card, bands):
+    unknown = [band for band in bands if band not in card.bands]
+    if unknown or len(set(bands)) < len(bands):
+        raise WeightsError(
+            f"weights {card.name!r} need bands among {', '.join(card.bands)}, each once; got "
+            f"{', '.join(bands)}"
+        )
 
 
 def _check_flux_scale(card):

@@ -1,4 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+from .bandpasses import band_weights as band_weights
+from .bandpasses import bandpass as bandpass
+from .bandpasses import pivot as pivot
 from .field import BandConditions as BandConditions
 from .field import SimulatedField as SimulatedField
 from .field import correlated_noise as correlated_noise
@@ -7,3 +10,9 @@ from .field import noise_variance as noise_variance
 from .field import simulate_field as simulate_field
 from .reference import reference_images as reference_images
 from .reference import reference_noise as reference_noise
+from .spectra import add_lines as add_lines
+from .spectra import fit_colours as fit_colours
+from .spectra import line_fluxes as line_fluxes
+from .spectra import population_spectrum as population_spectrum
+from .spectra import star_spectrum as star_spectrum
+from .spectra import star_temperature as star_temperature

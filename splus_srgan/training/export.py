@@ -11,7 +11,6 @@ import numpy as np
 
 from splus_srgan.enhance.enhancer import SRGANEnhancer
 from splus_srgan.exceptions import SplusSrganWarning
-from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.weights import ANY_BAND, load_card, save_weights
 from splus_srgan.pixels.psf import TARGET_PSF
 from splus_srgan.simulate.field import simulate_field
@@ -20,6 +19,7 @@ from splus_srgan.training.calibration import calibrate
 from splus_srgan.training.checkpoints import CONTENT, averaged_weights, read_checkpoint
 from splus_srgan.training.config.training import load_config
 from splus_srgan.training.data.fields import SEEDS
+from splus_srgan.training.networks import make_generator
 from splus_srgan.utils.files import replace_file
 
 __all__ = ["calibrate_weights", "export_weights", "is_simulated", "load_average"]
@@ -44,12 +44,12 @@ def load_average(checkpoint):
 
     Returns
     -------
-    generator : `~splus_srgan.models.generator.SRResNet`
+    generator : `~torch.nn.Module`
         In evaluation mode, on the processor.
     """
     content = checkpoint if isinstance(checkpoint, dict) else read_checkpoint(checkpoint)
     config = load_config(content[CONTENT]["config"])
-    generator = SRResNet(**config.generator.options(config.data.n_bands))
+    generator = make_generator(config)
     generator.load_state_dict(averaged_weights(content))
     return generator.eval()
 
@@ -122,7 +122,8 @@ def export_weights(
         "target_psf": {"profile": "Moffat", "fwhm": fwhm, "beta": beta},
         "domain": _SIMULATED_DOMAIN if is_simulated(data) else {},
         "flux_anchor": flux_anchor,
-        "turned": data.space == "noise",
+        # One pass has to do where the generator is told what it sees.
+        "turned": data.space == "noise" and not data.subsets,
         "training": _training(content, config),
         "scores": content[CONTENT]["scores"] if scores is None else scores,
         "license": license,

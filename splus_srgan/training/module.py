@@ -144,7 +144,7 @@ class SRGANModule(L.LightningModule):
     def _bfloat16(self):
         return self.config.run.precision == "bfloat16"
 
-    def forward(self, y):
+    def forward(self, y, *told):
         """
         Generate, with the averaged weights.
 
@@ -152,6 +152,8 @@ class SRGANModule(L.LightningModule):
         ----------
         y : `~torch.Tensor`, shape (n, n_band, ny, nx)
             Stretched images.
+        *told : `~torch.Tensor`, shape (n, n_band, 7)
+            What a generator of the kind ``"joint"`` is told.
 
         Returns
         -------
@@ -159,7 +161,7 @@ class SRGANModule(L.LightningModule):
             Stretched, float32.
         """
         with self._autocast():
-            return self.average(self._ordered(y))
+            return self.average(self._ordered(y), *told)
 
     def start_from(self, source):
         """
@@ -250,7 +252,7 @@ class SRGANModule(L.LightningModule):
         with self._autocast():
             y = self._ordered(batch["input"])
             made = self.generator.forward_with_scale if self._has_scale else self.generator
-            result = made(y)
+            result = made(y, *_told(batch))
         generated, log_scale = result if self._has_scale else (result, None)
         terms = self._terms(batch, generated, log_scale, precision=precision)
         if ramp > 0:
@@ -384,7 +386,7 @@ class SRGANModule(L.LightningModule):
         batch_idx : int
             Number of the batch.
         """
-        generated = self(batch["input"])
+        generated = self(batch["input"], *_told(batch))
         for k in range(len(generated)):
             sample = {name: values[k] for name, values in batch.items()}
             row = field_scores(generated[k], sample, self.config.data)
@@ -462,3 +464,8 @@ class SRGANModule(L.LightningModule):
 def _mean_known(values):
     known = [value for value in values if value == value]
     return sum(known) / len(known) if known else float("nan")
+
+
+def _told(batch):
+    """What the generator is told beside the images, where the data have it."""
+    return [batch["told"]] if "told" in batch else []

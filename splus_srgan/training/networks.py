@@ -8,6 +8,7 @@ import torch
 from splus_srgan.exceptions import WeightsError
 from splus_srgan.models.discriminator import PatchDiscriminator, UNetDiscriminator
 from splus_srgan.models.generator import SRResNet
+from splus_srgan.models.joint import JointResNet
 from splus_srgan.models.weights import load_card, load_generator
 from splus_srgan.training.checkpoints import averaged_weights, chosen_checkpoint, read_checkpoint
 
@@ -19,7 +20,10 @@ MODULE_STATE = "splus_srgan_module"
 
 def make_generator(config):
     """Make the generator of a configuration."""
-    generator = SRResNet(**config.generator.options(config.data.n_bands))
+    if config.generator.kind == "joint":
+        generator = JointResNet(**config.generator.options(config.data.bands))
+    else:
+        generator = SRResNet(**config.generator.options(config.data.n_bands))
     if config.generator.initialization == "glorot":
         _glorot(generator)
     return generator

@@ -53,7 +53,8 @@ class BodyMuon(torch.optim.Optimizer):
             )
         kernels = [
             parameter
-            for part in (generator.blocks, generator.join, generator.tail)
+            for name in ("blocks", "coarse", "join", "tail")
+            if (part := getattr(generator, name, None)) is not None
             for parameter in part.parameters()
             if parameter.ndim == 4
         ]
@@ -299,6 +300,7 @@ def grow(generator, weights):
         {name: value for name, value in weights.items() if name in own}, strict=False
     )
     for index in {int(name.split(".")[1]) for name in missing if name.startswith("blocks.")}:
-        last = [part for part in generator.blocks[index].body if hasattr(part, "kernel_size")][-1]
+        layers = generator.blocks[index].modules()
+        last = [layer for layer in layers if isinstance(layer, torch.nn.Conv2d)][-1]
         torch.nn.init.zeros_(last.weight)
         torch.nn.init.zeros_(last.bias)

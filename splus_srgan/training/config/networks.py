@@ -34,6 +34,7 @@ LOSS_TERMS = (
 DISCRIMINATOR_TERMS = ("adversarial", "feature_matching")
 """Those that the discriminator judges."""
 
+Kind = Literal["srresnet", "joint"]
 Norm = Literal["batch"]
 Output = Literal["residual", "tanh"]
 Scale = Literal["laplace", "gaussian"]
@@ -47,13 +48,23 @@ OptimizerName = Literal["adam", "muon"]
 Schedule = Literal["cosine", "constant"]
 
 
+# What a joint generator leaves no choice of.
+_JOINT = {"norm": None, "first_kernel": 3, "last_kernel": 3, "output": "residual"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class GeneratorConfig(_Section):
     """
-    The generator: options of `splus_srgan.models.generator.SRResNet`.
+    The generator: options of its class.
+
+    These are `splus_srgan.models.generator.SRResNet` and
+    `splus_srgan.models.joint.JointResNet`.
 
     Parameters
     ----------
+    kind : {"srresnet", "joint"}, optional
+        ``"joint"`` takes any subset of ``data.bands`` and is told of each; it needs
+        ``data.subsets``.
     n_features : int, optional
         Channels of the body, at least 1.
     n_blocks : int, optional
@@ -69,6 +80,8 @@ class GeneratorConfig(_Section):
     dilations : list of int, optional
         One more residual block for each, whose first convolution reads pixels this far
         apart; each at least 1.
+    coarse_blocks : int, optional
+        Blocks at half the resolution, at least 0; only ``"joint"`` has them.
     low_pass : int, optional
         Order of the filter that the generated image goes through
         (`~splus_srgan.models.generator.low_pass`); 0: none.
@@ -78,6 +91,7 @@ class GeneratorConfig(_Section):
         Start of the kernels: torch's own, or Glorot's uniform with biases of 0, as Keras has.
     """
 
+    kind: Kind = "srresnet"
     n_features: int = 48
     n_blocks: int = 8
     norm: Norm | None = None
@@ -86,6 +100,7 @@ class GeneratorConfig(_Section):
     n_tail_features: int = 32
     output: Output = "residual"
     dilations: tuple[int, ...] = (2, 4, 8, 4, 2)
+    coarse_blocks: int = 0
     low_pass: int = 2
     scale: Scale | None = None
     initialization: Initialization = "torch"
@@ -94,32 +109,41 @@ class GeneratorConfig(_Section):
 
     def __post_init__(self):
         self._integers(1, "n_features", "n_blocks", "n_tail_features")
-        self._integers(0, "low_pass")
+        self._integers(0, "low_pass", "coarse_blocks")
         for name in ("first_kernel", "last_kernel"):
             if check_integer(self._key(name), getattr(self, name), minimum=1) % 2 == 0:
                 raise ValueError(f"{self._key(name)} must be odd; got {getattr(self, name)!r}")
         check_one_of(self._key("norm"), self.norm, (*options_of(Norm), None))
         check_one_of(self._key("scale"), self.scale, (*options_of(Scale), None))
-        self._one_of(output=Output, initialization=Initialization)
+        self._one_of(kind=Kind, output=Output, initialization=Initialization)
         self._tuple("dilations", filled=False)
+        fixed = _JOINT if self.kind == "joint" else {"coarse_blocks": 0}
+        for name, value in fixed.items():
+            if getattr(self, name) != value:
+                raise ValueError(
+                    f"{self._key(name)} must be {value!r} where {self._key('kind')} is "
+                    f"{self.kind!r}; got {getattr(self, name)!r}"
+                )
 
-    def options(self, n_bands):
+    def options(self, bands):
         """
-        Keyword arguments of `~splus_srgan.models.generator.SRResNet`.
+        Keyword arguments of the generator.
 
         Parameters
         ----------
-        n_bands : int
-            Bands of the images.
+        bands : int or sequence of str
+            Number of bands for ``"srresnet"``, and their names for ``"joint"``.
 
         Returns
         -------
         options : dict
-            To be given as ``SRResNet(**options)``.
+            To be given as ``SRResNet(**options)`` or ``JointResNet(**options)``.
         """
-        options = dataclasses.asdict(self) | {"n_bands": n_bands}
-        del options["initialization"]
-        return options
+        options = dataclasses.asdict(self)
+        joint = options.pop("kind") == "joint"
+        for name in ("initialization", *(_JOINT if joint else ("coarse_blocks",))):
+            del options[name]
+        return options | {"bands" if joint else "n_bands": bands}
 
 
 @dataclass(frozen=True, kw_only=True)

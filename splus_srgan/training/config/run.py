@@ -28,6 +28,9 @@ class DataConfig(_Section):
         Bands in the order of the generator's channels.
     single_band : bool, optional
         Give one band, drawn at random, instead of all: a generator for any one band.
+    subsets : bool, optional
+        Give a random subset of the bands, the others empty, and tell the PSF and the depth of
+        each: for a generator of the kind ``"joint"``.
     space : {"noise", "seed"}, optional
         Arcsinh stretch in units of the sky noise, or the seed paper's (arcsinh, then
         minimum to maximum of each image).
@@ -66,6 +69,7 @@ class DataConfig(_Section):
     source: str | list[str] = "simulation"
     bands: tuple[str, ...] = ("g", "r", "z")
     single_band: bool = False
+    subsets: bool = False
     space: Space = "noise"
     softening: float = 3.0
     range: float = 2.0
@@ -102,6 +106,11 @@ class DataConfig(_Section):
         self._not_negative("sigma_error", "sky_error", "depth", "zero_point")
         if self.crop is not None:
             self._check_crop()
+        if self.subsets and (self.single_band or self.space != "noise"):
+            raise ValueError(
+                "data.subsets needs data.single_band=False and data.space='noise'; got "
+                f"{self.single_band!r} and {self.space!r}"
+            )
 
     @property
     def sources(self):

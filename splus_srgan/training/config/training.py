@@ -22,6 +22,7 @@ from argparse import SUPPRESS, ArgumentError
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from splus_srgan.splus import BANDS
 from splus_srgan.training.config.networks import (
     DISCRIMINATOR_TERMS,
     DiscriminatorConfig,
@@ -49,7 +50,7 @@ __all__ = [
     "preset",
 ]
 
-PRESETS = ("seed", "default", "fidelity")
+PRESETS = ("seed", "default", "fidelity", "twelve")
 """Names that `preset` knows."""
 
 # These compare linear fluxes, which the seed paper's stretch does not keep.
@@ -101,6 +102,11 @@ class TrainingConfig:
                 raise TypeError(
                     f"{name} must be a {kind.__name__}; got {type(getattr(self, name)).__name__}"
                 )
+        if (self.generator.kind == "joint") != self.data.subsets:
+            raise ValueError(
+                "generator.kind='joint' and data.subsets go together; got "
+                f"{self.generator.kind!r} and {self.data.subsets!r}"
+            )
         self._check_space()
         self._check_scale()
         self._check_phases()
@@ -172,10 +178,11 @@ def preset(name):
 
     Parameters
     ----------
-    name : {"seed", "default", "fidelity"}
+    name : {"seed", "default", "fidelity", "twelve"}
         ``"seed"`` is the paper's recipe.  ``"fidelity"`` is pixels and fluxes, no
         discriminator.  ``"default"`` is the same followed by a discriminator of patches, which
-        sees faint light amplified, and power spectra.
+        sees faint light amplified, and power spectra.  ``"twelve"`` is pixels and fluxes for
+        any subset of the twelve bands, with a generator that is told their PSFs and depths.
 
     Returns
     -------
@@ -194,7 +201,9 @@ def preset(name):
     0.0002
     """
     check_one_of("preset", name, PRESETS)
-    return {"seed": _seed, "default": _default, "fidelity": TrainingConfig}[name]()
+    return {"seed": _seed, "default": _default, "fidelity": TrainingConfig, "twelve": _twelve}[
+        name
+    ]()
 
 
 def _seed():
@@ -259,6 +268,21 @@ def _default():
             adversarial=0.01, adversarial_softening=0.3, spectrum=0.1, spectrum_floor=0.002
         ),
         run=RunConfig(pretrain_epochs=50, ramp_epochs=10),
+    )
+
+
+def _twelve():
+    return TrainingConfig(
+        name="twelve",
+        generator=GeneratorConfig(kind="joint", n_blocks=6, dilations=(), coarse_blocks=8),
+        # Quadratic in faint light, whose mean it keeps; linear in bright.
+        losses=LossConfig(
+            pixel=1.0, pixel_kind="charbonnier", pixel_softening=0.7, charbonnier_epsilon=0.05
+        ),
+        data=DataConfig(
+            bands=tuple(BANDS), subsets=True, shape=(96, 96), crop=48, depth=0.35, n_pairs=1200
+        ),
+        run=RunConfig(epochs=400, steps_per_epoch=100, validate_every=5),
     )
 
 

@@ -174,7 +174,7 @@ def make_dataset(config, purpose):
     validation = purpose == "validation"
     if validation and data.n_validation == 0:
         return None
-    names = "single_band", "space", "softening", "range", "sigma_error", "sky_error"
+    names = "single_band", "subsets", "space", "softening", "range", "sigma_error", "sky_error"
     options = {name: getattr(data, name) for name in names}
     options |= {"bands": data.bands, "seed": config.run.seed}
     if validation:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from splus_srgan import splus
+from splus_srgan.pixels.psf import core_profile
 from splus_srgan.simulate.field import simulate_field
 from splus_srgan.utils.files import atomic_path, replace_file
 from splus_srgan.utils.validate import check_integer, check_one_of
@@ -37,7 +38,8 @@ class Field:
         On the target's grid, with the target's PSF.
     conditions : sequence of dict
         Per band: ``sigma`` (nmgy), ``electrons`` (per nmgy), ``saturation`` (nmgy),
-        ``adu_per_nmgy`` and ``dithers``.
+        ``adu_per_nmgy``, ``dithers``, and ``psf`` (FWHM in arcsec and beta of the core, share
+        of the wings).
     name : str
         For messages.
     """
@@ -82,6 +84,7 @@ def render_field(seed, *, shape, bands):
             "saturation": c.saturation / c.adu_per_nmgy,
             "adu_per_nmgy": c.adu_per_nmgy,
             "dithers": c.dithers,
+            "psf": (*core_profile(c.fwhm, c.beta, c.wings), c.wings),
         }
         for c in seen
     )

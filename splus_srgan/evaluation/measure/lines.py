@@ -1,0 +1,173 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Maps of an emission line from images in three bands."""
+
+from functools import cache
+
+import numpy as np
+from astropy import constants
+from astropy import units as u
+from astropy.nddata import CCDData, StdDevUncertainty
+
+from splus_srgan.images.bands import tidy_band
+from splus_srgan.simulate.bandpasses import WAVELENGTHS, bandpass, pivot
+from splus_srgan.utils.validate import check_finite, check_one_of
+
+__all__ = ["line_map", "line_weights"]
+
+_BANDS = ("r", "J0660", "i")
+_WAVELENGTH = {"halpha": 6564.6}  # Angstrom, in vacuum
+_LEAST = 0.1  # of the peak of J0660 at the line
+_FLUX = u.erg / u.s / u.cm**2
+_DENSITY = _FLUX / u.AA
+
+
+@cache
+def line_weights(line="halpha", redshift=0.0):
+    r"""
+    Weights of the flux densities in r, J0660 and i that give the flux of a line.
+
+    The continuum is taken as linear in wavelength, and the line as narrow, so that the mean
+    flux density in a band of response :math:`T` is
+
+    .. math:: \bar{F} = M \alpha + N + \beta F, \qquad
+              \alpha = \frac{\int \lambda^2 T d\lambda}{\int \lambda T d\lambda}, \qquad
+              \beta = \frac{\lambda_l T(\lambda_l)}{\int \lambda T d\lambda}
+
+    and three bands give :math:`M`, :math:`N` and the flux :math:`F` (the three-filter method,
+    Vilella-Rojo et al. 2015, A&A 580, A47).
+
+    Parameters
+    ----------
+    line : {"halpha"}, optional
+        Line: :math:`H\alpha`, with [NII] beside it.
+    redshift : float, optional
+        Of the line.
+
+    Returns
+    -------
+    weights : tuple of float
+        Of r, J0660 and i, in Angstrom.
+
+    Raises
+    ------
+    ValueError
+        If the line is unknown, or not in J0660 at this redshift.
+
+    Examples
+    --------
+    >>> from splus_srgan.evaluation.measure.lines import line_weights
+    >>> [round(weight) for weight in line_weights()]
+    [-128, 165, -37]
+    """
+    check_one_of("line", line, tuple(_WAVELENGTH))
+    place = _WAVELENGTH[line] * (1 + check_finite("redshift", redshift))
+    if not bandpass("J0660", place) > _LEAST:
+        raise ValueError(
+            f"redshift must leave {line} in J0660 (6530 to 6690 Angstrom); got {redshift!r}, which "
+            f"puts it at {place:.0f}"
+        )
+    rows = []
+    for band in _BANDS:
+        photons = WAVELENGTHS * bandpass(band, WAVELENGTHS)
+        total = photons.sum() * (WAVELENGTHS[1] - WAVELENGTHS[0])
+        alpha = (WAVELENGTHS * photons).sum() / photons.sum()
+        rows.append((alpha / 1000, 1.0, place * float(bandpass(band, place)) / total))
+    return tuple(np.linalg.inv(rows)[2].tolist())
+
+
+def line_map(images, *, line="halpha", redshift=0.0):
+    r"""
+    Map the flux of a line from images in r, J0660 and i.
+
+    Parameters
+    ----------
+    images : mapping of str to `~astropy.nddata.NDData`
+        Band to image, ``(ny, nx)``, on one grid and *at one PSF*, with a unit of flux density
+        per pixel (such as nmgy, or erg / (s cm2 Angstrom)); sky subtracted.  Other bands
+        may be there, too.
+    line : {"halpha"}, optional
+        Line: :math:`H\alpha`, with [NII] beside it.
+    redshift : float, optional
+        Of the line.
+
+    Returns
+    -------
+    flux : `~astropy.nddata.CCDData`
+        Flux per pixel in erg / (s cm2), ``(ny, nx)``, with the WCS of the J0660 image, the
+        masks of all three, and, where all three have uncertainties, its standard
+        deviation (the errors of the bands taken as independent).
+
+    Raises
+    ------
+    ValueError
+        If a band is missing, shapes differ, a unit is no flux density, or the line is not in
+        J0660 at this redshift.
+
+    Notes
+    -----
+    See `line_weights`.  Dust and the light of old stars under the line are not corrected.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from splus_srgan.evaluation.measure.lines import line_map
+    >>> flat = {band: CCDData(np.ones((2, 2)), unit="erg/(s cm2 AA)") for band in ("r", "i")}
+    >>> flat["J0660"] = CCDData(np.full((2, 2), 2.0), unit="erg/(s cm2 AA)")
+    >>> round(float(line_map(flat).data[0, 0]))
+    165
+    """
+    weights = line_weights(line, redshift)
+    known = {tidy_band(band): image for band, image in images.items()}
+    missing = [band for band in _BANDS if band not in known]
+    if missing:
+        raise ValueError(f"images must have the bands r, J0660 and i; {missing[0]} is missing")
+    chosen = [known[band] for band in _BANDS]
+    if len({np.shape(image.data) for image in chosen}) > 1:
+        shapes = ", ".join(f"{b} {np.shape(known[b].data)}" for b in _BANDS)
+        raise ValueError(f"images must have one shape; got {shapes}")
+    factors = [_density_factor(band, known[band].unit) for band in _BANDS]
+    parts = [w * f for w, f in zip(weights, factors, strict=True)]
+    flux = sum(p * np.asarray(one.data, float) for p, one in zip(parts, chosen, strict=True))
+    narrow = known["J0660"]
+    return CCDData(
+        flux,
+        unit=_FLUX,
+        wcs=narrow.wcs,
+        mask=_any_mask(chosen),
+        uncertainty=_deviation(parts, chosen),
+    )
+
+
+def _density_factor(band, unit):
+    """What a value in a unit is multiplied with to be in erg / (s cm2 Angstrom)."""
+    if unit is None:
+        raise ValueError(f"images must have a unit of flux density; that of {band} is None")
+    if u.Unit(unit).is_equivalent(_DENSITY):
+        return u.Unit(unit).to(_DENSITY)
+    try:
+        # A maggy is the flux density of AB magnitude 0.
+        jansky = (1 * u.Unit(unit)).to_value(u.Jy, u.zero_point_flux(1 * u.AB))
+    except u.UnitConversionError:
+        raise ValueError(
+            f"images must have a unit of flux density, such as nmgy; that of {band} is "
+            f"{unit}: calibrate them with their zero points"
+        ) from None
+    wavelength = pivot(band) * u.AA
+    return (jansky * u.Jy * constants.c / wavelength**2).to_value(_DENSITY)
+
+
+def _any_mask(images):
+    masks = [np.asarray(image.mask, bool) for image in images if image.mask is not None]
+    return np.any(np.broadcast_arrays(*masks), axis=0) if masks else None
+
+
+def _deviation(parts, images):
+    if any(image.uncertainty is None for image in images):
+        return None
+    deviations = [
+        np.asarray(image.uncertainty.represent_as(StdDevUncertainty).array, float)
+        for image in images
+    ]
+    total = sum((p * one) ** 2 for p, one in zip(parts, deviations, strict=True))
+    return StdDevUncertainty(np.sqrt(total))
