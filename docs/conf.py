@@ -11,6 +11,7 @@ from sphinx_gallery.sorting import FileNameSortKey
 import splus_srgan
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+import rooms
 
 project = "splus_srgan"
 author = "splus_srgan developers"
@@ -124,7 +125,8 @@ def resolve_short_name(app, env, node, contnode):
     objects = env.get_domain("py").objects
     found = [known for known in objects if known.endswith(name)]
     if len(found) != 1:
-        return None
+        # What exists and is not public is shown as it is named; what does not exist is an error.
+        return contnode if not found and name.split(".")[-1] in rooms.defined_names() else None
     entry = objects[found[0]]
     return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode)
 

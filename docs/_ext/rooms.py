@@ -8,6 +8,7 @@ the reference, and a module that moves takes its place in it along.
 """
 
 import ast
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +96,19 @@ def page(room, title):
             )
         )
     return "\n".join(parts)
+
+
+@cache
+def defined_names():
+    """Names of all classes, functions and constants of the package, public or not."""
+    names = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                names.add(node.name)
+            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                names |= {node.targets[0].id} if node.targets[0].id.isupper() else set()
+    return frozenset(names)
 
 
 def write_pages(app, config):
