@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from splus_srgan.cli import main as cli
 from splus_srgan.cli.main import COMMANDS, main
 from splus_srgan.cli.words import in_command_words
 from splus_srgan.training.config.training import load_config
@@ -186,6 +187,8 @@ def test_random_calls_end_in_a_status_and_a_line(tmp_path, monkeypatch, capsys):
     """Seeded; what would start real work is stopped where it would begin."""
     monkeypatch.chdir(tmp_path)
     flags = {name: options_of(name, capsys) for name in COMMANDS}
+    parsers = cli._parsers()  # building them is what takes the time
+    monkeypatch.setattr(cli, "_parsers", lambda: parsers)
     for name in COMMANDS:
         monkeypatch.setattr(f"splus_srgan.cli.{name}.run", lambda options: None)
     rng = random.Random(SEED)
