@@ -21,6 +21,7 @@ __all__ = [
     "ServiceError",
     "SplusSrganWarning",
     "UncertaintyDroppedWarning",
+    "UnusualInputWarning",
     "WeightsError",
     "printable",
 ]
@@ -57,6 +58,10 @@ class PSFMismatchWarning(SplusSrganWarning):
 
 class ChecksumWarning(SplusSrganWarning):
     """A file of this package is not as it was written: its checksums do not hold."""
+
+
+class UnusualInputWarning(SplusSrganWarning):
+    """The pixels of an input do not look like those of an image that was left as it was taken."""
 
 
 class GridMismatchError(ValueError):

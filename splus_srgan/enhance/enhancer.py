@@ -10,6 +10,7 @@ from astropy import units as u
 from splus_srgan.enhance.domain import outside_domain
 from splus_srgan.enhance.field import Enhancement
 from splus_srgan.enhance.flux_anchor import check_strength
+from splus_srgan.enhance.guard import check_stack, warn_of_unusual
 from splus_srgan.enhance.options import check_head, check_options, check_uncertainty
 from splus_srgan.enhance.output import by_band, call_record, outline, result
 from splus_srgan.enhance.planes import FACTOR, Planes
@@ -290,6 +291,8 @@ class SRGANEnhancer:
         psfs = input_psfs(
             stack, self.psf, sky=sky, sigma=sigma, default_scale=card.pixel_scale, stacklevel=4
         )
+        report = check_stack(stack, sky, sigma, sky_measured, psfs)
+        warn_of_unusual(report, stacklevel=3)
         runner = self._runner(card, _told(stack, psfs, sigma) if card.takes_subsets else None)
         strength = card.flux_anchor if self.flux_anchor is None else self.flux_anchor
         return Enhancement(
@@ -302,6 +305,7 @@ class SRGANEnhancer:
             sky_measured=sky_measured,
             outside=outside_domain(stack, card, psfs, stacklevel=4),
             input_psfs=psfs,
+            report=report,
             strength=check_strength(strength),
             uncertainty=self.uncertainty,
             block_size=self.block_size,

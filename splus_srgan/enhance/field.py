@@ -42,6 +42,8 @@ class Enhancement:
         Whether a band lies outside the domain of the weights.
     input_psfs : list of `~splus_srgan.enhance.psf.InputPSF`
         PSF of each band of the input.
+    report : `~splus_srgan.enhance.guard.InputReport`
+        What is unusual in the input.
     strength : float
         Of the flux anchor.
     uncertainty : {False, True, "ensemble"}
@@ -61,6 +63,7 @@ class Enhancement:
     sky_measured: np.ndarray
     outside: np.ndarray
     input_psfs: list
+    report: Any
     strength: float
     uncertainty: bool | str
     block_size: int | str

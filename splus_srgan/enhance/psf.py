@@ -3,7 +3,7 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 
 import numpy as np
@@ -44,12 +44,15 @@ class InputPSF:
         Share of the light in the wings, of the output too.
     stated : tuple of float or None
         FWHM (arcsec) and beta of one profile for core and wings, as headers have it.
+    width_of_stars : float
+        FWHM of the stars over that stated, where they surely disagree; else NaN.
     """
 
     source: str
     core: tuple | None
     wings: float
     stated: tuple | None
+    width_of_stars: float = np.nan
 
     @classmethod
     def of_header(cls, meta):
@@ -153,7 +156,11 @@ def input_psfs(stack, psf="header", *, sky=None, sigma=None, default_scale=None,
     stars = _Stars(stack, sky, sigma, scale)
     if psf == "measure":
         return [stars.measured(k, one) for k, one in enumerate(found)]
-    _warn_of_mismatch(stack.bands, found, stars, stacklevel + 1)
+    found = [
+        one if one.core is None else replace(one, width_of_stars=stars.disagreement(k, one.core))
+        for k, one in enumerate(found)
+    ]
+    _warn_of_mismatch(stack.bands, found, stacklevel + 1)
     return [stars.measured(k, one) if one.core is None else one for k, one in enumerate(found)]
 
 
@@ -186,24 +193,24 @@ class _Stars:
             return InputPSF("none", None, stated.wings, None)
         return InputPSF.of_profile("measured", psf.fwhm, psf.beta, psf.wings)
 
-    def disagreeing(self, k, core):
-        """FWHM of the stars over that stated, if it is surely another; else `None`."""
+    def disagreement(self, k, core):
+        """FWHM of the stars over that stated, if it is surely another; else NaN."""
         ratio, error = width_ratio(*self._band(k), core, **self._options(k))
         if not abs(ratio - 1) > max(_TOLERANCE, _SURE * error):
-            return None
+            return np.nan
         psf = measure_psf_array(*self._band(k), **self._options(k))
         if not psf.measured:
-            return None
+            return np.nan
         ratio, error = (value / core[0] for value in (psf.core[0], psf.fwhm_error))
-        return ratio if abs(ratio - 1) > max(_TOLERANCE, _SURE * error) else None
+        return ratio if abs(ratio - 1) > max(_TOLERANCE, _SURE * error) else np.nan
 
 
-def _warn_of_mismatch(bands, found, stars, stacklevel):
-    told = []
-    for k, (band, one) in enumerate(zip(bands, found, strict=True)):
-        ratio = None if one.core is None else stars.disagreeing(k, one.core)
-        if ratio is not None:
-            told.append(f"{band}: {one.stated[0]:.2f} arcsec, of the stars {ratio:.2f} times that")
+def _warn_of_mismatch(bands, found, stacklevel):
+    told = [
+        f"{band}: {one.stated[0]:.2f} arcsec, of the stars {one.width_of_stars:.2f} times that"
+        for band, one in zip(bands, found, strict=True)
+        if np.isfinite(one.width_of_stars)
+    ]
     if told:
         warnings.warn(
             f"the seeing in the header does not fit the stars ({'; '.join(told)}); it is taken as "

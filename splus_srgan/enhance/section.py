@@ -20,6 +20,7 @@ from splus_srgan.images.bands import tidy_band
 from splus_srgan.images.header import saturated_pixels
 from splus_srgan.images.quality import quality_plane
 from splus_srgan.images.unpack import fill_missing
+from splus_srgan.pixels.inspection import local_oddities
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
 
 __all__ = ["Prepared", "band_saturation", "finish", "generate", "prepare"]
@@ -85,7 +86,8 @@ def prepare(work, part):
     filled = fill_missing(data, mask, default=np.median(work.sky, axis=(1, 2)))
     saturated = band_saturation(work.stack, filled)
     beyond = _beyond(work, filled, sky, sigma)
-    quality = _quality(work, mask, saturated, beyond)
+    unusual = _unusual(work, filled, mask, sky, sigma)
+    quality = _quality(work, mask, saturated, beyond, unusual)
     kept = within(part.kept, part.needed, FACTOR)
     # After the stretch, what is generated is enough.
     region = within(part.generated, part.needed)
@@ -202,14 +204,26 @@ def _beyond(work, filled, sky, sigma):
     return np.zeros(filled.shape, bool) if brightest is None else filled > sky + brightest * sigma
 
 
-def _quality(work, mask, saturated, beyond):
+def _quality(work, mask, saturated, beyond, unusual):
     return quality_plane(
         mask,
         saturated,
         radius=work.runner.radius,
         extrapolated=work.outside[:, None, None] | beyond,
+        unusual=unusual,
         factor=FACTOR,
     )
+
+
+def _unusual(work, filled, mask, sky, sigma):
+    """Pixels that are spikes or blank, in bands that have them; `None` where none has."""
+    odd = [bool({"spikes", "blank"} & set(work.report.of_band(b))) for b in work.stack.bands]
+    if not any(odd):
+        return None
+    planes = np.zeros(filled.shape, bool)
+    for k in np.flatnonzero(odd):
+        planes[k] = local_oddities(filled[k], mask[k], sky[k], sigma[k])
+    return planes
 
 
 def _block_size(work, shape):

@@ -38,6 +38,8 @@ class Quality(enum.IntFlag):
     """The network's field of view reaches over the border of the image."""
     EXTRAPOLATED = 32
     """The input lies outside what the weights were trained for."""
+    UNUSUAL = 64
+    """No pixel of a sound image: a spike, or in an area of one value."""
 
 
 def describe(value):
@@ -47,7 +49,7 @@ def describe(value):
     Parameters
     ----------
     value : int
-        Sum of `Quality` bits, 0 to 63.
+        Sum of `Quality` bits, 0 to 127.
 
     Returns
     -------
@@ -74,7 +76,7 @@ def describe(value):
     return " | ".join(bit.name for bit in Quality if value & bit) or "GOOD"
 
 
-def quality_plane(missing, saturated=None, *, radius, extrapolated=None, factor=2):
+def quality_plane(missing, saturated=None, *, radius, extrapolated=None, unusual=None, factor=2):
     r"""
     Build the QUALITY plane of an enhanced image.
 
@@ -93,6 +95,8 @@ def quality_plane(missing, saturated=None, *, radius, extrapolated=None, factor=
     extrapolated : array_like of bool, optional
         Whatever broadcasts to ``(n_band, ny, nx)``, such as one flag per band
         of shape ``(n_band, 1, 1)``.
+    unusual : `~numpy.ndarray` of bool, shape (n_band, ny, nx), optional
+        Input pixels that are `Quality.UNUSUAL`.
     factor : int, optional
         Output pixels per input pixel along each axis, at least 1. With 1 the
         plane is on the input grid, for those who expand it block by block.
@@ -133,6 +137,8 @@ def quality_plane(missing, saturated=None, *, radius, extrapolated=None, factor=
     _flag_edge(plane, radius)
     if extrapolated is not None:
         plane[np.broadcast_to(extrapolated, plane.shape)] |= np.uint8(Quality.EXTRAPOLATED)
+    if unusual is not None:
+        plane[unusual] |= np.uint8(Quality.UNUSUAL)
     return plane.repeat(factor, axis=1).repeat(factor, axis=2)
 
 

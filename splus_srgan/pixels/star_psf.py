@@ -25,6 +25,7 @@ _THRESHOLD = 12.0  # sigma of the sky, of the peak of a star
 _FULL_WELL = 0.6  # of saturation, above which a peak is left out
 _RADIUS = 16  # pixels around a star that are fitted
 _EDGE = 6  # pixels
+_ROUNDEST = 0.6  # DAOFIND roundness of a star, at most
 _APART = 8.0  # pixels to a source at least a tenth as bright
 _WIDTH = 0.12  # half the range of widths of stars, relative
 _MANY = 25  # stars are enough
@@ -110,10 +111,7 @@ def _candidates(image, sigma, missing, saturation, fwhm):
     from photutils.detection import DAOStarFinder
 
     with quiet():
-        finder = DAOStarFinder(
-            5 * sigma, fwhm, sharpness_range=(0.2, 1.0), roundness_range=(-0.6, 0.6)
-        )
-        found = finder.find_stars(image, mask=missing)
+        found = DAOStarFinder(5 * sigma, fwhm).find_stars(image, mask=missing)
     if found is None:
         return np.empty((0, 2))
     names = (

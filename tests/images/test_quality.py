@@ -18,14 +18,15 @@ def test_bits_have_fixed_values():
         "NEAR_SATURATED": 8,
         "EDGE": 16,
         "EXTRAPOLATED": 32,
+        "UNUSUAL": 64,
     }
 
 
 def test_describe_names_the_bits():
     assert describe(0) == "GOOD"
     assert describe(np.uint8(5)) == "MISSING | SATURATED"
-    with pytest.raises(ValueError, match="value must be a sum of Quality bits, 0 to 63; got 64"):
-        describe(64)
+    with pytest.raises(ValueError, match="value must be a sum of Quality bits, 0 to 127; got 128"):
+        describe(128)
     with pytest.raises(TypeError, match=r"value must be an integer; got 1\.5"):
         describe(1.5)
 

@@ -30,6 +30,7 @@ _FLAGS = {
     Quality.MISSING: ((213, 94, 0), 190, "no valid input, filled in"),
     Quality.SATURATED: ((204, 121, 167), 190, "input at or above saturation"),
     Quality.EXTRAPOLATED: ((0, 158, 115), 90, "outside what the weights were trained for"),
+    Quality.UNUSUAL: ((0, 114, 178), 190, "a spike, or in an area of one value"),
     Quality.NEAR_MISSING: ((230, 159, 0), 70, "within reach of a missing pixel"),
     Quality.NEAR_SATURATED: ((240, 228, 66), 60, "within reach of a saturated pixel"),
     Quality.EDGE: ((86, 180, 233), 60, "the network saw over the border"),

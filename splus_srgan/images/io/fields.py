@@ -51,6 +51,7 @@ _PROVENANCE = {
     "psf_fwhm": ("SRPSFFWH", "[arcsec] its FWHM"),
     "psf_beta": ("SRPSFBET", "its Moffat beta"),
     "psf_wings": ("SRPSFWNG", "share of its light in wide wings"),
+    "unusual": ("SRUNUSUL", "what is unusual in the input"),
     "flux_anchor": ("SRANCHOR", "flux anchored to the input"),
     "bands": ("SRBANDS", "bands enhanced together"),
     "band": ("SRBAND", "band, as spelled by the user"),
@@ -284,8 +285,8 @@ def provenance_cards(record):
         hexadecimal digits), ``stretch``, ``softening``, ``range``, ``sky``, ``fine_sky``,
         ``sigma``, ``precision``, ``block_size``, ``turned``, ``device``, ``engine``, ``date``,
         ``factor``, ``flux_per_pixel`` (`True` where values were shared out over finer pixels),
-        ``psf``, ``psf_fwhm``, ``psf_beta``, ``psf_wings``, ``flux_anchor``, ``bands`` and
-        ``band``. `None` is left out.
+        ``psf``, ``psf_fwhm``, ``psf_beta``, ``psf_wings``, ``unusual``, ``flux_anchor``,
+        ``bands`` and ``band``. `None` is left out.
 
     Returns
     -------

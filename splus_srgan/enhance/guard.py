@@ -1,0 +1,223 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+A guard at the door: whether an input is an image as the generator learned it.
+
+Nothing is refused that could be right.  What is unusual is told, flagged and recorded.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table
+
+from splus_srgan.enhance.kinds import KINDS
+from splus_srgan.enhance.psf import input_psfs
+from splus_srgan.enhance.sky import sky_and_sigma
+from splus_srgan.exceptions import (
+    NoSkyWarning,
+    PSFMismatchWarning,
+    UncertaintyDroppedWarning,
+    UnusualInputWarning,
+)
+from splus_srgan.images.unpack import unpack
+from splus_srgan.pixels.inspection import inspect_band
+from splus_srgan.splus import PIXEL_SCALE
+
+__all__ = ["Finding", "InputReport", "check_input", "check_stack", "warn_of_unusual"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """
+    One thing that was looked at, in one band.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the check, one of `~splus_srgan.enhance.kinds.KINDS`.
+    band : str
+        Band.
+    value : float
+        What was measured; NaN where it could not be.
+    usual : tuple of float
+        Lowest and highest value of images like those of the training.
+    unusual : bool
+        Whether the value lies outside.
+    """
+
+    kind: str
+    band: str
+    value: float
+    usual: tuple
+    unusual: bool
+
+    @property
+    def advice(self):
+        """What to do about it."""
+        return KINDS[self.kind].advice
+
+
+class InputReport:
+    """
+    What was looked at in an input, and what is unusual.
+
+    Parameters
+    ----------
+    findings : sequence of `Finding`
+        One for each check and band.
+
+    Attributes
+    ----------
+    findings : tuple of `Finding`
+        All of them.
+
+    Examples
+    --------
+    >>> from splus_srgan.enhance.guard import Finding, InputReport
+    >>> report = InputReport([Finding("floor", "r", 0.47, (0, 0.012), True)])
+    >>> print(report)
+    one-sided noise (r)
+    """
+
+    def __init__(self, findings):
+        self.findings = tuple(findings)
+
+    @property
+    def unusual(self):
+        """The findings that are unusual."""
+        return [finding for finding in self.findings if finding.unusual]
+
+    @property
+    def kinds(self):
+        """Unusual kinds, each with its bands."""
+        kinds = {}
+        for finding in self.unusual:
+            kinds.setdefault(finding.kind, []).append(finding.band)
+        return kinds
+
+    def of_band(self, band):
+        """Names of the unusual kinds of a band."""
+        return [finding.kind for finding in self.unusual if finding.band == band]
+
+    @property
+    def table(self):
+        """`~astropy.table.Table` with a row for each check and band."""
+        rows = [
+            (
+                f.kind,
+                f.band,
+                KINDS[f.kind].title,
+                f.value,
+                *f.usual,
+                "unusual" if f.unusual else "usual" if np.isfinite(f.value) else "not measured",
+                f.advice if f.unusual else "",
+            )
+            for f in self.findings
+        ]
+        names = ("kind", "band", "what", "value", "lowest", "highest", "verdict", "advice")
+        return Table(rows=rows or None, names=names)
+
+    def __bool__(self):
+        return not self.unusual
+
+    def __str__(self):
+        told = [f"{KINDS[kind].title} ({', '.join(bands)})" for kind, bands in self.kinds.items()]
+        return "; ".join(told) or "nothing unusual"
+
+    def __repr__(self):
+        return f"<{type(self).__name__}: {self}>"
+
+    def _repr_html_(self):
+        return self.table._repr_html_()
+
+
+def check_input(data, *, bands=None, mask=None, unit=None, wcs=None, sky=None, sigma=None):
+    """
+    Look whether an input is an image as the weights know them.
+
+    Parameters
+    ----------
+    data, bands, mask, unit, wcs, sky, sigma
+        As `~splus_srgan.enhance.enhancer.SRGANEnhancer` takes them at a call.
+
+    Returns
+    -------
+    report : `InputReport`
+        Table of checks with value, usual range, verdict and advice; true where
+        nothing is unusual.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by a call of the enhancer.
+
+    Examples
+    --------
+    >>> from splus_srgan import simulate_field
+    >>> from splus_srgan.enhance import check_input
+    >>> field = simulate_field(4, shape=(64, 64)).observed
+    >>> check_input(field)
+    <InputReport: nothing unusual>
+    >>> field["r"].data = field["r"].data.clip(0)
+    >>> check_input(field).kinds["floor"]
+    ['r']
+    """
+    with warnings.catch_warnings():
+        for kind in (NoSkyWarning, PSFMismatchWarning, UncertaintyDroppedWarning):
+            warnings.simplefilter("ignore", kind)
+        stack = unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs)
+        sky, sigma, has_sky = sky_and_sigma(stack, sky, sigma, stacklevel=1)
+        psfs = input_psfs(stack, "auto", sky=sky, sigma=sigma, default_scale=PIXEL_SCALE)
+    return check_stack(stack, sky, sigma, has_sky, psfs)
+
+
+def check_stack(stack, sky, sigma, has_sky, psfs=None):
+    """
+    Check what was unpacked.
+
+    Parameters
+    ----------
+    stack : `~splus_srgan.images.unpack.BandStack`
+        Input.
+    sky, sigma, has_sky : `~numpy.ndarray`
+        As `~splus_srgan.enhance.sky.sky_and_sigma` gives them.
+    psfs : list of `~splus_srgan.enhance.psf.InputPSF`, optional
+        PSF of each band.
+
+    Returns
+    -------
+    report : `InputReport`
+        On all bands.
+    """
+    findings = []
+    for k, band in enumerate(stack.bands):
+        level, noise = float(np.median(sky[k])), float(np.median(sigma[k]))
+        values = inspect_band(stack.data[k], stack.mask[k], level, noise)
+        values["asinh"] = float("BSOFTEN" in stack.metas[k])
+        values["sky"] = float(np.any(has_sky) and not has_sky[k])
+        if psfs is not None:
+            values["psf"] = psfs[k].width_of_stars
+        findings += [Finding(name, band, *kind.judge(values)) for name, kind in KINDS.items()]
+    return InputReport(findings)
+
+
+def warn_of_unusual(report, stacklevel):
+    """
+    Warn of what is unusual, in one line a kind.
+
+    Parameters
+    ----------
+    report : `InputReport`
+        What was found.
+    stacklevel : int
+        As `warnings.warn` takes it, for the caller of this function.
+    """
+    for name, bands in report.kinds.items():
+        kind = KINDS[name]
+        if kind.warns:
+            warnings.warn(
+                f"unusual input: {kind.title} in {', '.join(bands)}: {kind.advice}",
+                UnusualInputWarning,
+                stacklevel=stacklevel + 1,
+            )

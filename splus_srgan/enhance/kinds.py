@@ -1,0 +1,164 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""The kinds of input that are unusual: limits, and what to do about each."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["KINDS", "Kind"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """
+    A check of the input.
+
+    Attributes
+    ----------
+    title : str
+        What is unusual, in words.
+    value : str
+        Which value of `~splus_srgan.pixels.inspection.inspect_band` it goes by.
+    lowest, highest : float
+        What clean images have.
+    advice : str
+        What to do about it.
+    errors : float
+        Standard errors of the value that the limits are wider by.
+    warns : bool
+        Whether the enhancer warns of it; another warning may say it.
+    """
+
+    title: str
+    value: str
+    lowest: float
+    highest: float
+    advice: str
+    errors: float = 0.0
+    warns: bool = True
+
+    def judge(self, values):
+        """
+        Judge the values of a band.
+
+        Parameters
+        ----------
+        values : dict of str to float
+            Of the band; what is missing was not measured.
+
+        Returns
+        -------
+        value : float
+            The one that counts.
+        usual : tuple of float
+            Limits.
+        unusual : bool
+            Whether it is outside.
+        """
+        value = values.get(self.value, np.nan)
+        margin = self.errors * values.get(f"{self.value}_error", 0.0)
+        low, high = self.lowest - margin, self.highest + margin
+        return value, (low, high), bool(value < low or value > high)
+
+
+_RAW = "take the image as the survey gives it, with its negative pixels"
+_LINEAR = "take linear data: fluxes, not a picture of them"
+
+KINDS = {
+    "floor": Kind(
+        "one-sided noise",
+        "floor",
+        0.0,
+        0.012,
+        f"the lowest values are cut off, so the noise is underestimated; {_RAW}",
+    ),
+    "grid": Kind(
+        "values on a coarse grid",
+        "grid",
+        0.0,
+        0.5,
+        "steps as large as the noise look like structure; take data of full precision",
+    ),
+    "stretched": Kind(
+        "a stretched image",
+        "slope",
+        0.5,
+        np.inf,
+        f"noise falls where it is bright, as in a picture with asinh or gamma; {_LINEAR}",
+    ),
+    "asinh": Kind(
+        "asinh magnitudes (card BSOFTEN)",
+        "asinh",
+        0.0,
+        0.5,
+        "fluxes are BOFFSET + 2 BSOFTEN sinh(value ln(10) / 2.5); convert them first",
+    ),
+    "texture": Kind(
+        "noise correlated unlike that of a coadd",
+        "texture",
+        0.72,
+        1.12,
+        "the image was smoothed, sharpened or resampled; take it as the survey gives it",
+        errors=5.0,
+    ),
+    "repeated": Kind(
+        "repeated pixels",
+        "repeated",
+        0.0,
+        0.03,
+        "the image was enlarged without interpolation; take it on its own pixels",
+    ),
+    "tilt": Kind(
+        "a gradient of the sky",
+        "tilt",
+        0.0,
+        6.0,
+        "one level of the sky does not fit the frame; subtract the background, or give sky= a map",
+    ),
+    "step": Kind(
+        "a step between rows or columns",
+        "step",
+        0.0,
+        6.0,
+        "amplifiers or frames differ in level; match their backgrounds first",
+    ),
+    "banding": Kind(
+        "rows or columns that differ in level",
+        "banding",
+        0.0,
+        2.0,
+        "subtract the median of each row or column without sources first",
+    ),
+    "spikes": Kind(
+        "single bright or dark pixels",
+        "spikes",
+        0.0,
+        0.5,
+        "cosmic rays and hot pixels are taken for stars; mask them "
+        "(splus_srgan.images.mask_spikes)",
+    ),
+    "blank": Kind(
+        "areas of one value without a mask",
+        "blank",
+        0.0,
+        0.0,
+        "mask what was not observed: CCDData(data, mask=data == value, ...)",
+    ),
+    "sky": Kind(
+        "a sky found in other bands alone",
+        "sky",
+        0.0,
+        0.5,
+        "bands are treated differently; give sky=",
+        warns=False,
+    ),
+    "psf": Kind(
+        "a header with another seeing than the stars",
+        "psf",
+        0.9,
+        1.1,
+        "psf='measure' takes the seeing of the stars",
+        warns=False,
+    ),
+}
+"""All `Kind` of checks by name."""

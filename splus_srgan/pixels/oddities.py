@@ -1,0 +1,386 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+What an image of the sky does not look like unless something was done to it.
+
+Each function measures one thing on plain arrays; `splus_srgan.enhance.guard` says how much of
+it is unusual.  All are robust against sources, and none needs more than the pixels, where
+they are missing, and the noise.
+"""
+
+import numpy as np
+from scipy import ndimage
+
+__all__ = [
+    "blank_pixels",
+    "floor_share",
+    "noise_slope",
+    "noise_texture",
+    "repeated_share",
+    "sky_tilt",
+    "spike_pixels",
+    "step_significance",
+    "value_step",
+]
+
+_BLANK = 5  # pixels, side of the smallest area of one value
+_NORMAL = 0.6745  # median absolute deviation of a normal distribution
+_CELLS = 8
+_PARTS = 4
+_RINGING = 31  # pixels
+_SHARPEST = 0.34  # mean of the four neighbors of a star's brightest pixel over that, at least
+
+
+def blank_pixels(data, highest=np.inf):
+    """
+    Find areas of one single value, at least 5 x 5 pixels.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray`, shape (ny, nx)
+        Image.
+    highest : float, optional
+        Areas above are none: stars saturate to one value.
+
+    Returns
+    -------
+    blank : `~numpy.ndarray` of bool, shape (ny, nx)
+        `True` within such an area.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.pixels.oddities import blank_pixels
+    >>> data = np.random.default_rng(1).normal(size=(20, 20))
+    >>> data[3:9, 4:11] = 0.25
+    >>> int(blank_pixels(data).sum())
+    42
+    """
+    missing = ~np.isfinite(data)
+    data = np.where(missing, 0, data).astype(np.float32)
+    same = ndimage.minimum_filter(data, _BLANK) == ndimage.maximum_filter(data, _BLANK)
+    same &= data <= highest
+    if not same.any():
+        return same
+    reach = _BLANK // 2  # the filters repeat the border, which would be an area by itself
+    inner = np.zeros_like(same)
+    inner[reach:-reach, reach:-reach] = same[reach:-reach, reach:-reach]
+    return ndimage.binary_dilation(inner, np.ones((_BLANK, _BLANK))) & ~missing
+
+
+def floor_share(values, sigma):
+    """
+    Share of the pixels that lie close above the lowest ones: large where noise is one-sided.
+
+    Parameters
+    ----------
+    values : `~numpy.ndarray`, shape (n,)
+        Valid pixels.
+    sigma : float
+        Noise per pixel.
+
+    Returns
+    -------
+    share : float
+        Of the pixels at most 0.2 sigma above the 0.2nd percentile.  Normal noise has 0.004,
+        noise without its negative half at least 0.16.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.pixels.oddities import floor_share
+    >>> noise = np.random.default_rng(1).normal(size=10000)
+    >>> floor_share(noise, 1.0) < 0.01, floor_share(np.maximum(noise, 0), 0.45) > 0.4
+    (True, True)
+    """
+    lowest = np.percentile(values, 0.2)
+    return float(np.mean(values <= lowest + 0.2 * sigma))
+
+
+def value_step(values, sky, sigma):
+    """
+    Distance of the values that occur near the sky, in sigma; 0 where hardly any occurs twice.
+
+    Parameters
+    ----------
+    values : `~numpy.ndarray`, shape (n,)
+        Valid pixels.
+    sky, sigma : float
+        Level and noise.
+
+    Returns
+    -------
+    step : float
+        In sigma.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.pixels.oddities import value_step
+    >>> noise = np.random.default_rng(1).normal(size=10000)
+    >>> value_step(noise, 0.0, 1.0), round(value_step(np.round(noise), 0.0, 1.0), 1)
+    (0.0, 1.0)
+    """
+    near = values[np.abs(values - sky) < 4 * sigma]
+    levels, count = np.unique(near, return_counts=True)
+    # One value may be common for other reasons: a floor, a blank area.
+    common = levels[count > max(2, 0.001 * near.size)]
+    if common.size < 3 or levels.size > 0.5 * near.size:
+        return 0.0
+    return float(np.median(np.diff(common)) / sigma)
+
+
+def repeated_share(data, valid):
+    """
+    Share of the pixels that are equal to a neighbor.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray`, shape (ny, nx)
+        Image.
+    valid : `~numpy.ndarray` of bool, shape (ny, nx)
+        What is looked at.
+
+    Returns
+    -------
+    share : float
+        The larger of the shares along rows and along columns.
+    """
+    shares = []
+    for axis in (0, 1):
+        both = _pair(valid, axis, 1)[0] & _pair(valid, axis, 1)[1]
+        first, second = _pair(data, axis, 1)
+        shares.append(float(np.mean((first == second)[both])) if both.any() else 0.0)
+    return max(shares)
+
+
+def noise_texture(data, faint):
+    r"""
+    Compare the noise on the finest scale with that on a wider one.
+
+    The ratio of the medians of :math:`|d_{i-k} - 2 d_i + d_{i+k}|` for :math:`k` = 1 and 3
+    is 1 for white noise; smoothing and resampling lower it.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray`, shape (ny, nx)
+        Image, finite.
+    faint : `~numpy.ndarray` of bool, shape (ny, nx)
+        Valid pixels without sources.
+
+    Returns
+    -------
+    ratios : tuple of float
+        Along y and along x; NaN where there are too few pixels.
+    error : float
+        Standard error of either.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.pixels.oddities import noise_texture
+    >>> noise = np.random.default_rng(1).normal(size=(100, 100))
+    >>> [round(value, 1) for value in noise_texture(noise, noise == noise)[0]]
+    [1.0, 1.0]
+    """
+    ratios, number = [], []
+    for axis in (0, 1):
+        fine, wide = (_bend(data, faint, axis, k) for k in (1, 3))
+        number.append(min(fine.size, wide.size))
+        scale = np.median(wide) if number[-1] > 50 else 0.0
+        ratios.append(np.median(fine) / scale if scale > 0 else np.nan)
+    return tuple(map(float, ratios)), 1.8 / np.sqrt(max(min(number), 1))
+
+
+def noise_slope(data, valid, flux, faint):
+    """
+    Noise where the image is bright over that where it is faint.
+
+    Photons make it rise; a logarithm, a square root or an asinh makes it fall.
+
+    Parameters
+    ----------
+    data, valid, faint
+        As for `noise_texture`; ``valid`` with sources.
+    flux : `~numpy.ndarray`, shape (ny, nx)
+        Smoothed image.
+
+    Returns
+    -------
+    ratio : float
+        The lowest of some bins of rising flux; 1 where too little is bright.
+    """
+    noise = [_bend_plane(data, valid, axis) for axis in (0, 1)]
+    usable = np.isfinite(noise[0]) & np.isfinite(noise[1])
+    # The smaller of two directions: structure is rarely as strong along both.
+    plane = np.minimum(*(np.abs(one) for one in noise))
+    low = np.median(plane[usable & faint]) if (usable & faint).sum() > 50 else np.nan
+    order = np.sort(flux[usable])
+    if order.size < 500 or not low > 0:
+        return 1.0
+    ratios = [1.0]
+    for top, bottom in ((0.9, 0.97), (0.95, 0.985), (0.97, 0.995)):
+        first, last = (order[int(share * (order.size - 1))] for share in (top, bottom))
+        here = usable & (flux >= first) & (flux <= last)
+        if here.sum() >= 40:
+            ratios.append(float(np.median(plane[here]) / low))
+    return min(ratios)
+
+
+def sky_tilt(data, valid, sigma):
+    """
+    Rise of the sky from one side of the frame to the other, in sigma.
+
+    A plane is fitted to the lower quartiles of 8 x 8 cells by least absolute deviations, which
+    sources on less than half of the frame do not move.
+
+    Parameters
+    ----------
+    data, valid
+        As for `noise_slope`.
+    sigma : float
+        Noise per pixel.
+
+    Returns
+    -------
+    tilt : float
+        Of the plane; 0 where it does not describe the cells: galaxies are no planes.
+    """
+    rows, columns = (np.array_split(np.arange(n), _CELLS) for n in data.shape)
+    seen = np.where(valid, data, np.nan)
+    cells, places = [], []
+    for row in rows:
+        for column in columns:
+            cell = seen[row[0] : row[-1] + 1, column[0] : column[-1] + 1]
+            cell = cell[np.isfinite(cell)]
+            if cell.size > 0.5 * row.size * column.size:
+                cells.append(np.percentile(cell, 25) / sigma)
+                places.append((row.mean() / len(data), column.mean() / data.shape[1], 1.0))
+    if len(cells) < 0.7 * _CELLS**2:
+        return 0.0
+    cells, design = np.array(cells), np.array(places)
+    weight = np.ones(cells.size)
+    for _ in range(30):
+        root = np.sqrt(weight)[:, None]
+        slope = np.linalg.lstsq(design * root, cells * root[:, 0], rcond=None)[0]
+        left = np.abs(cells - design @ slope)
+        weight = 1 / np.maximum(left, 0.02)
+    tilt = float(np.hypot(*slope[:2]))
+    return tilt if tilt > 8 * np.percentile(left, 80) else 0.0
+
+
+def step_significance(data, valid):
+    """
+    Largest step between neighboring rows or columns that goes through the frame, in its error.
+
+    Parameters
+    ----------
+    data, valid
+        As for `noise_slope`.
+
+    Returns
+    -------
+    largest : float
+        Of all borders between two rows or columns: twice the least of four quarters of a
+        row, where all have one sign.
+    scatter : float
+        Of the steps between all of them: 1 for noise.
+    """
+    largest, scatter = 0.0, 1.0
+    for axis in (0, 1):
+        rows = np.moveaxis(np.where(valid, data, np.nan), axis, 0)
+        whole = _steps(rows)
+        if not whole.size:
+            continue
+        # A step between amplifiers is in every part of the row, a galaxy in some.
+        parts = [_steps(part) for part in np.array_split(rows, _PARTS, axis=1)]
+        if all(part.size == whole.size for part in parts):
+            same = np.abs(np.sum(np.sign(parts), axis=0)) == _PARTS
+            least = np.where(same, np.min(np.abs(parts), axis=0), 0.0)
+            largest = max(largest, float(np.sqrt(_PARTS) * least.max()))
+        # One large step counts little here: it is told by itself.
+        scatter = max(scatter, float(np.sqrt(np.mean(np.clip(whole, -4, 4) ** 2))))
+    return largest, scatter
+
+
+def _steps(data):
+    """Median step between each row and the next, in its error, less the trend around it."""
+    change = np.diff(data, axis=0)
+    number = np.isfinite(change).sum(axis=1)
+    if (number >= 10).sum() < 10:
+        return np.empty(0)
+    change[number < 10] = 0.0
+    middle = np.nanmedian(change, axis=1)
+    spread = np.nanmedian(np.abs(change - middle[:, None]), axis=1) / _NORMAL
+    usual = np.median(spread[number >= 10])
+    if not usual > 0:
+        return np.empty(0)
+    error = 1.2533 * np.maximum(spread, 0.5 * usual) / np.sqrt(np.maximum(number, 10))
+    return (middle - ndimage.median_filter(middle, 9)) / error
+
+
+def spike_pixels(data, valid, sky, sigma):
+    """
+    Find single pixels that stick out of what any PSF would spread over their neighbors.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray`, shape (ny, nx)
+        Image, finite.
+    valid : `~numpy.ndarray` of bool, shape (ny, nx)
+        What is looked at.
+    sky, sigma : float
+        Level and noise.
+
+    Returns
+    -------
+    spikes : `~numpy.ndarray` of bool, shape (ny, nx)
+        Of either sign.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.pixels.oddities import spike_pixels
+    >>> data = np.random.default_rng(1).normal(size=(50, 50))
+    >>> data[20, 30] = 40
+    >>> np.argwhere(spike_pixels(data, data == data, 0.0, 1.0)).tolist()
+    [[20, 30]]
+    """
+    above = (np.asarray(data, float) - sky) / sigma
+    cross = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]]) / 4
+    around = ndimage.convolve(above, cross, mode="nearest")
+    level = ndimage.median_filter(above, footprint=np.ones((5, 5)) - _middle(5), mode="nearest")
+    peak, near = above - level, around - level
+    # Saturated stars ring after resampling, farther than their light is seen.
+    bright = ndimage.maximum_filter(ndimage.median_filter(above, 3), _RINGING)
+    error = np.sqrt(1 + 1 / (4 * _SHARPEST**2) + 0.1 * np.abs(above) + (0.05 * level) ** 2)
+    error = np.hypot(error, 0.02 * peak) + 0.15 * np.maximum(bright - 300, 0)
+    up = peak - np.maximum(near, 0) / _SHARPEST > 6.5 * error
+    down = -peak - np.maximum(-near, 0) / _SHARPEST > 6.5 * error
+    return (up | down) & ndimage.minimum_filter(valid, 3, mode="constant", cval=False)
+
+
+def _middle(side):
+    kernel = np.zeros((side, side))
+    kernel[side // 2, side // 2] = 1
+    return kernel
+
+
+def _pair(array, axis, k):
+    """An array without its last ``k`` rows or columns, and without its first."""
+    array = np.moveaxis(array, axis, 0)
+    return np.moveaxis(array[:-k], 0, axis), np.moveaxis(array[k:], 0, axis)
+
+
+def _bend(data, valid, axis, k):
+    """Absolute second differences between valid pixels."""
+    data, valid = (np.moveaxis(a, axis, 0) for a in (data, valid))
+    used = valid[: -2 * k] & valid[k:-k] & valid[2 * k :]
+    return np.abs(data[: -2 * k] - 2 * data[k:-k] + data[2 * k :])[used]
+
+
+def _bend_plane(data, valid, axis):
+    """Second differences at their middle pixel; NaN where one is missing."""
+    data = np.moveaxis(np.where(valid, data, np.nan), axis, 0)
+    plane = np.full(data.shape, np.nan)
+    plane[1:-1] = data[:-2] - 2 * data[1:-1] + data[2:]
+    return np.moveaxis(plane, 0, axis)

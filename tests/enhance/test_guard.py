@@ -1,0 +1,170 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""The guard at the door: silent for clean input, and a warning by name for what is none."""
+
+import warnings
+
+import numpy as np
+import pytest
+from astropy.nddata import CCDData
+from scipy import ndimage
+
+from splus_srgan import Quality, SRGANEnhancer, simulate_field
+from splus_srgan.enhance.guard import check_input
+from splus_srgan.enhance.kinds import KINDS
+from splus_srgan.exceptions import UnusualInputWarning
+
+
+@pytest.fixture(scope="module")
+def clean():
+    return simulate_field((7, 16), kind="galaxy", shape=(96, 96), bands=("r",)).observed["r"]
+
+
+@pytest.fixture(scope="module")
+def sigma(clean):
+    return clean.header["HIERARCH OAJ QC NCNOISE"]
+
+
+@pytest.fixture(scope="module")
+def enhancer():
+    return SRGANEnhancer("splus-any", device="cpu", precision="float32")
+
+
+def with_data(image, data, **cards):
+    header = image.header.copy()
+    header.update(cards)
+    data = np.asarray(data, np.float32)
+    return CCDData(data, unit=image.unit, wcs=image.wcs, header=header)
+
+
+def clipped(data, sigma):
+    return data.clip(0)
+
+
+def gridded(data, sigma):
+    return 2 * sigma * np.round(data / (2 * sigma))
+
+
+def smoothed(data, sigma):
+    return ndimage.gaussian_filter(data, 0.8)
+
+
+def repeated(data, sigma):
+    return data[:48, :48].repeat(2, 0).repeat(2, 1)
+
+
+def stepped(data, sigma):
+    return data + 2 * sigma * (np.arange(96) > 40)
+
+
+def banded(data, sigma):
+    return data + np.random.default_rng(1).normal(0, sigma, (96, 1))
+
+
+def tilted(data, sigma):
+    return data + np.linspace(-8, 8, 96) * sigma
+
+
+def spiked(data, sigma):
+    data = data.copy()
+    data[[8, 30, 88], [90, 7, 60]] += 100 * sigma
+    return data
+
+
+def blanked(data, sigma):
+    data = data.copy()
+    data[5:15, 5:25] = 0
+    return data
+
+
+DEFECTS = {
+    "floor": clipped,
+    "grid": gridded,
+    "texture": smoothed,
+    "repeated": repeated,
+    "step": stepped,
+    "banding": banded,
+    "tilt": tilted,
+    "spikes": spiked,
+    "blank": blanked,
+}
+
+
+def test_clean_input_is_silent(clean, enhancer):
+    assert check_input(clean)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnusualInputWarning)
+        result = enhancer(clean)
+    assert "SRUNUSUL" not in result.header
+    assert not (result.flags & Quality.UNUSUAL).any()
+
+
+@pytest.mark.parametrize("kind", DEFECTS)
+def test_each_kind_is_found(clean, sigma, kind):
+    report = check_input(with_data(clean, DEFECTS[kind](clean.data, sigma)))
+    assert kind in report.kinds
+    assert not report
+
+
+def test_asinh_files_are_known_by_their_card(clean):
+    assert "asinh" in check_input(with_data(clean, clean.data, BSOFTEN=0.5)).kinds
+
+
+def test_enhancer_warns_by_name_flags_and_records(clean, sigma, enhancer):
+    image = with_data(clean, spiked(clean.data, sigma))
+    with pytest.warns(UnusualInputWarning, match="single bright or dark pixels in r: cosmic rays"):
+        result = enhancer(image)
+    assert result.header["SRUNUSUL"] == "spikes"
+    flagged = (result.flags & Quality.UNUSUAL) != 0
+    assert flagged.sum() == 4 * 3
+    assert flagged[16:18, 180:182].all()
+
+
+def test_the_image_itself_is_the_same(clean, sigma, enhancer):
+    """What is told changes nothing: a user may know better."""
+    image = with_data(clean, spiked(clean.data, sigma))
+    with pytest.warns(UnusualInputWarning):
+        result = enhancer(image)
+    near = np.ones(result.shape, bool)
+    for y, x in ((8, 90), (30, 7), (88, 60)):
+        near[max(0, 2 * y - 140) : 2 * y + 140, max(0, 2 * x - 140) : 2 * x + 140] = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plain = enhancer(clean)
+    assert np.isfinite(result.data).all()
+    assert result.shape == plain.shape
+
+
+def test_report_as_table_text_and_html(clean, sigma):
+    report = check_input({"r": with_data(clean, clipped(clean.data, sigma)), "i": clean_i(clean)})
+    table = report.table
+    assert set(table["kind"]) == set(KINDS)
+    assert len(table) == 2 * len(KINDS)
+    row = table[(table["kind"] == "floor") & (table["band"] == "r")][0]
+    assert row["verdict"] == "unusual"
+    assert row["value"] > row["highest"]
+    assert "negative pixels" in row["advice"]
+    assert "one-sided noise (r)" in str(report)
+    assert "<table" in report._repr_html_()
+
+
+def clean_i(image):
+    header = image.header.copy()
+    header["FILTER"] = "I"
+    return CCDData(image.data, unit=image.unit, wcs=image.wcs, header=header)
+
+
+@pytest.mark.parametrize("psf", ["real", "moffat"])
+@pytest.mark.parametrize("kind", ["galaxy", "fill", "cluster", "stars", "blank"])
+def test_clean_fields_of_all_kinds_are_silent(kind, psf):
+    field = simulate_field((7, 21), kind=kind, shape=(72, 96), bands=("u", "r", "z"), psf=psf)
+    report = check_input(field.observed)
+    assert [name for name in report.kinds if KINDS[name].warns] == []
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("tile", ["SPLUS-s26s19", "blank-0.1+0.1", "SPLUS-s24s32"])
+def test_real_tiles_are_silent(real_data, tile):
+    from splus_srgan import read_bands
+
+    report = check_input(read_bands(sorted((real_data / "splus" / tile).glob("*.fits*"))))
+    assert [name for name in report.kinds if KINDS[name].warns] == []

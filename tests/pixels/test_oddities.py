@@ -1,0 +1,136 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""What is odd about an image, on noise of known properties."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from splus_srgan.pixels import oddities
+from splus_srgan.pixels.inspection import inspect_band, local_oddities
+from splus_srgan.pixels.psf import psf_image
+
+
+@pytest.fixture
+def noise():
+    return np.random.default_rng(3).normal(size=(96, 96))
+
+
+def inspected(data, mask=None, sigma=1.0):
+    mask = np.zeros(data.shape, bool) if mask is None else mask
+    return inspect_band(data.astype(np.float32), mask, 0.0, sigma)
+
+
+def test_white_noise_is_not_odd(noise):
+    values = inspected(noise)
+    assert values["blank"] == values["grid"] == values["spikes"] == values["repeated"] == 0
+    assert values["floor"] < 0.01
+    assert values["texture"] == pytest.approx(1, abs=0.06)
+    assert values["tilt"] < 0.3
+    assert values["step"] < 4
+    assert values["banding"] < 1.4
+
+
+@given(scale=st.floats(1e-12, 1e12), level=st.floats(-5, 5))
+def test_units_and_levels_do_not_matter(scale, level):
+    data = np.random.default_rng(3).normal(size=(64, 64))
+    plain = inspect_band(data, np.zeros(data.shape, bool), 0.0, 1.0)
+    moved = inspect_band(scale * (data + level), np.zeros(data.shape, bool), scale * level, scale)
+    for name, value in plain.items():
+        assert moved[name] == pytest.approx(value, rel=1e-3, abs=1e-3), name
+
+
+@pytest.mark.parametrize("floor", [-1.5, 0.0, 0.5])
+def test_clipped_noise(noise, floor):
+    assert inspected(np.maximum(noise, floor))["floor"] > 0.05
+    assert inspected(np.abs(noise))["floor"] > 0.1
+
+
+@pytest.mark.parametrize("step", [0.5, 1.0, 2.5])
+def test_step_of_a_grid_is_measured(noise, step):
+    assert inspected(step * np.round(noise / step))["grid"] == pytest.approx(step, rel=0.01)
+
+
+@pytest.mark.parametrize(("width", "expected"), [(0.5, 0.87), (0.7, 0.6), (1.0, 0.37)])
+def test_texture_is_that_of_the_correlation(noise, width, expected):
+    r"""Against the variance of second differences, 6 - 8 rho(k) + 2 rho(2 k)."""
+    smooth = ndimage.gaussian_filter(noise, width)
+    kernel = ndimage.gaussian_filter1d(np.eye(1, 41, 20)[0], width)
+    rho = np.convolve(kernel, kernel[::-1])[40:] / np.sum(kernel**2)
+    variance = [6 - 8 * rho[k] + 2 * rho[2 * k] for k in (1, 3)]
+    theory = np.sqrt(variance[0] / variance[1])
+    assert theory == pytest.approx(expected, abs=0.12)
+    everywhere = np.ones(noise.shape, bool)
+    ratios, error = oddities.noise_texture(smooth, everywhere)
+    assert ratios == pytest.approx([theory] * 2, abs=5 * error)
+
+
+def test_repeated_pixels(noise):
+    assert inspected(noise[:48, :48].repeat(2, 0).repeat(2, 1))["repeated"] > 0.4
+
+
+def test_step_between_amplifiers(noise):
+    noise[:, 40:] += 2
+    assert inspected(noise)["step"] > 6
+
+
+def test_banding(noise):
+    noise += np.random.default_rng(5).normal(0, 0.6, (96, 1))
+    assert inspected(noise)["banding"] > 2
+
+
+def test_tilt_is_measured(noise):
+    noise += np.linspace(-2, 2, 96)
+    everywhere = np.ones(noise.shape, bool)
+    assert oddities.sky_tilt(noise, everywhere, 1.0) == pytest.approx(4, abs=0.1)
+
+
+@pytest.mark.parametrize("value", [0.0, -3.0, 7.5])
+def test_blank_areas_are_found_whole_and_alone(noise, value):
+    noise[20:30, 50:70] = value
+    blank = oddities.blank_pixels(noise)
+    assert blank.sum() == 200
+    assert blank[20:30, 50:70].all()
+    mask = np.zeros(noise.shape, bool)
+    mask[20:30, 50:70] = True
+    assert inspected(noise)["blank"] > 0.02
+    assert inspected(noise, mask)["blank"] == 0
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_spikes_are_found_where_they_are(noise, sign):
+    places = [(10, 10), (50, 33), (80, 70)]
+    for place in places:
+        noise[place] += sign * 60
+    odd = local_oddities(noise, np.zeros(noise.shape, bool), 0.0, 1.0)
+    assert sorted(map(tuple, np.argwhere(odd).tolist())) == places
+
+
+@pytest.mark.parametrize("fwhm", [0.95, 1.2, 2.0])
+@pytest.mark.parametrize("flux", [100.0, 3000.0, 3e5])
+def test_stars_are_no_spikes(fwhm, flux):
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        star = psf_image((fwhm, 3.0), pixel_scale=0.55, radius=20)
+        star = ndimage.shift(star, rng.uniform(-0.5, 0.5, 2), order=3)
+        image = rng.normal(0, np.sqrt(1 + np.maximum(flux * star, 0) / 17))
+        image += flux * star
+        assert not oddities.spike_pixels(image, image == image, 0.0, 1.0).any()
+
+
+def test_a_stretched_galaxy_has_noise_that_falls():
+    rng = np.random.default_rng(2)
+    y, x = np.indices((128, 128))
+    galaxy = 300 * np.exp(-np.hypot(y - 64, x - 64) / 20)
+    image = galaxy + rng.normal(0, np.sqrt(1 + galaxy / 17))
+    assert inspected(image)["slope"] > 0.8
+    stretched = np.arcsinh(image / 3)
+    sigma = np.std(stretched[:16, :16])
+    assert inspected(stretched, sigma=sigma)["slope"] < 0.5
+
+
+def test_little_that_is_valid_is_not_judged(noise):
+    mask = np.ones(noise.shape, bool)
+    mask[:15, :15] = False
+    assert inspected(noise, mask) == {}
