@@ -16,6 +16,7 @@ from .io.fields import write_bands as write_bands
 from .quality import Quality as Quality
 from .quality import describe as describe
 from .quality import quality_plane as quality_plane
+from .spikes import mask_spikes as mask_spikes
 from .stars import MeasuredPSF as MeasuredPSF
 from .stars import measure_psf as measure_psf
 from .wcs import upsample_header as upsample_header
