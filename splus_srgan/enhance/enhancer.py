@@ -10,7 +10,7 @@ from astropy import units as u
 from splus_srgan.enhance.domain import outside_domain
 from splus_srgan.enhance.field import Enhancement
 from splus_srgan.enhance.flux_anchor import check_strength
-from splus_srgan.enhance.guard import check_stack, warn_of_unusual
+from splus_srgan.enhance.guard import InputReport, check_stack, warn_of_unusual
 from splus_srgan.enhance.options import check_head, check_options, check_uncertainty
 from splus_srgan.enhance.output import by_band, call_record, outline, result
 from splus_srgan.enhance.planes import FACTOR, Planes
@@ -66,6 +66,10 @@ class SRGANEnhancer:
         ``(FWHM in arcsec, Moffat beta)`` as headers state them, or to a
         `~splus_srgan.images.stars.MeasuredPSF`; the share of the wings may be a third number.
         The cards SRPSFIN, SRPSFFWH, SRPSFBET and SRPSFWNG say what was taken.
+    check_input : bool, optional
+        Whether to look first if the input is an image as the generator learned it
+        (`splus_srgan.enhance.guard.check_input`): an `~splus_srgan.exceptions.UnusualInputWarning`
+        for each kind of defect, the card SRUNUSUL, and the flag ``UNUSUAL`` where it is local.
     uncertainty : {False, True, "ensemble"}, optional
         Whether to give the standard deviation of each pixel
         (`~astropy.nddata.StdDevUncertainty`): half the width of the interval that holds
@@ -109,6 +113,7 @@ class SRGANEnhancer:
         block_size="auto",
         flux_anchor=None,
         psf="auto",
+        check_input=False,
         uncertainty=False,
         engine="auto",
         turned=None,
@@ -121,6 +126,9 @@ class SRGANEnhancer:
         self.block_size, self.turned = block_size, turned
         self.flux_anchor = None if flux_anchor is None else check_strength(flux_anchor)
         self.psf = check_psf(psf)
+        if not isinstance(check_input, bool):
+            raise TypeError(f"check_input must be True or False; got {check_input!r}")
+        self.check_input = check_input
         self.uncertainty = check_uncertainty(uncertainty)
         if self.weights != "auto":
             check_head(self.weights, self.uncertainty)
@@ -291,8 +299,10 @@ class SRGANEnhancer:
         psfs = input_psfs(
             stack, self.psf, sky=sky, sigma=sigma, default_scale=card.pixel_scale, stacklevel=4
         )
-        report = check_stack(stack, sky, sigma, sky_measured, psfs)
-        warn_of_unusual(report, stacklevel=3)
+        report = InputReport(())
+        if self.check_input:
+            report = check_stack(stack, sky, sigma, sky_measured, psfs)
+            warn_of_unusual(report, stacklevel=4)
         runner = self._runner(card, _told(stack, psfs, sigma) if card.takes_subsets else None)
         strength = card.flux_anchor if self.flux_anchor is None else self.flux_anchor
         return Enhancement(

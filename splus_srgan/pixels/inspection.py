@@ -46,6 +46,9 @@ def inspect_band(data, mask, sky, sigma):
     )
     if valid.sum() < _LEAST:
         return {}
+    sigma = min(sigma, _noise_of(plane, valid))  # one that was given may be far too large
+    if not sigma > 0:
+        return {}
     faint, flux = sourceless(plane, valid, sky, sigma)
     ratios, error = oddities.noise_texture(plane.astype(float), faint)
     values = plane[valid].astype(float)
@@ -65,6 +68,13 @@ def inspect_band(data, mask, sky, sigma):
         "banding": scatter,
         "spikes": float(oddities.spike_pixels(plane, valid, sky, sigma).sum()),
     }
+
+
+def _noise_of(plane, valid):
+    """Noise by the differences of neighbors, somewhat too large."""
+    both = valid[:, 1:] & valid[:, :-1]
+    change = np.abs(np.diff(plane.astype(float), axis=1))[both]
+    return 1.3 * 1.4826 / np.sqrt(2) * float(np.median(change)) if change.size else 0.0
 
 
 def local_oddities(data, mask, sky, sigma):

@@ -131,7 +131,7 @@ def value_step(values, sky, sigma):
 
 def repeated_share(data, valid):
     """
-    Share of the pixels that are equal to a neighbor.
+    Share of the pixels that are equal to a neighbor, beyond what chance makes equal.
 
     Parameters
     ----------
@@ -147,10 +147,15 @@ def repeated_share(data, valid):
     """
     shares = []
     for axis in (0, 1):
-        both = _pair(valid, axis, 1)[0] & _pair(valid, axis, 1)[1]
-        first, second = _pair(data, axis, 1)
-        shares.append(float(np.mean((first == second)[both])) if both.any() else 0.0)
-    return max(shares)
+        near, far = (_equal(data, valid, axis, k) for k in (1, 5))
+        shares.append(near - far)
+    return max(*shares, 0.0)
+
+
+def _equal(data, valid, axis, k):
+    """Share of the pixels that are equal to the one k further."""
+    both = np.logical_and(*_pair(valid, axis, k))
+    return float(np.mean(np.equal(*_pair(data, axis, k))[both])) if both.any() else 0.0
 
 
 def noise_texture(data, faint):

@@ -26,7 +26,7 @@ def sigma(clean):
 
 @pytest.fixture(scope="module")
 def enhancer():
-    return SRGANEnhancer("splus-any", device="cpu", precision="float32")
+    return SRGANEnhancer("splus-any", device="cpu", precision="float32", check_input=True)
 
 
 def with_data(image, data, **cards):
@@ -132,6 +132,14 @@ def test_the_image_itself_is_the_same(clean, sigma, enhancer):
         plain = enhancer(clean)
     assert np.isfinite(result.data).all()
     assert result.shape == plain.shape
+
+
+def test_nothing_is_looked_at_unasked(clean, sigma):
+    enhancer = SRGANEnhancer("splus-any", device="cpu", precision="float32")
+    result = enhancer(with_data(clean, spiked(clean.data, sigma)))
+    assert "SRUNUSUL" not in result.header
+    with pytest.raises(TypeError, match="check_input must be True or False; got 'yes'"):
+        SRGANEnhancer(check_input="yes")
 
 
 def test_report_as_table_text_and_html(clean, sigma):
