@@ -46,9 +46,7 @@ def inspect_band(data, mask, sky, sigma):
     )
     if valid.sum() < _LEAST:
         return {}
-    sigma = min(sigma, _noise_of(plane, valid))  # one that was given may be far too large
-    if not sigma > 0:
-        return {}
+    sigma = min(sigma, _noise_of(plane, valid) or sigma)  # one that was given may be too large
     faint, flux = sourceless(plane, valid, sky, sigma)
     ratios, error = oddities.noise_texture(plane.astype(float), faint)
     values = plane[valid].astype(float)
