@@ -148,6 +148,9 @@ def _generator(key, value):
             _check(good, f"{key}.{name}", "a list of integers or text", entry)
         else:
             _check(entry is None or isinstance(entry, str | bool), f"{key}.{name}", "plain", entry)
+    if value.get("kind") == "joint":
+        _bands(f"{key}.bands", value.get("bands"))
+        return
     count = value.get("n_bands")
     _check(type(count) is int and 1 <= count <= 1000, f"{key}.n_bands", "an integer above 0", count)
 
