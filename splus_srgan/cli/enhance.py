@@ -63,6 +63,10 @@ def add_arguments(parser):
     )  # fmt: skip
     _add_field(add)
     add("--preview", action="store_true", help="draw a PNG beside the output, before and after")
+    add(
+        "--clean", action="store_true",
+        help="enhance nothing: remove what killed runs left of the output, or in its folder",
+    )  # fmt: skip
     add("--dry-run", action="store_true", help="say what would be done, and do nothing")
 
 
@@ -101,6 +105,8 @@ def run(options):
     status : int or None
         3 where some fields of a batch failed.
     """
+    if options.clean:
+        return _run_clean(options)
     if options.batch is not None:
         return _run_batch(options)
     if not options.files:
@@ -129,6 +135,19 @@ def run(options):
     _say_result(target, field, time.perf_counter() - start)
     if options.preview:
         _draw_preview(target, field, options.overwrite)
+
+
+def _run_clean(options):
+    """Remove what killed runs left behind, and say what it was."""
+    if options.batch is not None or options.resume or options.dry_run:
+        raise UsageError("--clean goes with -o and files alone")
+    from splus_srgan.enhance.restart import clean
+
+    removed = clean(_target(options) if options.files else options.output)
+    for path in removed:
+        say(f"removed {path}")
+    if not removed:
+        say(f"{options.output}: nothing was left behind")
 
 
 def _run_batch(options):

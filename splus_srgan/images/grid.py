@@ -112,7 +112,8 @@ def header_wcs(header, *, name="header", hdus=None):
             warnings.simplefilter("ignore", FITSFixedWarning)
             wcs = WCS(header, hdus)
     except Exception as error:  # wcslib raises a dozen kinds
-        raise ValueError(f"{name} has a WCS that cannot be understood: {error}") from error
+        said = " ".join(str(error).split())  # wcslib says it in several lines
+        raise ValueError(f"{name} has a WCS that cannot be understood: {said}") from error
     return wcs if wcs.naxis == 2 else wcs.sub([1, 2])
 
 
