@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The command ``splus-srgan calibrate``: weights to weights that predict their uncertainties."""
 
+import math
+
 from splus_srgan.cli.bar import progress
 from splus_srgan.cli.common import UsageError, add_config
 from splus_srgan.cli.output import say
@@ -139,7 +141,10 @@ def _score(table, number):
 
     found = {"measured_on": f"{number} fields of seeds ({SEEDS['test']}, k)"}
     for row in table[table["band"] == "all"]:
-        shares = [round(float(row[f"coverage_{level}"]), 3) for level in (68, 95)]
+        shares = [float(row[f"coverage_{level}"]) for level in (68, 95)]
+        if not all(map(math.isfinite, shares)):
+            continue  # too few pixels to say anything of this bin
+        shares = [round(share, 3) for share in shares]
         bins = f"{_BINS[row['by']]} {row['low']:g} to {row['high']:g}"
         found[bins] = shares
     return found

@@ -359,7 +359,7 @@ def line_fluxes(bands, wavelength, band, flux):
     --------
     >>> from splus_srgan.simulate.spectra import line_fluxes
     >>> line_fluxes(("g", "r", "J0660"), 6614.0, "J0660", 10.0).round(2).tolist()
-    [0.0, 1.02, 10.0]
+    [0.0, 1.01, 10.0]
     """
     seen = {name: _line_response(name, wavelength) for name in {*bands, band}}
     if not seen[band] > 0:

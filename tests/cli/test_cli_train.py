@@ -148,7 +148,9 @@ def test_without_a_preset_the_plan_is_told(tmp_path, capsys, monkeypatch):
     told = capsys.readouterr()
     assert "steps: 17500 (70 epochs)" in told.out
     assert re.search(r"time: roughly \d+\.\d h on this CPU", told.out)
-    assert "train needs --preset (seed, default, fidelity), CONFIG or --resume RUN" in told.err
+    assert (
+        "train needs --preset (seed, default, fidelity, twelve), CONFIG or --resume RUN" in told.err
+    )
     assert list(tmp_path.iterdir()) == []
 
 

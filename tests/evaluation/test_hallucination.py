@@ -269,9 +269,11 @@ def test_consistency_sees_blurred_bright_sources():
     good = checks_consistency([only(data_consistency(world(band)))], bands=["r"])
     bad = checks_consistency([only(data_consistency(world(broken(band, "blurred"))))], bands=["r"])
     assert all(check.passed for check in good)
+    # What is near a bright source may be wrong by more than elsewhere; its trend may not.
     assert failing(bad) & {
         "mean square of input less blurred output",
         "largest smoothed residual of the input",
+        "trend of input less blurred output with flux",
     }
 
 

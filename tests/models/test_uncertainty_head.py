@@ -381,7 +381,12 @@ def test_files_keep_the_uncertainty(sharp, tmp_path):
 
 
 def test_the_card_keeps_what_it_says_of_uncertainties(weights, tmp_path):
-    entries = weights.to_dict() | {"uncertainty": {"kind": "laplace", "calibration": {"a": [1.0]}}}
+    table = {
+        "signal_to_noise": [0.0, 9.0],
+        "relative_noise": [0.1, 1.0],
+        "factor": [[1.0, 2.0]] * 2,
+    }
+    entries = weights.to_dict() | {"uncertainty": {"kind": "laplace", "calibration": table}}
     for worked_out in ("file", "sha256", "generator"):
         del entries[worked_out]
     save_weights(load_generator(weights), tmp_path, **entries)

@@ -276,16 +276,21 @@ def test_a_run_of_the_seed_space_is_exported_and_not_enhanced_with(tiny):
 
 def test_the_calibration_goes_into_the_card(tiny, monkeypatch):
     seen = []
+    table = {
+        "signal_to_noise": [0.0, 9.0],
+        "relative_noise": [0.1, 1.0],
+        "factor": [[1.0, 2.0]] * 2,
+    }
 
     def calibrate(enhancer, fields, **options):
         seen.append((enhancer.uncertainty, [field.observed["g"].shape for field in fields]))
-        return {"kind": "laplace", "calibration": {"made": "up"}}
+        return {"kind": "laplace", "calibration": table}
 
     monkeypatch.setattr("splus_srgan.training.run.CALIBRATION_FIELDS", 2)
     monkeypatch.setattr("splus_srgan.training.export.calibrate", calibrate)
     result = train(tiny(**{"generator.scale": "laplace", "losses.nll": 0.1, "run.epochs": 1}))
     assert seen == [(True, [(32, 32)] * 2)]
-    assert load_card(result.card).uncertainty["calibration"] == {"made": "up"}
+    assert load_card(result.card).uncertainty["calibration"] == table
     assert "loss/nll" in result.history.colnames
     load_generator(result.card)
 
