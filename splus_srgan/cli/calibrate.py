@@ -142,9 +142,8 @@ def _score(table, number):
     found = {"measured_on": f"{number} fields of seeds ({SEEDS['test']}, k)"}
     for row in table[table["band"] == "all"]:
         shares = [float(row[f"coverage_{level}"]) for level in (68, 95)]
-        if not all(map(math.isfinite, shares)):
-            continue  # too few pixels to say anything of this bin
-        shares = [round(share, 3) for share in shares]
+        # Of a bin without pixels nothing is known, and JSON has no NaN.
+        shares = [round(share, 3) if math.isfinite(share) else None for share in shares]
         bins = f"{_BINS[row['by']]} {row['low']:g} to {row['high']:g}"
         found[bins] = shares
     return found
