@@ -311,7 +311,8 @@ def load_generator(weights):
             generator = _make_generator(card.generator)
         generator.load_state_dict(state, assign=True)
     except (KeyError, RuntimeError, SafetensorError, TypeError, ValueError, OverflowError) as error:
-        raise WeightsError(f"weights {card.name!r} do not fit their card: {error}") from error
+        said = " ".join(str(error).split())  # torch says it in several lines
+        raise WeightsError(f"weights {card.name!r} do not fit their card: {said}") from error
     for key, part in state.items():
         if part.is_floating_point() and not bool(torch.isfinite(part).all()):
             raise WeightsError(

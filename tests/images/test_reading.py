@@ -335,3 +335,13 @@ def test_variance_beside_an_image_is_one(tmp_path):
     (tmp_path / "a.fits").write_bytes(file_bytes(hdus=hdus))
     image = read_bands(tmp_path / "a.fits")["r"]
     assert type(image.uncertainty).__name__ == "VarianceUncertainty"
+
+
+def test_an_extension_that_does_not_begin_as_one_is_told(tmp_path):
+    """Else astropy takes what comes after it for a header, whatever it says."""
+    path = tmp_path / "two.fits"
+    fits.HDUList([fits.PrimaryHDU(np.zeros((4, 4))), fits.ImageHDU(np.zeros((4, 4)))]).writeto(path)
+    raw = path.read_bytes().replace(b"XTENSION=", b"CD1_1   =", 1)
+    path.write_bytes(raw)
+    with pytest.raises((ValueError, OSError), match="HDU 1 must begin with XTENSION; got CD1_1"):
+        read_bands(path)

@@ -130,6 +130,11 @@ def _read_cards(stream, index):
     while len(cards) < MAX_CARDS:
         block = stream.read(_BLOCK)
         if not cards and not block.startswith((b"SIMPLE  =", b"XTENSION=")):
+            if block[8:10] == b"= ":  # astropy would take it for a header
+                raise ValueError(
+                    f"HDU {index} must begin with {'XTENSION' if index else 'SIMPLE'}; got "
+                    f"{block[:8].decode('latin-1').rstrip()}"
+                )
             return None  # the end, or what follows it
         if len(block) < _BLOCK and b"END" not in block:
             raise ValueError(f"it ends within the header of HDU {index}: it is truncated")
