@@ -213,7 +213,7 @@ def warn_of_unusual(report, stacklevel):
     report : `InputReport`
         What was found.
     stacklevel : int
-        As `warnings.warn` takes it, for the caller of this function.
+        As ``warnings.warn`` takes it, for the caller of this function.
     """
     for name, bands in report.kinds.items():
         kind = KINDS[name]
