@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Some hundred and fifty hostile files of every kind; ``benchmarks/fuzz.py`` makes thousands of them."""
+"""Some hostile files of every kind; ``benchmarks/fuzz.py`` makes thousands of them."""
 
 import os
 import subprocess
