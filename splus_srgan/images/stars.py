@@ -124,7 +124,7 @@ def measure_psf(image, *, sky=None, sigma=None, pixel_scale=None):
     faint stars say little about them.  Errors hold the scatter between the stars.
 
     On simulated fields (``benchmarks/psf_measurement.py``) the FWHM is right to 1 %, and the
-    share of the wings to 0.02, where there are ten stars.
+    share of the wings to 0.05 (in 19 of 20), where there are ten stars.
 
     Examples
     --------

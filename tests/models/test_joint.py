@@ -71,7 +71,8 @@ def test_order_of_the_bands_does_not_matter(bands, data):
     order = data.draw(st.permutations(range(len(bands))))
     straight = tell(generator, bands)(y)
     shuffled = tell(generator, [bands[k] for k in order])(y[:, order])
-    assert_array_equal(shuffled, straight[:, order])
+    # Not to the last bit: how sums over the bands are rounded depends on the threads.
+    assert_allclose(shuffled, straight[:, order], rtol=0, atol=1e-5)
 
 
 @torch.inference_mode()
