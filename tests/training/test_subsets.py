@@ -16,8 +16,14 @@ from splus_srgan.models.weights import load_card, load_generator
 from splus_srgan.pixels.psf import core_profile
 from splus_srgan.simulate.field import simulate_field
 from splus_srgan.training.config.training import load_config, preset
-from splus_srgan.training.data.dataset import RenderedPairs, SimulatedPairs, render_pairs
+from splus_srgan.training.data.dataset import (
+    FolderPairs,
+    RenderedPairs,
+    SimulatedPairs,
+    render_pairs,
+)
 from splus_srgan.training.data.fields import CONDITIONS, SEEDS
+from splus_srgan.training.data.samples import Pairs
 from splus_srgan.training.data.subsets import SETS, draw_subset, spread_planes, tell_bands
 from splus_srgan.training.networks import make_generator
 from splus_srgan.training.run import train
@@ -225,3 +231,16 @@ def test_simulated_pairs_have_subsets_too():
     pairs = SimulatedPairs(1, shape=SHAPE, bands=("r", "J0660"), subsets=True, augmentation="none")
     assert pairs[0]["told"].shape == (2, 7)
     assert pairs[0]["input"].shape == (2, *SHAPE)
+
+
+def test_kinds_of_pairs_that_know_no_psf_refuse_subsets_before_any_work():
+    """As folders of real pairs do; a training would otherwise end at its first sample."""
+
+    class Real(Pairs):
+        def _linear(self, place, bands):
+            raise AssertionError("asked for a sample")
+
+    with pytest.raises(ValueError, match=r"subsets must be False for pairs .* of Real; got True"):
+        Real(BANDS, subsets=True)
+    assert Real(BANDS).subsets is False
+    assert FolderPairs._told is None

@@ -130,6 +130,12 @@ class Pairs(Dataset, ABC):
         self.bands = tuple(bands)
         self.crop = None if crop is None else check_integer("crop", crop, minimum=1)
         self.single_band, self.subsets = bool(single_band), bool(subsets)
+        if self.subsets and self._told is None:
+            raise ValueError(
+                "subsets must be False for pairs that do not tell the PSF of each band, those of "
+                f"{type(self).__name__}; got True: train a joint generator on simulated or "
+                "rendered pairs"
+            )
         self.space = check_one_of("space", space, _SPACES)
         self.augmentation = check_one_of("augmentation", augmentation, _AUGMENTATIONS)
         self.stretch = {
@@ -232,9 +238,9 @@ class Pairs(Dataset, ABC):
     def _linear(self, place, bands):
         """The pair of a sample in a linear unit."""
 
-    def _told(self, place, linear, bands):
-        """What a generator may know of each band, ``(n_band, 7)``."""
-        raise NotImplementedError(f"{type(self).__name__} does not know the PSFs of its bands")
+    # What a generator may know of each band, ``(n_band, 7)``, of a place, its linear pair and its
+    # bands: a method of the kinds of pairs that know their PSFs.
+    _told = None
 
     def _stretched(self, place, linear):
         rng, n = self._rng_of(place, "errors"), len(linear.image)
