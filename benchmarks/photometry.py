@@ -47,10 +47,11 @@ from splus_srgan.evaluation.compared import ComparedBand, ComparedField
 from splus_srgan.evaluation.measure.astrometry import compare_stars, summarize_shifts
 from splus_srgan.evaluation.measure.photometry import compare_fluxes
 from splus_srgan.evaluation.sources import detect
-from splus_srgan.evaluation.statistics import excess_scatter, median_error, robust_std
+from splus_srgan.evaluation.statistics import excess_scatter, median_error
 from splus_srgan.images.header import wing_share_from_header, winged_psf_from_header
 from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.pixels.psf import TARGET_PSF
+from splus_srgan.pixels.robust import robust_std
 
 REFERENCE = "(truth)"
 SNR_BINS = ((20, 50), (50, 100), (100, 300), (300, np.inf))

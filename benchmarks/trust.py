@@ -39,7 +39,6 @@ from photutils.segmentation import SourceCatalog, detect_sources
 from scipy import optimize, special, stats
 
 from splus_srgan import SRGANEnhancer
-from splus_srgan.evaluation.apertures import area_noise
 from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.measure.artefacts_sky import mean_output
 from splus_srgan.evaluation.measure.injection import draw_injections, inject
@@ -50,6 +49,7 @@ from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.sources import detect, match_positions
 from splus_srgan.evaluation.statistics import excess_scatter, median_error
 from splus_srgan.models.weights import load_card
+from splus_srgan.pixels.coadd_noise import area_noise
 from splus_srgan.training.calibration import measure_coverage
 
 FIRST_NOISE = 10_000  # test seeds of the noise tiles, beyond those of the fields

@@ -212,7 +212,7 @@ def _scores(pair, images):
     from splus_srgan.evaluation.comparison import compare_field
     from splus_srgan.evaluation.measure.agreement import scores
     from splus_srgan.evaluation.measure.photometry import compare_fluxes
-    from splus_srgan.evaluation.statistics import robust_std
+    from splus_srgan.pixels.robust import robust_std
 
     compared = compare_field(pair, images)
     # Neighbors are in both images: sources in a crowd count as well.

@@ -4,9 +4,9 @@
 import warnings
 
 import numpy as np
-from astropy.wcs.utils import proj_plane_pixel_scales
 
 from splus_srgan.exceptions import DomainWarning
+from splus_srgan.images.grid import pixel_sides
 
 __all__ = ["check_domain", "outside_domain"]
 
@@ -65,7 +65,7 @@ def check_domain(stack, card, psfs):
     """
     common = []
     if stack.wcs is not None and stack.wcs.has_celestial:
-        scales = [float(s) * 3600 for s in proj_plane_pixel_scales(stack.wcs.celestial)]
+        scales = pixel_sides(stack.wcs).tolist()
         if any(abs(s / card.pixel_scale - 1) > _SCALE_TOLERANCE for s in scales):
             common.append(
                 f"pixel scale {scales[0]:.3f} x {scales[1]:.3f} arcsec, trained for "

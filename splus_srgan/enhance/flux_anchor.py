@@ -11,6 +11,8 @@ stays what the generator made it, its flux becomes what was observed.
 import numpy as np
 from scipy import fft, ndimage, signal
 
+from splus_srgan.pixels.coadd_noise import smoothed_noise
+from splus_srgan.pixels.fine_grid import to_fine_grid
 from splus_srgan.pixels.psf import matching_transfer
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.validate import check_finite
@@ -154,7 +156,7 @@ def _correction(plane, observed, sigma, kernel, told):
     lacking = observed - blurred
     if told is not None:
         lacking = np.where(told, lacking, 0)
-    noise = _SIGNIFICANCE * sigma * _smoothed_noise()
+    noise = _SIGNIFICANCE * sigma * smoothed_noise(_SMOOTHING)
     flux = _smooth(np.maximum(blurred, 0))
     ratio = _smooth(lacking * flux / (flux**2 + noise**2))
     return np.clip(ratio, *_LIMITS)
@@ -164,13 +166,8 @@ def _on_fine_grid(plane):
     """Linear between the centres of input pixels; one number for all of them stays one."""
     if not any(plane.strides):
         return plane[:1, :1]
-    return ndimage.zoom(plane, 2, order=1, mode="nearest", grid_mode=True)
+    return to_fine_grid(plane, order=1)
 
 
 def _smooth(plane):
     return ndimage.gaussian_filter(plane, _SMOOTHING, truncate=_TRUNCATE, mode="nearest")
-
-
-def _smoothed_noise():
-    """Noise of a smoothed image of unit noise with the correlation of a coadd."""
-    return 1.2 / (2 * np.sqrt(np.pi) * _SMOOTHING)

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
+
+from splus_srgan.pixels.fine_grid import FACTOR, to_fine_grid
 
 __all__ = ["FACTOR", "Planes", "cut", "fine_place", "repeat", "upsample"]
-
-FACTOR = 2
-"""Output pixels per input pixel, along each axis."""
 
 
 @dataclass
@@ -105,5 +103,4 @@ def upsample(values):
     """A map on the fine grid, linear between the pixel centres; numbers per band stay."""
     if values.shape[1:] == (1, 1):
         return values
-    zoom = (1, FACTOR, FACTOR)
-    return ndimage.zoom(values, zoom, order=1, mode="nearest", grid_mode=True)
+    return to_fine_grid(values, order=1)

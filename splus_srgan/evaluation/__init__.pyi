@@ -1,7 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 from .apertures import aperture_flux as aperture_flux
 from .apertures import aperture_noise as aperture_noise
-from .apertures import area_noise as area_noise
 from .apertures import blur_to_psf as blur_to_psf
 from .apertures import to_input_grid as to_input_grid
 from .baselines.methods import Bicubic as Bicubic
@@ -129,7 +128,6 @@ from .statistics import excess_scatter as excess_scatter
 from .statistics import judged as judged
 from .statistics import median_error as median_error
 from .statistics import pooled as pooled
-from .statistics import robust_std as robust_std
 from .verdict import Verdict as Verdict
 from .verdict import headline as headline
 from .verdict import in_words as in_words

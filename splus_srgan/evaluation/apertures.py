@@ -10,10 +10,11 @@ are in pixels of the input grid, 0-based; ``factor`` is how many times finer an 
 import numpy as np
 from scipy import fft
 
+from splus_srgan.pixels.coadd_noise import area_noise
 from splus_srgan.pixels.psf import TARGET_PSF, matching_transfer
 from splus_srgan.splus import PIXEL_SCALE
 
-__all__ = ["aperture_flux", "aperture_noise", "area_noise", "blur_to_psf", "to_input_grid"]
+__all__ = ["aperture_flux", "aperture_noise", "blur_to_psf", "to_input_grid"]
 
 # Noise in an area of A pixels: sigma sqrt(A) (a + b sqrt(A)); facts of the S-PLUS headers.
 _AREA_LAW = (1.07, 0.006)
@@ -27,34 +28,6 @@ def fine_places(x, y, factor):
     return np.transpose(
         [factor * np.asarray(x, float) + offset, factor * np.asarray(y, float) + offset]
     )
-
-
-def area_noise(area):
-    r"""
-    Noise of the sum over an area of S-PLUS pixels, in units of the noise of one.
-
-    .. math:: \sigma(A) / \sigma = \sqrt{A} \, (1.07 + 0.006 \sqrt{A})
-
-    The law of the survey's headers: neighbours are correlated, since coadds are resampled.
-
-    Parameters
-    ----------
-    area : float or array_like
-        Input pixels.
-
-    Returns
-    -------
-    noise : float or `~numpy.ndarray`
-        A pure number.
-
-    Examples
-    --------
-    >>> from splus_srgan.evaluation.apertures import area_noise
-    >>> round(float(area_noise(100.0)), 2)
-    11.3
-    """
-    a, b = _AREA_LAW
-    return np.sqrt(area) * (a + b * np.sqrt(area))
 
 
 def aperture_flux(
@@ -122,8 +95,8 @@ def aperture_noise(flux, free_area, *, radius, sigma, electrons=0.0, pixel_scale
 
     .. math:: n^2 = \sigma(A)^2 + \left(\frac{A}{A_f} \sigma(A_f)\right)^2 + \frac{F}{g}
 
-    with the area :math:`A` of the aperture, :math:`A_f` of the annulus, `area_noise`, and
-    :math:`g` electrons per unit of flux.
+    with the area :math:`A` of the aperture, :math:`A_f` of the annulus, the noise of an area
+    (`~splus_srgan.pixels.coadd_noise.area_noise`), and :math:`g` electrons per unit of flux.
 
     Parameters
     ----------

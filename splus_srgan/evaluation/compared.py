@@ -16,6 +16,7 @@ from scipy import ndimage
 from splus_srgan.evaluation.apertures import blur_to_psf, to_input_grid
 from splus_srgan.evaluation.catalog import list_sources
 from splus_srgan.exceptions import GridMismatchError
+from splus_srgan.pixels.fine_grid import to_fine_grid
 from splus_srgan.pixels.psf import TARGET_PSF
 from splus_srgan.splus import PIXEL_SCALE
 
@@ -227,10 +228,7 @@ class ComparedField:
     @cached_property
     def bicubic(self):
         """Band to what cubic splines make of the input, flux per fine pixel."""
-        options = {"order": 3, "mode": "nearest", "grid_mode": True}
-        return {
-            name: ndimage.zoom(band.input, 2, **options) / 4 for name, band in self.bands.items()
-        }
+        return {name: to_fine_grid(band.input, order=3) / 4 for name, band in self.bands.items()}
 
     @property
     def has_input(self):

@@ -19,6 +19,7 @@ from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.images.unpack import uncertainty_array
 from splus_srgan.pixels.background import measure_background
+from splus_srgan.pixels.missing import missing_pixels
 from splus_srgan.pixels.psf import TARGET_PSF
 from splus_srgan.splus import PIXEL_SCALE
 
@@ -128,7 +129,11 @@ def _band_alone(name, made):
 
 def _of_output(made, sky):
     """What the enhanced image says of itself: arguments of a `ComparedBand`."""
-    scale, missing, masked = fine_scale(made.unit), _missing(made), _masked(made)
+    scale, missing, masked = (
+        fine_scale(made.unit),
+        missing_pixels(made.data, made.mask),
+        _masked(made),
+    )
     data = np.where(missing, 0, np.asarray(made.data, float)) * scale
     return {
         "output": data - 0.25 * sky * ~missing,
@@ -142,7 +147,7 @@ def _of_output(made, sky):
 def _band_of_pair(pair, name, made, output_psf):
     """One band of a pair."""
     seen = pair.input[name]
-    missing = _missing(seen)
+    missing = missing_pixels(seen.data, seen.mask)
     meta = getattr(made, "meta", None) or {}
     sky, sigma = _sky_and_sigma(pair, name, meta, seen, missing)
     psf = winged_psf_from_header(seen.meta)
@@ -177,7 +182,7 @@ def _target(pair, name):
     if pair.target is None:
         return None, False
     image = pair.target[name]
-    hole = _missing(image)
+    hole = missing_pixels(image.data, image.mask)
     data = np.where(hole, 0, np.asarray(image.data, float)) * fine_scale(image.unit)
     ny, nx = pair.shape
     return data, hole.reshape(ny, 2, nx, 2).any(axis=(1, 3))
@@ -211,11 +216,6 @@ def _masked(image):
     if image.mask is None:
         return np.zeros(np.shape(image.data), bool)
     return np.asarray(image.mask, bool)
-
-
-def _missing(image):
-    """Masked and non-finite pixels."""
-    return _masked(image) | ~np.isfinite(np.asarray(image.data, float))
 
 
 def _zero_point(pair, name, seen):

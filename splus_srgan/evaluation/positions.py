@@ -9,16 +9,14 @@ import numpy as np
 
 from splus_srgan.evaluation.apertures import fine_places
 from splus_srgan.evaluation.shapes import fwhm, star_image
+from splus_srgan.pixels.coadd_noise import area_noise, weighted_noise
 from splus_srgan.pixels.psf import psf_profile
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.quiet import quiet
 
 __all__ = ["centroid_error", "centroid_limit", "centroids"]
 
-# Correlation of the noise of neighbours (dy, dx) in an S-PLUS coadd; measured on real tiles.
-_CORRELATION = {(0, 1): 0.12, (1, 0): 0.12, (1, 1): 0.035, (0, 2): -0.045, (2, 0): -0.045}
 _HALF = 3  # input pixels to each side that a centroid looks at
-_SKY_LAW = 1.07  # what correlation adds to the noise of a star's area
 
 
 def centroids(image, x, y, *, factor=1):
@@ -107,7 +105,7 @@ def centroid_limit(flux, psf, *, sigma, electrons=0.0, pixel_scale=PIXEL_SCALE):
         for move in (-small, 0, small)
     )
     slope = (before - after) / (2 * small)
-    noise = (sigma * _SKY_LAW) ** 2
+    noise = (sigma * area_noise(1.0)) ** 2
     photons = model / electrons if electrons else np.zeros_like(model)
     information = [
         np.sum((f * slope) ** 2 / (noise + f * photons)) * step**2 for f in np.atleast_1d(flux)
@@ -147,20 +145,8 @@ def centroid_error(flux, psf, *, sigma, electrons=0.0, pixel_scale=PIXEL_SCALE):
     slope = xx / width**2 * np.exp(-(xx**2 + yy**2) / (2 * width**2))
     own_slope = -np.gradient(star, axis=1)[window]
     response = np.sum(slope * own_slope)
-    sky = sigma**2 * _correlated_sum(slope)
+    sky = (sigma * weighted_noise(slope)) ** 2
     photons = np.sum(slope**2 * star[window]) / electrons if electrons else 0.0
     flux = np.atleast_1d(np.asarray(flux, float))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.sqrt(sky + np.maximum(flux, 0) * photons) / (flux * response)
-
-
-def _correlated_sum(weights):
-    """Variance of a weighted sum of correlated noise of unit variance."""
-    total = np.sum(weights**2)
-    for (dy, dx), rho in _CORRELATION.items():
-        size_y, size_x = weights.shape
-        first, second = weights[: size_y - dy, : size_x - dx], weights[dy:, dx:]
-        total += 2 * rho * np.sum(first * second)
-        if dy and dx:  # the other diagonal
-            total += 2 * rho * np.sum(weights[: size_y - dy, dx:] * weights[dy:, : size_x - dx])
-    return total

@@ -10,6 +10,7 @@ from scipy import optimize
 
 from splus_srgan.evaluation.apertures import fine_places
 from splus_srgan.pixels.psf import psf_profile
+from splus_srgan.pixels.starfit import half_maximum_width
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.quiet import quiet
 
@@ -139,8 +140,7 @@ def round_psf(psf, *, pixel_scale):
         profile = psf_profile(r, fwhm, beta, wings)
         return (height * profile / profile.max() - psf).ravel()
 
-    # The FWHM of as many pixels as are above half of the peak.
-    start = max(2 * pixel_scale * np.sqrt(np.count_nonzero(psf > 0.5) / np.pi), pixel_scale)
+    start = max(np.nan_to_num(half_maximum_width(psf, factor=1)), 1.0) * pixel_scale
     bounds = ([0.2, 0.1 * start, 1.05, 0], [5, 10 * start, 50, 0.95])
     found = optimize.least_squares(residual, [1, start, 3, 0.1], bounds=bounds, xtol=1e-12).x
     return tuple(float(value) for value in found[1:])

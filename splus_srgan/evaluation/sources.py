@@ -9,6 +9,7 @@ import numpy as np
 from astropy.table import Table
 from scipy import ndimage, spatial
 
+from splus_srgan.pixels import coadd_noise
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.quiet import quiet
 
@@ -23,7 +24,7 @@ __all__ = [
 
 _SMOOTHING = 1.0  # input pixels
 _N_PIXEL = 6  # input pixels, of the smallest source
-_CORRELATED = 1.33  # what the correlation of a coadd adds to the noise of a smoothed pixel
+_MARGIN = 1.12  # thresholds are higher by this than the correlation of neighbours asks for
 _MATCH_RADIUS = 1.5  # arcsec, of lists
 
 
@@ -31,8 +32,8 @@ def smoothed_noise(sigma):
     r"""
     Noise of an input image after the smoothing of `detect`.
 
-    :math:`\sigma / (2 \sqrt{\pi})` for white noise and a Gaussian of one pixel, a third
-    more for the correlated noise of a coadd.
+    That of a coadd and a Gaussian of one pixel (`splus_srgan.pixels.coadd_noise.smoothed_noise`),
+    and a margin of 12 %.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ def smoothed_noise(sigma):
     noise : float
         In the same unit.
     """
-    return sigma * 0.28 * _CORRELATED
+    return sigma * _MARGIN * coadd_noise.smoothed_noise(_SMOOTHING)
 
 
 def detect(image, sigma, *, factor=1, threshold=2.5):

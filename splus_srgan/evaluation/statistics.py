@@ -6,41 +6,21 @@ import math
 import numpy as np
 from scipy import special
 
-__all__ = ["excess_scatter", "judged", "median_error", "pooled", "robust_std"]
+from splus_srgan.pixels.robust import robust_std
+
+__all__ = ["excess_scatter", "judged", "median_error", "pooled"]
 
 _AT_MOST = 50.0
 _ENOUGH = 0.5  # of the distance to a limit: the largest error with which a value passes
 
 
-def robust_std(values):
-    r"""
-    Standard deviation from the median absolute deviation, which outliers do not move.
-
-    .. math:: s = 1.4826 \, \mathrm{median} |v - \tilde v|
-
-    Parameters
-    ----------
-    values : array_like, shape (n,)
-        Any unit.
-
-    Returns
-    -------
-    scatter : float
-        In the unit of the values; NaN without any.
-
-    Examples
-    --------
-    >>> from splus_srgan.evaluation.statistics import robust_std
-    >>> round(float(robust_std([1.0, 2.0, 3.0, 4.0, 500.0])), 4)
-    1.4826
-    """
-    values = np.asarray(values, float)
-    return 1.4826 * np.median(np.abs(values - np.median(values))) if values.size else np.nan
-
-
 def median_error(values):
     r"""
-    Standard error of a median, :math:`\sqrt{\pi / 2} \, s / \sqrt{n}` with `robust_std`.
+    Standard error of a median.
+
+    .. math:: \sqrt{\pi / 2} \, s / \sqrt{n}
+
+    with the scatter :math:`s` of `~splus_srgan.pixels.robust.robust_std`.
 
     Parameters
     ----------

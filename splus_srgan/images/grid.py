@@ -19,6 +19,7 @@ __all__ = [
     "header_wcs",
     "image_wcs",
     "pixel_scale",
+    "pixel_sides",
     "strip_wcs_cards",
     "wcs_cards",
 ]
@@ -188,7 +189,32 @@ def pixel_scale(wcs, default=None):
         if default is None:
             raise ValueError(f"wcs must be celestial to have a pixel scale; got {wcs!r}")
         return default
-    return float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs.celestial)))) * 3600
+    return float(np.sqrt(np.prod(pixel_sides(wcs))))
+
+
+def pixel_sides(wcs):
+    """
+    Give the lengths of the two sides of a pixel at ``CRPIX``.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS` or wrapper of one
+        Celestial.
+
+    Returns
+    -------
+    sides : `~numpy.ndarray`, shape (2,)
+        Along the axes of the pixels, x first, in arcsec.
+
+    Examples
+    --------
+    >>> from astropy.wcs import WCS
+    >>> from splus_srgan.images.grid import pixel_sides
+    >>> wcs = WCS({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -1e-4, "CDELT2": 4e-4})
+    >>> pixel_sides(wcs).round(6).tolist()
+    [0.36, 1.44]
+    """
+    return 3600 * np.asarray(proj_plane_pixel_scales(fits_wcs(wcs).celestial), float)
 
 
 def grid_shift(reference, other, shape):

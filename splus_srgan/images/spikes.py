@@ -7,6 +7,7 @@ from astropy.nddata import NDData
 from splus_srgan.images.grid import pixel_scale
 from splus_srgan.images.header import gain_from_header, psf_from_header, saturation_level
 from splus_srgan.pixels.background import measure_background
+from splus_srgan.pixels.missing import missing_pixels
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.optional import import_optional
 from splus_srgan.utils.validate import check_positive
@@ -63,9 +64,7 @@ def mask_spikes(image, *, significance=6.0, contrast=5.0):
     check_positive("significance", significance)
     check_positive("contrast", contrast)
     astroscrappy = import_optional("astroscrappy", "cosmic")
-    missing = ~np.isfinite(image.data)
-    if image.mask is not None:
-        missing |= np.asarray(image.mask, bool)
+    missing = missing_pixels(image.data, image.mask)
     background = measure_background(image.data, mask=missing)
     sky, sigma = float(background.sky[0]), float(background.sigma[0])
     above = np.where(missing, 0, np.asarray(image.data, float) - sky) / sigma

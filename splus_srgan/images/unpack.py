@@ -22,7 +22,7 @@ from splus_srgan.images.grid import check_common_grid, grid_shift, image_wcs
 from splus_srgan.images.meta import sound_header
 from splus_srgan.images.repack import repack
 from splus_srgan.images.units import parse_unit
-from splus_srgan.pixels.missing import fill_missing
+from splus_srgan.pixels.missing import fill_missing, missing_pixels
 
 __all__ = [
     "UNCERTAINTY_POWERS",
@@ -131,7 +131,7 @@ def unpack(data, *, bands=None, mask=None, unit=None, wcs=None):
     wcs = _common_wcs(images, names, wcs)
     masks = _masks(images, names, planes, mask, form)
     stack = _to_float32(planes, names)
-    masks |= ~np.isfinite(stack)
+    masks |= missing_pixels(stack)
     for name, missing in zip(names, masks, strict=True):
         if missing.all():
             raise ValueError(f"band {name!r} has no valid pixel: all are masked, NaN or infinite")

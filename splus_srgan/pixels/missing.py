@@ -4,7 +4,7 @@
 import numpy as np
 from scipy import ndimage
 
-__all__ = ["REACH", "blank_border", "fill_missing", "without_exposure"]
+__all__ = ["REACH", "blank_border", "fill_missing", "missing_pixels", "without_exposure"]
 
 _SCALES = (1, 2, 4, 8)
 _TRUNCATE = 3
@@ -15,6 +15,35 @@ _QUIET = 0.25  # of the usual noise; one exposure instead of six has 2.4 times t
 
 REACH = _TRUNCATE * _SCALES[-1]
 """How far (pixels, along each axis) a filled pixel looks for valid ones."""
+
+
+def missing_pixels(data, mask=None):
+    """
+    Find the pixels without a value: masked, NaN or infinite.
+
+    Parameters
+    ----------
+    data : array_like, shape (..., ny, nx)
+        Any numbers.
+    mask : array_like of bool or None, optional
+        `True` is missing; broadcasts to the shape of ``data``.
+
+    Returns
+    -------
+    missing : `~numpy.ndarray` of bool, shape (..., ny, nx)
+        A new array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.pixels.missing import missing_pixels
+    >>> missing_pixels([1.0, np.nan, -np.inf, 4.0], [True, False, False, False])
+    array([ True,  True,  True, False])
+    """
+    missing = ~np.isfinite(data)
+    if mask is not None:
+        missing |= np.asarray(mask, bool)
+    return missing
 
 
 def blank_border(data):

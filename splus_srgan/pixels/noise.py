@@ -4,6 +4,8 @@
 import numpy as np
 from scipy import ndimage
 
+from splus_srgan.pixels.robust import robust_std
+
 __all__ = ["NoisePixels", "smooth"]
 
 # Spacings (y, x) of the two second differences of each filter, and the weights that turn the
@@ -46,7 +48,7 @@ def smooth(windows, missing, width):
 def _clipped_variance(values):
     """Variance of Gaussian noise, from the values within 3 sigma of 0."""
     squares = values**2
-    variance = (1.482602 * np.median(np.abs(values))) ** 2 or np.mean(squares)
+    variance = robust_std(values, center=0) ** 2 or np.mean(squares)
     for _ in range(3):
         # 0.97334 is the variance of a unit Gaussian cut at 3.
         variance = np.mean(squares[squares <= 9 * variance]) / 0.97334

@@ -14,11 +14,14 @@ from splus_srgan.utils.validate import check_finite, check_positive
 __all__ = [
     "TARGET_PSF",
     "WINGS",
+    "WING_FWHM",
     "WING_SHARE",
     "coma_phase",
     "coma_transfer",
     "core_profile",
     "matching_transfer",
+    "moffat_alpha",
+    "moffat_profile",
     "moffat_transfer",
     "psf_image",
     "psf_profile",
@@ -31,6 +34,9 @@ TARGET_PSF = (1.0, 3.0)
 
 WINGS = (3.0, 2.0)
 """Moffat alpha (arcsec) and beta of the wings of real PSFs (`wing_transfer`)."""
+
+WING_FWHM = 2 * WINGS[0] * np.sqrt(2 ** (1 / WINGS[1]) - 1)
+"""FWHM (arcsec) of these wings."""
 
 WING_SHARE = 0.28
 """Share of the light that is in the wings of S-PLUS images (`wing_transfer`)."""
@@ -113,7 +119,7 @@ def moffat_transfer(fy, fx, fwhm, beta, *, ellipticity=0.0, position_angle=0.0):
     check_positive("fwhm", fwhm)
     if check_finite("beta", beta) <= 1:
         raise ValueError(f"beta must be above 1, as that of a Moffat profile; got {beta!r}")
-    alpha = _alpha(fwhm, beta)
+    alpha = moffat_alpha(fwhm, beta)
     stretch = np.sqrt(1 - ellipticity)
     cos, sin = np.cos(position_angle), np.sin(position_angle)
     major, minor = (cos * fx + sin * fy) / stretch, (cos * fy - sin * fx) * stretch
@@ -125,8 +131,58 @@ def moffat_transfer(fy, fx, fwhm, beta, *, ellipticity=0.0, position_angle=0.0):
     return np.interp(q, table_q, table).astype(np.float32)
 
 
-def _alpha(fwhm, beta):
+def moffat_alpha(fwhm, beta):
+    r"""
+    Give the :math:`\alpha` of a Moffat profile, in the unit of its FWHM.
+
+    .. math:: \alpha = \frac{\mathrm{FWHM}}{2 \sqrt{2^{1 / \beta} - 1}}
+
+    Parameters
+    ----------
+    fwhm, beta : float
+        Of the profile.
+
+    Returns
+    -------
+    alpha : float
+        In the unit of ``fwhm``.
+
+    Examples
+    --------
+    >>> from splus_srgan.pixels.psf import moffat_alpha
+    >>> moffat_alpha(2.0, 1.0)
+    1.0
+    """
     return fwhm / (2 * np.sqrt(np.expm1(np.log(2) / beta)))
+
+
+def moffat_profile(r2, beta):
+    r"""
+    Moffat profile of unit flux and :math:`\alpha = 1`.
+
+    .. math:: M(r) = \frac{\beta - 1}{\pi} \left(1 + r^2\right)^{-\beta}
+
+    That of another :math:`\alpha` is :math:`M(r / \alpha) / \alpha^2`.
+
+    Parameters
+    ----------
+    r2 : array_like
+        Square of the radius, in units of :math:`\alpha^2`.
+    beta : float
+        Moffat beta, above 1.
+
+    Returns
+    -------
+    profile : `~numpy.ndarray`
+        Flux per area.
+
+    Examples
+    --------
+    >>> from splus_srgan.pixels.psf import moffat_profile
+    >>> round(float(moffat_profile(1.0, 2.0) / moffat_profile(0.0, 2.0)), 6)
+    0.25
+    """
+    return (beta - 1) / np.pi * np.exp(-beta * np.log1p(r2))
 
 
 def _by_bessel(q, order):
@@ -239,9 +295,7 @@ def wing_transfer(fy, fx, core, share):
     >>> round(float(wing_transfer(0.0, 0.5, core, 0.28)), 4)
     0.1891
     """
-    alpha, beta = WINGS
-    fwhm = 2 * alpha * np.sqrt(2 ** (1 / beta) - 1)
-    return (1 - share) * core + share * moffat_transfer(fy, fx, fwhm, beta)
+    return (1 - share) * core + share * moffat_transfer(fy, fx, WING_FWHM, WINGS[1])
 
 
 def psf_transfer(fy, fx, fwhm, beta, wings=0.0):
@@ -331,10 +385,10 @@ def psf_profile(r, fwhm, beta, wings=0.0):
     >>> round(float(psf_profile(0.5, 1.0, 3.0) / psf_profile(0.0, 1.0, 3.0)), 6)
     0.5
     """
-    core = _alpha(fwhm, beta), beta
+    core = moffat_alpha(fwhm, beta), beta
     r2 = np.square(r)
     return sum(
-        share * (b - 1) / (np.pi * alpha**2) * np.exp(-b * np.log1p(r2 / alpha**2))
+        share * moffat_profile(r2 / alpha**2, b) / alpha**2
         for share, (alpha, b) in ((1 - wings, core), (wings, WINGS))
     )
 

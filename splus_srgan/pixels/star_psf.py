@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
-from splus_srgan.pixels.psf import WING_SHARE, WINGS
-from splus_srgan.pixels.starfit import cutout, fit_moffat, half_width
+from splus_srgan.pixels.missing import missing_pixels
+from splus_srgan.pixels.psf import WING_FWHM, WING_SHARE, WINGS, moffat_alpha, moffat_profile
+from splus_srgan.pixels.starfit import cutout, fit_moffat, half_maximum_width, half_width
 from splus_srgan.utils.quiet import quiet
 
 __all__ = ["MIN_STARS", "StarPSF", "expected_width", "find_stars", "fit_star_psf"]
@@ -94,7 +95,7 @@ def find_stars(image, sigma, *, mask=None, saturation=np.inf, fwhm=2.6, most=_MA
     4
     """
     image = np.asarray(image, float)
-    missing = ~np.isfinite(image) if mask is None else ~np.isfinite(image) | mask
+    missing = missing_pixels(image, mask)
     image = np.where(missing, 0.0, image)
     for _ in range(2):
         places = _candidates(image, sigma, missing, saturation, fwhm)[: most + most // 2]
@@ -180,7 +181,7 @@ def fit_star_psf(image, sigma, stars, *, pixel_scale, mask=None):
         `None` where fewer than `MIN_STARS` agree with it.
     """
     image = np.asarray(image, float)
-    missing = ~np.isfinite(image) if mask is None else ~np.isfinite(image) | mask
+    missing = missing_pixels(image, mask)
     stamps = [_Stamp(image, missing, sigma, star, stars) for star in stars]
     for _ in range(2):
         if len(stamps) < MIN_STARS:
@@ -220,9 +221,7 @@ class _Stamp:
     def model(self, p, pixel_scale):
         """Profile, its slopes along x and y, and a level, as columns (n, 4)."""
         if self._wings is None:
-            alpha, beta = WINGS
-            fwhm = 2 * alpha / pixel_scale * np.sqrt(2 ** (1 / beta) - 1)
-            self._wings = _moffat(self.dx, self.dy, fwhm, beta)
+            self._wings = _moffat(self.dx, self.dy, WING_FWHM / pixel_scale, WINGS[1])
         core = _moffat(self.dx, self.dy, *np.exp(p[:2]), p[3:])
         columns = np.ones((self.values.size, 4))
         columns[:, :3] = (1 - p[2]) * core + p[2] * self._wings
@@ -300,20 +299,20 @@ def expected_width(psf):
         Pixels.
     """
     middle = psf.shape[0] // 2
-    fwhm = 2 * np.sqrt(np.count_nonzero(psf > psf.max() / 2) / np.pi)
+    fwhm = half_maximum_width(psf, factor=1)
     cut = cutout(psf, np.zeros(psf.shape, bool), np.array([middle, middle]), half_width(fwhm))
     return float(fit_moffat(cut, fwhm)[3])
 
 
 def _moffat(dx, dy, fwhm, beta, shape=(0.0, 0.0)):
     """An elliptical Moffat profile of unit flux and its slopes along x and y, as columns."""
-    alpha = fwhm / (2 * np.sqrt(np.expm1(np.log(2) / beta)))
+    alpha = moffat_alpha(fwhm, beta)
     stretch, twice = 1 - min(np.hypot(*shape), 0.9), np.arctan2(shape[1], shape[0])
     # The squared radius, in units of alpha, as a quadratic form; the area is kept.
     mean, half = (stretch + 1 / stretch) / 2, (stretch - 1 / stretch) / 2
     xx, yy, xy = mean + half * np.cos(twice), mean - half * np.cos(twice), half * np.sin(twice)
     along_x, along_y = (xx * dx + xy * dy) / alpha**2, (yy * dy + xy * dx) / alpha**2
     r2 = dx * along_x + dy * along_y
-    profile = (beta - 1) / (np.pi * alpha**2) * np.exp(-beta * np.log1p(r2))
+    profile = moffat_profile(r2, beta) / alpha**2
     slope = -2 * beta * profile / (1 + r2)
     return np.stack([profile, slope * along_x, slope * along_y], axis=1)

@@ -4,11 +4,15 @@
 import numpy as np
 from scipy import ndimage, optimize
 
+from splus_srgan.pixels.missing import missing_pixels
+from splus_srgan.pixels.psf import moffat_alpha, moffat_profile
+
 __all__ = [
     "ImageProfile",
     "cutout",
     "fit_moffat",
     "fit_profile",
+    "half_maximum_width",
     "half_width",
     "prepared",
     "touched",
@@ -24,17 +28,50 @@ def prepared(image, x, y, mask):
     image = np.asarray(image, float)
     if image.ndim != 2:
         raise ValueError(f"image must have shape (ny, nx); got {image.shape}")
-    missing = ~np.isfinite(image)
-    if mask is not None:
-        if np.shape(mask) != image.shape:
-            raise ValueError(
-                f"mask must have the shape of image, {image.shape}; got {np.shape(mask)}"
-            )
-        missing |= np.asarray(mask, bool)
+    if mask is not None and np.shape(mask) != image.shape:
+        raise ValueError(f"mask must have the shape of image, {image.shape}; got {np.shape(mask)}")
+    missing = missing_pixels(image, mask)
     x, y = (np.atleast_1d(np.asarray(getattr(v, "value", v), float)) for v in (x, y))
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"x and y must be lists of one length; got {x.shape} and {y.shape}")
     return image, missing, np.transpose([x, y]).reshape(-1, 2)
+
+
+def half_maximum_width(stamp, *, factor=8):
+    """
+    Measure the FWHM of a PSF from the area above half its peak.
+
+    Parameters
+    ----------
+    stamp : array_like, shape (ny, nx)
+        One source without sky, at or near its brightest pixel alone.
+    factor : int, optional
+        How many times finer than the pixels the area is looked at.
+
+    Returns
+    -------
+    fwhm : float
+        Diameter (pixels) of the circle of the same area; NaN where the area touches
+        the border or there is no peak.
+
+    Examples
+    --------
+    >>> from splus_srgan.pixels.psf import psf_image
+    >>> from splus_srgan.pixels.starfit import half_maximum_width
+    >>> round(half_maximum_width(psf_image((3.6, 3.0), pixel_scale=1.0, radius=12)), 1)
+    3.6
+    """
+    stamp = np.asarray(stamp, dtype=float)
+    if not np.all(np.isfinite(stamp)) or stamp.max() <= 0:
+        return np.nan
+    fine = stamp
+    if factor > 1:
+        fine = ndimage.zoom(stamp, factor, order=3, mode="nearest", grid_mode=True)
+    regions, _ = ndimage.label(fine > fine.max() / 2)
+    peak = regions == regions[np.unravel_index(fine.argmax(), fine.shape)]
+    if peak[0].any() or peak[-1].any() or peak[:, 0].any() or peak[:, -1].any():
+        return np.nan
+    return float(2 * np.sqrt(peak.sum() / np.pi) / factor)
 
 
 def half_width(fwhm):
@@ -94,9 +131,9 @@ def _solve(residual, start, low, high):
 
 def _moffat_shape(cut, dy, dx, fwhm, beta):
     """Moffat profile of unit flux at the pixels of a cutout."""
-    alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
+    alpha = moffat_alpha(fwhm, beta)
     r2 = (cut.dy - dy) ** 2 + (cut.dx - dx) ** 2
-    return (beta - 1) / (np.pi * alpha**2) * (1 + r2 / alpha**2) ** -beta
+    return moffat_profile(r2 / alpha**2, beta) / alpha**2
 
 
 def fit_moffat(cut, fwhm):

@@ -5,13 +5,13 @@ import math
 
 import torch
 
+from splus_srgan.pixels.coadd_noise import area_noise
 from splus_srgan.training.losses import unstretch
 
 __all__ = ["field_scores", "flux_aware_score", "flux_bias"]
 
 _BOX = 24  # output pixels
 _SIGNIFICANT = 20.0  # S/N of a box whose flux is compared
-_NOISE_CORRELATION = 1.3  # of the variance of sums, as in the losses
 _MMAG = 2500 / math.log(10)
 _TOLERATED, _PENALTY = 5.0, 0.1  # mmag, dB per mmag
 
@@ -60,7 +60,7 @@ def flux_bias(generated, truth, electrons, weight):
     Median error of the flux in boxes of 24 output pixels with a S/N above 20.
 
     .. math:: -1086 \, {\rm median} \left( \hat{S} / S - 1 \right) \; {\rm mmag},
-        \qquad ({\rm S/N})^2 = S^2 / (1.3 \cdot 144 + S / e)
+        \qquad ({\rm S/N})^2 = S^2 / (n(144)^2 + S / e)
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def flux_bias(generated, truth, electrons, weight):
     pool = torch.nn.functional.avg_pool2d
     made, true = (pool(image[None], size)[0] * area for image in (generated, truth))
     whole = -torch.nn.functional.max_pool2d(-weight[None], size)[0] > 0
-    variance = _NOISE_CORRELATION * area + true.clamp(min=0) / electrons[:, None, None]
+    variance = area_noise(area) ** 2 + true.clamp(min=0) / electrons[:, None, None]
     bright = whole & (true > _SIGNIFICANT * variance.sqrt())
     if not bright.any():
         return math.nan

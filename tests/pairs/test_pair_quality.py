@@ -23,6 +23,7 @@ from splus_srgan.pairs.quality.pair import (
 )
 from splus_srgan.pairs.registration.measure import measure_registration
 from splus_srgan.pixels.psf import moffat_transfer
+from splus_srgan.pixels.starfit import half_maximum_width
 from splus_srgan.surveys import legacy
 
 SEED = 2
@@ -296,13 +297,13 @@ def test_half_maximum_width_of_moffat_profiles(fwhm, beta):
     f = np.fft.fftfreq(64)
     transfer = moffat_transfer(f[:, None], f[None, :], fwhm, beta)
     psf = np.fft.fftshift(np.fft.ifft2(transfer).real)
-    assert measure.half_maximum_width(psf) == pytest.approx(fwhm, rel=0.03)
+    assert half_maximum_width(psf) == pytest.approx(fwhm, rel=0.03)
 
 
 def test_half_maximum_width_of_what_is_no_psf():
-    assert math.isnan(measure.half_maximum_width(np.zeros((9, 9))))
-    assert math.isnan(measure.half_maximum_width(np.full((9, 9), np.nan)))
-    assert math.isnan(measure.half_maximum_width(np.ones((9, 9))))
+    assert math.isnan(half_maximum_width(np.zeros((9, 9))))
+    assert math.isnan(half_maximum_width(np.full((9, 9), np.nan)))
+    assert math.isnan(half_maximum_width(np.ones((9, 9))))
 
 
 def test_seeing_measured_on_stars():

@@ -458,7 +458,7 @@ def test_flux_loss_in_numpy():
     for sample, band, y, x in np.ndindex(4, 2, 11, 15):
         box = np.s_[sample, band, 2 * y : 2 * y + 4, 2 * x : 2 * x + 4]
         made, true = (whole[key][box].sum() / 4 for key in "gt")
-        variance = 1.3 * 4 + true / whole["e"][sample, band] + (0.002 * true) ** 2
+        variance = 4 * 1.082**2 + true / whole["e"][sample, band] + (0.002 * true) ** 2
         errors.append(whole["w"][box].min() * smooth_l1((made - true) / np.sqrt(variance)))
     tensors = batch(6)
     found = flux_loss(*(tensors[key] for key in "gtew"), sizes=[4])
@@ -525,7 +525,7 @@ def test_binned_flux_in_numpy():
             outer = edged[y : y + 10, x : x + 10].sum()
             border = max(0, outer - noisy[y + 2 : y + 4, x + 2 : x + 4].sum())
             given, photons = noisy[box].sum(), np.maximum(noisy[box], 0).sum()
-            variance = 1.3 * 36 + photons / fine["e"].item() + (0.002 * given) ** 2
+            variance = 36 * 1.106**2 + photons / fine["e"].item() + (0.002 * given) ** 2
             variance += (0.2 * border) ** 2
             errors.append(smooth_l1((made[box].sum() - given) / np.sqrt(variance)))
     ones = torch.ones_like(fine["t"])
@@ -537,9 +537,9 @@ def test_errors_are_in_units_of_the_noise():
     """Fresh noise around the right flux scores as a unit normal does, at any box size."""
     torch.manual_seed(0)
     normal = smooth_l1(np.random.default_rng(0).normal(size=100_000)).mean()
-    noisy = math.sqrt(1.3) * torch.randn(16, 1, 48, 48)
     made = torch.zeros(16, 1, 96, 96)
     for size in (4, 16):
+        noisy = (1.07 + 0.006 * size / 2) * torch.randn(16, 1, 48, 48)
         found = binned_flux_loss(
             made, noisy, torch.full((16, 1), 1e9), torch.ones_like(made), sizes=(size,)
         )
@@ -556,7 +556,8 @@ def test_aperture_sums_are_those_of_photutils(radius):
     positions = [(30, 30), (62, 60), (70, 24)]
     sums = [CircularAperture(p, radius).do_photometry(plane)[0][0] / 4 for p in positions]
     sums = np.array(sums)
-    variance = 1.3 * np.pi * radius**2 / 4 + sums / 20 + (0.002 * sums) ** 2
+    area = np.pi * radius**2 / 4
+    variance = area * (1.07 + 0.006 * np.sqrt(area)) ** 2 + sums / 20 + (0.002 * sums) ** 2
     expected = smooth_l1(sums / np.sqrt(variance)).sum() / 16
     found = aperture_loss(
         torch.zeros_like(truth),

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import ClassVar
 
 import numpy as np
-from scipy import ndimage
 
 from splus_srgan._version import __version__
 from splus_srgan.enhance.output import band_record, fine_meta
@@ -18,6 +17,7 @@ from splus_srgan.images.quality import quality_plane
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.images.unpack import fill_missing, repack, unpack
 from splus_srgan.images.wcs import upsample_wcs
+from splus_srgan.pixels.fine_grid import to_fine_grid
 
 __all__ = ["FACTOR", "NOISE", "SOFTENING", "_Baseline", "_InNoiseUnits", "interpolate"]
 
@@ -112,8 +112,7 @@ class _Baseline(ABC):
 
 def interpolate(images):
     """Cubic splines: output ``2 i + 0.5`` is at the centre of input pixel ``i``."""
-    zoom = (1, FACTOR, FACTOR)
-    return ndimage.zoom(images, zoom, order=3, mode="nearest", grid_mode=True)
+    return to_fine_grid(images, order=3)
 
 
 class _InNoiseUnits(_Baseline):

@@ -10,7 +10,8 @@ from splus_srgan.evaluation.measure.metrics import MS_SSIM_WEIGHTS, ms_ssim, nrm
 from splus_srgan.evaluation.measure.similarity import MS_REACH, WINDOW
 from splus_srgan.evaluation.measure.spaces import SPACES, to_space
 from splus_srgan.evaluation.measure.spectra import measure_amplitude, measure_shift
-from splus_srgan.evaluation.statistics import pooled, robust_std
+from splus_srgan.evaluation.statistics import pooled
+from splus_srgan.pixels.robust import robust_std
 
 __all__ = ["checks_metrics", "pixel_table", "scores"]
 

@@ -7,7 +7,8 @@ import numpy as np
 from astropy.nddata import block_reduce
 from scipy import ndimage
 
-from splus_srgan.evaluation.statistics import robust_std
+from splus_srgan.pixels.coadd_noise import area_noise
+from splus_srgan.pixels.robust import robust_std
 from splus_srgan.utils.validate import check_integer
 
 __all__ = ["LEAST_FREE", "cloudiness", "low_frequency_residual", "mean_output", "sky_pixels"]
@@ -18,7 +19,6 @@ LEAST_FREE = 0.2
 _FACTOR = 2
 _FAINTEST = 0.25  # sky units: what is brighter after smoothing is a source
 _CLOUD = (2.0, 8.0)  # output pixels
-_NOISE_OF_AREA = 1.1  # noise of the sum over an area, of S-PLUS images, over that of white noise
 
 
 def sky_pixels(image, *, threshold=_FAINTEST, grow=4):
@@ -176,8 +176,9 @@ def low_frequency_residual(image, observed=None, *, free=None, mesh=32):
     Notes
     -----
     :math:`r^2 = \langle (\bar{v}_\mathrm{out} - \bar{v}_\mathrm{in})^2 \rangle
-    - 1.1^2 / n` with :math:`n` input pixels in a mesh, 0 where negative; 1.1 is what the
-    correlation of the noise of S-PLUS images adds.  Without an input, nothing is subtracted.
+    - (\sigma(n) / n)^2` with :math:`n` input pixels in a mesh, 0 where negative, and their
+    noise :math:`\sigma(n)`, `~splus_srgan.pixels.coadd_noise.area_noise`.  Without an input,
+    nothing is subtracted.
 
     Examples
     --------
@@ -200,7 +201,7 @@ def low_frequency_residual(image, observed=None, *, free=None, mesh=32):
     if enough.sum() < 4:
         return math.nan, math.nan
     squares = (total[enough] / count[enough]) ** 2
-    noise = np.mean(_NOISE_OF_AREA**2 / (noise_area * count[enough]))
+    noise = np.mean((area_noise(count[enough]) / count[enough]) ** 2) / noise_area
     power = max(float(squares.mean() - noise), 0.0)
     # Of the mean of squares of normal deviates.
     error = float(squares.mean()) * math.sqrt(2 / enough.sum())

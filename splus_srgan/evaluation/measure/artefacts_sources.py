@@ -11,11 +11,11 @@ from scipy import ndimage
 
 from splus_srgan.evaluation.measure.artefacts_sky import smoothed
 from splus_srgan.evaluation.measure.consistency import residuals
+from splus_srgan.pixels.coadd_noise import smoothed_noise
 
 __all__ = ["color_residual", "ringing"]
 
 _MAG = 2.5 / math.log(10)  # magnitudes per relative change
-_NOISE_OF_AREA = 1.2  # over that of white noise, in coadds
 _PSF_ERROR = 0.05  # of the width of a PSF
 
 
@@ -130,8 +130,7 @@ def color_residual(bands, *, brightest=20.0, smooth=1.5):
         bright = bright & good & (before > brightest * band.sigma)
         least = 0.1 * brightest * band.sigma
         ratios[name] = 2.5 * np.log10(np.maximum(after, least) / np.maximum(before, least))
-        # Noise of a Gaussian mean, and what the correlation of the noise adds.
-        blurred = _NOISE_OF_AREA * smoothed(noise, good, smooth) / (2 * math.sqrt(math.pi) * smooth)
+        blurred = smoothed_noise(smooth) * smoothed(noise, good, smooth)
         errors[name] = _MAG * blurred / np.maximum(before, least)
         width = 0.0 if band.psf is None else band.psf[0] / band.pixel_scale / 2.355
         curved = np.abs(ndimage.laplace(after)) / np.maximum(after, least)

@@ -11,13 +11,14 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from splus_srgan.evaluation.apertures import area_noise
 from splus_srgan.evaluation.catalog import usable
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.photometry import APERTURES
 from splus_srgan.evaluation.positions import centroid_error, centroid_limit, centroids
 from splus_srgan.evaluation.shapes import fwhm, star_image
-from splus_srgan.evaluation.statistics import excess_scatter, median_error, robust_std
+from splus_srgan.evaluation.statistics import excess_scatter, median_error
+from splus_srgan.pixels.coadd_noise import area_noise
+from splus_srgan.pixels.robust import robust_std
 
 __all__ = ["checks_stars", "compare_stars", "summarize_shifts"]
 

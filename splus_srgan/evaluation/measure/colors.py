@@ -8,7 +8,8 @@ from astropy.table import Table
 
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.photometry import compare_fluxes
-from splus_srgan.evaluation.statistics import excess_scatter, median_error, robust_std
+from splus_srgan.evaluation.statistics import excess_scatter, median_error
+from splus_srgan.pixels.robust import robust_std
 
 __all__ = ["checks_colors", "checks_fluxes", "checks_growth", "colors_of", "compare_colors"]
 

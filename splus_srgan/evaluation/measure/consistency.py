@@ -11,8 +11,8 @@ import numpy as np
 from astropy.table import Table
 from scipy import ndimage
 
-from splus_srgan.evaluation.apertures import area_noise
 from splus_srgan.evaluation.limits import LIMITS
+from splus_srgan.pixels.coadd_noise import area_noise, smoothed_noise
 
 __all__ = [
     "checks_consistency",
@@ -122,13 +122,13 @@ def _summary(band):
     pull = (residual / allowed)[good]
     bright = model[good] > _FLUX_LEVEL * band.sigma
     slope, slope_error = _slope(residual, model, noise, band.sigma)
-    # 1.1: the noise of a mean of correlated pixels.
+    correlated = area_noise(_BLOCK**2) / _BLOCK  # over the noise of a mean of white noise
     values = (
         np.mean(pull**2),
         np.mean((noise / allowed)[good] ** 2),
         np.mean(pull[bright] ** 2) if bright.any() else np.nan,
         np.mean(pull),
-        1.1 * np.std(pull) / np.sqrt(pull.size),
+        correlated * np.std(pull) / np.sqrt(pull.size),
         slope,
         slope_error,
         _peak(residual, noise, model, _reach(band)),
@@ -167,7 +167,7 @@ def _peak(residual, noise, model, reach):
     allowed = np.sqrt(noise**2 + (_PSF_ERROR * model) ** 2 + (_NEAR * near) ** 2)
     pull = np.where(good, residual / allowed, 0)
     smooth = ndimage.gaussian_filter(pull, _SMOOTHING)
-    smooth /= 1.25 / (2 * np.sqrt(np.pi) * _SMOOTHING)
+    smooth /= smoothed_noise(_SMOOTHING)
     return smooth.flat[np.argmax(np.abs(np.where(good, smooth, 0)))]
 
 
@@ -198,7 +198,7 @@ def checks_consistency(rows, *, bands=None, limits=LIMITS):
         count = sum(row["n"] for row in mine)
         weights = [row["n"] for row in measured]
         chi2 = np.average([_relative(s) for s in measured], weights=weights) if measured else np.nan
-        error = 1.1 * np.sqrt(2 / count) if count else np.nan
+        error = area_noise(_BLOCK**2) / _BLOCK * np.sqrt(2 / count) if count else np.nan
         options = {"count": count, "note": "" if measured else "no pixel to compare"}
         checks.append(limits["chi2"].judge(band, chi2, error=error, **options))
         for name, column in (("mean residual", "mean"), ("trend", "slope")):

@@ -6,7 +6,7 @@ from astropy import units as u
 from astropy.table import Table
 from scipy import fft
 
-from splus_srgan.evaluation.apertures import area_noise
+from splus_srgan.pixels.coadd_noise import area_noise
 from splus_srgan.pixels.psf import psf_transfer
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.validate import check_integer

@@ -10,7 +10,8 @@ from splus_srgan.evaluation.catalog import usable
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.photometry import APERTURES
 from splus_srgan.evaluation.shapes import moments
-from splus_srgan.evaluation.statistics import median_error, robust_std
+from splus_srgan.evaluation.statistics import median_error
+from splus_srgan.pixels.robust import robust_std
 
 __all__ = ["checks_shapes", "compare_shapes"]
 

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.sources import detect, smoothed_noise
-from splus_srgan.evaluation.statistics import robust_std
+from splus_srgan.pixels.robust import robust_std
 from splus_srgan.simulate.field import simulate_field
 
 __all__ = ["checks_noise", "noise_field", "noise_only_detections"]

@@ -9,7 +9,7 @@ from astropy.table import QTable
 
 from splus_srgan.evaluation.measure.artefacts_sky import LEAST_FREE, sky_pixels
 from splus_srgan.evaluation.measure.spectrum import SkySpectrum, named_frequencies
-from splus_srgan.evaluation.statistics import robust_std
+from splus_srgan.pixels.robust import robust_std
 
 __all__ = ["pattern_lines", "seams"]
 

@@ -12,8 +12,9 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table, vstack
 
-from splus_srgan.evaluation.apertures import aperture_flux, aperture_noise, area_noise
+from splus_srgan.evaluation.apertures import aperture_flux, aperture_noise
 from splus_srgan.evaluation.catalog import usable
+from splus_srgan.pixels.coadd_noise import area_noise
 from splus_srgan.utils.validate import check_one_of
 
 __all__ = [

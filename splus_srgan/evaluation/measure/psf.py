@@ -5,11 +5,11 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from splus_srgan.evaluation.apertures import area_noise
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.starprofile import encircled_energy, fit_stars, psf_residual
 from splus_srgan.evaluation.sources import any_within, inside, isolated
 from splus_srgan.evaluation.statistics import median_error
+from splus_srgan.pixels.coadd_noise import area_noise
 from splus_srgan.pixels.psf import psf_image
 
 __all__ = ["checks_psf", "psf_table"]

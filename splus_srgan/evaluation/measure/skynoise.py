@@ -11,7 +11,7 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy import fft, signal
 
-from splus_srgan.evaluation.statistics import robust_std
+from splus_srgan.pixels.robust import robust_std
 from splus_srgan.utils.validate import check_integer
 
 __all__ = ["aperture_noise_curve", "noise_autocorrelation"]

@@ -20,6 +20,7 @@ from splus_srgan.evaluation.report.plotting import (
     styled,
     tighten,
 )
+from splus_srgan.pixels.coadd_noise import smoothed_noise
 
 __all__ = ["plot_limitations", "plot_mean_output"]
 
@@ -85,8 +86,7 @@ def _findings(pair, output):
         residual, noise, model = residuals(band)
         good = np.isfinite(residual)
         size = 1.5
-        # Noise of a Gaussian mean of correlated noise.
-        expected = 1.2 * smoothed(noise, good, size) / (2 * np.sqrt(np.pi) * size)
+        expected = smoothed_noise(size) * smoothed(noise, good, size)
         expected = np.hypot(expected, _FLUX_ERROR * smoothed(model, good, size))
         ratio = np.abs(smoothed(residual, good, size)) / np.maximum(expected, 1e-30)
         ratio[~good | (model < _BRIGHT * band.sigma)] = 0

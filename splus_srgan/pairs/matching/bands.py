@@ -13,7 +13,7 @@ from splus_srgan.images.header import saturated_pixels
 from splus_srgan.images.units import pixels_for_pixel
 from splus_srgan.pairs.matching.diagnosis import check_described, check_hemisphere
 from splus_srgan.pairs.matching.image import deviation_of, image_plane, resample_image
-from splus_srgan.pairs.matching.psf_matching import image_psf, matching_kernel, moffat_image
+from splus_srgan.pairs.matching.psf_matching import image_psf, matching_kernel
 from splus_srgan.pairs.matching.reprojection import Resampling, resample
 from splus_srgan.pairs.matching.resampled_noise import measure_noise_correlation
 from splus_srgan.pairs.registration.align import align, centered_map
@@ -21,6 +21,8 @@ from splus_srgan.pairs.registration.cross_correlation import make_picture
 from splus_srgan.pairs.registration.measure import Registration, from_alignment
 from splus_srgan.pairs.registration.pixel_map import PixelMap
 from splus_srgan.pixels.background import measure_background
+from splus_srgan.pixels.missing import missing_pixels
+from splus_srgan.pixels.psf import psf_image
 
 __all__ = [
     "Setup",
@@ -107,10 +109,7 @@ def prepare(input, target, band, setup, notes):
 def _missing(image):
     """Masked, or so bright that the detector may have bent."""
     data = np.asarray(image.data)
-    mask = ~np.isfinite(data)
-    if image.mask is not None:
-        mask = mask | np.asarray(image.mask, bool)
-    return mask | saturated_pixels(data, image.meta, image.unit)
+    return missing_pixels(data, image.mask) | saturated_pixels(data, image.meta, image.unit)
 
 
 def _valid_share(mask):
@@ -273,7 +272,9 @@ def _kernel(target, setup, band, notes):
     reach = int(np.ceil(_PSF_REACH * fwhm / scale))
     size = 2 * max(reach, psf.shape[0] // 2) + 1
     source = np.pad(psf, (size - psf.shape[0]) // 2)
-    kernel, error = matching_kernel(source, moffat_image(fwhm / scale, beta, size))
+    kernel, error = matching_kernel(
+        source, psf_image((fwhm, beta), pixel_scale=scale, radius=size // 2)
+    )
     if error > 0.05:
         notes.append(
             f"{band}: the PSF of the target differs from the wanted one by {100 * error:.0f} % of "

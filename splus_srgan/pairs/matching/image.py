@@ -25,6 +25,7 @@ from splus_srgan.pairs.matching.reprojection import (
     resample_blocks,
 )
 from splus_srgan.pairs.registration.pixel_map import mapped_wcs
+from splus_srgan.pixels.missing import fill_missing, missing_pixels
 
 __all__ = ["deviation_of", "image_plane", "resample_image"]
 
@@ -171,14 +172,12 @@ def deviation_of(image):
 
 
 def _convolved(data, mask, sky, kernel):
-    from splus_srgan.pixels.missing import fill_missing
-
     data = np.asarray(data, float) - sky
-    missing = mask | ~np.isfinite(data)
+    missing = missing_pixels(data, mask)
     if kernel is None or missing.all():
         return data, missing
     if missing.any():
-        data = fill_missing(np.where(missing, 0, data), missing)
+        data = fill_missing(data, missing)
         weight = np.abs(kernel) / np.sum(np.abs(kernel))
         missing = missing | (convolve(missing, weight) > _SPOILT)
     return convolve(data, kernel), missing

@@ -2,37 +2,15 @@
 """Bring an image to another PSF: kernels of photutils, no noisier than allowed."""
 
 import numpy as np
-from astropy.modeling.models import Moffat2D
 from scipy import ndimage, signal
 
 from splus_srgan.images.header import psf_from_header
+from splus_srgan.pixels.psf import psf_image
 
-__all__ = ["convolve", "image_psf", "matching_kernel", "moffat_image", "resample_psf"]
+__all__ = ["convolve", "image_psf", "matching_kernel", "resample_psf"]
 
 _REGULARIZATIONS = 10.0 ** np.arange(-7, 0.5, 0.5)
 _TRUNCATED = 1e-4  # of the PSF's flux: a smaller kernel would cut wings off
-
-
-def moffat_image(fwhm, beta, size):
-    """
-    Sample a Moffat PSF at the pixel centers.
-
-    Parameters
-    ----------
-    fwhm, beta : float
-        FWHM in pixels, and beta.
-    size : int
-        Odd side of the image.
-
-    Returns
-    -------
-    psf : `~numpy.ndarray`, shape (size, size)
-        Sum 1.
-    """
-    y, x = np.indices((size, size)) - size // 2
-    gamma = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
-    psf = Moffat2D(gamma=gamma, alpha=beta)(x, y)
-    return psf / psf.sum()
 
 
 def image_psf(image, pixel_scale):
@@ -58,7 +36,7 @@ def image_psf(image, pixel_scale):
     if seeing is None:
         return None
     fwhm = seeing[0] / pixel_scale
-    return moffat_image(fwhm, seeing[1], 2 * int(6 * fwhm) + 1)
+    return psf_image((fwhm, seeing[1]), pixel_scale=1.0, radius=int(6 * fwhm))
 
 
 def _odd_square(psf):

@@ -13,7 +13,7 @@ from scipy.interpolate import RectBivariateSpline
 
 from splus_srgan.pairs.matching.resampled_noise import variance_factors, variance_map
 from splus_srgan.pairs.registration.pixel_map import PixelMap, mapped_wcs
-from splus_srgan.pixels.missing import fill_missing
+from splus_srgan.pixels.missing import fill_missing, missing_pixels
 
 __all__ = [
     "Plane",
@@ -160,11 +160,11 @@ def _nothing(shape, with_variance):
 def _filled(plane):
     """Data without holes, and where these were."""
     data = np.asarray(plane.data, dtype=float)
-    missing = np.array(plane.mask, dtype=bool) | ~np.isfinite(data)
+    missing = missing_pixels(data, plane.mask)
     if missing.all():
         return None, missing
     if missing.any():
-        data = fill_missing(np.where(missing, 0, data), missing)
+        data = fill_missing(data, missing)
     return data, missing
 
 

@@ -11,6 +11,8 @@ factor of two between a pixel's center and its corner.
 import numpy as np
 from scipy import ndimage, signal
 
+from splus_srgan.pixels.robust import robust_std
+
 __all__ = [
     "ORDERS",
     "measure_noise_correlation",
@@ -183,12 +185,12 @@ def measure_noise_correlation(data, mask, *, lags=_LAGS):
         return None
     local = _masked_mean(data, valid, _LOCAL)
     noise = data - local
-    sigma = 1.4826 * np.median(np.abs(noise[valid]))
+    sigma = robust_std(noise[valid], center=0)
     if not sigma > 0:
         return None
     # Sources: what is bright after smoothing, and its surroundings.
     smooth = ndimage.gaussian_filter(np.where(valid, data - np.median(data[valid]), 0), 2)
-    level = 1.4826 * np.median(np.abs(smooth[valid] - np.median(smooth[valid])))
+    level = robust_std(smooth[valid])
     bright = np.abs(smooth - np.median(smooth[valid])) > 4 * level
     bright |= np.abs(noise) > 5 * sigma
     blank = valid & ~ndimage.binary_dilation(bright, iterations=3)

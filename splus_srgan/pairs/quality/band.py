@@ -12,6 +12,7 @@ from splus_srgan.images import header
 from splus_srgan.images.grid import pixel_scale
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.pairs.quality import measure
+from splus_srgan.pixels.missing import missing_pixels
 from splus_srgan.surveys import legacy
 
 __all__ = ["measure_band", "known_saturated"]
@@ -89,9 +90,7 @@ def _gain(flux_ratio, units_differ):
 
 def _side(image, scale, band):
     data = np.asarray(image.data, dtype=float)
-    mask = ~np.isfinite(data)
-    if image.mask is not None:
-        mask |= image.mask
+    mask = missing_pixels(data, image.mask)
     saturated = known_saturated(image, data, band)
     unit = image.unit
     if flux_per_pixel_factor(unit) == 1:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from splus_srgan.pixels.robust import SIGMA_PER_DEVIATION
 from splus_srgan.utils.files import atomic_path
 from splus_srgan.utils.optional import import_optional
 
@@ -169,7 +170,7 @@ def _sky_and_noise(data):
     edge = max(1, min(data.shape) // 10)
     frame = [data[:edge], data[-edge:], data[:, :edge], data[:, -edge:]]
     sky = _median(np.concatenate([part.ravel() for part in frame]))
-    noise = 1.4826 / np.sqrt(2) * _median(np.abs(np.diff(data, axis=1)))
+    noise = SIGMA_PER_DEVIATION / np.sqrt(2) * _median(np.abs(np.diff(data, axis=1)))
     return sky, noise if noise > 0 else 1.0
 
 

@@ -12,13 +12,15 @@ import numpy as np
 from scipy import ndimage
 
 from splus_srgan.pixels.background import measure_background
+from splus_srgan.pixels.coadd_noise import area_noise, smoothed_noise
+from splus_srgan.pixels.robust import robust_std
+from splus_srgan.pixels.starfit import half_maximum_width
 
 __all__ = [
     "APERTURE",
     "blur_sharper",
     "SourceComparison",
     "compare_sources",
-    "half_maximum_width",
     "limiting_flux",
     "longest_trail",
     "sky_noise",
@@ -53,33 +55,6 @@ def sky_noise(data, mask):
     except ValueError:  # too few pixels, or an image without noise
         return 0.0, math.nan
     return float(measured.sky[0]), float(measured.sigma[0])
-
-
-def half_maximum_width(stamp):
-    """
-    Measure the FWHM of a PSF from the area above half its peak.
-
-    Parameters
-    ----------
-    stamp : array_like, shape (ny, nx)
-        One source without sky, at or near its brightest pixel alone.
-
-    Returns
-    -------
-    fwhm : float
-        Diameter (pixels) of the circle of the same area; NaN where the area touches
-        the border or there is no peak.
-    """
-    factor = 8
-    stamp = np.asarray(stamp, dtype=float)
-    if not np.all(np.isfinite(stamp)) or stamp.max() <= 0:
-        return math.nan
-    fine = ndimage.zoom(stamp, factor, order=3, mode="nearest", grid_mode=True)
-    regions, _ = ndimage.label(fine > fine.max() / 2)
-    peak = regions == regions[np.unravel_index(fine.argmax(), fine.shape)]
-    if peak[0].any() or peak[-1].any() or peak[:, 0].any() or peak[:, -1].any():
-        return math.nan
-    return float(2 * np.sqrt(peak.sum() / np.pi) / factor)
 
 
 def star_width(data, mask, sigma, *, guess, least_snr=40, n_star=15):
@@ -175,7 +150,7 @@ def limiting_flux(data, mask, sigma, *, radius, n_sigma=5):
     if empty.sum() < _LEAST_APERTURES:
         return n_sigma * sigma * math.sqrt(math.pi) * radius
     sums = apertures.do_photometry(filled)[0][empty]
-    return float(n_sigma * 1.4826 * np.median(np.abs(sums - np.median(sums))))
+    return float(n_sigma * robust_std(sums))
 
 
 @dataclass(frozen=True)
@@ -234,7 +209,7 @@ def compare_sources(first, second, mask, sigmas, *, fwhms, n_sigma=8, fraction=0
     first, second, fwhm = blur_sharper(first, second, fwhms)
     radius = 0.8 * fwhm
     # A blurred image has less noise per pixel, but an aperture about the same.
-    noise = 1.2 * math.hypot(*np.nan_to_num(sigmas)) * math.sqrt(math.pi) * radius
+    noise = area_noise(math.pi * radius**2) * math.hypot(*np.nan_to_num(sigmas))
     width = fwhm / _TO_FWHM
     brightest = np.maximum(
         ndimage.gaussian_filter(first, width), ndimage.gaussian_filter(second, width)
@@ -305,8 +280,7 @@ def longest_trail(difference, model, mask, sigma, *, n_sigma=2.5, tolerance=0.3)
     if not sigma > 0:
         return 0.0
     width = 1.0
-    # White noise smoothed by a Gaussian of this width; neighbours are correlated a little.
-    noise = 1.2 * sigma / (2 * math.sqrt(math.pi) * width)
+    noise = sigma * smoothed_noise(width)
     smooth = ndimage.gaussian_filter(np.where(mask, 0, difference), width)
     granted = tolerance * ndimage.maximum_filter(np.abs(model), 5)
     threshold = n_sigma * np.hypot(noise, granted)

@@ -7,7 +7,8 @@ import numpy as np
 from scipy import ndimage, signal
 
 from splus_srgan.pairs.registration.pixel_map import PixelMap
-from splus_srgan.pixels.missing import fill_missing
+from splus_srgan.pixels.missing import fill_missing, missing_pixels
+from splus_srgan.pixels.robust import robust_std
 
 __all__ = ["Picture", "correlate", "make_picture", "valid_places"]
 
@@ -35,7 +36,7 @@ class Picture:
 def make_picture(data, mask):
     """Make a `Picture`; raises `ValueError` where there is too little to see."""
     data = np.array(data, dtype=float)
-    mask = np.array(mask, dtype=bool) | ~np.isfinite(data)
+    mask = missing_pixels(data, mask)
     if (~mask).sum() < 64:
         raise ValueError(f"image must have at least 64 valid pixels; got {int((~mask).sum())}")
     data[mask] = 0
@@ -45,7 +46,7 @@ def make_picture(data, mask):
     # Second differences: what is smooth, sources among it, all but vanishes.
     rough = data[1:-1, 1:-1] - (data[1:-1, :-2] + data[1:-1, 2:]) / 2
     rough = rough[~ndimage.binary_dilation(mask)[1:-1, 1:-1]]
-    sigma = 1.4826 * np.median(np.abs(rough)) / np.sqrt(1.5) if rough.size else 0.0
+    sigma = robust_std(rough, center=0) / np.sqrt(1.5) if rough.size else 0.0
     sigma = sigma or float(np.std(data[~mask])) * 1e-3
     return Picture(data, mask, sigma or 1.0)
 
@@ -135,7 +136,7 @@ def _stretched(data, valid):
     if not valid.any():
         return np.zeros_like(data)
     level = np.median(data[valid])
-    spread = 1.4826 * np.median(np.abs(data[valid] - level))
+    spread = robust_std(data[valid], center=level)
     spread = spread or np.std(data[valid]) or 1.0
     return np.where(valid, np.arcsinh((data - level) / (3 * spread)), 0)
 

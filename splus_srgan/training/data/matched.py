@@ -10,7 +10,7 @@ from splus_srgan.images.header import gain_from_header
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.pairs.quality.band import known_saturated
 from splus_srgan.pixels.background import measure_background
-from splus_srgan.pixels.missing import fill_missing
+from splus_srgan.pixels.missing import fill_missing, missing_pixels
 from splus_srgan.surveys.catalog import split_by_sky, split_random
 from splus_srgan.training.data.crops import SATURATION_REACH, Linear, grow, refine
 from splus_srgan.utils.validate import is_number
@@ -246,7 +246,10 @@ def _flux_ratio(row, band):
 
 def _read_band(image, target, flux_ratio, band):
     """One band as the parts of a `Linear`, in their order."""
-    missing, target_missing = _missing(image), _missing(target)
+    missing, target_missing = (
+        missing_pixels(image.data, image.mask),
+        missing_pixels(target.data, target.mask),
+    )
     data = fill_missing(np.asarray(image.data, np.float32), missing)
     fine = fill_missing(np.asarray(target.data, np.float32), target_missing)
     background = measure_background(data, mask=missing)
@@ -261,13 +264,6 @@ def _read_band(image, target, flux_ratio, band):
     bad |= known_saturated(target, np.asarray(target.data), band)
     gain, nanomaggies = _gain(image, sigma), _nanomaggies(target.unit) / factor
     return data, fine, 1.0 - bad, sky, sigma, gain, _counts(image), nanomaggies
-
-
-def _missing(image):
-    missing = ~np.isfinite(np.asarray(image.data))
-    if image.mask is not None:
-        missing |= np.asarray(image.mask, bool)
-    return missing
 
 
 def _sky_of_target(data, missing):

@@ -9,14 +9,12 @@ input allows them to have; what is better than that earns little.
 import torch
 from torch.nn import functional
 
+from splus_srgan.pixels.coadd_noise import area_noise
 from splus_srgan.training.losses.pixel import check_shapes
 from splus_srgan.utils.validate import check_integer
 
 __all__ = ["binned_flux_loss", "flux_loss"]
 
-# A sum over pixels of correlated noise varies more than over white noise: S-PLUS coadds have
-# about 1.3 times the variance in boxes of a few pixels.
-_NOISE_CORRELATION = 1.3
 # Sums are asked for no better than this part of the flux.
 _RELATIVE_FLOOR = 0.002
 # A blur moves light over the border of a box: at worst this part of what lies within so many
@@ -30,12 +28,12 @@ def flux_loss(generated, truth, electrons, weight, *, sizes=(6, 12, 24)):
 
     For boxes of :math:`k \times k` output pixels, half of them overlapping,
 
-    .. math:: \epsilon^2 = c \frac{k^2}{4} + \frac{S_+}{e} + (f S)^2
+    .. math:: \epsilon^2 = n(k^2 / 4)^2 + \frac{S_+}{e} + (f S)^2
 
     where :math:`S` is the true flux in sky noises of an input pixel, :math:`S_+` its
-    positive part, :math:`e` the electrons per such unit, :math:`c = 1.3` the effect of
-    the correlation and :math:`f = 0.002` a floor.  The loss is the smooth L1 of
-    :math:`(\hat{S} - S) / \epsilon`.
+    positive part, :math:`e` the electrons per such unit, :math:`n` the noise of an area in
+    coadds (`~splus_srgan.pixels.coadd_noise.area_noise`) and :math:`f = 0.002` a floor.
+    The loss is the smooth L1 of :math:`(\hat{S} - S) / \epsilon`.
 
     Parameters
     ----------
@@ -88,9 +86,9 @@ def binned_flux_loss(generated, noisy, electrons, weight, *, sizes=(24, 48)):
     The output summed to boxes must give the sums that the input has there, within its noise and
     within what its wider PSF takes over the borders of a box:
 
-    .. math:: \epsilon^2 = c\,n + \frac{S_+}{e} + (f S)^2 + (0.2\,B)^2
+    .. math:: \epsilon^2 = n(A)^2 + \frac{S_+}{e} + (f S)^2 + (0.2\,B)^2
 
-    for boxes of :math:`n` input pixels with the sum :math:`S`; :math:`B` is the light of the
+    for boxes of :math:`A` input pixels with the sum :math:`S`; :math:`B` is the light of the
     input within two input pixels of the border, and the rest is as in `flux_loss`.
 
     Parameters
@@ -137,7 +135,7 @@ def binned_flux_loss(generated, noisy, electrons, weight, *, sizes=(24, 48)):
 
 def noise_variance(area, positive, electrons):
     """Variance of a sum over so many input pixels: of the sky, and of the photons."""
-    return _NOISE_CORRELATION * area + positive / electrons.float().clamp(min=1e-6)
+    return area_noise(area) ** 2 + positive / electrons.float().clamp(min=1e-6)
 
 
 def floor_variance(total):
