@@ -96,7 +96,7 @@ def centroid_limit(flux, psf, *, sigma, electrons=0.0, pixel_scale=PIXEL_SCALE):
     --------
     >>> from splus_srgan.evaluation.positions import centroid_limit
     >>> round(float(centroid_limit(100.0, (1.4, 3.0), sigma=1.0)[0]), 3)
-    0.09
+    0.091
     """
     step, small = 0.25, 1e-3  # of a pixel
     yy, xx = np.mgrid[-10 : 10 + step : step, -10 : 10 + step : step]

@@ -69,9 +69,9 @@ def smoothed_noise(width):
 
     Examples
     --------
-    >>> import numpy as np
+    >>> import math
     >>> from splus_srgan.pixels.coadd_noise import smoothed_noise
-    >>> [round(smoothed_noise(width) * 2 * np.sqrt(np.pi) * width, 2) for width in (1.0, 1.5, 2.5)]
+    >>> [round(smoothed_noise(w) * 2 * math.sqrt(math.pi) * w, 2) for w in (1.0, 1.5, 2.5)]
     [1.18, 1.19, 1.2]
     """
     total = 1.0

@@ -150,7 +150,7 @@ def moffat_alpha(fwhm, beta):
     Examples
     --------
     >>> from splus_srgan.pixels.psf import moffat_alpha
-    >>> moffat_alpha(2.0, 1.0)
+    >>> round(float(moffat_alpha(2.0, 1.0)), 6)
     1.0
     """
     return fwhm / (2 * np.sqrt(np.expm1(np.log(2) / beta)))
