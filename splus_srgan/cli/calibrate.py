@@ -68,7 +68,7 @@ def run(options):
         Of the command.
     """
     if options.name is not None:
-        check_name(options.name)
+        _check_name(options.name)
     if options.minutes > 0 and not options.pairs:
         raise UsageError("calibrate needs at least one folder of pairs (DIR) to train the head on")
 
@@ -92,6 +92,13 @@ def run(options):
     for mode in (True, "ensemble") if options.ensemble else (True,):
         card = _calibrated(card, generator, entries, mode, options)
     say(card.path.with_suffix(".json"))
+
+
+def _check_name(name):
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def _calibrated(card, generator, entries, mode, options):

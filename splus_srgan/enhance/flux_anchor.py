@@ -130,8 +130,8 @@ def anchor_flux(
         )
         fine_sky = _on_fine_grid(sky[k]).astype(np.float32)
         plane = anchored[k] - fine_sky
-        told = None if mask is None else ~mask[k]
-        ratio = _correction(plane, observed[k] - sky[k], sigma[k], kernel, told)
+        usable = None if mask is None else ~mask[k]
+        ratio = _correction(plane, observed[k] - sky[k], sigma[k], kernel, usable)
         ratio = _on_fine_grid(strength * ratio)
         plane += np.maximum(plane, 0) * ratio
         anchored[k] = plane + fine_sky
@@ -148,14 +148,14 @@ def check_strength(strength):
     return strength
 
 
-def _correction(plane, observed, sigma, kernel, told):
+def _correction(plane, observed, sigma, kernel, usable):
     """The factor, less 1, on the input's grid."""
     # Double precision: the transform would spread a bright star's rounding over the sky.
     padded = np.pad(plane.astype(np.float64), _KERNEL_SIZE // 2, mode="edge")
     blurred = signal.oaconvolve(padded, kernel, mode="valid")[::2, ::2]
     lacking = observed - blurred
-    if told is not None:
-        lacking = np.where(told, lacking, 0)
+    if usable is not None:
+        lacking = np.where(usable, lacking, 0)
     noise = _SIGNIFICANCE * sigma * smoothed_noise(_SMOOTHING)
     flux = _smooth(np.maximum(blurred, 0))
     ratio = _smooth(lacking * flux / (flux**2 + noise**2))

@@ -122,8 +122,8 @@ class InputReport:
         return not self.unusual
 
     def __str__(self):
-        told = [f"{KINDS[kind].title} ({', '.join(bands)})" for kind, bands in self.kinds.items()]
-        return "; ".join(told) or "nothing unusual"
+        listed = [f"{KINDS[kind].title} ({', '.join(bands)})" for kind, bands in self.kinds.items()]
+        return "; ".join(listed) or "nothing unusual"
 
     def __repr__(self):
         return f"<{type(self).__name__}: {self}>"

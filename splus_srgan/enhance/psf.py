@@ -206,14 +206,14 @@ class _Stars:
 
 
 def _warn_of_mismatch(bands, found, stacklevel):
-    told = [
+    off = [
         f"{band}: {one.stated[0]:.2f} arcsec, of the stars {one.width_of_stars:.2f} times that"
         for band, one in zip(bands, found, strict=True)
         if np.isfinite(one.width_of_stars)
     ]
-    if told:
+    if off:
         warnings.warn(
-            f"the seeing in the header does not fit the stars ({'; '.join(told)}); it is taken as "
+            f"the seeing in the header does not fit the stars ({'; '.join(off)}); it is taken as "
             "it is: psf='measure' takes that of the stars",
             PSFMismatchWarning,
             stacklevel=stacklevel,

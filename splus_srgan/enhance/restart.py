@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-Files of large fields that survive the end of their run: the same call goes on.
+Files of large fields that survive a killed run: repeating the call resumes it.
 
 Beside the hidden output lies a journal, one line a step: which section is made, with a hash of
 its bytes, of the input and of the options.
@@ -232,10 +232,10 @@ def _identity(work):
             given.update(np.ascontiguousarray(plane))
     libraries = [getattr(sys.modules.get(k), "__version__", "") for k in ("torch", "openvino")]
     options = (record, work.strength, work.uncertainty, work.block_size, work.card.to_dict())
-    told = hashlib.sha256(repr((*options, work.input_psfs, libraries, np.__version__)).encode())
+    chosen = hashlib.sha256(repr((*options, work.input_psfs, libraries, np.__version__)).encode())
     for planes in (work.sky, work.sigma):
-        told.update(np.ascontiguousarray(planes))
-    return {"input": given.hexdigest(), "options": told.hexdigest()}
+        chosen.update(np.ascontiguousarray(planes))
+    return {"input": given.hexdigest(), "options": chosen.hexdigest()}
 
 
 def clean(path):

@@ -68,7 +68,7 @@ class Evaluation:
     checks : list of `~splus_srgan.evaluation.checks.Check`
         Measured values of the method beside their limits.
     facts : dict, optional
-        What a reader has to know of the run: name to text.
+        What a reader needs to know about the run: name to text.
     measurements : dict of str to `~astropy.table.Table`, optional
         Rows behind the checks: ``"fluxes"``, ``"stars"`` and so on, of all fields.
 

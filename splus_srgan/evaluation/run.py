@@ -235,7 +235,7 @@ def _listened_to(enhance, images):
 
 
 def _facts(fields):
-    """What a reader has to know of the run."""
+    """What a reader needs to know about the run."""
     first = next(iter(fields[0].output.values())).meta or {}
     weights = " ".join(str(first[card]) for card in ("SRMODEL", "SRMODVER") if card in first)
     shapes = {np.shape(next(iter(one.output.values())).data) for one in fields}

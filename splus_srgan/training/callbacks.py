@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""What goes on beside the training: checkpoints, pictures, and an orderly end."""
+"""What happens during training besides the steps: checkpoints, pictures, and an orderly end."""
 
 import os
 import signal
@@ -117,7 +117,7 @@ class Checkpoints(_callbacks.Checkpoint):
         self._clock = self._saved = time.monotonic()
 
     def state_dict(self):
-        """What goes on with a run."""
+        """What a resumed run takes over from this callback."""
         return {
             "best_score": self.best_score,
             "scores": self.scores,

@@ -122,7 +122,7 @@ def export_weights(
         "target_psf": {"profile": "Moffat", "fwhm": fwhm, "beta": beta},
         "domain": _SIMULATED_DOMAIN if is_simulated(data) else {},
         "flux_anchor": flux_anchor,
-        # One pass has to do where the generator is told what it sees.
+        # A generator that is told what it sees is run once, not on turned images too.
         "turned": data.space == "noise" and not data.subsets,
         "training": _training(content, config),
         "scores": content[CONTENT]["scores"] if scores is None else scores,

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""What a run logged: one table, one row per step, that a run which goes on goes on with."""
+"""What a run logged: one table, one row per step; a resumed run appends to it."""
 
 import contextlib
 import csv

@@ -115,7 +115,7 @@ class SRGANModule(L.LightningModule):
     validation: ``val/psnr``, ``val/ssim``, ``val/flux_bias`` (means over the fields) and
     ``score``, the PSNR less 0.1 dB for every mmag by which the mean flux is off by more than 5.
 
-    Everything depends on the seed and on the step alone, so that a run which goes on from a
+    Everything depends on the seed and on the step alone, so that a run resumed from a
     checkpoint is the run that was never stopped.  Batch normalisation sees the batch of its
     own process.
     """

@@ -47,7 +47,7 @@ __all__ = ["TrainingResult", "resumed_config", "train"]
 CALIBRATION_FIELDS = 150
 """Simulated fields on which the uncertainties of exported weights are calibrated."""
 
-# What a run that goes on may have otherwise than when it began: where, how long, how fast.
+# What may change when a run is resumed: where, how long, how fast.
 _FREE = {
     "run.output",
     "run.epochs",
@@ -99,7 +99,7 @@ class TrainingResult:
 
 def train(config=None, *, resume=None, overwrite=False, progress_bar=None):
     """
-    Train, or go on with a run.
+    Train, or resume a run.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def train(config=None, *, resume=None, overwrite=False, progress_bar=None):
         What to train; see `~splus_srgan.training.config.training.load_config`.  Not needed with
         ``resume``, where it may change how long, where and on what devices it goes on.
     resume : path-like, optional
-        A checkpoint or the folder of a run to go on with.
+        A checkpoint or the folder of a run to resume.
     overwrite : bool, optional
         Replace another run in the folder.
     progress_bar : bool, optional
@@ -145,7 +145,7 @@ def train(config=None, *, resume=None, overwrite=False, progress_bar=None):
 
 def resumed_config(resume, overrides=None):
     """
-    The configuration of a run that goes on.
+    The configuration of a resumed run.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def resumed_config(resume, overrides=None):
 
 
 class _Start:
-    """Where a run begins: its configuration, and the checkpoint that it goes on from."""
+    """Where a run begins: its configuration, and the checkpoint that it resumes from."""
 
     def __init__(self, config, resume):
         if config is not None and not isinstance(config, TrainingConfig):
@@ -198,9 +198,9 @@ def _check_same(earlier, config):
     old, new = _flat(earlier.to_dict()), _flat(config.to_dict())
     changed = [key for key in old if key not in _FREE and old[key] != new[key]]
     if changed:
-        told = "; ".join(f"{key} was {old[key]!r}, now {new[key]!r}" for key in changed)
+        changes = "; ".join(f"{key} was {old[key]!r}, now {new[key]!r}" for key in changed)
         raise ValueError(
-            f"resume: the run cannot go on with another configuration: {told}. Leave these keys "
+            f"resume: the run cannot go on with another configuration: {changes}. Leave these keys "
             "as they were, or start a new run with run.start_from"
         )
 
@@ -222,12 +222,12 @@ def _fit(trainer, module, data, start, checkpoints):
     except (Stopped, SystemExit) as error:
         if not checkpoints.stop.requested:
             raise
-        told = f"stopped at step {module.step}"
+        message = f"stopped at step {module.step}"
         if not isinstance(error, Stopped):
-            told += " without another checkpoint"
+            message += " without another checkpoint"
         if checkpoints.last.is_file():
-            told += f"; go on with: splus-srgan train --resume {start.config.run.output}"
-        raise TrainingInterrupted(told) from error
+            message += f"; go on with: splus-srgan train --resume {start.config.run.output}"
+        raise TrainingInterrupted(message) from error
 
 
 def _finish(folder, trainer, module, checkpoints):

@@ -54,7 +54,7 @@ def prepare_folder(folder, config, *, in_place, overwrite):
     config : `~splus_srgan.training.config.training.TrainingConfig`
         The run.
     in_place : bool
-        Whether it goes on with the run that is in there.
+        Whether it resumes the run that is in there.
     overwrite : bool
         Whether another run may be replaced.
 

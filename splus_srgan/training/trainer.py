@@ -41,7 +41,7 @@ def quiet():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         # Lightning 2.6 with PyTorch 2.13.
         warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
-        # A run that goes on may be given or lose its patience.
+        # A resumed run may be given a patience, or lose it.
         warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
         # What is frozen is in evaluation mode rightly.
         warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")

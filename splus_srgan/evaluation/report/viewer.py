@@ -47,7 +47,7 @@ class ShownField:
     name, remark : str
         Name, and what is told beside it.
     meta : dict
-        What the viewer has to know, in JSON types.
+        What the viewer needs to know, in JSON types.
     blocks : dict of tuple to str
         Encoded pixels by ``(layer, index of the band)``.
     thumbnail : str
@@ -143,7 +143,7 @@ def _coarse(window):
 
 
 def _meta(one, window, shape, layers, cut):
-    """What the viewer has to know of a field."""
+    """What the viewer needs to know about a field."""
     bands = list(one.bands)
     height, width = (part.stop - part.start for part in window)
     wcs = one.output[bands[0]].wcs

@@ -76,9 +76,9 @@ def check_record(record, name):
     expected = _COMMON + (() if record["verdict"] == "failed" else _MADE)
     missing, unknown = set(expected) - set(record), set(record) - set(expected)
     if missing or unknown:
-        told = [f"lacks {', '.join(sorted(missing))}"] if missing else []
-        told += [f"has the unknown {', '.join(sorted(unknown))}"] if unknown else []
-        raise ValueError(f"the record {' and '.join(told)}")
+        faults = [f"lacks {', '.join(sorted(missing))}"] if missing else []
+        faults += [f"has the unknown {', '.join(sorted(unknown))}"] if unknown else []
+        raise ValueError(f"the record {' and '.join(faults)}")
     _check_common(record, name)
     if record["verdict"] != "failed":
         _check_made(record)

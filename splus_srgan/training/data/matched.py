@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Matched pairs of a folder: what training has to know of them, and which are held out."""
+"""Matched pairs of a folder: what training needs to know about them, and which are held out."""
 
 import numpy as np
 from astropy import units as u

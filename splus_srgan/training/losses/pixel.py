@@ -176,5 +176,5 @@ def check_shapes(**tensors):
     """Refuse tensors of different shapes: broadcasting would hide a mistake."""
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if len(set(shapes.values())) > 1:
-        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise ValueError(f"{' and '.join(shapes)} must have one shape; got {told}")
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"{' and '.join(shapes)} must have one shape; got {listed}")
