@@ -43,7 +43,7 @@ from splus_srgan.exceptions import WeightsError
 from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.pixels.psf import core_profile, matching_transfer
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
-from splus_srgan.simulate.field import correlated_noise
+from splus_srgan.simulate.noise import correlated_noise
 from splus_srgan.splus import BANDS as FACTS
 from splus_srgan.splus import PIXEL_SCALE
 

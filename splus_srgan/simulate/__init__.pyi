@@ -4,10 +4,10 @@ from .bandpasses import bandpass as bandpass
 from .bandpasses import pivot as pivot
 from .field import BandConditions as BandConditions
 from .field import SimulatedField as SimulatedField
-from .field import correlated_noise as correlated_noise
 from .field import draw_conditions as draw_conditions
-from .field import noise_variance as noise_variance
 from .field import simulate_field as simulate_field
+from .noise import correlated_noise as correlated_noise
+from .noise import noise_variance as noise_variance
 from .reference import reference_images as reference_images
 from .reference import reference_noise as reference_noise
 from .spectra import add_lines as add_lines

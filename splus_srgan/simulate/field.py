@@ -18,7 +18,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.table import QTable
 from astropy.wcs import WCS
-from scipy import fft, ndimage
+from scipy import fft
 
 from splus_srgan import splus
 from splus_srgan.images.header import WING_CARD
@@ -31,6 +31,7 @@ from splus_srgan.pixels.psf import (
     moffat_transfer,
     wing_transfer,
 )
+from splus_srgan.simulate.noise import correlated_noise, noise_variance
 from splus_srgan.simulate.scene import draw_scene
 from splus_srgan.simulate.spectra import FITTED_BANDS
 from splus_srgan.utils.notebook import html_picture, html_table
@@ -41,9 +42,7 @@ __all__ = [
     "PSFS",
     "BandConditions",
     "SimulatedField",
-    "correlated_noise",
     "draw_conditions",
-    "noise_variance",
     "simulate_field",
 ]
 
@@ -180,54 +179,6 @@ class SimulatedField:
     def sigma(self):
         """Sky noise per band, ADU per pixel."""
         return {band: c.sigma * c.adu_per_nmgy for band, c in self.conditions.items()}
-
-
-def _lanczos3(offset):
-    """Weights of a Lanczos-3 resampling by a fraction of a pixel."""
-    x = np.arange(-3, 4) - offset
-    weights = np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0)
-    return weights / weights.sum()
-
-
-def correlated_noise(rng, shape, dithers):
-    """
-    Noise of unit standard deviation, correlated as in a coadd.
-
-    Each exposure has white noise, and is resampled onto the common grid with a
-    Lanczos-3 kernel; the coadd is their mean.
-
-    Parameters
-    ----------
-    rng : `~numpy.random.Generator`
-        Source of the noise.
-    shape : tuple of int
-        ``(ny, nx)``.
-    dithers : sequence of tuple of float
-        Fraction of a pixel ``(dy, dx)`` by which each exposure is shifted.
-
-    Returns
-    -------
-    noise : `~numpy.ndarray`, shape (ny, nx)
-        float32.
-    """
-    total, variance = np.zeros(shape, np.float32), 0.0
-    for dy, dx in dithers:
-        ky, kx = _lanczos3(dy), _lanczos3(dx)
-        white = rng.standard_normal((shape[0] + 6, shape[1] + 6), dtype=np.float32)
-        rows = ndimage.correlate1d(white, ky, axis=0, mode="constant")
-        total += ndimage.correlate1d(rows, kx, axis=1, mode="constant")[3:-3, 3:-3]
-        variance += np.sum(ky**2) * np.sum(kx**2)
-    return total / np.float32(np.sqrt(variance))
-
-
-def noise_variance(flux, sigma, electrons):
-    """
-    Variance of a pixel: sky noise, and the photon noise of the source.
-
-    ``sigma**2 + max(flux, 0) / electrons``, with fluxes in nanomaggies and
-    ``electrons`` per nanomaggie.
-    """
-    return sigma**2 + np.maximum(flux, 0) / electrons
 
 
 def draw_conditions(rng, band):

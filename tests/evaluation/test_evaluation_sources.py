@@ -29,7 +29,7 @@ from splus_srgan.evaluation.sources import (
 )
 from splus_srgan.exceptions import GridMismatchError
 from splus_srgan.pixels.psf import psf_image
-from splus_srgan.simulate.field import correlated_noise
+from splus_srgan.simulate.noise import correlated_noise
 from splus_srgan.surveys.calibration import calibrate_flux
 
 PLACE = {"radius": 3.0, "annulus": (5.0, 8.0), "apart": 8.0}

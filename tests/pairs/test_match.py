@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from splus_srgan import match_pair, match_to_grid, upsample_wcs
 from splus_srgan.exceptions import GridMismatchError, RegistrationError
-from splus_srgan.pairs.matching.reprojection import pixel_positions
+from splus_srgan.pairs.matching.positions import pixel_positions
 from splus_srgan.pairs.matching.resampled_noise import measure_noise_correlation, variance_factors
 from splus_srgan.pairs.registration.measure import approximate_wcs, register_images
 

@@ -16,7 +16,7 @@ from astropy.table import Table
 from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.uncertainty import SNR_EDGES
-from splus_srgan.simulate.field import correlated_noise
+from splus_srgan.simulate.noise import correlated_noise
 
 __all__ = ["checks_repeats", "repeat_test"]
 

@@ -14,16 +14,9 @@ from splus_srgan.images.grid import image_wcs, pixel_scale
 from splus_srgan.images.io.write import set_card
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.images.unpack import uncertainty_array
+from splus_srgan.pairs.matching.positions import local_matrix, outside_of, pixel_positions
 from splus_srgan.pairs.matching.psf_matching import convolve, image_psf, resample_psf
-from splus_srgan.pairs.matching.reprojection import (
-    Plane,
-    Resampling,
-    local_matrix,
-    outside_of,
-    pixel_positions,
-    resample,
-    resample_blocks,
-)
+from splus_srgan.pairs.matching.reprojection import Plane, Resampling, resample, resample_blocks
 from splus_srgan.pairs.registration.pixel_map import mapped_wcs
 from splus_srgan.pixels.missing import fill_missing, missing_pixels
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage
-from scipy.interpolate import RectBivariateSpline
 
+from splus_srgan.pairs.matching.positions import outside_of, pixel_positions
 from splus_srgan.pairs.matching.resampled_noise import variance_factors, variance_map
 from splus_srgan.pairs.registration.pixel_map import PixelMap, mapped_wcs
 from splus_srgan.pixels.missing import fill_missing, missing_pixels
@@ -18,15 +18,10 @@ from splus_srgan.pixels.missing import fill_missing, missing_pixels
 __all__ = [
     "Plane",
     "Resampling",
-    "local_matrix",
-    "outside_of",
-    "pixel_positions",
     "resample",
     "resample_blocks",
 ]
 
-_NODE = 16  # output pixels between the nodes at which the map of pixels is computed
-_ASTRAY = 0.1  # input pixels between where a position leads and where it came from
 _COPYING = Lock()
 _MARGIN = 16  # input pixels around a block: a cubic spline has forgotten all but 1e-9 by then
 
@@ -198,26 +193,6 @@ def _reproject(data, wcs_in, wcs_out, shape, options):
     )
 
 
-def outside_of(shape, coordinates):
-    """
-    Tell which output pixels have their center outside of the input, or nowhere.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        ``(ny, nx)`` of the input.
-    coordinates : `~numpy.ndarray`, shape (2, ...)
-        Input position ``(y, x)`` of each output pixel.
-
-    Returns
-    -------
-    outside : `~numpy.ndarray` of bool
-        `True` also where a position is NaN.
-    """
-    y, x = coordinates
-    return ~((y >= -0.5) & (y <= shape[0] - 0.5) & (x >= -0.5) & (x <= shape[1] - 0.5))
-
-
 def _touched(missing, coordinates, options, area):
     """Output pixels to which a missing one contributes directly, not by the tail of a spline."""
     if options.method == "interp" and options.order == "nearest-neighbor":
@@ -232,115 +207,6 @@ def _touched(missing, coordinates, options, area):
     places = np.nan_to_num(coordinates, nan=0.0)
     share = ndimage.map_coordinates(wide.astype(float), places, order=1, mode="nearest")
     return share > 1e-3
-
-
-def pixel_positions(wcs_in, wcs_out, shape, *, start=(0, 0)):
-    """
-    Input position and size of each output pixel.
-
-    Parameters
-    ----------
-    wcs_in, wcs_out : object
-        WCS of either interface of astropy.
-    shape : tuple of int
-        ``(ny, nx)`` of the output.
-    start : tuple of int, optional
-        First pixel of the output that is wanted.
-
-    Returns
-    -------
-    coordinates : `~numpy.ndarray`, shape (2, ny, nx)
-        ``(y, x)``.
-    area : `~numpy.ndarray`, shape (ny, nx)
-        Input pixels per output pixel: the determinant of the map's derivatives.
-
-    Notes
-    -----
-    The map is smooth: it is computed at every 16th pixel and interpolated by a cubic
-    spline, which agrees with every pixel's own to some 1e-6 pixels. Where a part of the
-    output has no position in the input (beyond the horizon of a projection, or where the
-    inverse of a distortion does not converge), it is computed at every pixel, and is NaN there.
-    """
-    nodes = [_nodes(first, n) for first, n in zip(start, shape, strict=True)]
-    y, x = np.meshgrid(*nodes, indexing="ij")
-    places = _positions(wcs_in, wcs_out, y, x)
-    rows, columns = (first + np.arange(n) for first, n in zip(start, shape, strict=True))
-    if not np.isfinite(places).all():
-        return _every_position(wcs_in, wcs_out, rows, columns)
-    splines = [RectBivariateSpline(*nodes, part) for part in places]
-    coordinates = np.stack([spline(rows, columns) for spline in splines])
-    (yy, yx), (xy, xx) = (
-        (spline(rows, columns, dx=1), spline(rows, columns, dy=1)) for spline in splines
-    )
-    return coordinates, np.abs(yy * xx - yx * xy)
-
-
-def local_matrix(wcs_in, wcs_out, shape):
-    """
-    Give how the pixels of two grids lie on each other, in the middle of the input.
-
-    Parameters
-    ----------
-    wcs_in, wcs_out : object
-        WCS of either interface of astropy.
-    shape : tuple of int
-        ``(ny, nx)`` of the input.
-
-    Returns
-    -------
-    matrix : `~numpy.ndarray`, shape (2, 2)
-        Step ``(y, x)`` in input pixels of one output pixel along y and x, in its columns.
-    """
-    ny, nx = shape
-    here = mapped_wcs(wcs_in, PixelMap())
-    there = mapped_wcs(wcs_out, PixelMap())
-    y, x = np.array([0, 1, -1, 0, 0]) / 2, np.array([0, 0, 0, 1, -1]) / 2
-    # From the input, whose every pixel is on the sky, and then inverted.
-    sky = here.pixel_to_world(x + (nx - 1) / 2, y + (ny - 1) / 2)
-    places = np.array(there.world_to_pixel(sky)[::-1], float)
-    return np.linalg.inv(np.stack([places[:, 1] - places[:, 2], places[:, 3] - places[:, 4]], 1))
-
-
-def _positions(wcs_in, wcs_out, y, x):
-    """Input position ``(y, x)`` of output pixels; NaN where the way back does not lead there."""
-    wcs_in = mapped_wcs(wcs_in, PixelMap())
-    sky = wcs_out.pixel_to_world(x, y)
-    places = np.array(wcs_in.world_to_pixel(sky)[::-1], float)
-    with np.errstate(invalid="ignore"):
-        back = wcs_in.pixel_to_world(*places[::-1])
-        beside = wcs_in.pixel_to_world(places[1] + 1, places[0])
-        error = sky.separation(back).deg / back.separation(beside).deg
-    places[:, ~(error < _ASTRAY)] = np.nan
-    return places
-
-
-def _every_position(wcs_in, wcs_out, rows, columns):
-    """As `pixel_positions`, at every pixel by itself."""
-    y, x = np.meshgrid(
-        *(np.arange(part[0] - 1, part[-1] + 2) for part in (rows, columns)), indexing="ij"
-    )
-    places = _positions(wcs_in, wcs_out, y, x)
-    (yy, yx), (xy, xx) = ((_slope(part, 0), _slope(part, 1)) for part in places)
-    area = np.abs(yy * xx - yx * xy)
-    places[:, ~np.isfinite(area)] = np.nan
-    inner = np.s_[1:-1, 1:-1]
-    usual = np.median(area[np.isfinite(area)]) if np.isfinite(area).any() else 1.0
-    return places[:, *inner], np.where(np.isfinite(area), area, usual)[inner]
-
-
-def _slope(values, axis):
-    """Difference to the next pixels, of both sides where both have a value."""
-    step = np.diff(values, axis=axis)
-    blank = np.full_like(np.take(values, [0], axis), np.nan)
-    sides = np.concatenate([blank, step], axis), np.concatenate([step, blank], axis)
-    both = (sides[0] + sides[1]) / 2
-    one = np.where(np.isfinite(sides[0]), *sides)
-    return np.where(np.isfinite(both), both, one)
-
-
-def _nodes(start, length):
-    count = max(4, -(-length // _NODE) + 1)
-    return np.linspace(start - 0.5, start + length - 0.5, count)
 
 
 def resample_blocks(plane, wcs, shape, options, *, block_size, progress_bar=None):
