@@ -4,9 +4,11 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from splus_srgan.enhance.tiles import equal_parts, generate_blocks
+from splus_srgan.enhance.tiles import equal_parts, generate_blocks, sections, window, within
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.torch_engine import TorchEngine
 from splus_srgan.models.weights import available, load_generator
@@ -178,3 +180,73 @@ def test_wrong_sizes_are_named(options, message):
 def test_sizes_must_be_integers():
     with pytest.raises(TypeError, match=r"block_size must be an integer; got 20\.0"):
         generate_blocks(repeat, noise((1, 20, 20)), radius=0, block_size=20.0)
+
+
+@given(
+    length=st.integers(1, 400),
+    largest=st.integers(1, 120),
+    margin=st.integers(0, 50),
+    align=st.integers(1, 8),
+)
+def test_windows_hold_what_they_must(length, largest, margin, align):
+    parts = equal_parts(length, largest)
+    assert [parts[0][0], parts[-1][1]] == [0, length]
+    sizes = [last - first for first, last in parts]
+    options = {"largest": max(sizes), "margin": margin, "length": length}
+    windows = [window(part, **options, align=align) for part in parts]
+    for (first, last), (start, stop) in zip(parts, windows, strict=True):
+        assert 0 <= start <= max(first - margin, 0)
+        assert min(last + margin, length) <= stop <= length
+        assert start % align == 0
+    sizes = [stop - start for start, stop in windows]
+    assert max(sizes) - min(sizes) < align
+    if align == 1:
+        assert windows == [window(part, **options) for part in parts]
+
+
+@given(
+    shape=st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    margin=st.integers(0, 20),
+    halo=st.integers(0, 40),
+    align=st.integers(1, 4),
+    side=st.integers(20, 150),
+)
+def test_sections_cover_the_image_once_and_see_enough(shape, margin, halo, align, side):
+    parts = sections(shape, margin=margin, halo=halo, align=align, side=side)
+    count = np.zeros(shape, int)
+    for part in parts:
+        count[part.kept] += 1
+        for n, kept, made, seen in zip(shape, part.kept, part.generated, part.needed, strict=True):
+            assert kept.stop - kept.start <= (side if max(shape) > 1.4 * side else max(shape))
+            assert 0 <= made.start <= max(kept.start - margin, 0)
+            assert min(kept.stop + margin, n) <= made.stop <= n
+            assert 0 <= seen.start <= max(made.start - halo, 0)
+            assert min(made.stop + halo, n) <= seen.stop <= n
+            assert seen.start % align == 0
+    assert (count == 1).all()
+    assert (len(parts) == 1) == (max(shape) <= 1.4 * side)
+    assert parts == sections(shape, margin=margin, halo=halo, align=align, side=side)
+    if align == 1:
+        assert parts == sections(shape, margin=margin, halo=halo, side=side)
+
+
+def test_place_within_another():
+    image = np.arange(20 * 30).reshape(20, 30)
+    outer, place = (slice(3, 18), slice(5, 29)), (slice(4, 9), slice(11, 12))
+    assert_array_equal(image[outer][within(place, outer)], image[place])
+    fine = image.repeat(2, 0).repeat(2, 1)
+    wide = tuple(slice(2 * part.start, 2 * part.stop) for part in outer)
+    there = tuple(slice(2 * part.start, 2 * part.stop) for part in place)
+    assert_array_equal(fine[wide][within(place, outer, 2)], fine[there])
+
+
+def test_engine_that_gives_more_planes_than_it_takes():
+    image = noise((1, 40, 20)).astype(np.float64)
+
+    def engine(block):
+        assert block.dtype == np.float32
+        assert block.flags.c_contiguous
+        return np.concatenate([repeat(block), -repeat(block)])
+
+    made = generate_blocks(engine, image, radius=0, block_size=16, n_planes=2)
+    assert_array_equal(made, engine(image.astype(np.float32)))

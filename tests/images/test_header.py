@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from splus_srgan.enhance.section import band_saturation
 from splus_srgan.images.grid import pixel_scale
-from splus_srgan.images.header import gain_from_header, saturated_pixels, saturation_level
+from splus_srgan.images.header import (
+    gain_from_header,
+    psf_from_header,
+    saturated_pixels,
+    saturation_level,
+    wing_share_from_header,
+    winged_psf_from_header,
+)
 from splus_srgan.images.unpack import unpack
 from splus_srgan.pairs.quality import band as quality_band
 from splus_srgan.surveys.calibration import calibrate_flux
@@ -100,6 +107,9 @@ def test_all_rooms_judge_a_pixel_alike():
     ("meta", "unit", "expected"),
     [
         ({"GAIN": 115}, u.adu, 115.0),
+        ({"GAIN": 0.5}, u.adu, 0.5),
+        ({"GAIN": 0}, u.adu, None),
+        ({"GAIN": math.inf}, u.adu, None),
         ({"GAIN": 115.0}, u.nmgy, None),
         ({"GAIN": 115.0, "SRZP": 23.5}, u.nmgy, 115.0),
         ({"GAIN": 115.0}, u.electron, 1.0),
@@ -125,3 +135,42 @@ def test_pixel_scale_is_that_of_the_area():
     assert pixel_scale(None, default=0.55) == 0.55
     with pytest.raises(ValueError, match="wcs must be celestial"):
         pixel_scale(WCS(naxis=2))
+
+
+_FWHM, _BETA = "HIERARCH OAJ PRO FWHMMEAN", "HIERARCH OAJ PRO FWHMBETA"
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ({_FWHM: 1.4, _BETA: 2.9}, (1.4, 2.9)),
+        ({_FWHM.lower(): 1.4, "FWHMBETA": 2.9}, (1.4, 2.9)),
+        ({_FWHM: 1.4}, (1.4, 3.0)),
+        ({"FWHMMEAN": 1.4, _FWHM: 1.7}, (1.4, 3.0)),
+        ({"INPUT FWHMMEAN": 1.4}, None),
+        ({"INPUT FWHMMEAN": 1.4, _FWHM: 1.1, "input FWHMBETA": 4.0}, (1.1, 3.0)),
+        ({7: 1.4, _FWHM: 1.1}, (1.1, 3.0)),
+        ({_BETA: 2.9}, None),
+        ({}, None),
+        *(({_FWHM: value}, None) for value in (0.0, -1.4, True, "1.4", None, math.nan, math.inf)),
+        *(({_FWHM: 1.4, _BETA: value}, (1.4, 3.0)) for value in (0.0, -3.0, True, "2.9", math.nan)),
+    ],
+)
+def test_psf(header, expected):
+    assert psf_from_header(header) == expected
+    found = winged_psf_from_header(header | {"PSFWINGS": 0.0})
+    assert found == (None if expected is None else (*expected, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0, 0), (0.1, 0.1), (1, 1), (-0.01, 0.28), (1.01, 0.28), (True, 0.28), ("0.1", 0.28)],
+)
+def test_share_of_the_wings(value, expected):
+    assert wing_share_from_header({"PSFWINGS": value}) == expected
+    assert winged_psf_from_header({_FWHM: 1.4, "PSFWINGS": value})[2] == expected
+
+
+def test_wings_make_a_narrower_core_with_steeper_sides():
+    fwhm, beta, share = winged_psf_from_header({_FWHM: 1.36, _BETA: 2.9})
+    assert (fwhm, beta, share) == pytest.approx((1.291, 3.915, 0.28), abs=5e-4)

@@ -386,6 +386,29 @@ def test_fit_keeps_limits_that_were_given(cube):
     assert (fitted.vmin, fitted.vmax) == (-100, cube.max())
 
 
+def test_fit_keeps_the_upper_limit_too(cube):
+    fitted = MinMaxStretch(vmax=100).fit(cube)
+    assert (fitted.vmin, fitted.vmax) == (cube.min(), 100)
+    assert isinstance(fitted.vmin, float)
+
+
+@pytest.mark.parametrize("limit", [{"vmin": 0.0}, {"vmax": 9.0}])
+def test_one_limit_alone_does_not_help(limit):
+    with pytest.raises(ValueError, match="vmin and vmax must be known before use"):
+        MinMaxStretch(**limit)(np.eye(3))
+    with pytest.raises(ValueError, match="give vmin and vmax instead"):
+        MinMaxStretch(**limit).fit(np.full((4, 4), 7.0))
+    assert MinMaxStretch(0.0, 9.0).fit(np.full((4, 4), 7.0)).vmax == 9
+
+
+def test_dict_says_every_limit():
+    options = {"type": "MinMaxStretch", "vmin": 1.0, "vmax": 4.0, "per_band": False}
+    assert MinMaxStretch(1.0, 4.0).to_dict() == options
+    chain = (MinMaxStretch(1.0, 4.0) + AsinhStretch(2.0)).to_dict()
+    assert set(chain) == {"type", "first", "second"}
+    assert options in chain.values()
+
+
 def test_fit_returns_a_new_stretch(cube):
     stretch = MinMaxStretch()
     stretch.fit(cube)
