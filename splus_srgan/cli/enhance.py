@@ -76,7 +76,11 @@ def _add_field(add):
         "--bands", type=str, nargs="+", metavar="BAND",
         help="bands to take; where headers do not say them, those of the files, in order",
     )  # fmt: skip
-    add("--hdu", type=int | str, help="HDU to read in each file: its number, or its EXTNAME")
+    add(
+        "--hdu",
+        type=int | str,
+        help="HDU to read in each file: its number, EXTNAME, or EXTNAME,EXTVER",
+    )
     add("--unit", type=str, help="unit of the pixels where a file states none")
     for name, what in (("sky", "sky"), ("sigma", "noise of the sky (standard deviation)")):
         add(

@@ -89,7 +89,8 @@ def _repack(work, stack, planes, fine_sky):
     for k, (band, meta) in enumerate(zip(stack.bands, stack.metas, strict=True)):
         own = band_record(band, k, work.sky, work.sigma) | {"fine_sky": fine_sky[k]}
         own["flux_anchor"] = work.strength if work.psfs[k] else 0.0
-        own |= work.input_psfs[k].record()
+        names = ("output_fwhm", "output_beta", "output_wings")
+        own |= dict(zip(names, work.target_psfs[k], strict=True)) | work.input_psfs[k].record()
         own["unusual"] = ",".join(work.report.of_band(band)) or None
         metas.append(fine_meta(meta, work.record | own, work.flux_factor))
     scale = work.card.pixel_scale / FACTOR

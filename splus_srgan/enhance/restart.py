@@ -146,7 +146,7 @@ def unfinished_file(path, work, *, overwrite=False):
 
 def _begin(data, log, work, path):
     """The journal of a run that was killed, if it is one of this call, else a new one."""
-    wanted = {"journal": 1, "date": work.record["date"]} | _identity(work)
+    wanted = {"journal": 2, "date": work.record["date"]} | _identity(work)
     first, *lines = _read(log) or [None]
     if first is not None:
         other = next((key for key in ("input", "options") if first.get(key) != wanted[key]), None)
@@ -175,7 +175,7 @@ def _read(log):
         for text in log.read_bytes().split(b"\n")[:-1]:
             lines.append(json.loads(text))
         keys = {"step", "section", "sha256"}
-        sound = lines[0]["journal"] == 1 and all(keys <= set(line) for line in lines[1:])
+        sound = lines[0]["journal"] == 2 and all(keys <= set(line) for line in lines[1:])
     except (ValueError, LookupError, TypeError):
         return []
     return lines if sound and isinstance(lines[0].get("date"), str) else []

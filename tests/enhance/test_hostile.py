@@ -209,7 +209,7 @@ def test_unreadable_card_in_memory_does_not_stop_the_enhancer(enhancer, card, tm
     assert len(image.header) == 3
     with fits.open(write_bands(tmp_path / "r.fits", {"r": result})) as hdus:
         hdus.verify("exception")
-        assert card[:4].strip() in str(hdus["SCI_R"].header)
+        assert card[:4].strip() in str(hdus["SCI"].header)
     plain = enhancer(image_of(noise(), header=fits.Header([("OBJECT", "M1")])), bands="r")
     assert_array_equal(result.data, plain.data)
 
@@ -287,8 +287,8 @@ def check_real(enhancer, paths, folder):
     path = write_bands(folder / "sharp.fits", sharp)
     with fits.open(path, checksum=True) as hdus:
         hdus.verify("exception")
-        for band in sharp:
-            wcs = WCS(hdus[f"SCI_{band.upper()}"].header)
+        for number in range(1, len(sharp) + 1):
+            wcs = WCS(hdus["SCI", number].header)
             assert_allclose(wcs.world_to_pixel_values(ra, dec), (x, y), rtol=0, atol=1e-6)
     return field, sharp
 

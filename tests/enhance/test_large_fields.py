@@ -277,7 +277,7 @@ def test_space_is_taken_where_the_system_cannot_reserve_it(tmp_path, monkeypatch
     with reserve_bands(path, {"r": CCDData(data, unit="adu")}) as file:
         file.planes("SCI")[0][5:7, 2000:] = 3
     with fits.open(path, checksum=True) as hdus:
-        assert hdus["SCI_R"].data.sum() == 600
+        assert hdus["SCI"].data.sum() == 600
     assert path.stat().st_size == 2 * 2880 + 2880 * -(-4 * data.size // 2880)
 
 

@@ -205,7 +205,7 @@ def test_what_is_damaged_is_made_again(card, images, tmp_path, damage):
         content[20000:20400] = bytes(400)
         data.write_bytes(content)
     elif damage == "journal":
-        log.write_bytes(b'{"journal": 1}\n[]\n')
+        log.write_bytes(b'{"journal": 2}\n[]\n')
     elif damage == "torn":
         log.write_bytes(log.read_bytes()[:-20])
     else:

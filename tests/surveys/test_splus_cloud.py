@@ -320,8 +320,8 @@ def test_calibrated_and_written(service, tmp_path):
     calibrated = {band: calibrate_flux(image, 23.5) for band, image in images.items()}
     write_bands(tmp_path / "field.fits", calibrated)
     with fits.open(tmp_path / "field.fits") as hdus:
-        assert "UNCERT_G" in hdus
-        assert hdus["SCI_R"].header["SRRELEAS"] == "dr4"
+        assert ("VAR", 1) in hdus
+        assert hdus["SCI", 2].header["SRRELEAS"] == "dr4"
 
 
 def test_compressed_stamps(service):

@@ -47,6 +47,9 @@ _PROVENANCE = {
     "date": ("SRDATE", "when (UTC)"),
     "factor": ("SRFACTOR", "output pixels per input pixel and axis"),
     "flux_per_pixel": ("SRPIXFLX", "flux per pixel, shared by finer pixels"),
+    "output_fwhm": ("SRFWHM", "[arcsec] FWHM of the PSF of this image, its core"),
+    "output_beta": ("SRBETA", "Moffat beta of the core"),
+    "output_wings": ("SRWING", "share of the light in wide wings"),
     "psf": ("SRPSFIN", "PSF of the input: where it is from"),
     "psf_fwhm": ("SRPSFFWH", "[arcsec] its FWHM"),
     "psf_beta": ("SRPSFBET", "its Moffat beta"),
@@ -101,8 +104,9 @@ def read_bands(paths, *, bands=None, hdu=None, unit=None, checksum="warn"):
         the order of the files, in the spelling of S-PLUS (``"r"``, ``"J0660"``).
         As many names as files, of one band each, whose headers do not say them all
         are the bands of the files, in order; no header may say another band of S-PLUS.
-    hdu : int or str, optional
-        HDU to read in each file, by number or EXTNAME.
+    hdu : int, str or tuple of (str, int), optional
+        HDU to read in each file: by number, EXTNAME, or EXTNAME and EXTVER (``("SCI", 2)`` or
+        ``"SCI,2"``).  An image of `write_bands` keeps its mask, flags, uncertainty and PSF.
     unit : `~astropy.units.UnitBase` or str, optional
         Unit of the pixels. Without a BUNIT card S-PLUS images are in
         ``adu`` and those of the Legacy Surveys in ``nmgy``; others need it.
@@ -234,9 +238,11 @@ def write_bands(path, field, *, overwrite=False):
     """
     Write bands as one multi-extension FITS file.
 
-    The first HDU is empty but for the provenance that all bands share; then
-    come, for a band ``r``, ``SCI_R`` with the whole header of the image, and as
-    far as it has them ``MASK_R`` (1 is missing), ``QUALITY_R``, ``UNCERT_R`` and ``PSF_R``.
+    The first HDU is empty but for the provenance that all bands share; then come for each band
+    the extensions ``SCI`` with the whole header of the image, and as far as it has them
+    ``ERR`` (``VAR`` or ``IVAR`` for a variance or its inverse), ``DQ`` (the flags), ``MASK``
+    (1 is missing) and ``PSF``.  The EXTVER of the first band is 1, of the second 2, and the card
+    BAND of each extension names its band; all but the PSF have the WCS.
     Uncertainties are converted to the unit of their image. The file has checksums. It is
     written beside its place and then renamed, so it is complete or not there, and an old
     one stays until then.
@@ -285,7 +291,8 @@ def provenance_cards(record):
         hexadecimal digits), ``stretch``, ``softening``, ``range``, ``sky``, ``fine_sky``,
         ``sigma``, ``precision``, ``block_size``, ``turned``, ``device``, ``engine``, ``date``,
         ``factor``, ``flux_per_pixel`` (`True` where values were shared out over finer pixels),
-        ``psf``, ``psf_fwhm``, ``psf_beta``, ``psf_wings``, ``unusual``, ``flux_anchor``,
+        ``output_fwhm``, ``output_beta``, ``output_wings`` (of the PSF of the image), ``psf``,
+        ``psf_fwhm``, ``psf_beta``, ``psf_wings`` (of the input), ``unusual``, ``flux_anchor``,
         ``bands`` and ``band``. `None` is left out.
 
     Returns

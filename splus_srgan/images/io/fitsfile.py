@@ -51,11 +51,17 @@ class ImageHDU:
     floating: bool
     wcs: object = None
 
+    @property
+    def version(self):
+        """Its EXTVER."""
+        return self.header.get("EXTVER", 1)
+
     def __str__(self):
         shape = "x".join(map(str, self.data.shape))
         keys = ("IMAGETYP", "BAND", "FILTER", "BRICK")
         cards = [f"{key}={self.header[key]}" for key in keys if key in self.header]
-        return " ".join([f"{self.index} {self.name}".strip(), f"({shape})", *cards])
+        name = self.name if self.version == 1 else f"{self.name},{self.version}"
+        return " ".join([f"{self.index} {name}".strip(), f"({shape})", *cards])
 
 
 def check_source(path):
@@ -142,7 +148,7 @@ def load_images(path, *, checksum="warn"):
                 primary = _repaired(hdus[0].header)
                 images = [_image(i, hdu, primary, hdus) for i, hdu in enumerate(hdus)]
                 if ours:
-                    _check_whole(primary, [hdu.name for hdu in hdus])
+                    _check_whole(primary, hdus)
     except PermissionError as error:
         raise PermissionError(f"{path} cannot be read: permission denied") from error
     except MemoryError:
@@ -173,16 +179,17 @@ def _pass_on(caught, path, checksum):
         warnings.warn(text, ChecksumWarning, stacklevel=5)
 
 
-def _check_whole(primary, names):
+def _check_whole(primary, hdus):
     """Make sure that all HDUs are there that the first one tells of."""
     told = primary.get("NEXTEND")
-    if isinstance(told, int) and len(names) - 1 < told:
+    if isinstance(told, int) and len(hdus) - 1 < told:
         raise ValueError(
-            f"it has {len(names) - 1} extensions of {told}: it did not arrive whole; get it again"
+            f"it has {len(hdus) - 1} extensions of {told}: it did not arrive whole; get it again"
         )
-    if primary.get("NAXIS") == 0 and any(name.startswith("SCI_") for name in names):
-        bands = str(primary["SRBANDS"]).split(",")
-        lacking = [band for band in bands if f"SCI_{band}".upper() not in names]
+    images = [hdu for hdu in hdus if hdu.name.partition("_")[0] == "SCI"]
+    if primary.get("NAXIS") == 0 and images:
+        there = {str(hdu.header.get("SRBAND")).upper() for hdu in images}
+        lacking = [band for band in str(primary["SRBANDS"]).split(",") if band.upper() not in there]
         if lacking:
             raise ValueError(f"it lacks the bands {lacking}: it did not arrive whole; get it again")
 

@@ -15,6 +15,7 @@ from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.images.bands import describe_plane, meta_band, split_bands
 from splus_srgan.images.grid import header_wcs, strip_wcs_cards
 from splus_srgan.images.io.fitsfile import check_source, load_images
+from splus_srgan.images.io.layout import group_planes
 from splus_srgan.images.units import parse_unit
 from splus_srgan.pixels.missing import without_exposure
 from splus_srgan.utils.validate import is_number
@@ -25,8 +26,8 @@ __all__ = ["FoundBand", "find_bands"]
 _STORAGE_CARDS = ("CHECKSUM", "DATASUM", "BSCALE", "BZERO", "BLANK", "EXTNAME", "EXTVER", "INHERIT")
 # EXTNAME of what belongs to an image: of CCDData.write, of space telescopes, and of LSST.
 _EXTRAS = {
-    **{"MASK": "MASK", "UNCERT": "UNCERT", "PSFIMAGE": "PSF"},
-    **{"DQ": "MASK", "ERR": "UNCERT", "VARIANCE": "UNCERT"},
+    **{"MASK": "MASK", "UNCERT": "ERR", "PSFIMAGE": "PSF"},
+    **{"DQ": "MASK", "ERR": "ERR", "VARIANCE": "ERR"},
 }
 _UTYPES = {"ERR": "StdDevUncertainty", "VARIANCE": "VarianceUncertainty"}
 _DO_NOT_USE = ("JWST", "ROMAN")  # telescopes whose bit 0 of DQ says whether a pixel is of use
@@ -77,8 +78,9 @@ def find_bands(path, *, hdu=None, unit=None, checksum="warn"):
     ----------
     path : path-like
         The file.
-    hdu : int or str, optional
-        The HDU to take, instead of the one that is recognised.
+    hdu : int, str or tuple of (str, int), optional
+        The HDU to take, by number, EXTNAME, or EXTNAME and EXTVER, instead of the one that is
+        recognised.
     unit : `~astropy.units.UnitBase` or str, optional
         Unit of the pixels, where the file has none that can be read.
     checksum : {"warn", "error", "ignore"}, optional
@@ -101,10 +103,13 @@ def find_bands(path, *, hdu=None, unit=None, checksum="warn"):
     primary, images = load_images(path, checksum=checksum)
     if not images:
         raise ValueError(f"{path} has no HDU with image data")
+    ours = _ours(images)
     if hdu is not None:
-        candidates = [_Candidate(_chosen(images, hdu, path))]
+        chosen = _chosen(images, hdu, path)
+        # An image of this package keeps what lies beside it.
+        candidates = [one for one in ours if one.hdu is chosen] or [_Candidate(chosen)]
     else:
-        candidates = _ours(images) or _legacy(images, path) or [_single(images, path)]
+        candidates = ours or _legacy(images, path) or [_single(images, path)]
     found = []
     for candidate in candidates:
         found += _split(candidate, primary, path, unit)
@@ -112,11 +117,30 @@ def find_bands(path, *, hdu=None, unit=None, checksum="warn"):
 
 
 def _chosen(images, hdu, path):
-    wanted = hdu.upper() if isinstance(hdu, str) else hdu
-    for image in images:
-        if wanted in (image.index, image.name.upper()):
-            return image
-    raise ValueError(f"hdu must be an image of {path}: {_listing(images)}; got {hdu!r}")
+    wanted = _wanted(hdu)
+    found = [
+        image
+        for image in images
+        if wanted in (image.index, image.name.upper(), (image.name.upper(), image.version))
+    ]
+    if len(found) != 1:
+        several = f"; {len(found)} have that name, so add the EXTVER" if found else ""
+        raise ValueError(
+            f"hdu must be an image of {path}: {_listing(images)}; got {hdu!r}{several}"
+        )
+    return found[0]
+
+
+def _wanted(hdu):
+    """A number, or a name in capitals, or that and an EXTVER."""
+    if isinstance(hdu, str):
+        name, _, version = hdu.rpartition(",")
+        if name and version.strip().isdigit():
+            return name.strip().upper(), int(version)
+        return hdu.upper()
+    if isinstance(hdu, tuple) and len(hdu) == 2 and isinstance(hdu[0], str):
+        return hdu[0].upper(), hdu[1]
+    return hdu
 
 
 def _listing(images):
@@ -124,21 +148,8 @@ def _listing(images):
 
 
 def _ours(images):
-    """Recognise what `write_bands` wrote: SCI_R, MASK_R, QUALITY_R, UNCERT_R, PSF_R."""
-    named = {image.name.upper(): image for image in images}
-    return [
-        _Candidate(
-            image,
-            parts={
-                part: named[f"{part}_{image.name[4:].upper()}"]
-                for part in ("MASK", "QUALITY", "UNCERT", "PSF")
-                if f"{part}_{image.name[4:].upper()}" in named
-            },
-            ours=True,
-        )
-        for image in images
-        if image.name.upper().startswith("SCI_") and "SRBAND" in image.header
-    ]
+    """Recognise what `write_bands` wrote."""
+    return [_Candidate(group.pop("SCI"), parts=group, ours=True) for group in group_planes(images)]
 
 
 def _legacy(images, path):
@@ -300,12 +311,12 @@ def _names(header, primary, n_band, path):
 
 
 def _attach(image, parts, hdus):
-    if "QUALITY" in parts:
-        image.flags = _native(parts["QUALITY"])
+    if "DQ" in parts:
+        image.flags = _native(parts["DQ"])
     if "PSF" in parts:
         image.psf = _native(parts["PSF"])
-    if "UNCERT" in parts:
-        hdu = hdus["UNCERT"]
+    if "ERR" in parts:
+        hdu = hdus["ERR"]
         kind = hdu.header.get("UTYPE", _UTYPES.get(hdu.name.upper(), ""))
         # CCDData.write names the class or its short name ("std").
         kinds = {
@@ -316,7 +327,7 @@ def _attach(image, parts, hdus):
         for cls in list(kinds.values()):
             kinds[cls([1.0]).uncertainty_type] = cls
         cls = kinds.get(kind, nddata.UnknownUncertainty)
-        image.uncertainty = cls(_native(parts["UNCERT"]))
+        image.uncertainty = cls(_native(parts["ERR"]))
 
 
 def _native(array):

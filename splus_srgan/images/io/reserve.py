@@ -116,7 +116,7 @@ class ReservedFile:
 
         Parameters
         ----------
-        part : {"SCI", "MASK", "QUALITY", "UNCERT"}
+        part : {"SCI", "ERR", "DQ", "MASK"}
             The part.
 
         Returns
@@ -124,10 +124,10 @@ class ReservedFile:
         planes : list of `FilePlane` or None
             One ``(ny, nx)`` for each band; `None` where the file has no such part.
         """
-        names = [f"{part}_{band}".upper() for band in self._bands]
-        if not set(names) <= set(self._places):
+        keys = [(part, number) for number in range(1, len(self._bands) + 1)]
+        if not set(keys) <= set(self._places):
             return None
-        return [FilePlane(self._path, *self._places[name]) for name in names]
+        return [FilePlane(self._path, *self._places[key]) for key in keys]
 
     def set_card(self, band, keyword, value):
         """Change the value of a card that the header of a band has; at the end of the work."""
@@ -150,7 +150,8 @@ class ReservedFile:
             for (band, keyword), value in self._cards.items():
                 # What all bands have in common stands in the first header, too.
                 common = index == 0 and len(self._bands) == 1 and keyword in hdu.header
-                if common or hdu.name == f"SCI_{band}".upper():
+                number = self._bands.index(band) + 1
+                if common or (hdu.name, hdu.ver) == ("SCI", number):
                     hdu.header[keyword] = value
             hdu.add_checksum(when=CHECKSUM_OF)
             return hdu.fileinfo()["hdrLoc"], hdu.header.tostring(padding=True)
@@ -168,8 +169,8 @@ def _lay_out(path, hdus, keep):
             if hdu.data is None:
                 continue
             dtype = hdu.data.dtype.newbyteorder(">")
-            places[hdu.name.upper()] = file.tell(), dtype, hdu.data.shape
-            if hdu.name.startswith("PSF_"):
+            places[hdu.name, hdu.ver] = file.tell(), dtype, hdu.data.shape
+            if hdu.name == "PSF":
                 file.write(hdu.data.astype(dtype).tobytes())
                 size = -hdu.data.nbytes % _UNIT
             else:

@@ -13,8 +13,9 @@ from astropy.io import fits
 from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.images.bands import check_distinct
 from splus_srgan.images.grid import fits_wcs, strip_wcs_cards, wcs_cards
+from splus_srgan.images.io.layout import ERROR_NAMES, quality_legend
 from splus_srgan.images.meta import sound_header
-from splus_srgan.images.unpack import uncertainty_array
+from splus_srgan.images.unpack import UNCERTAINTY_POWERS, uncertainty_array
 from splus_srgan.utils.files import atomic_path, check_target
 
 __all__ = [
@@ -31,6 +32,7 @@ CHECKSUM_OF = "of this HDU"
 """Instead of the date in the comments of checksums: same bands, same bytes."""
 
 _STRUCTURE = ("CHECKSUM", "DATASUM", "BSCALE", "BZERO", "BLANK", "EXTNAME", "EXTVER", "BUNIT")
+_OF_OUTPUT_PSF = ("SRFWHM", "SRBETA", "SRWING")
 
 
 def check_writable(path, overwrite=False):
@@ -148,22 +150,22 @@ def build_hdus(field):
     Returns
     -------
     hdus : `~astropy.io.fits.HDUList`
-        An empty primary with the ``SR`` cards that all bands share, then
-        ``SCI_R``, ``MASK_R``, ``QUALITY_R``, ``UNCERT_R``, ``PSF_R`` and so on, as far
-        as an image has them.
+        An empty primary with the ``SR`` cards that all bands share, then for each band
+        ``SCI`` and, as far as the image has them, ``ERR``, ``DQ``, ``MASK`` and ``PSF``, with
+        the number of the band, from 1, as EXTVER and its name in the card BAND.
     """
     check_names(list(field))
     images = []
-    for band, image in field.items():
-        images += _band_hdus(band, image)
+    for number, (band, image) in enumerate(field.items(), 1):
+        images += _band_hdus(number, band, image)
     return fits.HDUList([_primary(field, images), *images])
 
 
 def _primary(field, images):
     primary = fits.PrimaryHDU()
     primary.header["NEXTEND"] = (len(images), "extensions of this file")
-    primary.header["SRBANDS"] = (",".join(field), "bands in this file")
-    headers = [hdu.header for hdu in images if hdu.name.startswith("SCI_")]
+    primary.header["SRBANDS"] = (",".join(field), "bands in this file, by EXTVER")
+    headers = [hdu.header for hdu in images if hdu.name == "SCI"]
     for card in headers[0].cards:
         shared = all(header.get(card.keyword) == card.value for header in headers)
         if card.keyword.startswith("SR") and shared and card.keyword not in primary.header:
@@ -171,29 +173,57 @@ def _primary(field, images):
     return primary
 
 
-def _band_hdus(band, image):
+def _band_hdus(number, band, image):
     data = np.asarray(image.data)
     if data.ndim != 2:
         raise ValueError(f"band {band!r} must have shape (ny, nx); got {data.shape}")
-    # CCDData has flags for the QUALITY plane, plain NDData carries it in its meta.
-    quality = getattr(image, "flags", None)
-    quality = image.meta.get("QUALITY") if quality is None else quality
-    hdus = [fits.ImageHDU(_storable(data, band), header=_header(band, image), name=f"SCI_{band}")]
-    planes = {
-        "MASK": None if image.mask is None else np.broadcast_to(image.mask, data.shape),
-        "QUALITY": quality if isinstance(quality, np.ndarray) else None,
-        "UNCERT": None if image.uncertainty is None else uncertainty_array(image),
-        "PSF": getattr(image, "psf", None),
-    }
-    for part, plane in planes.items():
+    header = _header(band, image)
+    hdus = [fits.ImageHDU(_storable(data, band), header=header, name="SCI", ver=number)]
+    for name, plane in _planes(image, data.shape).items():
         if plane is not None:
             # A view: a plane may be large, or only stand for one.
-            array = np.asarray(plane, bool) if part == "MASK" else np.asarray(plane)
-            hdus.append(fits.ImageHDU(_storable(array, band), name=f"{part}_{band}"))
-            hdus[-1].header["SRBAND"] = (band, "band, as spelled by the user")
-            if part == "UNCERT":
-                hdus[-1].header["UTYPE"] = type(image.uncertainty).__name__
+            array = np.asarray(plane, bool) if name == "MASK" else np.asarray(plane)
+            cards = _plane_header(name, band, image, header)
+            hdus.append(fits.ImageHDU(_storable(array, band), cards, name=name, ver=number))
     return hdus
+
+
+def _planes(image, shape):
+    """What goes beside an image, by EXTNAME."""
+    # CCDData has flags for this plane, plain NDData carries it in its meta.
+    quality = getattr(image, "flags", None)
+    quality = image.meta.get("QUALITY") if quality is None else quality
+    planes = {}
+    if image.uncertainty is not None:
+        name = ERROR_NAMES.get(image.uncertainty.uncertainty_type, "UNCERT")
+        planes[name] = uncertainty_array(image)
+    planes["DQ"] = quality if isinstance(quality, np.ndarray) else None
+    planes["MASK"] = None if image.mask is None else np.broadcast_to(image.mask, shape)
+    planes["PSF"] = getattr(image, "psf", None)
+    return planes
+
+
+def _plane_header(name, band, image, science):
+    """Cards of a plane beside an image."""
+    header = fits.Header()
+    header["BAND"] = (band, "band, as spelled by the user")
+    if name == "PSF":
+        header.extend(card for card in science.cards if card.keyword in _OF_OUTPUT_PSF)
+        return header
+    if name == "MASK":
+        header.add_comment("1 is missing: no valid value")
+    elif name == "DQ" and "SRMODEL" in science:
+        for keyword, value, comment in quality_legend():
+            header[keyword] = (value, comment)
+    elif name != "DQ":
+        header["UTYPE"] = (type(image.uncertainty).__name__, "class in astropy.nddata")
+        power = UNCERTAINTY_POWERS.get(image.uncertainty.uncertainty_type)
+        if None not in (power, image.unit):
+            header["BUNIT"] = ((image.unit**power).to_string(), "unit of the pixels")
+    wcs = fits_wcs(image.wcs)
+    if wcs is not None:
+        header.extend(wcs_cards(wcs))
+    return header
 
 
 def _storable(array, band):
@@ -222,7 +252,8 @@ def _header(band, image):
                     set_card(header, key, one)
     for key in _STRUCTURE:
         header.remove(key, ignore_missing=True)
-    header["SRBAND"] = (band, "band, as spelled by the user")
+    for key in ("SRBAND", "BAND"):
+        header[key] = (band, "band, as spelled by the user")
     if image.unit is not None:
         header["BUNIT"] = (image.unit.to_string(), "unit of the pixels")
     wcs = fits_wcs(image.wcs)

@@ -1,0 +1,84 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Names of the planes in a file of bands, and what their bits mean.
+
+The EXTNAME says what a plane is, its EXTVER and its BAND card of which band: ``SCI`` the image,
+``ERR`` its standard deviations, ``DQ`` the flags, ``MASK`` what is missing, ``PSF`` the PSF.
+"""
+
+from splus_srgan.images.quality import Quality
+
+__all__ = ["ERROR_NAMES", "MEANINGS", "group_planes", "quality_legend"]
+
+ERROR_NAMES = {"std": "ERR", "var": "VAR", "ivar": "IVAR"}
+"""EXTNAME by kind of uncertainty: ``ERR`` is a standard deviation for whoever reads it."""
+
+_PARTS = {
+    **{part: part for part in ("SCI", "ERR", "DQ", "MASK", "PSF")},
+    **{"VAR": "ERR", "IVAR": "ERR", "UNCERT": "ERR"},
+}
+# As they were named before, followed by the band: SCI_R.
+_OLD_PARTS = {"SCI": "SCI", "MASK": "MASK", "QUALITY": "DQ", "UNCERT": "ERR", "PSF": "PSF"}
+
+MEANINGS = {
+    Quality.MISSING: "no valid input, filled in",
+    Quality.NEAR_MISSING: "the network saw a missing pixel",
+    Quality.SATURATED: "input at or near saturation",
+    Quality.NEAR_SATURATED: "the network saw a saturated pixel",
+    Quality.EDGE: "the network saw over the border",
+    Quality.EXTRAPOLATED: "outside what weights were made for",
+    Quality.UNUSUAL: "a spike, or an area of one value",
+}
+"""Comments of the legend, by bit."""
+
+
+def quality_legend():
+    """
+    Say in cards what the bits of `~splus_srgan.images.quality.Quality` are.
+
+    Returns
+    -------
+    cards : list of tuple
+        ``(keyword, value, comment)``: ``DQBIT4 = 'EDGE'`` is the bit of value ``2**4``.
+
+    Examples
+    --------
+    >>> from splus_srgan.images.io.layout import quality_legend
+    >>> quality_legend()[0]
+    ('DQBIT0', 'MISSING', 'value 1: no valid input, filled in')
+    """
+    return [
+        (f"DQBIT{bit.bit_length() - 1}", bit.name, f"value {int(bit)}: {MEANINGS[bit]}")
+        for bit in Quality
+    ]
+
+
+def group_planes(images):
+    """
+    Find what belongs together in a file of bands, of this layout or the one before.
+
+    Parameters
+    ----------
+    images : list of object
+        HDUs with ``name`` and ``header``.
+
+    Returns
+    -------
+    groups : list of dict
+        For each band in the order of the file, its HDU by part: ``"SCI"``, and as far as they
+        are there ``"ERR"``, ``"DQ"``, ``"MASK"`` and ``"PSF"``.
+    """
+    groups = {}
+    for image in images:
+        part, which = _part(image)
+        if part is not None:
+            groups.setdefault(which, {}).setdefault(part, image)
+    return [g for g in groups.values() if "SCI" in g and "SRBAND" in g["SCI"].header]
+
+
+def _part(image):
+    name = image.name.upper()
+    if name in _PARTS:
+        return _PARTS[name], image.header.get("EXTVER", 1)
+    head, _, band = name.partition("_")
+    return _OLD_PARTS.get(head) if band else None, band
