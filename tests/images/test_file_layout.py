@@ -136,7 +136,8 @@ def test_hdu_that_means_no_image_or_several(path, hdu):
 def test_bands_in_an_order_of_their_own(tmp_path):
     path = write_bands(tmp_path / "field.fits", make_field("zgr"))
     with fits.open(path) as hdus:
-        fits.HDUList([hdus[0], *hdus[:0:-1]]).writeto(tmp_path / "turned.fits")
+        primary, *planes = list(hdus)
+        fits.HDUList([primary, *planes[::-1]]).writeto(tmp_path / "turned.fits")
     for band, image in read_bands(tmp_path / "turned.fits").items():
         assert_same(image, make_field("zgr")[band])
 
