@@ -140,6 +140,11 @@ def _output(card):
     )
     if card.turned:
         text += "  Each image is the mean of two, one of which was turned by 180 degrees."
+    if card.edge_reach is not None:
+        text += (
+            f"  Within {card.edge_reach} input pixels of the border, what lies beyond it may "
+            "change a value by more than 0.1 of its uncertainty (the flag EDGE)."
+        )
     if card.uncertainty:
         text += "  The generator predicts its uncertainty, calibrated on fields of its own."
     return text

@@ -276,18 +276,34 @@ def _say_result(target, field, seconds):
     """Say what was written, and in one line a band what it rests on."""
     from astropy.io import fits
 
-    with fits.open(target) as hdus:
-        headers = {
-            hdu.header["SRBAND"]: hdu.header
-            for hdu in hdus
-            if "SRSIGMA" in hdu.header and hdu.data is not None
-        }
-    for band, header in headers.items():
-        facts = {word: header[card] for card, word in _SHOWN.items() if card in header}
-        told = ", ".join(f"{word} {_short(value)}" for word, value in facts.items())
-        say(f"{band}: {told}")
+    with fits.open(target, memmap=True) as hdus:
+        for hdu in hdus:
+            if hdu.name == "SCI":
+                facts = {w: hdu.header[card] for card, w in _SHOWN.items() if card in hdu.header}
+                facts |= _shares(hdus["DQ", hdu.ver].data)
+                told = ", ".join(f"{word} {_short(value)}" for word, value in facts.items())
+                say(f"{hdu.header['BAND']}: {told}")
     ny, nx = (2 * n for n in next(iter(field.values())).shape)
     say(f"{target}: {', '.join(field)}; {ny} x {nx} pixels in {seconds:.1f} s")
+
+
+def _shares(quality):
+    """How much of an image is masked, saturated, or has any remark."""
+    import numpy as np
+
+    from splus_srgan.images.quality import Quality
+
+    rows = range(0, len(quality), 256)  # counting makes a larger copy
+    counts = sum(np.bincount(quality[k : k + 256].ravel(), minlength=256) for k in rows)
+    values = np.arange(256)
+    kinds = {
+        "masked": values & int(Quality.MISSING) != 0,
+        "saturated": values & int(Quality.SATURATED) != 0,
+        "flagged": values != 0,
+    }
+    return {
+        word: f"{100 * counts[kind].sum() / quality.size:.1f} %" for word, kind in kinds.items()
+    }
 
 
 def _short(value):

@@ -209,6 +209,7 @@ def _quality(work, mask, saturated, beyond, unusual):
         mask,
         saturated,
         radius=work.runner.radius,
+        edge=work.card.edge_reach,
         extrapolated=work.outside[:, None, None] | beyond,
         unusual=unusual,
         factor=FACTOR,

@@ -35,7 +35,8 @@ class Quality(enum.IntFlag):
     NEAR_SATURATED = 8
     """Within reach of a saturated pixel, of this band or another."""
     EDGE = 16
-    """The network's field of view reaches over the border of the image."""
+    """So near the border that what lies beyond it may change the value by more than 0.1 of its
+    uncertainty, as measured for the weights; without a measurement, within their reach."""
     EXTRAPOLATED = 32
     """The input lies outside what the weights were trained for."""
     UNUSUAL = 64
@@ -76,7 +77,9 @@ def describe(value):
     return " | ".join(bit.name for bit in Quality if value & bit) or "GOOD"
 
 
-def quality_plane(missing, saturated=None, *, radius, extrapolated=None, unusual=None, factor=2):
+def quality_plane(
+    missing, saturated=None, *, radius, edge=None, extrapolated=None, unusual=None, factor=2
+):
     r"""
     Build the QUALITY plane of an enhanced image.
 
@@ -92,6 +95,9 @@ def quality_plane(missing, saturated=None, *, radius, extrapolated=None, unusual
         Input pixels at or above saturation.
     radius : int
         Reach of the network in input pixels, at least 0.
+    edge : int, optional
+        How far from the border pixels are `Quality.EDGE`, in input pixels, at most ``radius``,
+        which is the default.
     extrapolated : array_like of bool, optional
         Whatever broadcasts to ``(n_band, ny, nx)``, such as one flag per band
         of shape ``(n_band, 1, 1)``.
@@ -109,7 +115,7 @@ def quality_plane(missing, saturated=None, *, radius, extrapolated=None, unusual
     Raises
     ------
     ValueError
-        If shapes do not fit, or ``radius`` or ``factor`` is too small.
+        If shapes do not fit, or ``radius``, ``edge`` or ``factor`` is too small.
 
     Examples
     --------
@@ -121,6 +127,7 @@ def quality_plane(missing, saturated=None, *, radius, extrapolated=None, unusual
     array([[[0, 0, 1, 0, 0]]], dtype=uint8)
     """
     radius = check_integer("radius", radius, minimum=0)
+    edge = radius if edge is None else min(check_integer("edge", edge, minimum=0), radius)
     factor = check_integer("factor", factor, minimum=1)
     missing = np.asarray(missing, dtype=bool)
     if missing.ndim != 3:
@@ -134,7 +141,7 @@ def quality_plane(missing, saturated=None, *, radius, extrapolated=None, unusual
                 f"saturated must have the shape of missing, {missing.shape}; got {saturated.shape}"
             )
         _flag(plane, saturated, Quality.SATURATED, Quality.NEAR_SATURATED, radius)
-    _flag_edge(plane, radius)
+    _flag_edge(plane, edge)
     if extrapolated is not None:
         plane[np.broadcast_to(extrapolated, plane.shape)] |= np.uint8(Quality.EXTRAPOLATED)
     if unusual is not None:
@@ -151,8 +158,8 @@ def _flag(plane, bad, here, near, radius):
     plane[reached & ~bad] |= np.uint8(near)
 
 
-def _flag_edge(plane, radius):
+def _flag_edge(plane, width):
     for axis in (1, 2):
         along = np.moveaxis(plane, axis, 0)
-        along[:radius] |= np.uint8(Quality.EDGE)
-        along[max(along.shape[0] - radius, 0) :] |= np.uint8(Quality.EDGE)
+        along[:width] |= np.uint8(Quality.EDGE)
+        along[max(along.shape[0] - width, 0) :] |= np.uint8(Quality.EDGE)

@@ -26,6 +26,7 @@ _OPTIONAL = (
     "domain",
     "flux_anchor",
     "turned",
+    "edge_reach",
     "uncertainty",
     "training",
     "scores",
@@ -33,6 +34,7 @@ _OPTIONAL = (
     "acknowledgements",
 )
 _KINDS = ("laplace", "gaussian")
+_LARGEST_REACH = 4096
 
 
 def parse_card(text):
@@ -125,6 +127,12 @@ def _sha256(key, value):
 
 def _table(key, value):
     _check(isinstance(value, dict), key, "an object, {...}", value)
+
+
+def _reach(key, value):
+    good = value is None or (isinstance(value, int) and not isinstance(value, bool))
+    good = good and (value is None or 0 <= value <= _LARGEST_REACH)
+    _check(good, key, f"a whole number of pixels from 0 to {_LARGEST_REACH}, or null", value)
 
 
 def _boolean(key, value):
@@ -226,6 +234,7 @@ _RULES = {
     "domain": _domain,
     "flux_anchor": lambda key, value: _number(key, value, 0, 1, open_low=False),
     "turned": _boolean,
+    "edge_reach": _reach,
     "uncertainty": _uncertainty,
     "training": _table,
     "scores": _table,

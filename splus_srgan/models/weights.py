@@ -71,6 +71,10 @@ class WeightsCard:
         Default strength of the flux anchor, 0 for none.
     turned : bool
         Whether to take the mean of the image and of the image turned by 180 degrees.
+    edge_reach : int or None
+        How far from the border (input pixels) what lies beyond it still changes more than one
+        pixel in a thousand by 0.1 of its uncertainty, as measured; `None` where that was not
+        measured.
     uncertainty : dict
         Nothing, or how errors become standard deviations: ``kind`` of the scale that the
         generator predicts, its ``calibration``, and that of the ``ensemble`` of eight
@@ -95,6 +99,7 @@ class WeightsCard:
     domain: dict = field(default_factory=dict)
     flux_anchor: float = 0.0
     turned: bool = False
+    edge_reach: int | None = None
     uncertainty: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)
     scores: dict = field(default_factory=dict)

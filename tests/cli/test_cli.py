@@ -19,6 +19,7 @@ from splus_srgan.cli import doctor
 from splus_srgan.cli.bar import progress
 from splus_srgan.cli.common import output_stem
 from splus_srgan.cli.main import COMMANDS, main
+from splus_srgan.images.quality import Quality
 from splus_srgan.models import weights
 
 # The frames are small, to be fast: a galaxy may well leave no sky in them.
@@ -372,6 +373,10 @@ def test_enhance_into_a_named_file_with_what_is_known(field_file, tmp_path, caps
     assert re.search(r"^r: weights splus-grz, sky 0.5, sigma 0.2\b", told, re.MULTILINE)
     with fits.open(target) as hdus:
         assert [hdus["SCI", k].header["SRSIGMA"] for k in (1, 2, 3)] == [0.1, 0.2, 0.4]
+        flags = hdus["DQ", 2].data
+    shares = [100 * ((flags & bit) != 0).mean() for bit in (Quality.MISSING, Quality.SATURATED)]
+    line = "flux anchor 1, masked {:.1f} %, saturated {:.1f} %, flagged {:.1f} %"
+    assert line.format(*shares, 100 * (flags != 0).mean()) in told
     assert (tmp_path / "sharp.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -69,6 +69,20 @@ def test_saturation_edge_and_extrapolation_add_up():
     assert plane[1, 6, 10] == Quality.EDGE
 
 
+def test_edge_goes_as_far_as_it_is_said_to():
+    missing = np.zeros((1, 20, 24), dtype=bool)
+    missing[0, 10, 12] = True
+    edge = np.ones((20, 24), dtype=bool)
+    edge[3:-3, 3:-3] = False
+    plane = quality_plane(missing, radius=5, edge=3, factor=1)[0]
+    np.testing.assert_array_equal((plane & Quality.EDGE) != 0, edge)
+    assert plane[5, 7] == Quality.NEAR_MISSING
+    np.testing.assert_array_equal(
+        quality_plane(missing, radius=5, edge=9), quality_plane(missing, radius=5)
+    )
+    assert not (quality_plane(missing, radius=5, edge=0) & Quality.EDGE).any()
+
+
 def test_small_image_is_all_edge():
     assert np.all(quality_plane(np.zeros((1, 1, 1), dtype=bool), radius=5) == Quality.EDGE)
 

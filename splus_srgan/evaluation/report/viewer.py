@@ -33,7 +33,7 @@ _FLAGS = {
     Quality.UNUSUAL: ((0, 114, 178), 190, "a spike, or in an area of one value"),
     Quality.NEAR_MISSING: ((230, 159, 0), 70, "within reach of a missing pixel"),
     Quality.NEAR_SATURATED: ((240, 228, 66), 60, "within reach of a saturated pixel"),
-    Quality.EDGE: ((86, 180, 233), 60, "the network saw over the border"),
+    Quality.EDGE: ((86, 180, 233), 60, "the border may change it"),
 }
 
 

@@ -25,7 +25,7 @@ MEANINGS = {
     Quality.NEAR_MISSING: "the network saw a missing pixel",
     Quality.SATURATED: "input at or near saturation",
     Quality.NEAR_SATURATED: "the network saw a saturated pixel",
-    Quality.EDGE: "the network saw over the border",
+    Quality.EDGE: "border may change it by > 0.1 sigma",
     Quality.EXTRAPOLATED: "outside what weights were made for",
     Quality.UNUSUAL: "a spike, or an area of one value",
 }
