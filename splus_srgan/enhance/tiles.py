@@ -12,6 +12,7 @@ from itertools import pairwise, product
 
 import numpy as np
 
+from splus_srgan.pixels.fine_grid import FACTOR
 from splus_srgan.utils.validate import check_integer
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "within",
 ]
 
-_FACTOR = 2
 MIN_BLOCK = 16
 """Smallest side of a block, input pixels."""
 
@@ -204,13 +204,13 @@ def generate_blocks(
     blocks = [tuple(zip(*places, strict=True)) for places in product(*axes)]
     if out is None:
         n_planes = len(image) if n_planes is None else n_planes
-        out = np.empty((n_planes, *(_FACTOR * (last - first) for first, last in ends)), np.float32)
+        out = np.empty((n_planes, *(FACTOR * (last - first) for first, last in ends)), np.float32)
     # One block at a time: the engine uses every core by itself.
     for kept, seen in blocks if progress_bar is None else progress_bar(blocks):
         # A copy, since torch takes no array that cannot be written to, as of a file.
         given = np.array(image[(slice(None), *seen)], dtype=np.float32, order="C")
-        fine = engine(given)[(slice(None), *within(kept, seen, _FACTOR))]
-        out[(slice(None), *within(kept, region, _FACTOR))] = fine
+        fine = engine(given)[(slice(None), *within(kept, seen, FACTOR))]
+        out[(slice(None), *within(kept, region, FACTOR))] = fine
     return out
 
 

@@ -5,6 +5,8 @@ import numpy as np
 from scipy import ndimage
 
 from splus_srgan.pixels import oddities
+from splus_srgan.pixels.missing import missing_pixels
+from splus_srgan.pixels.robust import robust_std
 from splus_srgan.pixels.sample import gather_windows
 
 __all__ = ["inspect_band", "local_oddities", "sourceless"]
@@ -39,7 +41,7 @@ def inspect_band(data, mask, sky, sigma):
         than 400 pixels are valid.
     """
     sample, missing = gather_windows(data, mask, side=_SIDE, most=_WINDOWS)
-    missing = missing | ~np.isfinite(sample)
+    missing = missing_pixels(sample, missing)
     plane = np.where(missing, sky, sample)
     valid = ~missing & ~oddities.blank_pixels(
         np.where(missing, np.nan, sample), sky + _SATURATED * sigma
@@ -71,8 +73,8 @@ def inspect_band(data, mask, sky, sigma):
 def _noise_of(plane, valid):
     """Noise by the differences of neighbors, somewhat too large."""
     both = valid[:, 1:] & valid[:, :-1]
-    change = np.abs(np.diff(plane.astype(float), axis=1))[both]
-    return 1.3 * 1.4826 / np.sqrt(2) * float(np.median(change)) if change.size else 0.0
+    change = np.diff(plane.astype(float), axis=1)[both]
+    return 1.3 / np.sqrt(2) * float(robust_std(change, center=0)) if change.size else 0.0
 
 
 def local_oddities(data, mask, sky, sigma):
@@ -91,7 +93,7 @@ def local_oddities(data, mask, sky, sigma):
     odd : `~numpy.ndarray` of bool, shape (ny, nx)
         Never where the mask is.
     """
-    missing = mask | ~np.isfinite(data)
+    missing = missing_pixels(data, mask)
     level, noise = float(np.median(sky)), float(np.median(sigma))
     plane = np.where(missing, level, data)
     blank = oddities.blank_pixels(np.where(missing, np.nan, data), level + _SATURATED * noise)

@@ -10,6 +10,8 @@ they are missing, and the noise.
 import numpy as np
 from scipy import ndimage
 
+from splus_srgan.pixels.missing import missing_pixels
+
 __all__ = [
     "blank_pixels",
     "floor_share",
@@ -55,7 +57,7 @@ def blank_pixels(data, highest=np.inf):
     >>> int(blank_pixels(data).sum())
     42
     """
-    missing = ~np.isfinite(data)
+    missing = missing_pixels(data)
     data = np.where(missing, 0, data).astype(np.float32)
     same = ndimage.minimum_filter(data, _BLANK) == ndimage.maximum_filter(data, _BLANK)
     same &= data <= highest

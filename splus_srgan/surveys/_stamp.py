@@ -11,6 +11,7 @@ from astropy.nddata import CCDData, Cutout2D
 from splus_srgan.images.bands import same_band
 from splus_srgan.images.grid import check_common_grid
 from splus_srgan.images.io.read import find_bands
+from splus_srgan.pixels.missing import missing_pixels
 from splus_srgan.splus import PIXEL_SCALE, canonical_band
 from splus_srgan.utils.validate import check_integer, is_number
 
@@ -180,9 +181,7 @@ def _cut(image, center, size):
         return Cutout2D(array, center, size, mode="partial", fill_value=fill, **options)
 
     data = piece(image.data, np.nan, wcs=image.wcs, copy=True)
-    mask = ~np.isfinite(data.data)
-    if image.mask is not None:
-        mask |= piece(image.mask, True).data
+    mask = missing_pixels(data.data, None if image.mask is None else piece(image.mask, True).data)
     uncertainty = image.uncertainty
     if uncertainty is not None:
         cut = piece(uncertainty.array, np.inf, copy=True).data

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from splus_srgan._version import __version__
+from splus_srgan.pixels.fine_grid import FACTOR
 from splus_srgan.training.checkpoints import CONTENT, settle_loops
 from splus_srgan.utils.files import atomic_path
 from splus_srgan.utils.optional import import_optional
@@ -18,7 +19,6 @@ __all__ = ["Checkpoints", "Pictures", "StopSignals", "TrainingInterrupted", "dra
 
 _callbacks = import_optional("lightning.pytorch.callbacks", "train")
 
-_FACTOR = 2
 _GAP = 4  # pixels between two panels
 _SAVE_SECONDS = 600.0  # of work that a run which is killed may lose
 
@@ -262,7 +262,7 @@ def draw_panels(pictures):
     rows = []
     for picture in pictures:
         small, *fine = (np.asarray(picture[k]) for k in ("input", "generated", "target"))
-        images = [small.repeat(_FACTOR, 1).repeat(_FACTOR, 2), *fine]
+        images = [small.repeat(FACTOR, 1).repeat(FACTOR, 2), *fine]
         low, high = np.nanquantile(small, 0.05), np.nanquantile(images[2], 0.998)
         span = max(high - low, 1e-6)
         rows.append(_beside([_to_rgb((image - low) / span) for image in images], axis=1))

@@ -8,6 +8,7 @@ from astropy.nddata import block_reduce
 from scipy import ndimage
 
 from splus_srgan.pixels.coadd_noise import area_noise
+from splus_srgan.pixels.fine_grid import FACTOR
 from splus_srgan.pixels.robust import robust_std
 from splus_srgan.utils.validate import check_integer
 
@@ -16,7 +17,6 @@ __all__ = ["LEAST_FREE", "cloudiness", "low_frequency_residual", "mean_output", 
 LEAST_FREE = 0.2
 """Share of the pixels: with less sky, nothing is said about the sky."""
 
-_FACTOR = 2
 _FAINTEST = 0.25  # sky units: what is brighter after smoothing is a source
 _CLOUD = (2.0, 8.0)  # output pixels
 
@@ -192,8 +192,8 @@ def low_frequency_residual(image, observed=None, *, free=None, mesh=32):
     image = np.where(free, image, np.nan)
     noise_area = math.inf
     if observed is not None:
-        image = block_reduce(image, _FACTOR, np.mean) - observed
-        mesh, noise_area = mesh // _FACTOR, 1.0
+        image = block_reduce(image, FACTOR, np.mean) - observed
+        mesh, noise_area = mesh // FACTOR, 1.0
     good = np.isfinite(image)
     total = block_reduce(np.where(good, image, 0.0), mesh, np.sum)
     count = block_reduce(good.astype(float), mesh, np.sum)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.nddata import block_replicate
 
+from splus_srgan.pixels.fine_grid import FACTOR
 from splus_srgan.pixels.picture import color_picture
 
 __all__ = ["Panels", "color_weights", "field_panels", "picture", "white_level"]
 
-_FACTOR = 2
 _BLACK = -1.0  # sky units
 _BRIGHT = 5.0  # sky units, of pixels that tell the usual color
 _FEWEST = 20  # of them
@@ -61,11 +61,11 @@ def field_panels(pair, output, *, labels):
 
     bands = list(compare_field(pair, output).bands.values())
     images = {
-        labels[0]: [block_replicate(b.input / b.sigma, _FACTOR, conserve_sum=False) for b in bands],
-        labels[1]: [_FACTOR**2 * b.output / b.sigma for b in bands],
+        labels[0]: [block_replicate(b.input / b.sigma, FACTOR, conserve_sum=False) for b in bands],
+        labels[1]: [FACTOR**2 * b.output / b.sigma for b in bands],
     }
     if pair.target is not None:
-        images[labels[2]] = [_FACTOR**2 * b.target / b.sigma for b in bands]
+        images[labels[2]] = [FACTOR**2 * b.target / b.sigma for b in bands]
     known = next(iter(pair.input.values())).wcs is not None
     scale = bands[0].fine_scale if known else None
     return Panels(pair.name, {k: np.array(v) for k, v in images.items()}, scale, _flux(bands))

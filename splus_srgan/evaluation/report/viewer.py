@@ -17,13 +17,13 @@ from splus_srgan.evaluation.report.pixels import (
 )
 from splus_srgan.images.grid import pixel_scale
 from splus_srgan.images.quality import Quality
+from splus_srgan.pixels.fine_grid import FACTOR
 
 __all__ = ["LARGEST", "ShownField", "show_field", "viewer_data"]
 
 LARGEST = 1024
 """Largest side that is shown, output pixels: what is larger is cut from the centre."""
 
-_FACTOR = 2
 _LABELS = {"input": "Input", "output": "Output", "target": "Target", "truth": "Truth"}
 # Colors that the color-blind tell apart; alpha as strong as the reason to worry.
 _FLAGS = {
@@ -133,13 +133,13 @@ def _window(shape):
     """The central part of the output that is shown; starts on whole input pixels."""
     slices = []
     for size in shape:
-        first = max(0, size - LARGEST) // 2 // _FACTOR * _FACTOR
+        first = max(0, size - LARGEST) // 2 // FACTOR * FACTOR
         slices.append(slice(first, min(size, first + LARGEST)))
     return tuple(slices)
 
 
 def _coarse(window):
-    return tuple(slice(part.start // _FACTOR, part.stop // _FACTOR) for part in window)
+    return tuple(slice(part.start // FACTOR, part.stop // FACTOR) for part in window)
 
 
 def _meta(one, window, shape, layers, cut):
@@ -162,7 +162,7 @@ def _meta(one, window, shape, layers, cut):
         "name": one.name,
         "width": width,
         "height": height,
-        "factor": _FACTOR,
+        "factor": FACTOR,
         "bands": [{"name": band} for band in bands],
         "firstBand": bands.index("r") if "r" in bands else len(bands) // 2,
         "layers": entries,
