@@ -26,11 +26,10 @@ from splus_srgan.images.io.write import check_names
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.images.unpack import unpack
 from splus_srgan.models.weights import choose_card, load_card
+from splus_srgan.utils.floats import NUMPY_DEFAULTS
 from splus_srgan.utils.notebook import html_table
 
 __all__ = ["SRGANEnhancer"]
-
-_NUMPY_DEFAULTS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 
 
 class SRGANEnhancer:
@@ -195,7 +194,7 @@ class SRGANEnhancer:
             If the weights are for other bands.
         """
         # Where the caller has numpy raise, only what is wrong may.
-        with np.errstate(**_NUMPY_DEFAULTS):
+        with np.errstate(**NUMPY_DEFAULTS):
             return self._call(unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs), sky, sigma)
 
     def _call(self, stack, sky, sigma):
@@ -261,7 +260,7 @@ class SRGANEnhancer:
         path = check_writable(path, overwrite)
         stack = unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs)
         check_names(stack.bands)
-        with np.errstate(**_NUMPY_DEFAULTS):
+        with np.errstate(**NUMPY_DEFAULTS):
             return self._write(stack, path, sky, sigma, overwrite)
 
     def _write(self, stack, path, sky, sigma, overwrite):

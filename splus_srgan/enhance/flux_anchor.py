@@ -15,6 +15,7 @@ from splus_srgan.pixels.coadd_noise import smoothed_noise
 from splus_srgan.pixels.fine_grid import to_fine_grid
 from splus_srgan.pixels.psf import matching_transfer
 from splus_srgan.splus import PIXEL_SCALE
+from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_finite
 
 __all__ = ["REACH", "anchor_flux", "moffat_matching_kernel"]
@@ -63,6 +64,7 @@ def moffat_matching_kernel(source, wanted, *, pixel_scale=PIXEL_SCALE / 2, phase
     return kernel / kernel.sum()
 
 
+@numpy_defaults
 def anchor_flux(
     image,
     observed,

@@ -23,6 +23,7 @@ from splus_srgan.exceptions import (
 from splus_srgan.images.unpack import unpack
 from splus_srgan.pixels.inspection import inspect_band
 from splus_srgan.splus import PIXEL_SCALE
+from splus_srgan.utils.floats import numpy_defaults
 
 __all__ = ["Finding", "InputReport", "check_input", "check_stack", "warn_of_unusual"]
 
@@ -132,6 +133,7 @@ class InputReport:
         return self.table._repr_html_()
 
 
+@numpy_defaults
 def check_input(data, *, bands=None, mask=None, unit=None, wcs=None, sky=None, sigma=None):
     """
     Look whether an input is an image as the weights know them.

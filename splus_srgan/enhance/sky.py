@@ -5,10 +5,10 @@ import warnings
 from collections.abc import Mapping
 
 import numpy as np
-from astropy import units as u
 
 from splus_srgan.exceptions import NoSkyWarning
 from splus_srgan.pixels.background import measure_background
+from splus_srgan.utils.elementwise import as_float, unit_of
 
 __all__ = ["sky_and_sigma"]
 
@@ -92,10 +92,12 @@ def _broadcastable(name, value, stack):
 
 
 def _plain(name, value, stack):
-    if isinstance(value, u.Quantity):
+    unit = unit_of(value)
+    if unit is not None:
+        # Also a map that is a CCDData, of which numpy would drop the unit.
         if stack.unit is None:
-            raise ValueError(f"{name} has the unit {value.unit}, but the data have none")
-        value = value.to_value(stack.unit)
+            raise ValueError(f"{name} has the unit {unit}, but the data have none")
+        value = as_float(value, name=name, unit=stack.unit)
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):

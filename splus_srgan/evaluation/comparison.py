@@ -22,6 +22,7 @@ from splus_srgan.pixels.background import measure_background
 from splus_srgan.pixels.missing import missing_pixels
 from splus_srgan.pixels.psf import TARGET_PSF
 from splus_srgan.splus import PIXEL_SCALE
+from splus_srgan.utils.floats import numpy_defaults
 
 __all__ = ["compare_field", "fine_scale"]
 
@@ -52,6 +53,7 @@ def fine_scale(unit):
     return 0.25 / flux_per_pixel_factor(unit, 2)
 
 
+@numpy_defaults
 def compare_field(pair, output, *, name="image", output_psf=None):
     """
     Make a pair and its enhanced image ready for comparison.

@@ -23,6 +23,7 @@ from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.result import KEYS, EvaluatedField, Evaluation
 from splus_srgan.evaluation.trials import run_trials
 from splus_srgan.exceptions import SplusSrganWarning
+from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.quiet import quiet
 from splus_srgan.utils.validate import check_integer
 
@@ -36,6 +37,7 @@ SCORES = {
 """Columns of scores and their units."""
 
 
+@numpy_defaults
 def evaluate(enhancer, pairs, *, baselines=(), trials=3, progress_bar=None):
     """
     Enhance fields and judge the result, with simpler methods beside it.
@@ -90,6 +92,7 @@ def evaluate(enhancer, pairs, *, baselines=(), trials=3, progress_bar=None):
     return run.result()
 
 
+@numpy_defaults
 def evaluate_images(output, *, pair=None, name="image", enhancer=None):
     """
     Judge an image that was enhanced before.

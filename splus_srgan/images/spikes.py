@@ -9,6 +9,7 @@ from splus_srgan.images.header import gain_from_header, psf_from_header, saturat
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.pixels.missing import missing_pixels
 from splus_srgan.splus import PIXEL_SCALE
+from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.optional import import_optional
 from splus_srgan.utils.validate import check_positive
 
@@ -18,6 +19,7 @@ _ELECTRONS = 17.0  # of the sky noise, where the header states no gain: see meas
 _FWHM = 1.4  # arcsec, where the header states none
 
 
+@numpy_defaults
 def mask_spikes(image, *, significance=6.0, contrast=5.0):
     r"""
     Mask cosmic rays and hot pixels.

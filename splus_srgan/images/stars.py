@@ -13,6 +13,7 @@ from splus_srgan.pixels.psf import core_profile, psf_image
 from splus_srgan.pixels.robust import robust_std
 from splus_srgan.pixels.sample import gather_windows
 from splus_srgan.pixels.star_psf import MIN_STARS, expected_width, find_stars, fit_star_psf
+from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_positive
 
 __all__ = ["MeasuredPSF", "measure_psf", "measure_psf_array", "width_ratio"]
@@ -80,6 +81,7 @@ class MeasuredPSF:
         return f"{', '.join(values)} ({self.n_stars} stars)"
 
 
+@numpy_defaults
 def measure_psf(image, *, sky=None, sigma=None, pixel_scale=None):
     r"""
     Measure the PSF of an image on its own stars.

@@ -20,6 +20,7 @@ from splus_srgan.pairs.matching.image import resample_image
 from splus_srgan.pairs.matching.resampled_noise import ORDERS
 from splus_srgan.pairs.registration.measure import register_images
 from splus_srgan.pixels.psf import TARGET_PSF
+from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_finite, check_integer, check_one_of, check_positive
 
 __all__ = ["MatchedPair", "match_pair", "match_to_grid"]
@@ -77,6 +78,7 @@ class MatchedPair:
         return tuple(self.target)
 
 
+@numpy_defaults
 def match_to_grid(
     image,
     wcs,
@@ -179,6 +181,7 @@ def _target_wcs(wcs):
     return wcs
 
 
+@numpy_defaults
 def match_pair(
     input,
     target,

@@ -20,6 +20,7 @@ from scipy import ndimage
 from splus_srgan.pixels.meshes import SkyMeshes
 from splus_srgan.pixels.noise import NoisePixels
 from splus_srgan.pixels.wild import wild_pixels
+from splus_srgan.utils.floats import numpy_defaults
 
 __all__ = ["Background", "measure_background", "sky_of_enhanced"]
 
@@ -57,6 +58,7 @@ class Background:
     sky_error: np.ndarray
 
 
+@numpy_defaults
 def measure_background(data, *, mask=None, gain=None):
     r"""
     Measure sky level and sky noise per pixel, also where a galaxy fills the frame.
@@ -143,6 +145,7 @@ def measure_background(data, *, mask=None, gain=None):
     return Background(sky, sigma, has_sky, sky_error)
 
 
+@numpy_defaults
 def sky_of_enhanced(fine, sky, sigma, *, mask=None):
     """
     Measure the sky once more, where an enhanced image shows no source.

@@ -4,6 +4,8 @@
 import numpy as np
 from scipy import ndimage
 
+from splus_srgan.utils.floats import numpy_defaults
+
 __all__ = ["REACH", "blank_border", "fill_missing", "missing_pixels", "without_exposure"]
 
 _SCALES = (1, 2, 4, 8)
@@ -161,6 +163,7 @@ def _meshes(plane, rows, columns):
     return plane.reshape(rows, _MESH, columns, _MESH).transpose(0, 2, 1, 3)
 
 
+@numpy_defaults
 def fill_missing(data, mask, *, default=None):
     r"""
     Replace missing pixels by what lies around them.

@@ -3,9 +3,12 @@
 
 import numpy as np
 
+from splus_srgan.utils.floats import numpy_defaults
+
 __all__ = ["color_picture"]
 
 
+@numpy_defaults
 def color_picture(red, green, blue, *, black, white, softening):
     """
     Make a color picture of three bands.

@@ -9,6 +9,7 @@ seeing that the survey measures on its images.
 import numpy as np
 from scipy import special
 
+from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_finite, check_positive
 
 __all__ = [
@@ -393,6 +394,7 @@ def psf_profile(r, fwhm, beta, wings=0.0):
     )
 
 
+@numpy_defaults
 def psf_image(psf, *, pixel_scale, radius):
     """
     Draw a PSF on pixels.

@@ -34,6 +34,7 @@ from splus_srgan.pixels.psf import (
 from splus_srgan.simulate.noise import correlated_noise, noise_variance
 from splus_srgan.simulate.scene import draw_scene
 from splus_srgan.simulate.spectra import FITTED_BANDS
+from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.notebook import html_picture, html_table
 from splus_srgan.utils.validate import check_one_of
 
@@ -366,6 +367,7 @@ def _source_table(scene, wcs, offset):
     return table
 
 
+@numpy_defaults
 def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, psf="real"):
     """
     Simulate a field as S-PLUS sees it, and the image to be had from it.

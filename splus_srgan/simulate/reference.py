@@ -6,6 +6,7 @@ from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 from scipy import ndimage
 
+from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_one_of
 
 __all__ = ["REFERENCE_SIGMA", "reference_images", "reference_noise"]
@@ -21,6 +22,7 @@ _SCALE_RATIO = 0.275 / 0.262
 _TAPS = np.array([0.0915, 1.0, 0.0915])
 
 
+@numpy_defaults
 def reference_images(field, *, seed):
     """
     Show the target of a simulated field with the noise of the Legacy Surveys.

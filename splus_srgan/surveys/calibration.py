@@ -15,6 +15,7 @@ from splus_srgan.images.bands import meta_band
 from splus_srgan.images.header import LEVEL_CARDS
 from splus_srgan.images.unpack import UNCERTAINTY_POWERS, uncertainty_array
 from splus_srgan.splus import BANDS
+from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_finite, check_positive, is_number
 
 __all__ = ["calibrate_flux", "gain_from_zero_point", "weight_to_uncertainty"]
@@ -38,6 +39,7 @@ def check_zero_point(name, value):
     return number
 
 
+@numpy_defaults
 def calibrate_flux(image, zero_point):
     r"""
     Turn ADU into nanomaggies.

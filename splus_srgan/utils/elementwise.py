@@ -6,6 +6,7 @@ Work goes chunk by chunk, so a float32 field needs no float64 copy of itself.
 """
 
 import numpy as np
+from astropy import units as u
 from astropy.utils.masked import Masked
 
 __all__ = [
@@ -13,11 +14,13 @@ __all__ = [
     "apply",
     "as_float",
     "as_real",
+    "both_as_float",
     "brief",
     "check_out",
     "finite_array",
     "is_scalar",
     "plain",
+    "unit_of",
 ]
 
 # Elements worked on at a time: the intermediates stay in the processor's cache.
@@ -69,10 +72,37 @@ def as_real(name, values):
     return array, np.dtype(dtype)
 
 
-def as_float(values):
-    """Values of whatever unit in double precision, NaN where masked."""
+def unit_of(values):
+    """Unit of values, `None` for plain numbers and those without dimension."""
+    unit = getattr(values, "unit", None)
+    return None if unit is None or str(unit) == "" else u.Unit(unit)
+
+
+def both_as_float(reference, image):
+    """Two images in the unit of the first; either both have one, or neither."""
+    unit, other = unit_of(reference), unit_of(image)
+    if (unit is None) != (other is None):
+        raise ValueError(
+            "reference and image must both have a unit, or neither; got "
+            f"{unit or 'none'} and {other or 'none'}"
+        )
+    first = as_float(reference, name="reference", unit=unit)
+    return first, as_float(image, name="image", unit=unit)
+
+
+def as_float(values, *, name="values", unit=None):
+    """Values in a unit and in double precision, NaN where masked; plain numbers are in it."""
+    own = unit_of(values)
     mask, array = _parts(values)
     array = np.asarray(array, float)
+    if own is not None and own != unit:
+        try:
+            array = own.to(unit or u.dimensionless_unscaled, array)
+        except u.UnitsError:
+            expected = "plain numbers" if unit is None else f"in {unit}"
+            raise ValueError(
+                f"{name} must be {expected}, or convertible to that; got {own}"
+            ) from None
     return np.where(mask, np.nan, array) if mask is not None and np.any(mask) else array
 
 

@@ -269,3 +269,11 @@ def test_a_fault_of_the_program_is_one_line(monkeypatch, capsys):
     assert "unexpected KeyError: 'gone' (a fault of the program: --debug shows where)" in error
     with pytest.raises(KeyError):
         main(["weights", "--debug"])
+
+
+def test_python_without_docstrings():
+    """The options of train are described from docstrings, which ``python -OO`` takes away."""
+    command = [sys.executable, "-OO", "-W", "ignore", "-m", "splus_srgan", "weights"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "splus-grz" in done.stdout

@@ -167,6 +167,23 @@ def test_equal_images():
     assert ms_ssim(truth, truth, data_range=1.0, n_scale=2) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("metric", [psnr, nrmse, ssim])
+def test_units_are_converted_or_refused(metric):
+    rng = np.random.default_rng(3)
+    one, other = rng.normal(size=(2, 16, 16))
+    expected = metric(one, other, data_range=9.0)
+    for image in (other * u.Jy, other * 1e3 * u.mJy, CCDData(other * 1e3, unit="mJy")):
+        for reference in (one * u.Jy, CCDData(one, unit="Jy")):
+            assert metric(reference, image, data_range=9.0) == pytest.approx(expected)
+            assert metric(reference, image, data_range=9e3 * u.mJy) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="must both have a unit, or neither; got none and Jy"):
+        metric(one, other * u.Jy, data_range=9.0)
+    with pytest.raises(ValueError, match="image must be in Jy, or convertible to that; got adu"):
+        metric(one * u.Jy, other * u.adu, data_range=9.0)
+    with pytest.raises(ValueError, match="data_range must be plain numbers"):
+        metric(one, other, data_range=9.0 * u.Jy)
+
+
 def test_messages_name_parameter_rule_and_value():
     truth, made = two()
     with pytest.raises(ValueError, match=r"reference and image must have one shape.*\(40, 52\)"):

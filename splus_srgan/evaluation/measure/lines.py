@@ -10,6 +10,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 
 from splus_srgan.images.bands import tidy_band
 from splus_srgan.simulate.bandpasses import WAVELENGTHS, bandpass, pivot
+from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_finite, check_one_of
 
 __all__ = ["line_map", "line_weights"]
@@ -75,6 +76,7 @@ def line_weights(line="halpha", redshift=0.0):
     return tuple(np.linalg.inv(rows)[2].tolist())
 
 
+@numpy_defaults
 def line_map(images, *, line="halpha", redshift=0.0):
     r"""
     Map the flux of a line from images in r, J0660 and i.

@@ -11,7 +11,8 @@ image second.
 import numpy as np
 
 from splus_srgan.evaluation.measure.similarity import MS_REACH, WINDOW, multi_scale, plain_ssim
-from splus_srgan.utils.elementwise import as_float
+from splus_srgan.utils.elementwise import as_float, both_as_float, unit_of
+from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_integer
 
 __all__ = ["MS_SSIM_WEIGHTS", "ms_ssim", "nrmse", "psnr", "ssim"]
@@ -20,6 +21,7 @@ MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Weight of each scale in MS-SSIM, finest first (Wang, Simoncelli and Bovik 2003)."""
 
 
+@numpy_defaults
 def psnr(reference, image, *, data_range, mask=None, per_band=False):
     r"""
     Peak signal-to-noise ratio in dB, :math:`20 \log_{10}(R / \sqrt{\rm MSE})`.
@@ -27,10 +29,12 @@ def psnr(reference, image, *, data_range, mask=None, per_band=False):
     Parameters
     ----------
     reference, image : array_like, shape (ny, nx) or (n_band, ny, nx)
-        Truth, and what is compared with it.
-    data_range : float or array_like, shape (n_band,)
-        :math:`R`: what the values span.  It has no default, because it decides the result;
-        the extent of the reference is a usual choice.
+        Truth, and what is compared with it, converted to its unit.  Either both have a unit, as
+        a `~astropy.units.Quantity` and `~astropy.nddata.CCDData` have, or neither has.
+    data_range : float, array_like or `~astropy.units.Quantity`, shape (n_band,)
+        :math:`R`: what the values span, in the unit of the reference where it has none of its own.
+        It has no default, because it decides the result; the extent of the reference is a
+        usual choice.
     mask : array_like of bool, optional
         `True` is left out; it broadcasts against the images.
     per_band : bool, optional
@@ -44,7 +48,7 @@ def psnr(reference, image, *, data_range, mask=None, per_band=False):
     Raises
     ------
     ValueError
-        If the shapes differ, or the range is negative or not finite.
+        If shapes or units differ, or the range is negative or not finite.
 
     Examples
     --------
@@ -59,6 +63,7 @@ def psnr(reference, image, *, data_range, mask=None, per_band=False):
     return result if per_band else float(result)
 
 
+@numpy_defaults
 def nrmse(reference, image, *, data_range, mask=None, per_band=False):
     r"""
     Root mean square error in units of the data range, :math:`\sqrt{\rm MSE} / R`.
@@ -76,7 +81,7 @@ def nrmse(reference, image, *, data_range, mask=None, per_band=False):
     Raises
     ------
     ValueError
-        If the shapes differ, or the range is negative or not finite.
+        If shapes or units differ, or the range is negative or not finite.
 
     Examples
     --------
@@ -85,7 +90,7 @@ def nrmse(reference, image, *, data_range, mask=None, per_band=False):
     0.5
     """
     truth, made, missing = _compared(reference, image, mask)
-    spans = _ranges(data_range, len(truth), per_band)
+    spans = _ranges(data_range, unit_of(reference), len(truth), per_band)
     squares = np.where(missing, 0, (made - truth) ** 2).sum(axis=(1, 2))
     count = (~missing).sum(axis=(1, 2))
     if not per_band:
@@ -95,6 +100,7 @@ def nrmse(reference, image, *, data_range, mask=None, per_band=False):
     return result if per_band else float(result)
 
 
+@numpy_defaults
 def ssim(reference, image, *, data_range, mask=None, per_band=False):
     """
     Structural similarity (Wang et al. 2004), by scikit-image: windows of 7 x 7 pixels.
@@ -113,7 +119,7 @@ def ssim(reference, image, *, data_range, mask=None, per_band=False):
     Raises
     ------
     ValueError
-        If the shapes differ, images are too small, or the range is negative or not finite.
+        If shapes or units differ, images are too small, or the range is negative or not finite.
 
     Examples
     --------
@@ -126,6 +132,7 @@ def ssim(reference, image, *, data_range, mask=None, per_band=False):
     return _by_band(plain_ssim, reference, image, data_range, mask, per_band, WINDOW)
 
 
+@numpy_defaults
 def ms_ssim(reference, image, *, data_range, n_scale=5, mask=None, per_band=False):
     r"""
     Multi-scale structural similarity (Wang, Simoncelli and Bovik 2003).
@@ -152,7 +159,7 @@ def ms_ssim(reference, image, *, data_range, n_scale=5, mask=None, per_band=Fals
     Raises
     ------
     ValueError
-        If the shapes differ, images are too small for the scales, or the range is negative
+        If shapes or units differ, images are too small for the scales, or the range is negative
         or not finite.
 
     Examples
@@ -176,7 +183,7 @@ def ms_ssim(reference, image, *, data_range, n_scale=5, mask=None, per_band=Fals
 
 def _compared(reference, image, mask):
     """Both as ``(n_band, ny, nx)``, and where they cannot be compared."""
-    truth, made = as_float(reference), as_float(image)
+    truth, made = both_as_float(reference, image)
     if truth.shape != made.shape or truth.ndim not in (2, 3) or not truth.size:
         raise ValueError(
             "reference and image must have one shape, (ny, nx) or (n_band, ny, nx); got "
@@ -196,9 +203,9 @@ def _compared(reference, image, mask):
     return truth, made, missing.reshape(shape)
 
 
-def _ranges(data_range, n_band, per_band):
-    """One range for each band; all together they have a single one."""
-    spans = np.asarray(data_range, float)
+def _ranges(data_range, unit, n_band, per_band):
+    """One range for each band, in the unit of the reference; all together have a single one."""
+    spans = as_float(data_range, name="data_range", unit=unit)
     allowed = ((), (n_band,)) if per_band else ((),)
     if spans.shape not in allowed or not np.isfinite(spans).all() or (spans < 0).any():
         rule = f"one number, or one for each of {n_band} bands" if per_band else "one number"
@@ -209,7 +216,7 @@ def _ranges(data_range, n_band, per_band):
 def _by_band(function, reference, image, data_range, mask, per_band, smallest):
     """Apply to each band, and average where they are scored together."""
     truth, made, missing = _compared(reference, image, mask)
-    spans = _ranges(data_range, len(truth), per_band)
+    spans = _ranges(data_range, unit_of(reference), len(truth), per_band)
     if min(truth.shape[1:]) < smallest:
         raise ValueError(
             f"images must have at least {smallest} pixels on each side here; got {truth.shape[1:]}"

@@ -11,7 +11,7 @@ Spaces in which pixels are compared.
 import numpy as np
 
 from splus_srgan.pixels.stretch import AsinhStretch, MinMaxStretch
-from splus_srgan.utils.elementwise import as_float
+from splus_srgan.utils.elementwise import as_float, unit_of
 from splus_srgan.utils.validate import check_one_of
 
 __all__ = ["SPACES", "to_space"]
@@ -75,7 +75,7 @@ def to_space(
     array([[0., 4.]])
     """
     check_one_of("space", space, SPACES)
-    flux = as_float(image) - _per_band("sky", sky, image)
+    flux = as_float(image, unit=unit_of(image)) - _per_band("sky", sky, image)
     if space == "noise":
         if sigma is None:
             raise ValueError('sigma must be given for the space "noise"; got None')
@@ -108,7 +108,8 @@ def _min_max(values, mask):
 
 def _per_band(name, value, image):
     """A number, or one for each band, that broadcasts against the image."""
-    value, shape = np.asarray(value, float), np.shape(image)
+    unit = None if name == "zero_point" else unit_of(image)
+    value, shape = as_float(value, name=name, unit=unit), np.shape(image)
     if value.ndim == 0 or (value.ndim == 1 and len(shape) == 3 and len(value) == shape[0]):
         return value if value.ndim == 0 else value[:, None, None]
     raise ValueError(

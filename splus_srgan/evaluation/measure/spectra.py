@@ -13,7 +13,7 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy import fft, signal
 
-from splus_srgan.utils.elementwise import as_float
+from splus_srgan.utils.elementwise import both_as_float
 from splus_srgan.utils.validate import check_integer
 
 __all__ = ["Amplitude", "Shift", "measure_amplitude", "measure_shift", "power_spectrum_ratio"]
@@ -234,7 +234,7 @@ class _CrossSpectrum:
     """Transforms of two images under one window, and their products."""
 
     def __init__(self, reference, image, mask):
-        reference, image = as_float(reference), as_float(image)
+        reference, image = both_as_float(reference, image)
         if reference.shape != image.shape or reference.ndim != 2:
             raise ValueError(
                 "reference and image must have one shape (ny, nx); got "

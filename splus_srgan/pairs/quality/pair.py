@@ -15,6 +15,7 @@ from astropy.table import QTable
 
 from splus_srgan.pairs.quality.band import measure_band
 from splus_srgan.pairs.quality.contact_sheet import contact_sheet
+from splus_srgan.utils.floats import numpy_defaults
 
 __all__ = ["BandQuality", "PairLimits", "PairReport", "assess_pair", "contact_sheet"]
 
@@ -191,6 +192,7 @@ class PairReport:
         return table
 
 
+@numpy_defaults
 def assess_pair(matched, *, limits=None):
     """
     Measure a pair and judge it.

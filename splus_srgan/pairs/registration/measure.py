@@ -19,6 +19,7 @@ from splus_srgan.images.units import pixels_for_pixel
 from splus_srgan.pairs.registration.align import align, centered_map, find_orientation
 from splus_srgan.pairs.registration.cross_correlation import make_picture
 from splus_srgan.pairs.registration.pixel_map import mapped_fits_wcs, nearest_orientation
+from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_positive
 
 __all__ = ["Registration", "approximate_wcs", "measure_registration", "register_images"]
@@ -104,6 +105,7 @@ class Registration:
         )
 
 
+@numpy_defaults
 def measure_registration(image, reference, *, mask=None, reference_mask=None, max_shift=20.0):
     r"""
     Measure how far an image lies off a reference that covers the same sky.
@@ -193,6 +195,7 @@ def from_alignment(found, *, area=1.0, orientation="as it is"):
     )
 
 
+@numpy_defaults
 def register_images(image, reference, *, scale=None, mask=None, reference_mask=None):
     """
     Find where an image without a usable WCS lies on one that has one.

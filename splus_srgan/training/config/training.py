@@ -370,14 +370,14 @@ def add_config_arguments(parser):
                 f"--{section}.{key.name}",
                 type=key.type,
                 default=SUPPRESS,
-                help=documented[key.name],
+                help=documented.get(key.name),
             )
 
 
 def _documentation(kind):
-    """First description of each parameter in a numpydoc docstring."""
+    """First description of each parameter in a numpydoc docstring; none under ``python -OO``."""
     found, names = {}, []
-    for line in kind.__doc__.partition("----------\n")[2].splitlines():
+    for line in (kind.__doc__ or "").partition("----------\n")[2].splitlines():
         if line.startswith("    ") and line[4:5].strip():
             names = [name.strip() for name in line.partition(" : ")[0].split(",")]
         elif line.strip():

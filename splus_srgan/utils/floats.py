@@ -1,0 +1,47 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""What numpy does where numbers overflow, underflow or are undefined."""
+
+import functools
+
+import numpy as np
+
+__all__ = ["NUMPY_DEFAULTS", "numpy_defaults"]
+
+NUMPY_DEFAULTS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+"""What `numpy.seterr` begins with."""
+
+
+def numpy_defaults(function):
+    """
+    Run a function as if the caller had never called `numpy.seterr`.
+
+    Where the caller has numpy raise, a harmless underflow within the function would end it.
+
+    Parameters
+    ----------
+    function : callable
+        The function.
+
+    Returns
+    -------
+    function : callable
+        It in numpy's own state; the caller's is as before once it returns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.utils.floats import numpy_defaults
+    >>> @numpy_defaults
+    ... def small(x):
+    ...     return np.exp(-x)
+    >>> with np.errstate(all="raise"):
+    ...     float(small(np.float64(1000.0)))
+    0.0
+    """
+
+    @functools.wraps(function)
+    def inside(*arguments, **options):
+        with np.errstate(**NUMPY_DEFAULTS):
+            return function(*arguments, **options)
+
+    return inside
