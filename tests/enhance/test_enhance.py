@@ -361,7 +361,7 @@ def test_sky_map_is_followed(enhancer):
         ({"sigma": [1, 2]}, r"sigma must be one number, one per band \(3\), or a map of shape"),
         ({"sky": np.zeros((9, 9))}, r"a map of shape \(48, 56\); got shape \(9, 9\)"),
         ({"sky": np.zeros((2, 48, 56))}, "sky must have 3 bands; got 2"),
-        ({"sky": 1 * u.m}, "not convertible"),
+        ({"sky": 1 * u.m}, "sky must be in adu, or convertible to that; got m"),
         ({"sky": "a"}, "sky must be real numbers; got 'a'; leave it out"),
         ({"sigma": {"g": 1, "r": 2, "z": 1j}}, "sigma must be real numbers; got 1j; leave it out"),
     ],

@@ -320,7 +320,7 @@ def test_calibrated_and_written(service, tmp_path):
     calibrated = {band: calibrate_flux(image, 23.5) for band, image in images.items()}
     write_bands(tmp_path / "field.fits", calibrated)
     with fits.open(tmp_path / "field.fits") as hdus:
-        assert ("VAR", 1) in hdus
+        assert ("ERR", 1) in hdus
         assert hdus["SCI", 2].header["SRRELEAS"] == "dr4"
 
 
