@@ -76,8 +76,9 @@ def describe_plane(meta, band):
     band : str
         Name of the plane.
     """
-    for key in ("NAXIS3", "BANDS", *(f"BAND{i}" for i in range(10))):
-        meta.pop(key, None)
+    for key in list(meta):
+        if key in ("NAXIS3", "BANDS") or re.fullmatch(r"BAND\d+", str(key)):
+            meta.pop(key, None)
     if "NAXIS" in meta:
         meta["NAXIS"] = 2
     meta["BAND"] = band

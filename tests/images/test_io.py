@@ -27,6 +27,7 @@ from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan.exceptions import GridMismatchError, SplusSrganWarning
+from splus_srgan.images.bands import describe_plane
 from splus_srgan.images.grid import grid_shift
 from splus_srgan.images.header import psf_from_header
 from splus_srgan.images.io.fields import (
@@ -83,6 +84,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::astropy.wcs.FITSFixedWarning")
 
 
 # Files as they are
+
+
+def test_planes_of_a_cube_of_twelve_bands_keep_no_list_of_bands():
+    meta = fits.Header({"NAXIS3": 12, "BANDS": "ugriz"} | {f"BAND{k}": "r" for k in range(12)})
+    meta["BANDWID"] = 1400.0
+    describe_plane(meta, "r")
+    assert dict(meta) == {"BANDWID": 1400.0, "BAND": "r"}
 
 
 def test_splus_file(tmp_path):
