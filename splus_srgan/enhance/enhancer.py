@@ -270,7 +270,7 @@ class SRGANEnhancer:
             field = by_band(work, planes, work.compute(planes, self.progress_bar))
             return write_bands(path, field, overwrite=overwrite)
         with self._file(path, work, overwrite) as (file, journal):
-            planes = Planes(*(file.planes(part) for part in ("SCI", "MASK", "DQ", "ERR")))
+            planes = Planes(*(file.planes(part) for part in ("SCI", "BPM", "DQ", "ERR")))
             fine_sky = work.compute(planes, self.progress_bar, journal)
             for band, level in zip(stack.bands, fine_sky, strict=True):
                 file.set_card(band, "SRFSKY", level)

@@ -66,7 +66,7 @@ def assert_same(one, other):
 
 def test_names_of_planes(path):
     with fits.open(path) as hdus:
-        assert [hdu.name for hdu in hdus[1:]] == ["SCI", "ERR", "DQ", "MASK", "PSF"] * 3
+        assert [hdu.name for hdu in hdus[1:]] == ["SCI", "ERR", "DQ", "BPM", "PSF"] * 3
         for hdu in hdus[1:]:
             assert hdu.header["BAND"] == "grz"[hdu.ver - 1]
             if hdu.name != "PSF":
@@ -99,7 +99,7 @@ def test_astropy_reads_all(tmp_path, kind, number):
         path,
         hdu=("SCI", number),
         hdu_uncertainty=(name, number),
-        hdu_mask=("MASK", number),
+        hdu_mask=("BPM", number),
         hdu_flags=("DQ", number),
         hdu_psf=("PSF", number),
     )
@@ -142,6 +142,12 @@ def test_bands_in_an_order_of_their_own(tmp_path):
         assert_same(image, make_field("zgr")[band])
 
 
+def test_no_band_is_read_with_the_mask_of_another(path):
+    for number in (1, 2, 3):
+        assert CCDData.read(path, hdu=("SCI", number)).mask is None
+    assert CCDData.read(path).mask is None
+
+
 def test_pieces_make_the_same_file(tmp_path, path):
     field = make_field()
     with reserve_bands(tmp_path / "pieces.fits", field) as file:
@@ -149,7 +155,7 @@ def test_pieces_make_the_same_file(tmp_path, path):
             ("SCI", [i.data for i in field.values()]),
             ("ERR", [i.uncertainty.array for i in field.values()]),
             ("DQ", [i.flags for i in field.values()]),
-            ("MASK", [i.mask for i in field.values()]),
+            ("BPM", [i.mask for i in field.values()]),
         ):
             for plane, pixels in zip(file.planes(part), planes, strict=True):
                 plane[:, :] = pixels
@@ -195,7 +201,7 @@ def test_fitsio_reads_all(path):
         assert_array_equal(file["SCI", 2].read(), image.data)
         assert_array_equal(file["ERR", 2].read(), image.uncertainty.array)
         assert_array_equal(file["DQ", 2].read(), image.flags)
-        assert_array_equal(file["MASK", 2].read(), image.mask)
+        assert_array_equal(file["BPM", 2].read(), image.mask)
         assert_array_equal(file["PSF", 2].read(), image.psf)
         header = file["SCI", 2].read_header()
     assert (header["BAND"], header["CRVAL1"], header["SRFWHM"]) == ("r", 59.1, 1.0)
@@ -205,7 +211,7 @@ def test_sep_takes_planes_as_they_are_read(path):
     sep = pytest.importorskip("sep")
     fitsio = pytest.importorskip("fitsio")
     with fitsio.FITS(path) as file:
-        data, err, mask = (file[name, 3].read() for name in ("SCI", "ERR", "MASK"))
+        data, err, mask = (file[name, 3].read() for name in ("SCI", "ERR", "BPM"))
     flux, error, _ = sep.sum_circle(data, [8.0], [6.0], 3.0, err=err, mask=mask.astype(bool))
     image = make_field()["z"]
     other = sep.sum_circle(

@@ -558,7 +558,7 @@ def test_field_comes_back_the_same(tmp_path):
     assert names == [
         ("PRIMARY", 1, None),
         *((name, 1, "g") for name in ("SCI", "DQ", "PSF")),
-        *((name, 2, "r") for name in ("SCI", "ERR", "DQ", "MASK", "PSF")),
+        *((name, 2, "r") for name in ("SCI", "ERR", "DQ", "BPM", "PSF")),
     ]
     back = read_bands(path)
     assert list(back) == ["g", "r"]
@@ -610,7 +610,7 @@ def test_file_is_sound(tmp_path):
             hdus.verify("exception")
             for hdu in hdus:
                 assert hdu.verify_checksum() == hdu.verify_datasum() == 1
-            assert [hdu.name for hdu in hdus][::2] == ["PRIMARY", "MASK", "MASK", "MASK"]
+            assert [hdu.name for hdu in hdus][::2] == ["PRIMARY", "BPM", "BPM", "BPM"]
 
 
 def test_header_keeps_every_card(tmp_path):

@@ -240,7 +240,7 @@ def write_bands(path, field, *, overwrite=False):
 
     The first HDU is empty but for the provenance that all bands share; then come for each band
     the extensions ``SCI`` with the whole header of the image, and as far as it has them
-    ``ERR`` (``VAR`` or ``IVAR`` for a variance or its inverse), ``DQ`` (the flags), ``MASK``
+    ``ERR`` (``VAR`` or ``IVAR`` for a variance or its inverse), ``DQ`` (the flags), ``BPM``
     (1 is missing) and ``PSF``.  The EXTVER of the first band is 1, of the second 2, and the card
     BAND of each extension names its band; all but the PSF have the WCS.
     Uncertainties are converted to the unit of their image. The file has checksums. It is

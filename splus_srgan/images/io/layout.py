@@ -3,7 +3,9 @@
 Names of the planes in a file of bands, and what their bits mean.
 
 The EXTNAME says what a plane is, its EXTVER and its BAND card of which band: ``SCI`` the image,
-``ERR`` its standard deviations, ``DQ`` the flags, ``MASK`` what is missing, ``PSF`` the PSF.
+``ERR`` its standard deviations, ``DQ`` the flags, ``BPM`` (bad pixel mask) what is
+missing, ``PSF`` the PSF.  A mask called ``MASK`` would be taken by `CCDData.read` for the mask of
+whichever band it reads.
 """
 
 from splus_srgan.images.quality import Quality
@@ -14,8 +16,8 @@ ERROR_NAMES = {"std": "ERR", "var": "VAR", "ivar": "IVAR"}
 """EXTNAME by kind of uncertainty: ``ERR`` is a standard deviation for whoever reads it."""
 
 _PARTS = {
-    **{part: part for part in ("SCI", "ERR", "DQ", "MASK", "PSF")},
-    **{"VAR": "ERR", "IVAR": "ERR", "UNCERT": "ERR"},
+    **{part: part for part in ("SCI", "ERR", "DQ", "PSF")},
+    **{"BPM": "MASK", "VAR": "ERR", "IVAR": "ERR", "UNCERT": "ERR"},
 }
 # As they were named before, followed by the band: SCI_R.
 _OLD_PARTS = {"SCI": "SCI", "MASK": "MASK", "QUALITY": "DQ", "UNCERT": "ERR", "PSF": "PSF"}

@@ -116,7 +116,7 @@ class ReservedFile:
 
         Parameters
         ----------
-        part : {"SCI", "ERR", "DQ", "MASK"}
+        part : {"SCI", "ERR", "DQ", "BPM"}
             The part.
 
         Returns

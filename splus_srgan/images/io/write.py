@@ -151,7 +151,7 @@ def build_hdus(field):
     -------
     hdus : `~astropy.io.fits.HDUList`
         An empty primary with the ``SR`` cards that all bands share, then for each band
-        ``SCI`` and, as far as the image has them, ``ERR``, ``DQ``, ``MASK`` and ``PSF``, with
+        ``SCI`` and, as far as the image has them, ``ERR``, ``DQ``, ``BPM`` and ``PSF``, with
         the number of the band, from 1, as EXTVER and its name in the card BAND.
     """
     check_names(list(field))
@@ -182,7 +182,7 @@ def _band_hdus(number, band, image):
     for name, plane in _planes(image, data.shape).items():
         if plane is not None:
             # A view: a plane may be large, or only stand for one.
-            array = np.asarray(plane, bool) if name == "MASK" else np.asarray(plane)
+            array = np.asarray(plane, bool) if name == "BPM" else np.asarray(plane)
             cards = _plane_header(name, band, image, header)
             hdus.append(fits.ImageHDU(_storable(array, band), cards, name=name, ver=number))
     return hdus
@@ -198,7 +198,7 @@ def _planes(image, shape):
         name = ERROR_NAMES.get(image.uncertainty.uncertainty_type, "UNCERT")
         planes[name] = uncertainty_array(image)
     planes["DQ"] = quality if isinstance(quality, np.ndarray) else None
-    planes["MASK"] = None if image.mask is None else np.broadcast_to(image.mask, shape)
+    planes["BPM"] = None if image.mask is None else np.broadcast_to(image.mask, shape)
     planes["PSF"] = getattr(image, "psf", None)
     return planes
 
@@ -210,7 +210,7 @@ def _plane_header(name, band, image, science):
     if name == "PSF":
         header.extend(card for card in science.cards if card.keyword in _OF_OUTPUT_PSF)
         return header
-    if name == "MASK":
+    if name == "BPM":
         header.add_comment("1 is missing: no valid value")
     elif name == "DQ" and "SRMODEL" in science:
         for keyword, value, comment in quality_legend():
