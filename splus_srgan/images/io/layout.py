@@ -4,7 +4,7 @@ Names of the planes in a file of bands, and what their bits mean.
 
 The EXTNAME says what a plane is, its EXTVER and its BAND card of which band: ``SCI`` the image,
 ``ERR`` its standard deviations, ``DQ`` the flags, ``BPM`` (bad pixel mask) what is
-missing, ``PSF`` the PSF.  A mask called ``MASK`` would be taken by `CCDData.read` for the mask of
+missing, ``PSF`` the PSF.  A mask called ``MASK`` would be taken by ``CCDData.read`` for the mask of
 whichever band it reads.
 """
 
