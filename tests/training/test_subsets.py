@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan import splus
+from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.joint import JointResNet
 from splus_srgan.models.weights import load_card, load_generator
 from splus_srgan.pixels.psf import core_profile
@@ -25,7 +26,8 @@ from splus_srgan.training.data.dataset import (
 from splus_srgan.training.data.fields import CONDITIONS, SEEDS
 from splus_srgan.training.data.samples import Pairs
 from splus_srgan.training.data.subsets import SETS, draw_subset, spread_planes, tell_bands
-from splus_srgan.training.networks import make_generator
+from splus_srgan.training.networks import make_generator, widen
+from splus_srgan.training.optimizers import grow
 from splus_srgan.training.run import train
 from splus_srgan.training.terms import GeneratorTerms
 
@@ -244,3 +246,28 @@ def test_kinds_of_pairs_that_know_no_psf_refuse_subsets_before_any_work():
         Real(BANDS, subsets=True)
     assert Real(BANDS).subsets is False
     assert FolderPairs._told is None
+
+
+# Starting from a plain generator.
+
+
+def test_joint_generator_starts_as_the_plain_one_for_its_bands():
+    torch.manual_seed(2)
+    options = {"n_features": 6, "n_blocks": 2, "n_tail_features": 5, "dilations": (2,)}
+    plain = SRResNet(3, **options, low_pass=2, scale="laplace")
+    for parameter in plain.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    joint = JointResNet(("u", "g", "J0515", "r", "i", "z"), **options)
+    grow(joint, widen(plain.state_dict(), ("z", "g", "r"), joint))
+    y = torch.randn(2, 3, 12, 14)
+    told = joint.tell(("z", "g", "r"), psfs=[(1.2, 3.0)] * 3, sigmas=[0.1] * 3)
+    torch.testing.assert_close(told(y), plain(y))
+    alone = joint.tell(("i",))(y[:, :1])
+    assert torch.isfinite(alone).all()
+
+
+def test_start_from_bands_that_the_run_has_not_is_told():
+    joint = JointResNet(("g", "r"), n_features=4, n_blocks=1)
+    weights = SRResNet(2, n_features=4, n_blocks=1, low_pass=2).state_dict()
+    with pytest.raises(ValueError, match=r"data.bands must include .*'z' is missing"):
+        widen(weights, ("g", "z"), joint)
