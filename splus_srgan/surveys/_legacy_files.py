@@ -77,7 +77,7 @@ def read_pieces(path):
     ValueError
         If it is no cutout of the Legacy Surveys.
     """
-    _, images = load_images(path)
+    _, images, _ = load_images(path)
     pieces, current = [], []
     for image in images:
         kind = str(image.header.get("IMAGETYP", "image")).strip().lower()

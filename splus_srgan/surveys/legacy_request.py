@@ -74,7 +74,7 @@ class PSFRequest:
         Raises `ValueError` where it answers something else, `OSError` where it is damaged.
         """
         _refuse_words(path)
-        _, images = load_images(path)
+        _, images, _ = load_images(path)
         psfs = {str(image.header.get("BAND", "")).strip(): image.data for image in images}
         _same_bands(list(psfs), self.bands)
         return {band: _normalized(psfs[band], band) for band in self.bands}

@@ -2,7 +2,7 @@
 """
 FITS files to bands on one grid, and back.
 
-Files are taken as they are in the wild: S-PLUS images, plain or compressed,
+Files are taken as they are in the wild: S-PLUS images, plain or compressed, S-Cubes,
 Legacy Surveys cubes, and what `write_bands` wrote.
 """
 
@@ -95,9 +95,9 @@ def read_bands(paths, *, bands=None, hdu=None, unit=None, checksum="warn"):
     ----------
     paths : path-like, or sequence of path-like, or mapping of str to path-like
         FITS files (``.fits``, ``.fits.gz``, ``.fits.fz``) of one band each, or
-        cubes ``(n_band, ny, nx)`` with a BANDS card, or files of `write_bands`.
+        cubes ``(n_band, ny, nx)`` with a BANDS card, S-Cubes, or files of `write_bands`.
         A mapping names the bands; otherwise the FILTER, BAND or BANDS card
-        does. ``hdu`` apart, an HDU is taken where it is the only image, or
+        does, or the table of S-Cubes. ``hdu`` apart, an HDU is taken where it is the only image, or
         where the layout of the file is known.
     bands : str or sequence of str, optional
         The bands to return, in this order and spelling. By default all, in
@@ -144,6 +144,14 @@ def read_bands(paths, *, bands=None, hdu=None, unit=None, checksum="warn"):
     Legacy Surveys viewer cutouts at another pixel scale than 0.262" hold
     nanomaggies per 0.262" pixel still: multiply them by ``(scale / 0.262)**2`` for
     flux per pixel.
+
+    Of an S-Cubes file (extensions ``DATA``, ``ERRORS``, ``WEIMASK``, table ``METADATA``) each
+    plane of ``DATA`` is a band, in flux per wavelength and pixel; ``ERRORS`` is its uncertainty.
+    Masked are pixels where ``WEIMASK`` is above 0, as by S-Cubes, in all bands where it is one
+    plane for all; those without a finite error; and what lies at the border without exposure.
+    ``flags`` are the counts of ``WEIMASK``.  The FWHM of the PSF in the table becomes the card
+    ``FWHMMEAN`` of the band, its other columns ``METADATA EXPTIME`` and the like, the cards of
+    the first HDU ``PRIMARY GALAXY`` and the like.
 
     Examples
     --------

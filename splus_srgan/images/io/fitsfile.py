@@ -16,10 +16,11 @@ from splus_srgan.images.grid import header_wcs
 from splus_srgan.images.io.plausible import check_headers, check_regular
 from splus_srgan.utils.validate import check_one_of
 
-__all__ = ["ImageHDU", "check_source", "load_images"]
+__all__ = ["ImageHDU", "OtherHDU", "check_source", "load_images"]
 
 _TABLES = ("WCSDVARR", "D2IMARR")  # EXTNAME of lookup tables of a WCS
 _LOOKUP = re.compile(r"(CPDIS|D2IMDIS)\d|AXISCORR|D2IMEXT")
+_READ_TABLES = ("METADATA",)  # others beside an image may be large, and say nothing of it
 _BARE_TEXT = re.compile(r"[A-Za-z][^'/]*")
 
 
@@ -62,6 +63,31 @@ class ImageHDU:
         cards = [f"{key}={self.header[key]}" for key in keys if key in self.header]
         name = self.name if self.version == 1 else f"{self.name},{self.version}"
         return " ".join([f"{self.index} {name}".strip(), f"({shape})", *cards])
+
+
+@dataclass(frozen=True, eq=False)
+class OtherHDU:
+    """
+    One HDU without pixels that may belong to an image.
+
+    Attributes
+    ----------
+    name : str
+        Its EXTNAME, maybe empty.
+    header : `~astropy.io.fits.Header`
+        Its own copy.
+    rows : `~astropy.io.fits.FITS_rec` or None
+        Of a table called ``METADATA``.
+    """
+
+    name: str
+    header: fits.Header
+    rows: object = None
+
+    @property
+    def version(self):
+        """Its EXTVER."""
+        return self.header.get("EXTVER", 1)
 
 
 def check_source(path):
@@ -125,6 +151,8 @@ def load_images(path, *, checksum="warn"):
         Header of the first HDU.
     images : list of `ImageHDU`
         HDUs that have pixels, in order.
+    others : list of `OtherHDU`
+        Of those that have none: tables called ``METADATA``, and extensions of headers alone.
 
     Raises
     ------
@@ -147,6 +175,7 @@ def load_images(path, *, checksum="warn"):
             with fits.open(stream, memmap=False, lazy_load_hdus=False, **options) as hdus:
                 primary = _repaired(hdus[0].header)
                 images = [_image(i, hdu, primary, hdus) for i, hdu in enumerate(hdus)]
+                others = [_other(hdu) for hdu in hdus[1:]]
                 if ours:
                     _check_whole(primary, hdus)
     except PermissionError as error:
@@ -161,7 +190,8 @@ def load_images(path, *, checksum="warn"):
             f"({_beginning(path)}{type(error).__name__}: {error})"
         ) from error
     _pass_on(caught, path, checksum)
-    return primary, [image for image in images if image is not None]
+    images, others = ([hdu for hdu in kind if hdu is not None] for kind in (images, others))
+    return primary, images, others
 
 
 def _pass_on(caught, path, checksum):
@@ -230,6 +260,14 @@ def _image(index, hdu, primary, hdus):
     if any(map(_LOOKUP.fullmatch, header)):
         wcs = header_wcs(header, name=f"HDU {index}", hdus=hdus)
     return ImageHDU(index, hdu.name, header, np.asarray(data), floating, wcs)
+
+
+def _other(hdu):
+    if isinstance(hdu, fits.BinTableHDU | fits.TableHDU) and hdu.name.upper() in _READ_TABLES:
+        return OtherHDU(hdu.name, hdu.header.copy(), hdu.data)
+    if isinstance(hdu, fits.ImageHDU) and hdu.header["NAXIS"] == 0:
+        return OtherHDU(hdu.name, _repaired(hdu.header))
+    return None
 
 
 def _unseen_blank(header):

@@ -8,9 +8,14 @@ missing, ``PSF`` the PSF.  A mask called ``MASK`` would be taken by ``CCDData.re
 whichever band it reads.
 """
 
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
 from splus_srgan.images.quality import Quality
 
-__all__ = ["ERROR_NAMES", "MEANINGS", "group_planes", "quality_legend"]
+__all__ = ["ERROR_NAMES", "MEANINGS", "Candidate", "group_planes", "quality_legend"]
 
 ERROR_NAMES = {"std": "ERR", "var": "VAR", "ivar": "IVAR"}
 """EXTNAME by kind of uncertainty: ``ERR`` is a standard deviation for whoever reads it."""
@@ -32,6 +37,38 @@ MEANINGS = {
     Quality.UNUSUAL: "a spike, or an area of one value",
 }
 """Comments of the legend, by bit."""
+
+
+@dataclass(eq=False)
+class Candidate:
+    """
+    An image HDU with the planes that go with it.
+
+    Attributes
+    ----------
+    hdu : `~splus_srgan.images.io.fitsfile.ImageHDU`
+        The image, or a plane for each band.
+    missing : `~numpy.ndarray` of bool or None
+        What the survey marks as missing, beside a mask of its own.
+    parts : dict
+        HDU by part: ``"ERR"``, ``"DQ"``, ``"MASK"`` and ``"PSF"``.
+    ours : bool
+        Whether this package wrote the file: what has no mask then has no missing pixels.
+    names : list of str or None
+        Bands of the planes, where something else than the header of the image names them.
+    metas : list of `~astropy.io.fits.Header` or None
+        Headers of the planes, where they are not all that of the image.
+    psfs : list of `~splus_srgan.images.io.fitsfile.ImageHDU` or None
+        PSF of each plane; `None` where it has none.
+    """
+
+    hdu: Any
+    missing: np.ndarray | None = None
+    parts: dict = field(default_factory=dict)
+    ours: bool = False
+    names: list | None = None
+    metas: list | None = None
+    psfs: list | None = None
 
 
 def quality_legend():

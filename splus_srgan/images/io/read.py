@@ -3,7 +3,7 @@
 
 import re
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,9 @@ from astropy.nddata import CCDData
 from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.images.bands import describe_plane, meta_band, split_bands
 from splus_srgan.images.grid import header_wcs, strip_wcs_cards
+from splus_srgan.images.io.cube_layout import find_cube
 from splus_srgan.images.io.fitsfile import check_source, load_images
-from splus_srgan.images.io.layout import group_planes
+from splus_srgan.images.io.layout import Candidate, group_planes
 from splus_srgan.images.units import parse_unit
 from splus_srgan.pixels.missing import without_exposure
 from splus_srgan.utils.validate import is_number
@@ -29,7 +30,11 @@ _EXTRAS = {
     **{"MASK": "MASK", "UNCERT": "ERR", "PSFIMAGE": "PSF"},
     **{"DQ": "MASK", "ERR": "ERR", "VARIANCE": "ERR"},
 }
-_UTYPES = {"ERR": "StdDevUncertainty", "VARIANCE": "VarianceUncertainty"}
+_UTYPES = {
+    "ERR": "StdDevUncertainty",
+    "ERRORS": "StdDevUncertainty",
+    "VARIANCE": "VarianceUncertainty",
+}
 _DO_NOT_USE = ("JWST", "ROMAN")  # telescopes whose bit 0 of DQ says whether a pixel is of use
 # Planes of a mask (MP_*, number of the bit) in which a pixel holds no valid value. Others, such as
 # DETECTED, say what it shows.
@@ -58,16 +63,6 @@ class FoundBand:
     band: str | None
     image: CCDData
     path: Path
-
-
-@dataclass
-class _Candidate:
-    """An image HDU with the planes that go with it."""
-
-    hdu: object
-    missing: np.ndarray | None = None
-    parts: dict = field(default_factory=dict)
-    ours: bool = False
 
 
 def find_bands(path, *, hdu=None, unit=None, checksum="warn"):
@@ -100,16 +95,18 @@ def find_bands(path, *, hdu=None, unit=None, checksum="warn"):
         no known unit.
     """
     path = check_source(path)
-    primary, images = load_images(path, checksum=checksum)
+    primary, images, others = load_images(path, checksum=checksum)
     if not images:
         raise ValueError(f"{path} has no HDU with image data")
-    ours = _ours(images)
-    if hdu is not None:
-        chosen = _chosen(images, hdu, path)
-        # An image of this package keeps what lies beside it.
-        candidates = [one for one in ours if one.hdu is chosen] or [_Candidate(chosen)]
+    chosen = None if hdu is None else _chosen(images, hdu, path)
+    known = _ours(images)
+    if not known and (chosen is None or chosen.name.upper() == "DATA"):
+        known = find_cube(path, primary, images, others)
+    if chosen is not None:
+        # An image of a known layout keeps what lies beside it.
+        candidates = [one for one in known if one.hdu is chosen] or [Candidate(chosen)]
     else:
-        candidates = ours or _legacy(images, path) or [_single(images, path)]
+        candidates = known or _legacy(images, path) or [_single(images, path)]
     found = []
     for candidate in candidates:
         found += _split(candidate, primary, path, unit)
@@ -149,7 +146,7 @@ def _listing(images):
 
 def _ours(images):
     """Recognise what `write_bands` wrote."""
-    return [_Candidate(group.pop("SCI"), parts=group, ours=True) for group in group_planes(images)]
+    return [Candidate(group.pop("SCI"), parts=group, ours=True) for group in group_planes(images)]
 
 
 def _legacy(images, path):
@@ -158,7 +155,7 @@ def _legacy(images, path):
     if not {"image"} <= set(kinds) <= {"image", "invvar", "maskbits"}:
         return []
     candidates = [
-        _Candidate(image) for image, kind in zip(images, kinds, strict=True) if kind == "image"
+        Candidate(image) for image, kind in zip(images, kinds, strict=True) if kind == "image"
     ]
     bands = [str(one.hdu.header.get("BAND")) for one in candidates]
     if len(set(bands)) < len(bands):
@@ -192,7 +189,7 @@ def _single(images, path):
     for image in images:
         if image.name.upper() in _EXTRAS:
             parts.setdefault(_EXTRAS[image.name.upper()], image)
-    return _Candidate(main[0], parts=parts)
+    return Candidate(main[0], parts=parts)
 
 
 def _split(candidate, primary, path, unit):
@@ -208,14 +205,11 @@ def _split(candidate, primary, path, unit):
     if data.dtype.kind not in "iuf":
         raise ValueError(f"{path} must hold real numbers; got dtype {data.dtype} in HDU {hdu}")
     planes = data if data.ndim == 3 else data[np.newaxis]
-    names = _names(hdu.header, primary, len(planes), path)
-    meta = hdu.header.copy()
-    wcs = header_wcs(meta, name=str(path)) if hdu.wcs is None else hdu.wcs
-    _warn_of_asinh(meta, path)
-    for key in _STORAGE_CARDS:
-        meta.remove(key, ignore_missing=True)
-    if wcs is not None:
-        strip_wcs_cards(meta)
+    names = candidate.names or _names(hdu.header, primary, len(planes), path)
+    wcs = header_wcs(hdu.header, name=str(path)) if hdu.wcs is None else hdu.wcs
+    _warn_of_asinh(hdu.header, path)
+    metas = [_tidied(meta, wcs) for meta in candidate.metas or [hdu.header]]
+    metas *= len(planes) // len(metas)
     unit = _unit(hdu.header, primary, path, unit, candidate.ours)
     found = []
     for i, (name, plane) in enumerate(zip(names, planes, strict=True)):
@@ -224,12 +218,22 @@ def _split(candidate, primary, path, unit):
         image = CCDData(
             array, unit=unit, mask=_mask(array, candidate, parts, i, (primary, path)), wcs=wcs
         )
-        image.meta = meta.copy()
-        if len(planes) > 1:
+        image.meta = metas[i].copy()
+        if len(planes) > 1 and candidate.metas is None:
             describe_plane(image.meta, name)
         _attach(image, parts, candidate.parts)
         found.append(FoundBand(name, image, path))
     return found
+
+
+def _tidied(header, wcs):
+    """A copy of a header without what is said elsewhere."""
+    meta = header.copy()
+    for key in _STORAGE_CARDS:
+        meta.remove(key, ignore_missing=True)
+    if wcs is not None:
+        strip_wcs_cards(meta)
+    return meta
 
 
 def _warn_of_asinh(header, path):
@@ -254,18 +258,21 @@ def _parts(candidate, i, planes, path):
                 f"{path} must have {hdu.name} in the shape of its image, {planes.shape}; got "
                 f"{hdu.data.shape}; choose the image alone by hdu={candidate.hdu.index}"
             )
+    if candidate.psfs and candidate.psfs[i] is not None:
+        parts["PSF"] = candidate.psfs[i].data
     return parts
 
 
 def _mask(array, candidate, parts, i, where):
-    """Give the stored mask; without one, what the survey marks as missing."""
+    """Give the stored mask; without one, or beside it, what the survey marks as missing."""
+    mask = None
     if "MASK" in parts:
-        return _missing_bits(parts["MASK"], candidate.parts["MASK"], *where)
-    if candidate.ours:
-        return None
-    mask = np.zeros(array.shape, dtype=bool)
+        mask = _missing_bits(parts["MASK"], candidate.parts["MASK"], *where)
+    if candidate.ours or (mask is not None and candidate.missing is None):
+        return mask
+    mask = np.zeros(array.shape, dtype=bool) if mask is None else mask
     if candidate.hdu.floating:
-        mask = without_exposure(array)
+        mask |= without_exposure(array)
     if candidate.missing is not None:
         mask |= candidate.missing.reshape(-1, *array.shape)[i]
     return mask if mask.any() else None
