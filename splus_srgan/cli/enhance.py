@@ -261,14 +261,15 @@ def _spelled(values, name, field):
 
 def _say_plan(enhancer, field, target):
     """Say what would be done."""
-    from splus_srgan.models.weights import choose_card
+    from splus_srgan.models.weights import choose_cards
 
-    card = choose_card(enhancer.weights, tuple(field))
+    bands = tuple(field)
     ny, nx = next(iter(field.values())).shape
     for band, image in field.items():
         masked = 0 if image.mask is None else image.mask.mean()
         say(f"{band}: {ny} x {nx} pixels in {image.unit}, {100 * masked:.1f} % masked")
-    say(f"weights: {card.name} {card.version}")
+    for card, places in choose_cards(enhancer.weights, bands):
+        say(f"weights: {card.name} {card.version} for {', '.join(bands[k] for k in places)}")
     say(f"output: {target}: {2 * ny} x {2 * nx} pixels; nothing was done (--dry-run)")
 
 

@@ -137,27 +137,37 @@ def _evaluate(options):
 
 def _uncertainty(options, bands):
     """Which uncertainty the enhancer gives: what the weights predict, unless another is wanted."""
-    from splus_srgan.models.weights import choose_card
+    from splus_srgan.models.weights import choose_cards
 
     wanted = _UNCERTAINTY[options.uncertainty]
     if wanted is not None:
         return wanted
-    return bool(choose_card(options.weights, bands).generator.get("scale"))
+    chosen = choose_cards(options.weights, bands)
+    return all(card.generator.get("scale") for card, _ in chosen)
 
 
 def _maker(images, options):
     """What made an enhanced image, where its uncertainties are to be judged and it is known."""
     from splus_srgan.enhance.enhancer import SRGANEnhancer
-    from splus_srgan.models.weights import available
 
-    names = {str(image.meta["SRMODEL"]) for image in images.values()}
     stated = all(image.uncertainty is not None for image in images.values())
-    if options.uncertainty == "none" or not (options.input and stated and len(names) == 1):
+    if options.uncertainty == "none" or not (options.input and stated):
         return None
-    weights = options.weights if options.weights != "auto" else names.pop()
-    if options.weights == "auto" and weights not in available():
-        return None
-    return SRGANEnhancer(weights, device=options.device)
+    weights = options.weights if options.weights != "auto" else _weights_of(images)
+    return None if weights is None else SRGANEnhancer(weights, device=options.device)
+
+
+def _weights_of(images):
+    """The shipped weights that made an image, as the enhancer takes them; `None` if unknown."""
+    from splus_srgan.models.weights import available, choose_cards
+
+    names = {band: str(image.meta["SRMODEL"]) for band, image in images.items()}
+    if len(set(names.values())) == 1:
+        (name,) = set(names.values())
+        return name if name in available() else None
+    bands = tuple(names)
+    chosen = {bands[k]: card.name for card, own in choose_cards("auto", bands) for k in own}
+    return "auto" if names == chosen else None
 
 
 def _read(paths, options):

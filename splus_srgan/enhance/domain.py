@@ -13,16 +13,16 @@ __all__ = ["check_domain", "outside_domain"]
 _SCALE_TOLERANCE = 0.03  # pixel scales this close to the card's are inside its domain
 
 
-def outside_domain(stack, card, psfs, *, stacklevel):
+def outside_domain(stack, cards, psfs, *, stacklevel):
     """
-    Tell which bands lie outside a card's domain, with a warning that says why.
+    Tell which bands lie outside the domain of their weights, with a warning that says why.
 
     Parameters
     ----------
     stack : `~splus_srgan.images.unpack.BandStack`
         Input.
-    card : `~splus_srgan.models.weights.WeightsCard`
-        Weights.
+    cards : list of `~splus_srgan.models.weights.WeightsCard`
+        Weights of each band.
     psfs : list of `~splus_srgan.enhance.psf.InputPSF`
         PSF of each band.
     stacklevel : int
@@ -33,11 +33,14 @@ def outside_domain(stack, card, psfs, *, stacklevel):
     outside : `~numpy.ndarray` of bool, shape (n_band,)
         `True` is outside.
     """
-    outside = check_domain(stack, card, psfs)
+    outside = check_domain(stack, cards, psfs)
     reasons = sorted({reason for band in outside for reason in band})
     if reasons:
+        names = dict.fromkeys(
+            repr(card.name) for card, band in zip(cards, outside, strict=True) if band
+        )
         warnings.warn(
-            f"input outside the domain of weights {card.name!r}: {'; '.join(reasons)}. The "
+            f"input outside the domain of weights {', '.join(names)}: {'; '.join(reasons)}. The "
             "result is flagged EXTRAPOLATED and may be wrong",
             DomainWarning,
             stacklevel=stacklevel + 1,
@@ -45,16 +48,16 @@ def outside_domain(stack, card, psfs, *, stacklevel):
     return np.array([bool(band) for band in outside])
 
 
-def check_domain(stack, card, psfs):
+def check_domain(stack, cards, psfs):
     """
-    Compare the input with what a card was trained for.
+    Compare each band of the input with what its weights were trained for.
 
     Parameters
     ----------
     stack : `~splus_srgan.images.unpack.BandStack`
         Input.
-    card : `~splus_srgan.models.weights.WeightsCard`
-        Weights.
+    cards : list of `~splus_srgan.models.weights.WeightsCard`
+        Weights of each band.
     psfs : list of `~splus_srgan.enhance.psf.InputPSF`
         PSF of each band.
 
@@ -63,17 +66,17 @@ def check_domain(stack, card, psfs):
     reasons : list of list of str
         For each band, what lies outside.
     """
-    common = []
+    scales = []
     if stack.wcs is not None and stack.wcs.has_celestial:
         scales = pixel_sides(stack.wcs).tolist()
+    result = []
+    for band, card, own in zip(stack.bands, cards, psfs, strict=True):
+        reasons, psf = [], own.stated
         if any(abs(s / card.pixel_scale - 1) > _SCALE_TOLERANCE for s in scales):
-            common.append(
+            reasons.append(
                 f"pixel scale {scales[0]:.3f} x {scales[1]:.3f} arcsec, trained for "
                 f"{card.pixel_scale} arcsec"
             )
-    result = []
-    for band, own in zip(stack.bands, psfs, strict=True):
-        reasons, psf = list(common), own.stated
         low, high = card.domain.get("fwhm", (0, np.inf))
         if psf is not None and not low <= psf[0] <= high:
             reasons.append(f"seeing {psf[0]:.2f} arcsec in {band}, trained for {low} to {high}")

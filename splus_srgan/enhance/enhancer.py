@@ -16,6 +16,7 @@ from splus_srgan.enhance.output import by_band, call_record, outline, result
 from splus_srgan.enhance.planes import FACTOR, Planes
 from splus_srgan.enhance.psf import check_psf, input_psfs
 from splus_srgan.enhance.restart import unfinished_file
+from splus_srgan.enhance.restorers import Restorer
 from splus_srgan.enhance.runner import Runner
 from splus_srgan.enhance.sky import sky_and_sigma
 from splus_srgan.enhance.wild import without_wild_pixels
@@ -25,7 +26,7 @@ from splus_srgan.images.io.reserve import reserve_bands
 from splus_srgan.images.io.write import check_names
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.images.unpack import unpack
-from splus_srgan.models.weights import choose_card, load_card
+from splus_srgan.models.weights import choose_cards, load_card
 from splus_srgan.utils.floats import NUMPY_DEFAULTS
 from splus_srgan.utils.notebook import html_table
 
@@ -43,7 +44,8 @@ class SRGANEnhancer:
     ----------
     weights : str, path-like or `~splus_srgan.models.weights.WeightsCard`, optional
         Name of shipped weights, path or URL of a card, or ``"auto"``: the shipped
-        weights for exactly the bands given, else those that take any one band.
+        weights for several bands where all of these are given, and for the other bands
+        those that take any one band (`~splus_srgan.models.weights.choose_cards`).
     device : str, optional
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"``: CUDA where it is.
     precision : {"auto", "float32", "bfloat16"}, optional
@@ -290,35 +292,39 @@ class SRGANEnhancer:
     def _prepare(self, stack, sky, sigma):
         """All that comes before the pixels of the output."""
         flux_factor = flux_per_pixel_factor(stack.unit, FACTOR)
-        card = choose_card(self.weights, stack.bands)
-        check_head(card, self.uncertainty)
+        chosen = choose_cards(self.weights, stack.bands)
+        for card, _ in chosen:
+            check_head(card, self.uncertainty)
+        cards = [next(c for c, own in chosen if k in own) for k in range(len(stack.bands))]
         # Warnings are for the caller of the method that called this one.
         sky, sigma, sky_measured = sky_and_sigma(stack, sky, sigma, stacklevel=4)
         stack = without_wild_pixels(stack, sky, sigma, stacklevel=4)
         psfs = input_psfs(
-            stack, self.psf, sky=sky, sigma=sigma, default_scale=card.pixel_scale, stacklevel=4
+            stack, self.psf, sky=sky, sigma=sigma, default_scale=cards[0].pixel_scale, stacklevel=4
         )
         report = InputReport(())
         if self.check_input:
             report = check_stack(stack, sky, sigma, sky_measured, psfs)
             warn_of_unusual(report, stacklevel=4)
-        runner = self._runner(card, _told(stack, psfs, sigma) if card.takes_subsets else None)
-        strength = card.flux_anchor if self.flux_anchor is None else self.flux_anchor
+        restorers = [
+            Restorer(card, self._runner(card, _told(card, stack, psfs, sigma)), own)
+            for card, own in chosen
+        ]
+        strength = cards[0].flux_anchor if self.flux_anchor is None else self.flux_anchor
         return Enhancement(
             stack=stack,
-            card=card,
-            runner=runner,
+            restorers=restorers,
             flux_factor=flux_factor,
             sky=sky,
             sigma=sigma,
             sky_measured=sky_measured,
-            outside=outside_domain(stack, card, psfs, stacklevel=4),
+            outside=outside_domain(stack, cards, psfs, stacklevel=4),
             input_psfs=psfs,
             report=report,
             strength=check_strength(strength),
             uncertainty=self.uncertainty,
             block_size=self.block_size,
-            record=call_record(runner, card, flux_factor, stack.bands, self),
+            record=call_record(restorers[0].runner, flux_factor, stack.bands, self),
         )
 
     def _runner(self, card, told):
@@ -345,8 +351,10 @@ class SRGANEnhancer:
             return self._runners[key]
 
 
-def _told(stack, psfs, sigma):
+def _told(card, stack, psfs, sigma):
     """What a generator that takes subsets is told of the bands of a field."""
+    if not card.takes_subsets:
+        return None
     sigmas = None
     if stack.unit == u.nmgy:  # of other units the depth is not known without a zero point
         sigmas = [float(value) for value in np.median(sigma, axis=(1, 2))]

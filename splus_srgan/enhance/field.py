@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What one call of the enhancer does: section by section, then the whole."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,10 +29,8 @@ class Enhancement:
     ----------
     stack : `~splus_srgan.images.unpack.BandStack`
         Input.
-    card : `~splus_srgan.models.weights.WeightsCard`
-        Weights.
-    runner : `~splus_srgan.enhance.runner.Runner`
-        What runs their generator.
+    restorers : list of `~splus_srgan.enhance.restorers.Restorer`
+        Weights, with what runs their generator and the bands that it restores.
     flux_factor : float
         What a value is multiplied with on the fine grid.
     sky, sigma : `~numpy.ndarray`
@@ -55,8 +54,7 @@ class Enhancement:
     """
 
     stack: Any
-    card: Any
-    runner: Any
+    restorers: list
     flux_factor: float
     sky: np.ndarray
     sigma: np.ndarray
@@ -82,21 +80,31 @@ class Enhancement:
 
     @cached_property
     def target_psfs(self):
-        """PSF of each band of the output: the core of the card, the wings of the input."""
-        core = self.card.target_psf["fwhm"], self.card.target_psf["beta"]
-        return [(*core, psf.wings) for psf in self.input_psfs]
+        """PSF of each band of the output: the core of the model card, the wings of the input."""
+        cards = [self.restorer_of(k).card for k in range(len(self.input_psfs))]
+        cores = [(card.target_psf["fwhm"], card.target_psf["beta"]) for card in cards]
+        return [(*core, psf.wings) for core, psf in zip(cores, self.input_psfs, strict=True)]
 
     @cached_property
     def pixel_scale(self):
-        """Arcsec per input pixel; without a WCS, that of the card."""
-        return pixel_scale(self.stack.wcs, default=self.card.pixel_scale)
+        """Arcsec per input pixel; without a WCS, that of the model card."""
+        return pixel_scale(self.stack.wcs, default=self.restorers[0].card.pixel_scale)
+
+    @property
+    def stretch(self):
+        """Options of the stretch; weights that are chosen together share them."""
+        return self.restorers[0].card.stretch
+
+    def restorer_of(self, k):
+        """What restores the band at a place."""
+        return next(restorer for restorer in self.restorers if k in restorer.places)
 
     @cached_property
     def _parts(self):
         anchored = self.strength and any(psf is not None for psf in self.psfs)
         margin = ANCHOR_REACH if anchored else 0
-        halo = self.runner.radius + FILL_REACH
-        align = self.runner.alignment
+        halo = max(restorer.runner.radius for restorer in self.restorers) + FILL_REACH
+        align = math.lcm(*(restorer.runner.alignment for restorer in self.restorers))
         return sections(self.stack.data.shape[1:], margin=margin, halo=halo, align=align)
 
     @property
@@ -142,8 +150,11 @@ class Enhancement:
 
     def _calibrate(self, planes, fine_sky, journal):
         """Make standard deviations hold what they say of the final image, above its own sky."""
-        table = self.card.uncertainty.get("calibration" if self.uncertainty is True else "ensemble")
-        if not table:
+        name = "calibration" if self.uncertainty is True else "ensemble"
+        tables = [
+            self.restorer_of(k).card.uncertainty.get(name) for k in range(len(self.stack.bands))
+        ]
+        if not any(tables):
             return
         raised = np.array(fine_sky) - np.median(self.sky, axis=(1, 2))
         sky = self.flux_factor * (self.sky + raised[:, None, None])
@@ -154,9 +165,10 @@ class Enhancement:
             place, kept = fine_place(part.kept), within(part.kept, part.needed, FACTOR)
             levels, noise = (cut(upsample(cut(a, part.needed)), kept) for a in (sky, sigma))
             for k, (image, std) in enumerate(zip(planes.image, planes.uncertainty, strict=True)):
-                one = np.array(std[place], np.float32)[None]
-                signal = image[place] - levels[k]
-                std[place] = calibrate_std(one, signal[None], noise[k : k + 1], table)[0]
+                if tables[k]:
+                    one = np.array(std[place], np.float32)[None]
+                    signal = image[place] - levels[k]
+                    std[place] = calibrate_std(one, signal[None], noise[k : k + 1], tables[k])[0]
             if journal is not None:
                 journal.note("calibrated", number, planes, part.kept)
 

@@ -53,7 +53,8 @@ def _fail(work, k, band, number, step):
             f"{found}: its pixels reach {brightest:g}, {signal:.0e} times its noise, which no "
             "image of the sky has; check the data, sky= and sigma="
         )
+    name = work.restorer_of(k).card.name
     raise WeightsError(
-        f"{found} from the generator, of finite pixels: weights {work.card.name!r} are damaged or "
+        f"{found} from the generator, of finite pixels: weights {name!r} are damaged or "
         "were not trained to the end; use others"
     )

@@ -88,12 +88,13 @@ def _repack(work, stack, planes, fine_sky):
     metas = []
     for k, (band, meta) in enumerate(zip(stack.bands, stack.metas, strict=True)):
         own = band_record(band, k, work.sky, work.sigma) | {"fine_sky": fine_sky[k]}
+        own |= work.restorer_of(k).record()
         own["flux_anchor"] = work.strength if work.psfs[k] else 0.0
         names = ("output_fwhm", "output_beta", "output_wings")
         own |= dict(zip(names, work.target_psfs[k], strict=True)) | work.input_psfs[k].record()
         own["unusual"] = ",".join(work.report.of_band(band)) or None
         metas.append(fine_meta(meta, work.record | own, work.flux_factor))
-    scale = work.card.pixel_scale / FACTOR
+    scale = work.restorers[0].card.pixel_scale / FACTOR
     return repack(
         stack,
         planes.image,
@@ -109,17 +110,12 @@ def _repack(work, stack, planes, fine_sky):
     )
 
 
-def call_record(runner, card, flux_factor, bands, options):
-    """What went into the result, for the provenance cards."""
+def call_record(runner, flux_factor, bands, options):
+    """What went into the result of all bands, for the provenance cards."""
     return {
         "version": __version__,
-        "model": card.name,
-        "model_version": card.version,
-        "sha256": card.sha256,
         "bands": ",".join(bands),
         "stretch": "NoiseAsinhStretch",
-        "softening": card.stretch["softening"],
-        "range": card.stretch["range"],
         "precision": runner.engine.precision,
         "engine": runner.engine.name,
         "device": str(runner.engine.device),

@@ -231,11 +231,15 @@ def _identity(work):
         for plane in planes:
             given.update(np.ascontiguousarray(plane))
     libraries = [getattr(sys.modules.get(k), "__version__", "") for k in ("torch", "openvino")]
-    options = (record, work.strength, work.uncertainty, work.block_size, work.card.to_dict())
+    options = (record, work.strength, work.uncertainty, work.block_size, _cards(work))
     chosen = hashlib.sha256(repr((*options, work.input_psfs, libraries, np.__version__)).encode())
     for planes in (work.sky, work.sigma):
         chosen.update(np.ascontiguousarray(planes))
     return {"input": given.hexdigest(), "options": chosen.hexdigest()}
+
+
+def _cards(work):
+    return [(restorer.card.to_dict(), restorer.places) for restorer in work.restorers]
 
 
 def clean(path):

@@ -16,7 +16,6 @@ from splus_srgan.enhance.flux_anchor import anchor_flux
 from splus_srgan.enhance.planes import FACTOR, cut, repeat, upsample
 from splus_srgan.enhance.tiles import MIN_BLOCK, Section, within
 from splus_srgan.enhance.uncertainty import linear_std
-from splus_srgan.images.bands import tidy_band
 from splus_srgan.images.header import saturated_pixels
 from splus_srgan.images.quality import quality_plane
 from splus_srgan.images.unpack import fill_missing
@@ -93,7 +92,7 @@ def prepare(work, part):
     region = within(part.generated, part.needed)
     return Prepared(
         part=part,
-        y=NoiseAsinhStretch(sky, sigma, **work.card.stretch)(filled),
+        y=NoiseAsinhStretch(sky, sigma, **work.stretch)(filled),
         filled=cut(filled, region),
         sky=cut(sky, region),
         sigma=cut(sigma, region),
@@ -123,21 +122,16 @@ def generate(work, view, bar=None):
     log_scale : `~numpy.ndarray` or None
         Logarithm of the scale of its errors, where standard deviations are asked for.
     """
-    groups = [[k] for k in range(len(view.y))]
-    if work.card.takes_subsets:
-        groups = [list(range(len(view.y)))]
-    elif not work.card.takes_any_band:
-        names = [tidy_band(band) for band in work.stack.bands]
-        groups = [[names.index(band) for band in work.card.bands]]
     shape = tuple(part.stop - part.start for part in view.region)
     fine = np.empty((len(view.y), *(FACTOR * n for n in shape)), np.float32)
     log_scale = np.empty_like(fine) if work.uncertainty else None
     options = {"block_size": _block_size(work, shape), "bar": bar, "region": view.region}
-    for group in groups:
-        planes = work.runner.generate(view.y[group], **options)
-        fine[group] = planes[: len(group)]
-        if log_scale is not None:
-            log_scale[group] = planes[len(group) :]
+    for restorer in work.restorers:
+        for group in restorer.groups:
+            planes = restorer.runner.generate(view.y[group], **options)
+            fine[group] = planes[: len(group)]
+            if log_scale is not None:
+                log_scale[group] = planes[len(group) :]
     return fine, log_scale
 
 
@@ -170,12 +164,11 @@ def finish(work, view, generated, log_scale):
     # What is not finite is told below, by its cause.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         if log_scale is not None:
-            kind = work.card.generator["scale"] if work.uncertainty is True else "ensemble"
-            std = linear_std(generated, log_scale, fine_sigma, kind=kind, **work.card.stretch)
+            std = _std(work, generated, log_scale, fine_sigma)
             std = cut(std, kept) * np.float32(work.flux_factor)
             check_finite_output(work, std, view.missing, "generator")
             std = np.where(view.missing, np.float32(np.inf), std)
-        stretch = NoiseAsinhStretch(upsample(view.sky), fine_sigma, **work.card.stretch)
+        stretch = NoiseAsinhStretch(upsample(view.sky), fine_sigma, **work.stretch)
         fine = stretch.inverse(generated)
         check_finite_output(work, cut(fine, kept), view.missing, "generator")
         fine = cut(_anchor(work, view, fine), kept) * np.float32(work.flux_factor)
@@ -183,8 +176,19 @@ def finish(work, view, generated, log_scale):
     return fine, view.missing, view.quality, std
 
 
+def _std(work, generated, log_scale, fine_sigma):
+    std = np.empty_like(generated)
+    for restorer in work.restorers:
+        card, own = restorer.card, restorer.places
+        kind = card.generator["scale"] if work.uncertainty is True else "ensemble"
+        std[own] = linear_std(
+            generated[own], log_scale[own], fine_sigma[own], kind=kind, **card.stretch
+        )
+    return std
+
+
 def _anchor(work, view, fine):
-    with fft.set_workers(work.runner.threads):
+    with fft.set_workers(work.restorers[0].runner.threads):
         return anchor_flux(
             fine,
             view.filled,
@@ -200,20 +204,29 @@ def _anchor(work, view, fine):
 
 def _beyond(work, filled, sky, sigma):
     """Pixels brighter than what the generator was trained for."""
-    brightest = work.card.domain.get("signal")
-    return np.zeros(filled.shape, bool) if brightest is None else filled > sky + brightest * sigma
+    beyond = np.zeros(filled.shape, bool)
+    for restorer in work.restorers:
+        brightest, own = restorer.card.domain.get("signal"), restorer.places
+        if brightest is not None:
+            beyond[own] = filled[own] > sky[own] + brightest * sigma[own]
+    return beyond
 
 
 def _quality(work, mask, saturated, beyond, unusual):
-    return quality_plane(
-        mask,
-        saturated,
-        radius=work.runner.radius,
-        edge=work.card.edge_reach,
-        extrapolated=work.outside[:, None, None] | beyond,
-        unusual=unusual,
-        factor=FACTOR,
-    )
+    planes = np.empty((len(mask), *(FACTOR * n for n in mask.shape[1:])), np.uint8)
+    extrapolated = work.outside[:, None, None] | beyond
+    for restorer in work.restorers:
+        own = restorer.places
+        planes[own] = quality_plane(
+            mask[own],
+            saturated[own],
+            radius=restorer.runner.radius,
+            edge=restorer.card.edge_reach,
+            extrapolated=extrapolated[own],
+            unusual=None if unusual is None else unusual[own],
+            factor=FACTOR,
+        )
+    return planes
 
 
 def _unusual(work, filled, mask, sky, sigma):
@@ -230,7 +243,8 @@ def _unusual(work, filled, mask, sky, sigma):
 def _block_size(work, shape):
     if work.block_size != "auto":
         return work.block_size
-    size = _BLOCK_SIZE.get(work.runner.engine.device.type, _BLOCK_SIZE["cpu"])
+    device = work.restorers[0].runner.engine.device
+    size = _BLOCK_SIZE.get(device.type, _BLOCK_SIZE["cpu"])
     # One piece where it is not much larger than a block.
     return max(MIN_BLOCK, *shape) if max(shape) <= 1.4 * size else size
 

@@ -17,7 +17,7 @@ from .symmetries import TurnedEngine as TurnedEngine
 from .torch_engine import TorchEngine as TorchEngine
 from .weights import WeightsCard as WeightsCard
 from .weights import available as available
-from .weights import choose_card as choose_card
+from .weights import choose_cards as choose_cards
 from .weights import load_card as load_card
 from .weights import load_generator as load_generator
 from .weights import save_weights as save_weights

@@ -23,7 +23,7 @@ __all__ = [
     "ANY_BAND",
     "WeightsCard",
     "available",
-    "choose_card",
+    "choose_cards",
     "load_card",
     "load_generator",
     "save_weights",
@@ -336,53 +336,75 @@ def _make_generator(options):
     return {"srresnet": SRResNet, "joint": JointResNet}[kind](**options)
 
 
-def choose_card(weights, bands):
+def choose_cards(weights, bands):
     """
-    The card for these bands.
+    Which weights restore which bands.
 
     Parameters
     ----------
     weights : str, path-like or `WeightsCard`
-        As for `load_card`, or ``"auto"``: shipped weights for exactly these bands
-        where there are some, else the ones that take any one band; only weights of the
-        form that was chosen as default (docs/model_cards).
+        As for `load_card`, or ``"auto"``: of the shipped weights those for several bands, where
+        all of these are there, and for the other bands the ones that take any one band; only
+        weights of the form that was chosen as default (docs/model_cards).
     bands : sequence of str
         Bands of the data, in any spelling that ``canonical_band`` knows, and in any
         order.
 
     Returns
     -------
-    card : `WeightsCard`
-        The card.
+    chosen : list of tuple
+        Each a `WeightsCard` and the list of places in ``bands`` that it is for, in the order
+        in which its generator takes them; every place stands in one list.
 
     Raises
     ------
     WeightsError
-        If the card is for other bands.
+        If the weights are for other bands.
+
+    Examples
+    --------
+    >>> from splus_srgan.models.weights import choose_cards
+    >>> [(card.name, places) for card, places in choose_cards("auto", ("i", "r", "g", "z"))]
+    [('splus-grz', [2, 1, 3]), ('splus-any', [0])]
     """
+    found = [_canonical_or_same(band) for band in bands]
     if str(weights) == "auto":
-        cards = [load_card(name) for name in _AUTOMATIC if name in available()]
-        wanted = {_canonical_or_same(band) for band in bands}
-        fitting = [card for card in cards if set(card.bands) == wanted and len(bands) > 1]
-        fitting += [card for card in cards if card.takes_any_band]
-        if not fitting:
-            raise WeightsError(
-                f"no shipped weights for bands {', '.join(bands)}; there are: "
-                + ", ".join(f"{c.name} ({' '.join(c.bands)})" for c in cards)
-            )
-        return fitting[0]
+        return _choose_shipped(found)
     card = load_card(weights)
     _check_flux_scale(card)
-    if not card.takes_any_band:
-        found = [_canonical_or_same(band) for band in bands]
-        if card.takes_subsets:
-            _check_subset(card, found)
-        elif sorted(found) != sorted(card.bands):
-            raise WeightsError(
-                f"weights {card.name!r} need the bands {', '.join(card.bands)}; got "
-                f"{', '.join(bands)}. Give all of them, or use weights='auto', which takes any"
-            )
-    return card
+    if card.takes_any_band:
+        return [(card, list(range(len(found))))]
+    if card.takes_subsets:
+        _check_subset(card, found)
+        return [(card, list(range(len(found))))]
+    if sorted(found) != sorted(card.bands):
+        raise WeightsError(
+            f"weights {card.name!r} need the bands {', '.join(card.bands)}; got "
+            f"{', '.join(bands)}. Give all of them, or use weights='auto', which takes any"
+        )
+    return [(card, [found.index(band) for band in card.bands])]
+
+
+def _choose_shipped(found):
+    cards = [load_card(name) for name in _AUTOMATIC if name in available()]
+    chosen, left = [], list(range(len(found)))
+    for card in cards:
+        places = left if card.takes_any_band else _covered(card, found, left)
+        if places:
+            chosen.append((card, places))
+            left = [k for k in left if k not in places]
+    if left:
+        raise WeightsError(
+            f"no shipped weights for bands {', '.join(found[k] for k in left)}; there are: "
+            + ", ".join(f"{c.name} ({' '.join(c.bands)})" for c in cards)
+        )
+    return chosen
+
+
+def _covered(card, found, left):
+    """Places of the bands of a card, if each is there once."""
+    places = [[k for k in left if found[k] == band] for band in card.bands]
+    return [one[0] for one in places] if all(len(one) == 1 for one in places) else []
 
 
 def _check_subset(card, bands):

@@ -166,6 +166,27 @@ def test_band_sets_without_weights_are_enhanced_one_by_one(enhancer, field):
     assert_array_equal(pair["r"].data, enhancer(field["r"]).data)
 
 
+def test_joint_weights_restore_what_they_cover_of_a_larger_set(enhancer, field, sharp, tmp_path):
+    larger = {"i": field["z"].copy(), **field}
+    larger["i"].meta["FILTER"] = "I"
+    given = {name: values | {"i": values["z"]} for name, values in GIVEN.items()}
+    made = enhancer(larger, **given)
+    joint = enhancer(field, **GIVEN)
+    alone = enhancer(larger["i"], bands="i", sky=SKY["z"], sigma=SIGMA["z"])
+    for band in field:
+        assert_array_equal(made[band].data, joint[band].data)
+        assert_array_equal(made[band].flags, joint[band].flags)
+        assert made[band].meta["SRMODEL"] == "splus-grz"
+    assert_array_equal(made["i"].data, alone.data)
+    assert_array_equal(made["i"].flags, alone.flags)
+    assert made["i"].meta["SRMODEL"] == "splus-any"
+    assert load_card("splus-any").sha256.startswith(made["i"].meta["SRSHA256"])
+    read = read_bands(enhancer.to_file(larger, tmp_path / "made.fits", **given))
+    for band, image in made.items():
+        assert_array_equal(read[band].data, image.data)
+        assert read[band].meta["SRMODEL"] == image.meta["SRMODEL"]
+
+
 def test_weights_can_be_given(field, sharp):
     card = load_card("splus-grz")
     assert_array_equal(SRGANEnhancer(card, **OPTIONS)(field)["g"].data, sharp["g"].data)

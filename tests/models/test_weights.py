@@ -19,7 +19,7 @@ from splus_srgan.models.weights import (
     ANY_BAND,
     WeightsCard,
     available,
-    choose_card,
+    choose_cards,
     load_card,
     load_generator,
     save_weights,
@@ -178,28 +178,42 @@ def test_folder_must_hold_one_card(tmp_path, card):
 
 
 @pytest.mark.parametrize(
-    "bands", [("g", "r", "z"), ("z", "g", "r"), ("G", "R", "Z"), ("gSDSS", "rSDSS", "zSDSS")]
+    ("bands", "joint"),
+    [
+        (("g", "r", "z"), [0, 1, 2]),
+        (("z", "g", "r"), [1, 2, 0]),
+        (("gSDSS", "rSDSS", "zSDSS"), [0, 1, 2]),
+        (("i", "Z", "J0660", "R", "G"), [4, 3, 1]),
+        (("g", "r"), None),
+        (("g", "r", "i"), None),
+        (("g", "G", "r", "z"), None),
+        (("unknown",), None),
+    ],
 )
-def test_auto_takes_the_weights_for_these_bands(bands):
-    assert choose_card("auto", bands).bands == ["g", "r", "z"]
+def test_auto_takes_joint_weights_for_what_they_cover(bands, joint):
+    chosen = [(card.name, places) for card, places in choose_cards("auto", bands)]
+    rest = [k for k in range(len(bands)) if k not in (joint or [])]
+    expected = [("splus-grz", joint)] if joint else []
+    assert chosen == expected + ([("splus-any", rest)] if rest else [])
 
 
-@pytest.mark.parametrize("bands", [("r",), ("g", "r"), ("g", "r", "i"), ("J0660",), ("unknown",)])
-def test_auto_takes_any_band_otherwise(bands):
-    assert choose_card("auto", bands).takes_any_band
+def test_weights_that_are_chosen_together_fit_each_other():
+    cards = [card for card, _ in choose_cards("auto", ("g", "r", "i", "z"))]
+    for name in ("pixel_scale", "stretch", "target_psf", "flux_anchor"):
+        assert getattr(cards[0], name) == getattr(cards[1], name)
 
 
 def test_given_weights_must_be_for_these_bands(card):
-    assert choose_card(card, ("R", "G")) is card
+    assert choose_cards(card, ("R", "G")) == [(card, [1, 0])]
     with pytest.raises(WeightsError, match="weights 'small' need the bands g, r; got g, r, z"):
-        choose_card(card, ("g", "r", "z"))
+        choose_cards(card, ("g", "r", "z"))
     with pytest.raises(WeightsError, match="need the bands g, r, z; got r"):
-        choose_card("splus-grz", ("r",))
+        choose_cards("splus-grz", ("r",))
 
 
 def test_weights_for_any_band_take_any(tmp_path):
     card = make_card(tmp_path, bands=(ANY_BAND,))
-    assert choose_card(card, ("J0861", "r")) is card
+    assert choose_cards(card, ("J0861", "r")) == [(card, [0, 1])]
 
 
 # Download; the server is on this machine, which pytest-remotedata lets through

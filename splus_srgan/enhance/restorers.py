@@ -1,0 +1,42 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Which weights restore which bands of a field."""
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Restorer"]
+
+
+@dataclass(frozen=True)
+class Restorer:
+    """
+    Weights, what runs their generator, and the bands of a field that it restores.
+
+    Attributes
+    ----------
+    card : `~splus_srgan.models.weights.WeightsCard`
+        Weights.
+    runner : `~splus_srgan.enhance.runner.Runner`
+        What runs their generator.
+    places : list of int
+        The bands, in the order in which the generator takes them.
+    """
+
+    card: Any
+    runner: Any
+    places: list
+
+    @property
+    def groups(self):
+        """Places of the bands that the generator takes at a time."""
+        return [[k] for k in self.places] if self.card.takes_any_band else [self.places]
+
+    def record(self):
+        """What goes into the header of these bands."""
+        return {
+            "model": self.card.name,
+            "model_version": self.card.version,
+            "sha256": self.card.sha256,
+            "softening": self.card.stretch["softening"],
+            "range": self.card.stretch["range"],
+        }
