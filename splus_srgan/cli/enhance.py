@@ -62,6 +62,10 @@ def add_arguments(parser):
         help="of each pixel: none, what the generator predicts, or the spread of eight runs",
     )  # fmt: skip
     _add_field(add)
+    add(
+        "--no-check-input", action="store_true",
+        help="do not look whether the input is an image as the weights know them",
+    )  # fmt: skip
     add("--preview", action="store_true", help="draw a PNG beside the output, before and after")
     add(
         "--clean", action="store_true",
@@ -206,6 +210,7 @@ def _enhancer(options, field, progress_bar=progress):
         device=options.device,
         precision=options.precision,
         block_size=options.block_size,
+        check_input=not options.no_check_input,
         progress_bar=progress_bar,
         **chosen,
     )

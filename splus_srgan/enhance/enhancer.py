@@ -71,6 +71,7 @@ class SRGANEnhancer:
         Whether to look first if the input is an image as the generator learned it
         (`splus_srgan.enhance.guard.check_input`): an `~splus_srgan.exceptions.UnusualInputWarning`
         for each kind of defect, the card SRUNUSUL, and the flag ``UNUSUAL`` where it is local.
+        No pixel of the output depends on it.
     uncertainty : {False, True, "ensemble"}, optional
         Whether to give the standard deviation of each pixel
         (`~astropy.nddata.StdDevUncertainty`): half the width of the interval that holds
@@ -114,7 +115,7 @@ class SRGANEnhancer:
         block_size="auto",
         flux_anchor=None,
         psf="auto",
-        check_input=False,
+        check_input=True,
         uncertainty=False,
         engine="auto",
         turned=None,

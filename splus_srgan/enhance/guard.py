@@ -194,10 +194,7 @@ def check_stack(stack, sky, sigma, has_sky, psfs=None):
     """
     findings = []
     for k, band in enumerate(stack.bands):
-        plane, level, noise = stack.data[k], float(np.median(sky[k])), float(np.median(sigma[k]))
-        if sky[k].size > 1:  # a map is to be followed, whatever its shape
-            plane, level = plane - sky[k], 0.0
-        values = inspect_band(plane, stack.mask[k], level, noise)
+        values = inspect_band(stack.data[k], stack.mask[k], sky[k], sigma[k])
         values["asinh"] = float("BSOFTEN" in stack.metas[k])
         values["sky"] = float(np.any(has_sky) and not has_sky[k])
         if psfs is not None:

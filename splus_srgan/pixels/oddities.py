@@ -30,9 +30,12 @@ _CELLS = 8
 _PARTS = 4
 _RINGING = 31  # pixels
 _SHARPEST = 0.34  # mean of the four neighbors of a star's brightest pixel over that, at least
+_NOISE_OF_SPIKES = np.sqrt(1 + 1 / (4 * _SHARPEST**2))  # of a pixel and of its neighbors, in sigma
+_SURE = 6.5  # standard errors of a spike
+_TOGETHER = 500  # pixels whose surroundings are looked at at a time
 
 
-def blank_pixels(data, highest=np.inf):
+def blank_pixels(data):
     """
     Find areas of one single value, at least 5 x 5 pixels.
 
@@ -40,8 +43,6 @@ def blank_pixels(data, highest=np.inf):
     ----------
     data : `~numpy.ndarray`, shape (ny, nx)
         Image.
-    highest : float, optional
-        Areas above are none: stars saturate to one value.
 
     Returns
     -------
@@ -58,9 +59,8 @@ def blank_pixels(data, highest=np.inf):
     42
     """
     missing = missing_pixels(data)
-    data = np.where(missing, 0, data).astype(np.float32)
+    data = np.where(missing, 0, data)
     same = ndimage.minimum_filter(data, _BLANK) == ndimage.maximum_filter(data, _BLANK)
-    same &= data <= highest
     if not same.any():
         return same
     reach = _BLANK // 2  # the filters repeat the border, which would be an area by itself
@@ -216,10 +216,9 @@ def noise_slope(data, valid, flux, faint):
     ratio : float
         The lowest of some bins of rising flux; 1 where too little is bright.
     """
-    noise = [_bend_plane(data, valid, axis) for axis in (0, 1)]
-    usable = np.isfinite(noise[0]) & np.isfinite(noise[1])
     # The smaller of two directions: structure is rarely as strong along both.
-    plane = np.minimum(*(np.abs(one) for one in noise))
+    plane = np.minimum(_bend_plane(data, valid, 0), _bend_plane(data, valid, 1))
+    usable = np.isfinite(plane)
     low = np.median(plane[usable & faint]) if (usable & faint).sum() > 50 else np.nan
     order = np.sort(flux[usable])
     if order.size < 500 or not low > 0:
@@ -352,24 +351,48 @@ def spike_pixels(data, valid, sky, sigma):
     >>> np.argwhere(spike_pixels(data, data == data, 0.0, 1.0)).tolist()
     [[20, 30]]
     """
-    above = (np.asarray(data, float) - sky) / sigma
+    spikes = np.zeros(data.shape, bool)
+    inside = ndimage.minimum_filter(valid, 3, mode="constant", cval=False)
+    places = np.argwhere(inside & _stick_out(data, sigma))
+    for start in range(0, len(places), _TOGETHER):
+        some = places[start : start + _TOGETHER]
+        spikes[tuple(some[_is_spike(data, some, sky, sigma)].T)] = True
+    return spikes
+
+
+def _stick_out(data, sigma):
+    """Pixels that differ enough from their four neighbors for a look at what is around them."""
     cross = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]]) / 4
-    around = ndimage.convolve(above, cross, mode="nearest")
-    level = ndimage.median_filter(above, footprint=np.ones((5, 5)) - _middle(5), mode="nearest")
+    around = ndimage.convolve(np.asarray(data, float), cross, mode="nearest")
+    return np.abs(data - around) > (1 - _SHARPEST) * _SURE * _NOISE_OF_SPIKES * sigma
+
+
+def _is_spike(data, places, sky, sigma):
+    """Whether each of some pixels sticks out."""
+    near = (_patches(data, places, 2) - sky) / sigma
+    above = near[:, 2, 2]
+    around = (near[:, 1, 2] + near[:, 3, 2] + near[:, 2, 1] + near[:, 2, 3]) / 4
+    level = np.median(np.delete(near.reshape(len(near), -1), 12, axis=1), axis=1)
     peak, near = above - level, around - level
+    error = np.hypot(_NOISE_OF_SPIKES, np.sqrt(0.1 * np.abs(above) + (0.05 * level) ** 2))
+    error = np.hypot(error, 0.02 * peak)
+    up = peak - np.maximum(near, 0) / _SHARPEST
+    excess = np.maximum(up, -peak - np.maximum(-near, 0) / _SHARPEST)
+    spikes = excess > _SURE * error
     # Saturated stars ring after resampling, farther than their light is seen.
-    bright = ndimage.maximum_filter(ndimage.median_filter(above, 3), _RINGING)
-    error = np.sqrt(1 + 1 / (4 * _SHARPEST**2) + 0.1 * np.abs(above) + (0.05 * level) ** 2)
-    error = np.hypot(error, 0.02 * peak) + 0.15 * np.maximum(bright - 300, 0)
-    up = peak - np.maximum(near, 0) / _SHARPEST > 6.5 * error
-    down = -peak - np.maximum(-near, 0) / _SHARPEST > 6.5 * error
-    return (up | down) & ndimage.minimum_filter(valid, 3, mode="constant", cval=False)
+    wide = (_patches(data, places[spikes], _RINGING // 2 + 1) - sky) / sigma
+    bright = ndimage.median_filter(wide, (1, 3, 3))[:, 1:-1, 1:-1].max(axis=(1, 2))
+    spikes[spikes] = (excess / _SURE - error)[spikes] > 0.15 * np.maximum(bright - 300, 0)
+    return spikes
 
 
-def _middle(side):
-    kernel = np.zeros((side, side))
-    kernel[side // 2, side // 2] = 1
-    return kernel
+def _patches(data, places, reach):
+    """Surroundings of some pixels, (n, 2 reach + 1, 2 reach + 1); the border is repeated."""
+    step = np.arange(-reach, reach + 1)
+    rows, columns = (
+        np.clip(places[:, axis, None] + step, 0, data.shape[axis] - 1) for axis in (0, 1)
+    )
+    return data[rows[:, :, None], columns[:, None, :]].astype(float)
 
 
 def _pair(array, axis, k):
@@ -386,8 +409,8 @@ def _bend(data, valid, axis, k):
 
 
 def _bend_plane(data, valid, axis):
-    """Second differences at their middle pixel; NaN where one is missing."""
+    """Absolute second differences at their middle pixel; NaN where one is missing."""
     data = np.moveaxis(np.where(valid, data, np.nan), axis, 0)
-    plane = np.full(data.shape, np.nan)
-    plane[1:-1] = data[:-2] - 2 * data[1:-1] + data[2:]
+    plane = np.full(data.shape, np.nan, data.dtype)
+    plane[1:-1] = np.abs(data[:-2] - 2 * data[1:-1] + data[2:])
     return np.moveaxis(plane, 0, axis)

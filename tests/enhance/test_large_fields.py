@@ -41,7 +41,7 @@ def field():
         image.mask = np.zeros(image.shape, bool)
         image.mask[50:100, 52:] = True
         image.data[20:24, 30:33] = np.nan
-        image.data[90, 20] = 2 * image.header["SATURATE"]
+        image.data[89:92, 19:22] = 2 * image.header["SATURATE"]
         image.data[:, 5 if band == "g" else 6] = np.inf
     return images
 
