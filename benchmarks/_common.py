@@ -10,11 +10,15 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
 from astropy.table import QTable
 from astropy.utils.exceptions import AstropyWarning
 
 from splus_srgan import SRGANEnhancer, simulate_field
+from splus_srgan.evaluation.measure.regions import psnr_by_region
+from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.models.weights import load_card
+from splus_srgan.pixels.psf import TARGET_PSF, core_profile
 from splus_srgan.simulate.field import PSFS
 
 TEST_SEED, VALIDATION_SEED = 3, 2
@@ -187,6 +191,30 @@ def enhance(enhancer, images):
     """Enhance a field without its warnings."""
     with quiet():
         return enhancer(images)
+
+
+def without_sky(made):
+    """Outputs by band without the sky that their headers state."""
+    return {b: np.asarray(one.data, float) - stated_sky(one.meta) / 4 for b, one in made.items()}
+
+
+def sharpened(made):
+    """Whether an output has the PSF of the truth; methods that only denoise state none."""
+    return next(iter(made.values())).psf is not None
+
+
+def by_region(field, band, image, *, sharp):
+    """PSNR (dB) of a band: whole frame, isophote of S/N > 3, sky, and at the PSF of the input."""
+    seen = field.conditions[band]
+    wings = (seen.wings,)
+    return psnr_by_region(
+        field.target[band].data,
+        image,
+        sigma=field.sigma[band],
+        zero_point=seen.zero_point,
+        psf=core_profile(seen.fwhm, seen.beta, seen.wings) + wings,
+        image_psf=TARGET_PSF + wings if sharp else None,
+    )
 
 
 def write_table(path, rows, *, units=None, meta=None):

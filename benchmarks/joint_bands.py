@@ -4,9 +4,9 @@ What bands gain from each other, and whether they stay honest.
 
 ``gains``
     PSNR of each band in sets of bands (grz, gri, griz, ugriz, all twelve, each alone), beside
-    the classical methods: NL-means and BM3D band by band; BM3D told the power spectrum of the
-    noise; and jointly, the S/N-weighted sum of all bands denoised and given back with smooth
-    colours, and the bands' main components denoised one by one.
+    the best of all classical methods of ``splus_srgan.evaluation.baselines``, band by band and
+    joint over the bands: in the whole frame, inside the isophote of S/N > 3, in the sky, and with
+    all at the PSF of the input.
 ``stars``
     Lone stars against the Cramer-Rao bound with the PSF known, in every band.
 ``lines``
@@ -22,12 +22,15 @@ Weights are those of any card that takes the bands: ``--weights runs/twelve/.../
 import numpy as np
 from _common import (
     TEST_SEED,
+    by_region,
     enhance,
     make_enhancers,
     make_parser,
     parse,
     print_table,
     quiet,
+    sharpened,
+    without_sky,
     write_table,
 )
 from astropy.nddata import CCDData
@@ -35,113 +38,33 @@ from noise_limit import bound, noise_power
 from scipy import fft, ndimage
 
 from splus_srgan import simulate_field
-from splus_srgan.evaluation.baselines.methods import BM3D, NLMeans
+from splus_srgan.evaluation.baselines.methods import default_baselines
 from splus_srgan.evaluation.measure.lines import line_map
-from splus_srgan.evaluation.measure.metrics import psnr
-from splus_srgan.evaluation.measure.spaces import to_space
+from splus_srgan.evaluation.measure.regions import REGIONS
 from splus_srgan.exceptions import WeightsError
-from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.pixels.psf import core_profile, matching_transfer
-from splus_srgan.pixels.stretch import NoiseAsinhStretch
-from splus_srgan.simulate.noise import correlated_noise
 from splus_srgan.splus import BANDS as FACTS
 from splus_srgan.splus import PIXEL_SCALE
 
 ALL = ("g", "r", "z", *(band for band in FACTS if band not in ("g", "r", "z")))
 SETS = {name: tuple(name) for name in ("grz", "gri", "griz", "ugriz")} | {"twelve": ALL}
-STRETCH = {"softening": 3.0, "range": 2.0}
-NOISE = 1 / (STRETCH["softening"] * STRETCH["range"])  # of the sky, stretched
-
-
-# Classical methods that look at all bands
-
-
-def stretched(field, bands):
-    """Bands in noise units, stretched, and what takes them back."""
-    sky = np.array([field.sky[b] for b in bands])[:, None, None]
-    sigma = np.array([field.sigma[b] for b in bands])[:, None, None]
-    stretch = NoiseAsinhStretch(sky, sigma, **STRETCH)
-    return stretch, stretch(np.stack([field.observed[b].data for b in bands]).astype(np.float32))
-
-
-def correlated_bm3d(plane):
-    """BM3D told the power spectrum of the noise of a coadd of three exposures."""
-    import bm3d
-
-    rng = np.random.default_rng(0)
-    power = np.mean(
-        [
-            np.abs(fft.fft2(correlated_noise(rng, plane.shape, rng.uniform(-0.5, 0.5, (3, 2)))))
-            ** 2
-            for _ in range(200)
-        ],
-        axis=0,
-    )
-    return bm3d.bm3d(plane, power * NOISE**2).reshape(plane.shape)
-
-
-def weighted_sum(y):
-    """Denoise the S/N-weighted sum, and give it back to the bands with smooth colours."""
-    linear = np.sinh(y * STRETCH["range"]) * STRETCH["softening"]
-    signal = np.maximum(linear.mean(axis=(1, 2)), 1e-3)
-    weight = signal / np.sqrt(np.sum(signal**2))
-    white = np.tensordot(weight, linear, 1)
-    scale = STRETCH["softening"]
-    clean = correlated_bm3d(np.arcsinh(white / scale) / STRETCH["range"])
-    clean = np.sinh(clean * STRETCH["range"]) * scale
-    smooth = [ndimage.gaussian_filter(one, 2.5) for one in (*linear, clean)]
-    floor = 0.3
-    colour = np.array(smooth[:-1]) / np.maximum(smooth[-1], floor)
-    made = np.where(smooth[-1] > floor, colour * clean, np.array(smooth[:-1]))
-    return np.arcsinh(made / scale) / STRETCH["range"]
-
-
-def low_rank(y):
-    """Denoise the main components of the bands one by one; the noise stays white among them."""
-    n_band, *shape = y.shape
-    _, axes = np.linalg.eigh(np.cov(y.reshape(n_band, -1)) + 1e-9 * np.eye(n_band))
-    parts = (axes.T @ y.reshape(n_band, -1)).reshape(n_band, *shape)
-    clean = np.stack([correlated_bm3d(part) for part in parts])
-    return (axes @ clean.reshape(n_band, -1)).reshape(y.shape)
-
-
-def classical(field, bands, options):
-    """Fine images by each classical method, without sky, in ADU per output pixel."""
-    observed = {band: field.observed[band] for band in bands}
-    given = {"sky": {b: field.sky[b] for b in bands}, "sigma": {b: field.sigma[b] for b in bands}}
-    made = {}
-    for name, method in (("NL-means", NLMeans()), ("BM3D", BM3D())):
-        with quiet():
-            made[name] = without_sky(method(observed, **given))
-    stretch, y = stretched(field, bands)
-    ways = {"BM3D, told": lambda y: np.stack([correlated_bm3d(plane) for plane in y])}
-    if len(bands) > 1:
-        ways |= {"weighted sum": weighted_sum, "low rank": low_rank}
-    for name, way in ways.items():
-        linear = stretch.inverse(np.float32(way(y))) - [[[field.sky[b]]] for b in bands]
-        fine = [ndimage.zoom(one, 2, order=3, mode="nearest", grid_mode=True) / 4 for one in linear]
-        made[name] = dict(zip(bands, fine, strict=True))
-    return (
-        {name: made[name] for name in made if name in options.methods} if options.methods else made
-    )
-
-
-def without_sky(made):
-    """Outputs without the sky that their headers state."""
-    return {b: np.asarray(one.data, float) - stated_sky(one.meta) / 4 for b, one in made.items()}
 
 
 # Gains
 
 
-def score(field, band, made):
-    """PSNR of a band in dB, as `quality.py` has it; NaN where the truth is empty."""
-    options = {"zero_point": field.conditions[band].zero_point}
-    target, made = (
-        to_space(np.asarray(one, float), "asinh", **options)
-        for one in (field.target[band].data, made)
-    )
-    return psnr(target, made, data_range=float(np.ptp(target)))
+def classical(field, bands, options):
+    """Fine images by each classical method that can run, without sky, and whether it sharpens."""
+    observed = {band: field.observed[band] for band in bands}
+    given = {"sky": {b: field.sky[b] for b in bands}, "sigma": {b: field.sigma[b] for b in bands}}
+    made = {}
+    for name, method in default_baselines(len(bands)).items():
+        if options.methods and name not in options.methods:
+            continue
+        with quiet():
+            images = method(observed, **given)
+        made[name] = (without_sky(images), sharpened(images))
+    return made
 
 
 def gains(options, enhancers):
@@ -152,44 +75,58 @@ def gains(options, enhancers):
         if field.kind == "blank":
             continue
         for name, bands in (SETS | {f"{b} alone": (b,) for b in ALL}).items():
+            if options.sets and name not in options.sets:
+                continue
             made = classical(field, bands, options)
             for mine, enhancer in enhancers.items():
                 try:
                     images = enhance(enhancer, {band: field.observed[band] for band in bands})
                 except WeightsError:
                     continue  # a card of other bands
-                made[mine] = without_sky(images)
-            for method, images in made.items():
+                made[mine] = (without_sky(images), True)
+            for method, (images, sharp) in made.items():
                 rows += [
                     {"field": k, "set": name, "band": b, "method": method}
-                    | {"psnr": score(field, b, images[b])}
+                    | by_region(field, b, images[b], sharp=sharp)
                     for b in bands
                 ]
-    ours = set(enhancers)
     for name in dict.fromkeys(row["set"] for row in rows):
+        report_gains(name, [row for row in rows if row["set"] == name], enhancers)
+    return rows
+
+
+def report_gains(name, rows, enhancers):
+    """Print the gains over the best classical method, region by region."""
+    for region in REGIONS:
         table = []
-        for band in dict.fromkeys(row["band"] for row in rows if row["set"] == name):
-            own = [row for row in rows if (row["set"], row["band"]) == (name, band)]
+        for band in dict.fromkeys(row["band"] for row in rows):
+            own = [row for row in rows if row["band"] == band]
             values = {
-                method: np.array([row["psnr"] for row in own if row["method"] == method])
+                method: np.array([row[region] for row in own if row["method"] == method])
                 for method in dict.fromkeys(row["method"] for row in own)
             }
-            best = max((np.nanmean(v), m) for m, v in values.items() if m not in ours)
+            # Neither an error of 0 nor an empty region has a mean in dB.
+            values = {m: np.where(np.isfinite(v), v, np.nan) for m, v in values.items()}
+            with quiet():
+                others = [(np.nanmean(v), m) for m, v in values.items() if m not in enhancers]
+            best = max((one for one in others if np.isfinite(one[0])), default=None)
+            if best is None:
+                continue
             cells = [band, best[1], f"{best[0]:.2f}"]
             for mine in enhancers:
-                if mine in values:
-                    gain = values[mine] - values[best[1]]
-                    error = np.nanstd(gain) / np.sqrt(np.isfinite(gain).sum())
-                    cells += [
-                        f"{np.nanmean(values[mine]):.2f}",
-                        f"{np.nanmean(gain):+.2f}+-{error:.2f}",
-                    ]
-                else:
-                    cells += ["-", "-"]
+                cells += gain_over(values.get(mine), values[best[1]])
             table.append(cells)
         heads = [text for mine in enhancers for text in (mine, "gain")]
-        print_table(f"{name}: PSNR (dB)", ("band", "best classical", "dB", *heads), table)
-    return rows
+        print_table(f"{name}, {region}: PSNR (dB)", ("band", "best classical", "dB", *heads), table)
+
+
+def gain_over(mine, best):
+    """Cells of the PSNR of ours, and of how far it is ahead with the error of the mean."""
+    if mine is None or not np.isfinite(mine - best).any():
+        return ["-", "-"]
+    gain = mine - best
+    error = np.nanstd(gain) / np.sqrt(np.isfinite(gain).sum())
+    return [f"{np.nanmean(mine):.2f}", f"{np.nanmean(gain):+.2f}+-{error:.2f}"]
 
 
 # Lone stars
@@ -408,6 +345,7 @@ def main():
     parser.set_defaults(weights=["splus-any"])
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
     parser.add_argument("--methods", nargs="*", help="classical methods; default: all")
+    parser.add_argument("--sets", nargs="*", help="sets of bands; default: all")
     parser.add_argument("--draws", type=int, default=30, help="stars per S/N; default %(default)s")
     parser.add_argument("--shape", type=int, nargs=2, default=(128, 128))
     options = parse(parser)

@@ -11,6 +11,9 @@ on real images, or both given.
 Fields whose truth is empty (range 0, blank sky) have no PSNR; their errors are given
 as rms in units of the input's sigma per pixel instead.
 
+Three more scores say where the difference lies: inside the isophote of S/N > 3, in the sky, and
+over the frame with truth and outputs all at the PSF of the input, where sharpening does not count.
+
 Sharpness is the power spectrum of the stretched image over that of the truth, its geometric mean
 over rings of frequency: 1 is as much detail as there is, right or wrong.  The target's PSF passes
 34 % at 0.35 and 5 % at 0.8 cycles per arcsec, its cut-off.
@@ -26,6 +29,7 @@ from _common import (
     BANDS,
     VALIDATION_SEED,
     busy_note,
+    by_region,
     enhance,
     fields,
     make_enhancers,
@@ -33,6 +37,8 @@ from _common import (
     parse,
     print_table,
     quiet,
+    sharpened,
+    without_sky,
     write_table,
 )
 
@@ -40,17 +46,22 @@ from splus_srgan.evaluation.baselines.methods import (
     BM3D,
     Bicubic,
     Gaussian,
+    LowRank,
     NLMeans,
+    PeronaMalik,
     RichardsonLucy,
+    TotalVariation,
     Wavelet,
+    WeightedSum,
     Wiener,
     default_baselines,
 )
 from splus_srgan.evaluation.measure.metrics import nrmse, psnr, ssim
+from splus_srgan.evaluation.measure.regions import REGIONS
 from splus_srgan.evaluation.measure.spaces import to_space
 from splus_srgan.evaluation.measure.spectra import power_spectrum_ratio
-from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.models.weights import load_card
+from splus_srgan.pixels.coadd_noise import CORRELATION
 from splus_srgan.splus import PIXEL_SCALE
 
 
@@ -74,6 +85,18 @@ GRIDS = {
     "NL-means, joint": _grid(NLMeans, strength=(0.5, 0.65, 0.8, 1.0), patch=(3, 5), joint=(True,)),
     "BM3D": _grid(BM3D, strength=(1.0, 1.2, 1.4, 1.7)),
     "BM3D, joint": _grid(BM3D, strength=(1.0, 1.2, 1.4, 1.7), joint=(True,)),
+    "BM3D, correlated noise": _grid(
+        BM3D, strength=(0.9, 1.0, 1.1, 1.2, 1.4), correlation=(CORRELATION,)
+    ),
+    "BM3D, correlated noise, joint": _grid(
+        BM3D, strength=(0.9, 1.0, 1.1, 1.2, 1.4), correlation=(CORRELATION,), joint=(True,)
+    ),
+    "weighted sum": _grid(WeightedSum, strength=(0.9, 1.0, 1.1, 1.3), width=(1.5, 2.5, 4.0)),
+    "low rank": _grid(LowRank, strength=(0.9, 1.0, 1.1, 1.3)),
+    "total variation": _grid(TotalVariation, strength=(0.7, 0.85, 1.0, 1.15, 1.4)),
+    "Perona-Malik": _grid(
+        PeronaMalik, contrast=(0.35, 0.5, 0.7, 1.0), iterations=(10, 15, 20, 30, 40)
+    ),
     "Wiener": _grid(Wiener, strength=(1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)),
     "Richardson-Lucy": _grid(RichardsonLucy, iterations=(1, 2, 3, 5, 10, 20)),
 }
@@ -87,21 +110,29 @@ TARGETS = (4, 6.49)
 SCALES = {"coarse": (0.1, 0.35), "fine": (0.35, 0.8)}
 """Ranges of frequency, cycles per arcsec."""
 
-JOINT = ("NL-means, joint", "BM3D, joint")
+JOINT = (
+    "NL-means, joint",
+    "BM3D, joint",
+    "BM3D, correlated noise, joint",
+    "weighted sum",
+    "low rank",
+)
 """Methods that look at all bands at once, as a three-band card does."""
 
 
-def score(field, fine):
+def score(field, fine, *, sharp=False):
     """PSNR (dB), SSIM, and rms error in input sigmas, per band; NaN where the truth is empty."""
     rows = []
-    for band, image in zip(BANDS, fine, strict=True):
+    for band, image in fine.items():
         zero_point, target = field.conditions[band].zero_point, field.target[band].data
         images = [np.asarray(one, float) for one in (target, image)]
         truth, made = (to_space(one, "asinh", zero_point=zero_point) for one in images)
         # An empty truth has a range of 0, and no PSNR.
         options = {"data_range": float(np.ptp(truth))}
+        regions = by_region(field, band, image, sharp=sharp)
         rows.append(
-            {
+            {f"psnr_{region}": regions[region] for region in REGIONS[1:]}
+            | {
                 "band": band,
                 "psnr": psnr(truth, made, **options),
                 "ssim": ssim(truth, made, **options),
@@ -124,20 +155,15 @@ def power(truth, made):
     }
 
 
-def without_sky(made):
-    """An output without the sky that its header states."""
-    return [np.asarray(made[b].data, float) - stated_sky(made[b].meta) / 4 for b in BANDS]
-
-
 def given(field, method):
-    """A method on a field, with its true sky and sigma."""
+    """Output of a method on a field, with its true sky and sigma."""
     with quiet():
-        return without_sky(method(field.observed, sky=field.sky, sigma=field.sigma))
+        return method(field.observed, sky=field.sky, sigma=field.sigma)
 
 
 def measured(field, method):
-    """A method on a field, without the sky that it measured."""
-    return without_sky(enhance(method, field.observed))
+    """Output of a method on a field, which measures sky and sigma."""
+    return enhance(method, field.observed)
 
 
 def tune(number, methods):
@@ -150,7 +176,7 @@ def tune(number, methods):
         count += 1
         for method in methods:
             for i, candidate in enumerate(GRIDS[method]):
-                rows = score(field, given(field, candidate))
+                rows = score(field, without_sky(given(field, candidate)))
                 total[method][i] += np.nanmean([row["psnr"] for row in rows])
     for method in methods:
         order = np.argsort(-total[method])
@@ -173,7 +199,8 @@ def compare(options):
                 fine = make(field, method)
                 facts = {"seconds": time.perf_counter() - start, "sky": sky}
                 facts |= {"field": k, "kind": field.kind, "method": name}
-                rows += [facts | row for row in score(field, fine)]
+                scores = score(field, without_sky(fine), sharp=sharpened(fine))
+                rows += [facts | row for row in scores]
     return rows
 
 
@@ -227,6 +254,7 @@ def report(every, options):
         ("all with the true sky and sigma", [row for row in every if row["sky"] == "given"]),
     ):
         report_margins([row for row in part if np.isfinite(row["psnr"])], names, options, text)
+    report_regions(scored, names)
     report_sharpness(scored, names)
     chosen = sorted(set(kinds.values()))
     print_table(
@@ -284,6 +312,30 @@ def report_margins(scored, names, options, knowledge):
         + knowledge,
         ("ours", "against", *BANDS, *(f"{target} dB" for target in TARGETS)),
         lines,
+    )
+
+
+def report_regions(scored, names):
+    """Print PSNR inside sources, in the sky, and with all at the PSF of the input."""
+    finite = {
+        region: [row for row in scored if np.isfinite(row[f"psnr_{region}"])]
+        for region in REGIONS[1:]
+    }
+    print_table(
+        "PSNR (dB) inside the isophote of S/N > 3, in the sky (S/N < 0.3), and of the frame with "
+        "all at the PSF of the input",
+        ("method", *(f"{region} {band}" for region in finite for band in BANDS)),
+        [
+            (
+                name,
+                *(
+                    f"{mean(rows, name, band, f'psnr_{region}'):.2f}"
+                    for region, rows in finite.items()
+                    for band in BANDS
+                ),
+            )
+            for name in names
+        ],
     )
 
 

@@ -5,9 +5,13 @@ from .apertures import blur_to_psf as blur_to_psf
 from .apertures import to_input_grid as to_input_grid
 from .baselines.methods import Bicubic as Bicubic
 from .baselines.methods import Gaussian as Gaussian
+from .baselines.methods import LowRank as LowRank
 from .baselines.methods import NLMeans as NLMeans
+from .baselines.methods import PeronaMalik as PeronaMalik
 from .baselines.methods import RichardsonLucy as RichardsonLucy
+from .baselines.methods import TotalVariation as TotalVariation
 from .baselines.methods import Wavelet as Wavelet
+from .baselines.methods import WeightedSum as WeightedSum
 from .baselines.methods import Wiener as Wiener
 from .baselines.methods import default_baselines as default_baselines
 from .catalog import list_sources as list_sources
@@ -76,6 +80,7 @@ from .measure.psf import checks_psf as checks_psf
 from .measure.psf import psf_table as psf_table
 from .measure.recovery import checks_injection as checks_injection
 from .measure.recovery import injection_test as injection_test
+from .measure.regions import psnr_by_region as psnr_by_region
 from .measure.repeat import checks_repeats as checks_repeats
 from .measure.repeat import repeat_test as repeat_test
 from .measure.skynoise import aperture_noise_curve as aperture_noise_curve

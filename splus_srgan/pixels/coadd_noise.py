@@ -8,7 +8,7 @@ than that of white noise.  All that is known of it stands here.
 
 import numpy as np
 
-__all__ = ["CORRELATION", "area_noise", "smoothed_noise", "weighted_noise"]
+__all__ = ["CORRELATION", "area_noise", "noise_spectrum", "smoothed_noise", "weighted_noise"]
 
 CORRELATION = {(0, 1): 0.12, (1, 0): 0.12, (1, 1): 0.035, (0, 2): -0.045, (2, 0): -0.045}
 """Correlation of pixels that lie so far apart ``(dy, dx)``; measured on tiles of S-PLUS."""
@@ -49,6 +49,52 @@ def weighted_noise(weights):
         if dy and dx:  # the other diagonal
             total += 2 * rho * np.sum(weights[: ny - dy, dx:] * weights[dy:, : nx - dx])
     return float(np.sqrt(total))
+
+
+def noise_spectrum(shape, correlation=CORRELATION):
+    r"""
+    Power spectrum of noise of unit variance from its correlation (Wiener-Khinchin).
+
+    .. math:: P(f) = 1 + 2 \sum_d \rho(d) \cos(2 \pi f \cdot d)
+
+    over half of the distances :math:`d`, as :math:`\rho(-d) = \rho(d)`.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(ny, nx)`` of the image.
+    correlation : mapping of tuple to float, optional
+        Correlation :math:`\rho` by distance ``(dy, dx)`` in pixels, both at least 0; it is taken
+        to be the same on both diagonals.
+
+    Returns
+    -------
+    power : `~numpy.ndarray`, shape (ny, nx)
+        In the order of `scipy.fft.fft2`; its mean is 1, the variance.
+
+    Raises
+    ------
+    ValueError
+        If no noise has such a correlation: its power would be negative.
+
+    Examples
+    --------
+    >>> from splus_srgan.pixels.coadd_noise import noise_spectrum
+    >>> power = noise_spectrum((64, 64))
+    >>> round(float(power.mean()), 3), round(float(power[0, 0]), 2), round(float(power.min()), 2)
+    (1.0, 1.44, 0.48)
+    """
+    fy, fx = (2 * np.pi * np.fft.fftfreq(n) for n in shape)
+    power = np.ones(shape)
+    for (dy, dx), rho in correlation.items():
+        alike = 4 if dy and dx else 2
+        power += alike * rho * np.outer(np.cos(dy * fy), np.cos(dx * fx))
+    if not (power >= 0).all():
+        raise ValueError(
+            "correlation must be that of some noise, but gives a negative power spectrum "
+            f"(down to {power.min():.3g}); got {dict(correlation)}"
+        )
+    return power
 
 
 def smoothed_noise(width):

@@ -18,7 +18,9 @@ from splus_srgan.evaluation.baselines.methods import (
     Bicubic,
     Gaussian,
     NLMeans,
+    PeronaMalik,
     RichardsonLucy,
+    TotalVariation,
     Wavelet,
     Wiener,
     default_baselines,
@@ -40,6 +42,8 @@ QUICK = [
     Gaussian(space="linear"),
     NLMeans(),
     NLMeans(joint=True),
+    PeronaMalik(),
+    TotalVariation(),
     Wiener(),
     RichardsonLucy(iterations=3),
 ]
@@ -155,7 +159,9 @@ def test_a_method_that_denoises_does(field, method):
     made = run(method, field)["r"].data[:, :20] * 4  # per input pixel, away from the star
     noise = np.std(made) / field.sigma["r"]
     interpolated = np.std(run(Bicubic(), field)["r"].data[:, :20] * 4) / field.sigma["r"]
-    if method.name in ("Gaussian", "NL-means", "NL-means, joint"):
+    if method.name in (
+        "Gaussian", "NL-means", "NL-means, joint", "Perona-Malik", "total variation",
+    ):  # fmt: skip
         assert noise < 0.75 * interpolated
     assert noise < 1.5
 
@@ -273,17 +279,23 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, method, module):
 def test_default_baselines(monkeypatch):
     monkeypatch.setattr(baselines, "has", lambda name: False)
     assert list(default_baselines()) == [
-        "bicubic", "Gaussian", "NL-means", "NL-means, joint", "Wiener", "Richardson-Lucy",
+        "bicubic", "Gaussian", "Perona-Malik", "total variation", "NL-means", "NL-means, joint",
+        "Wiener", "Richardson-Lucy",
     ]  # fmt: skip
-    assert list(default_baselines(1, psf_known=False)) == ["bicubic", "Gaussian", "NL-means"]
+    assert list(default_baselines(1, psf_known=False)) == [
+        "bicubic", "Gaussian", "Perona-Malik", "total variation", "NL-means",
+    ]  # fmt: skip
     assert all(one.name == name for name, one in default_baselines().items())
 
 
 @needs_bm3d
 @needs_wavelets
 def test_default_baselines_with_all_packages():
-    assert len(default_baselines()) == 9
+    assert len(default_baselines()) == 15
+    assert all(one.name == name for name, one in default_baselines().items())
     assert "BM3D, joint" not in default_baselines(5)
+    assert "low rank" in default_baselines(5)
+    assert not {"low rank", "weighted sum"} & set(default_baselines(1))
 
 
 @pytest.mark.parametrize(
@@ -291,6 +303,9 @@ def test_default_baselines_with_all_packages():
     [
         (Gaussian, {"width": 0.0}, "width must be above 0; got 0.0"),
         (Gaussian, {"space": "log"}, "space must be one of 'noise', 'linear'; got 'log'"),
+        (TotalVariation, {"strength": 0}, "strength must be above 0; got 0"),
+        (PeronaMalik, {"contrast": -1.0}, "contrast must be above 0; got -1.0"),
+        (PeronaMalik, {"iterations": 0}, "iterations must be at least 1; got 0"),
         (NLMeans, {"strength": -1.0}, "strength must be above 0; got -1.0"),
         (NLMeans, {"patch": 0}, "patch must be at least 1; got 0"),
         (Wiener, {"strength": 0}, "strength must be above 0; got 0"),

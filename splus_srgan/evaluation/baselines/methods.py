@@ -10,8 +10,9 @@ Denoising works in noise units, ``y = arcsinh((x - sky) / (3 sigma))``, where th
 standard deviation of 1/3 and bright sources keep their contrast.  Only the methods that work
 on flux itself (`Bicubic`, `Gaussian` in linear space, `Wiener`, `RichardsonLucy`) conserve
 it by construction, over the whole image.  The defaults were chosen by the mean PSNR on
-simulated validation fields, except that `RichardsonLucy` is there to show what sharpening
-costs.
+simulated validation fields (those of `PeronaMalik`, `TotalVariation` and the forms of `BM3D` that
+are told the correlation of the noise on a few small ones), except that `RichardsonLucy` is there to
+show what sharpening costs.
 """
 
 from dataclasses import dataclass
@@ -22,8 +23,11 @@ from typing import ClassVar
 import numpy as np
 from scipy import ndimage
 
+from splus_srgan.evaluation.baselines.block_matching import BM3D, LowRank, WeightedSum
 from splus_srgan.evaluation.baselines.deconvolution import RichardsonLucy, Wiener
+from splus_srgan.evaluation.baselines.diffusion import PeronaMalik, TotalVariation
 from splus_srgan.evaluation.baselines.method import NOISE, _Baseline, _InNoiseUnits, interpolate
+from splus_srgan.pixels.coadd_noise import CORRELATION
 from splus_srgan.utils.optional import has, import_optional
 from splus_srgan.utils.validate import check_integer, check_one_of, check_positive
 
@@ -31,9 +35,13 @@ __all__ = [
     "BM3D",
     "Bicubic",
     "Gaussian",
+    "LowRank",
     "NLMeans",
+    "PeronaMalik",
     "RichardsonLucy",
+    "TotalVariation",
     "Wavelet",
+    "WeightedSum",
     "Wiener",
     "default_baselines",
 ]
@@ -209,52 +217,6 @@ class NLMeans(_InNoiseUnits):
         return np.stack([run(plane) for plane in image])
 
 
-@dataclass(frozen=True, kw_only=True)
-class BM3D(_InNoiseUnits):
-    """
-    Block matching and 3-D filtering (Dabov et al. 2007), then interpolation.
-
-    It needs the package ``bm3d``, which the extra ``benchmark`` brings.
-
-    Parameters
-    ----------
-    strength : float, optional
-        Noise assumed, in units of the real one; above 0.
-    joint : bool, optional
-        Match the blocks of three bands in their mean, as for color images.
-
-    Raises
-    ------
-    ImportError
-        If ``bm3d`` is not installed.
-    ValueError
-        If ``strength`` is not above 0; at the call, if ``joint`` is set and the bands
-        are not three.
-    """
-
-    strength: float = 1.2
-    joint: bool = False
-    _reach: ClassVar[int] = 24
-
-    def __post_init__(self):
-        import_optional("bm3d", "benchmark")
-        check_positive("strength", self.strength)
-
-    @property
-    def name(self):
-        """What tables call the method."""
-        return "BM3D, joint" if self.joint else "BM3D"
-
-    def _clean(self, image):
-        bm3d = import_optional("bm3d", "benchmark")
-        noise = self.strength * NOISE
-        if not self.joint:
-            return np.stack([bm3d.bm3d(plane, noise).reshape(plane.shape) for plane in image])
-        if len(image) != 3:
-            raise ValueError(f"joint=True of BM3D needs three bands; got {len(image)}")
-        return np.moveaxis(bm3d.bm3d_rgb(np.moveaxis(image, 0, -1), noise), -1, 0)
-
-
 def default_baselines(n_band=3, *, psf_known=True):
     """
     Give every baseline that can run, with its default options.
@@ -275,16 +237,24 @@ def default_baselines(n_band=3, *, psf_known=True):
     Examples
     --------
     >>> from splus_srgan.evaluation.baselines.methods import default_baselines
-    >>> list(default_baselines())[:2]
-    ['bicubic', 'Gaussian']
+    >>> list(default_baselines())[:3]
+    ['bicubic', 'Gaussian', 'Perona-Malik']
     """
     check_integer("n_band", n_band, minimum=1)
-    made = [Bicubic(), Gaussian()]
+    made = [Bicubic(), Gaussian(), PeronaMalik(), TotalVariation()]
     if has("pywt"):
         made.append(Wavelet())
     made += [NLMeans(joint=joint) for joint in (False, True) if n_band > 1 or not joint]
     if has("bm3d"):
-        made += [BM3D(joint=joint) for joint in (False, True) if n_band == 3 or not joint]
+        made += _block_matching(n_band)
     if psf_known:
         made += [Wiener(), RichardsonLucy()]
     return {one.name: one for one in made}
+
+
+def _block_matching(n_band):
+    """BM3D in all its forms, those of several bands where there are several."""
+    made = []
+    for told in ({}, {"correlation": CORRELATION, "strength": 1.1}):
+        made += [BM3D(joint=joint, **told) for joint in (False, True) if n_band == 3 or not joint]
+    return made + ([WeightedSum(), LowRank()] if n_band > 1 else [])
