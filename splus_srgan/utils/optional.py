@@ -2,7 +2,9 @@
 """Import of packages that only some features need."""
 
 import importlib
+import importlib.metadata
 import importlib.util
+import re
 
 __all__ = ["has", "import_optional"]
 
@@ -50,7 +52,25 @@ def import_optional(module, extra):
     """
     if not has(module):
         raise ImportError(
-            f"this needs {module}, which is not installed; "
-            f'install it with: pip install "splus_srgan[{extra}]"'
+            f"this needs {module}, which is not installed; install what the extra {extra!r} of "
+            f"splus_srgan brings: pip install {' '.join(_packages(extra)) or module}"
         )
     return importlib.import_module(module)
+
+
+def _packages(extra):
+    """
+    Packages that an extra of this package asks for, as pip takes them.
+
+    They work whether or not the package itself was installed from an index.
+    """
+    try:
+        requirements = importlib.metadata.requires("splus_srgan") or []
+    except importlib.metadata.PackageNotFoundError:  # run from a source tree
+        requirements = []
+    found = []
+    for requirement in requirements:
+        package, _, marker = requirement.partition(";")
+        if re.search(rf"extra\s*==\s*['\"]{re.escape(extra)}['\"]", marker):
+            found.append(f'"{package.strip()}"')
+    return found

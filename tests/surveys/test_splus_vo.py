@@ -376,7 +376,7 @@ def test_bad_parameters():
 
 def test_without_pyvo_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr(_optional, "has", lambda name: False)
-    with pytest.raises(ImportError, match=r'needs pyvo.*pip install "splus_srgan\[splus\]"'):
+    with pytest.raises(ImportError, match=r'needs pyvo.*pip install "splusdata>=[\d.]+" "pyvo'):
         fetch_vo(TARGET, size=40)
 
 
