@@ -662,8 +662,6 @@ def test_without_the_client_the_error_says_what_to_install(monkeypatch, service)
     monkeypatch.setattr(_optional, "has", lambda name: False)
     told = r'needs splusdata.*pip install "splusdata>=[\d.]+" "pyvo'
     with pytest.raises(ImportError, match=told):
-        ImportError, match=r'needs splusdata.*pip install "splusdata>=[\d.]+" "pyvo'
-    ):
         SplusCloud()
 
 
