@@ -298,14 +298,14 @@ class SRGANEnhancer:
             check_head(card, self.uncertainty)
         cards = [next(c for c, own in chosen if k in own) for k in range(len(stack.bands))]
         # Warnings are for the caller of the method that called this one.
-        sky, sigma, sky_measured = sky_and_sigma(stack, sky, sigma, stacklevel=4)
+        sky, sigma, sky_measured, unlike = sky_and_sigma(stack, sky, sigma, stacklevel=4)
         stack = without_wild_pixels(stack, sky, sigma, stacklevel=4)
         psfs = input_psfs(
             stack, self.psf, sky=sky, sigma=sigma, default_scale=cards[0].pixel_scale, stacklevel=4
         )
         report = InputReport(())
         if self.check_input:
-            report = check_stack(stack, sky, sigma, sky_measured, psfs)
+            report = check_stack(stack, sky, sigma, unlike, psfs)
             warn_of_unusual(report, stacklevel=4)
         restorers = [
             Restorer(card, self._runner(card, _told(card, stack, psfs, sigma)), own)

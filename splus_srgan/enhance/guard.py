@@ -169,12 +169,12 @@ def check_input(data, *, bands=None, mask=None, unit=None, wcs=None, sky=None, s
         for kind in (NoSkyWarning, PSFMismatchWarning, UncertaintyDroppedWarning):
             warnings.simplefilter("ignore", kind)
         stack = unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs)
-        sky, sigma, has_sky = sky_and_sigma(stack, sky, sigma, stacklevel=1)
+        sky, sigma, _, unlike = sky_and_sigma(stack, sky, sigma, stacklevel=1)
         psfs = input_psfs(stack, "auto", sky=sky, sigma=sigma, default_scale=PIXEL_SCALE)
-    return check_stack(stack, sky, sigma, has_sky, psfs)
+    return check_stack(stack, sky, sigma, unlike, psfs)
 
 
-def check_stack(stack, sky, sigma, has_sky, psfs=None):
+def check_stack(stack, sky, sigma, unlike, psfs=None):
     """
     Check what was unpacked.
 
@@ -182,7 +182,7 @@ def check_stack(stack, sky, sigma, has_sky, psfs=None):
     ----------
     stack : `~splus_srgan.images.unpack.BandStack`
         Input.
-    sky, sigma, has_sky : `~numpy.ndarray`
+    sky, sigma, unlike : `~numpy.ndarray`
         As `~splus_srgan.enhance.sky.sky_and_sigma` gives them.
     psfs : list of `~splus_srgan.enhance.psf.InputPSF`, optional
         PSF of each band.
@@ -196,7 +196,7 @@ def check_stack(stack, sky, sigma, has_sky, psfs=None):
     for k, band in enumerate(stack.bands):
         values = inspect_band(stack.data[k], stack.mask[k], sky[k], sigma[k])
         values["asinh"] = float("BSOFTEN" in stack.metas[k])
-        values["sky"] = float(np.any(has_sky) and not has_sky[k])
+        values["sky"] = float(unlike[k])
         if psfs is not None:
             values["psf"] = psfs[k].width_of_stars
         findings += [Finding(name, band, *kind.judge(values)) for name, kind in KINDS.items()]

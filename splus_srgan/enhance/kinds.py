@@ -145,12 +145,12 @@ KINDS = {
         "mask what was not observed: CCDData(data, mask=data == value, ...)",
     ),
     "sky": Kind(
-        "a sky found in other bands alone",
+        "a sky decided unlike that of other bands",
         "sky",
         0.0,
-        0.5,
-        "bands are treated differently; give sky=",
-        warns=False,
+        0.1,
+        "it was measured between the sources of the others, or not at all; give sky= if it is "
+        "wrong",
     ),
     "psf": Kind(
         "a header with another seeing than the stars",

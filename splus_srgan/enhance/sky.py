@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from splus_srgan.exceptions import NoSkyWarning
-from splus_srgan.pixels.background import measure_background
+from splus_srgan.pixels.joint_background import measure_joint_background
 from splus_srgan.utils.elementwise import as_float, unit_of
 
 __all__ = ["sky_and_sigma"]
@@ -32,6 +32,9 @@ def sky_and_sigma(stack, sky, sigma, *, stacklevel):
         float64, in the unit of the data.
     measured : `~numpy.ndarray` of bool, shape (n_band,)
         Whether the sky of a band was measured.
+    unlike : `~numpy.ndarray`, shape (n_band,)
+        How far bands differ that were decided unlike others, in sigma, as
+        `~splus_srgan.pixels.joint_background.measure_joint_background` tells.
 
     Raises
     ------
@@ -44,15 +47,16 @@ def sky_and_sigma(stack, sky, sigma, *, stacklevel):
         raise ValueError("sigma must be finite and above 0 everywhere; got other values")
     if sky is not None and not np.isfinite(sky).all():
         raise ValueError("sky must be finite everywhere; got other values")
-    sky_measured = np.zeros(len(stack.bands), bool)
+    sky_measured, unlike = np.zeros(len(stack.bands), bool), np.zeros(len(stack.bands))
     if sky is None or sigma is None:
-        measured = measure_background(stack.data, mask=stack.mask)
+        measured, differing = measure_joint_background(stack.data, mask=stack.mask)
         if sky is None:
+            unlike = differing
             _warn_without_sky(stack.bands, measured.has_sky, stacklevel + 2)
             sky, sky_measured = np.asarray(measured.sky)[:, None, None], measured.has_sky
         if sigma is None:
             sigma = np.asarray(measured.sigma)[:, None, None]
-    return sky, sigma, sky_measured
+    return sky, sigma, sky_measured, unlike
 
 
 def _warn_without_sky(bands, has_sky, stacklevel):

@@ -6,6 +6,7 @@ from .coadd_noise import area_noise as area_noise
 from .coadd_noise import smoothed_noise as smoothed_noise
 from .coadd_noise import weighted_noise as weighted_noise
 from .fine_grid import to_fine_grid as to_fine_grid
+from .joint_background import measure_joint_background as measure_joint_background
 from .missing import fill_missing as fill_missing
 from .missing import missing_pixels as missing_pixels
 from .picture import color_picture as color_picture

@@ -19,13 +19,12 @@ from scipy import ndimage
 
 from splus_srgan.pixels.meshes import SkyMeshes
 from splus_srgan.pixels.noise import NoisePixels
+from splus_srgan.pixels.sample import take_windows, valid_windows
 from splus_srgan.pixels.wild import wild_pixels
 from splus_srgan.utils.floats import numpy_defaults
 
-__all__ = ["Background", "measure_background", "sky_of_enhanced"]
+__all__ = ["Background", "as_stack", "measure_background", "noise_pixels", "sky_of_enhanced"]
 
-_MAX_PIXELS = 2**20  # larger images are sampled
-_WINDOW = 128
 # What an enhanced image shows of sources, above the sky in sigma: closer from round to round.
 _FAINT = (0.1, 0.06, 0.04, 0.03, 0.03)
 _GROWTH = 4  # pixels around them, for their wings
@@ -137,10 +136,13 @@ def measure_background(data, *, mask=None, gain=None):
     >>> bool(abs(background.sky[0] - 100) < 0.2), bool(abs(background.sigma[0] - 2) < 0.1)
     (True, True)
     """
-    data, mask = _as_stack(data, mask)
+    data, mask = as_stack(data, mask)
     gain = _as_gain(gain, len(data))
     bands = zip(data, mask, gain, strict=True)
-    rows = [_measure_band(*_sample(image, hole), k, g) for k, (image, hole, g) in enumerate(bands)]
+    rows = [
+        _measure_band(*take_windows(image, hole, valid_windows(image, hole)), k, g)
+        for k, (image, hole, g) in enumerate(bands)
+    ]
     sky, sigma, has_sky, sky_error = (np.array(column) for column in zip(*rows, strict=True))
     return Background(sky, sigma, has_sky, sky_error)
 
@@ -179,9 +181,7 @@ def sky_of_enhanced(fine, sky, sigma, *, mask=None):
     10.1
     """
     mask = np.zeros([n // 2 for n in fine.shape], bool) if mask is None else mask
-    cuts = [np.s_[:, :]]
-    if mask.size > _MAX_PIXELS:
-        cuts = _window_cuts(fine[::2, ::2], mask)
+    cuts = valid_windows(fine[::2, ::2], mask)
     windows, free = [], []
     for rows, columns in cuts:
         window = fine[_twice(rows), _twice(columns)]
@@ -208,8 +208,25 @@ def _twice(cut):
     return slice(start, stop)
 
 
-def _as_stack(data, mask):
-    """Data and mask with three axes; the data are not copied."""
+def as_stack(data, mask):
+    """
+    Give data and mask three axes; the data are not copied.
+
+    Parameters
+    ----------
+    data, mask
+        As for `measure_background`.
+
+    Returns
+    -------
+    data, mask : `~numpy.ndarray`, shape (n_band, ny, nx)
+        Of any real type, and of bool.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `measure_background`.
+    """
     own = getattr(data, "mask", None)
     data = np.asarray(getattr(data, "data", data) if isinstance(own, np.ndarray) else data)
     if data.dtype.kind not in "fiu":
@@ -242,36 +259,26 @@ def _as_gain(gain, n_band):
     return np.broadcast_to(gain, (n_band,))
 
 
-def _sample(image, mask):
-    """The image as windows (n, ny, nx) in float64, and where they have no valid data."""
-    if image.size <= _MAX_PIXELS:
-        cuts = [np.s_[:, :]]
-    else:
-        cuts = _window_cuts(image, mask)
-    windows = np.stack([image[cut] for cut in cuts]).astype(float)
-    missing = ~np.isfinite(windows) | np.stack([mask[cut] for cut in cuts])
-    return windows, missing
+def noise_pixels(windows, missing, band):
+    """
+    Take the bulk off windows of a band, and leave out what is wild.
 
+    Parameters
+    ----------
+    windows : `~numpy.ndarray`, shape (n_window, ny, nx)
+        float64.
+    missing : `~numpy.ndarray` of bool, shape (n_window, ny, nx)
+        Pixels without data.
+    band : int
+        Number of the band, for messages.
 
-def _window_cuts(image, mask):
-    """Where to sample a large image: evenly, among windows that are mostly valid."""
-    side = min(_WINDOW, *image.shape)
-    ny, nx = (size // side for size in image.shape)
-    ny = min(ny, max(12, 144 // nx))
-    nx = min(nx, 144 // ny)
-    starts = [
-        np.linspace(0, size - side, count).astype(int)
-        for size, count in zip(image.shape, (ny, nx), strict=True)
-    ]
-    cuts = [np.s_[y : y + side, x : x + side] for y in starts[0] for x in starts[1]]
-    valid = [np.mean(np.isfinite(image[cut]) & ~mask[cut] & (image[cut] != 0)) for cut in cuts]
-    good = [cut for cut, share in zip(cuts, valid, strict=True) if share > 0.5] or cuts
-    number = min(len(good), _MAX_PIXELS // side**2)
-    return [good[k] for k in np.linspace(0, len(good) - 1, number).astype(int)]
-
-
-def _measure_band(windows, missing, band, gain):
-    """Sky, sigma, whether there is sky, and the error of the sky, of one band."""
+    Returns
+    -------
+    base : float
+        What was taken off.
+    noise : `~splus_srgan.pixels.noise.NoisePixels`
+        Of the rest.
+    """
     # Differences of large numbers: the bulk is taken off in float64 first.
     base = np.median(windows[~missing]) if not missing.all() else 0.0
     windows = np.where(missing, 0.0, windows - base)
@@ -283,6 +290,12 @@ def _measure_band(windows, missing, band, gain):
     if wild.any():
         missing = missing | wild
         noise = NoisePixels(np.where(missing, 0.0, windows), missing, band)
+    return base, noise
+
+
+def _measure_band(windows, missing, band, gain):
+    """Sky, sigma, whether there is sky, and the error of the sky, of one band."""
+    base, noise = noise_pixels(windows, missing, band)
     meshes = SkyMeshes(noise.windows, noise.missing, -base)
     sigma = noise.rough_sigma
     for _ in range(2):

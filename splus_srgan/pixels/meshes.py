@@ -60,24 +60,68 @@ class SkyMeshes:
         level, error : float
             `None` and NaN where there is no sky.
         """
+        shared = self._shared_level(sigma, 4)
+        if shared is None:
+            return None, np.nan
+        start, error, flat, number = shared
+        if error > 0.05 or flat * number < 8 or flat < 0.15:
+            return None, np.nan
+        level, error = self._with_prior(start, error, number / self._possible, sigma)
+        return (None, np.nan) if level is None else (level * sigma, error * sigma)
+
+    def level_nevertheless(self, sigma, *, subtracted):
+        """
+        Sky level where it is known that there is sky, from however few meshes.
+
+        Parameters
+        ----------
+        sigma : float
+            Noise per pixel.
+        subtracted : bool
+            Whether the sky was subtracted, so that a level off zero is rather light of sources:
+            it is then believed only of many meshes.
+
+        Returns
+        -------
+        level, error : float
+            `None` and NaN where it cannot be told.
+        off_zero : bool
+            Whether the level is clearly not zero.
+        """
+        shared = self._shared_level(sigma, 2)
+        if shared is None:
+            return None, np.nan, False
+        level, error, flat, number = shared
+        share = number / self._possible
+        error, total = _errors(error, share)
+        zero = self.zero / sigma
+        if abs(level - zero) < 4 * total:
+            shrink = (_RESIDUAL_SKY / total) ** 2
+            level, error = zero + shrink * (level - zero), error * np.sqrt(shrink)
+            return level * sigma, error * sigma, False
+        if subtracted and (share < _LEAST_SHARE or flat * number < 8):
+            return None, np.nan, False
+        return level * sigma, error * sigma, True
+
+    def _shared_level(self, sigma, least):
+        """
+        Level that meshes share, in sigma; its error, their share, and the number of meshes.
+
+        `None` of less than ``least`` meshes.
+        """
         start, covered = None, self.missing
         for _ in range(3):
             if start is not None:
-                covered = self.missing | self._sources(start, sigma)
+                covered = self.missing | self.sources(start, sigma)
             levels, errors = self._mesh_levels(covered, sigma)
-            if levels.size < 4:
-                return None, np.nan
+            if levels.size < least:
+                return None
             start, error, flat = _common_level(*_thin(levels, errors), start)
-        if error > 0.05 or flat * levels.size < 8 or flat < 0.15:
-            return None, np.nan
-        level, error = self._with_prior(start, error, levels.size / self._possible, sigma)
-        return (None, np.nan) if level is None else (level * sigma, error * sigma)
+        return start, error, flat, levels.size
 
     def _with_prior(self, level, error, share, sigma):
         """Draw a level near zero to it; distrust another where most of the frame is covered."""
-        # What masked sources leave between them grows with the part of the frame they cover.
-        error = np.hypot(error, 0.2 * (1 - share) ** 2)
-        total = np.hypot(error, _RESIDUAL_SKY)
+        error, total = _errors(error, share)
         zero = self.zero / sigma
         if abs(level - zero) >= 4 * total:
             return (level, error) if share >= _LEAST_SHARE else (None, np.nan)
@@ -86,8 +130,8 @@ class SkyMeshes:
             return None, np.nan
         return zero + shrink * (level - zero), error * np.sqrt(shrink)
 
-    def _sources(self, level, sigma):
-        """Pixels that stand out on some scale."""
+    def sources(self, level, sigma):
+        """Pixels that stand out of a level (sigma) on some scale, (n_window, ny, nx)."""
         found = np.zeros(self.missing.shape, bool)
         for image, width, threshold in zip(self.smooth, _SCALES, _THRESHOLDS, strict=True):
             noise = np.hypot(np.sqrt(_MEAN_INFLATION / (4 * np.pi)) / width, 0.01) * sigma
@@ -107,6 +151,13 @@ class SkyMeshes:
         kept = number >= self._needed
         levels = np.bincount(cell, self.windows.ravel()[free])[kept] / number[kept] / sigma
         return levels, np.hypot(np.sqrt(_MEAN_INFLATION / number[kept]), _MESH_FLOOR)
+
+
+def _errors(error, share):
+    """Error of a level, also together with what is left of a sky that was subtracted."""
+    # What masked sources leave between them grows with the part of the frame they cover.
+    error = np.hypot(error, 0.2 * (1 - share) ** 2)
+    return error, np.hypot(error, _RESIDUAL_SKY)
 
 
 def _thin(levels, errors):

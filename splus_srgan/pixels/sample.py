@@ -3,7 +3,10 @@
 
 import numpy as np
 
-__all__ = ["gather_windows", "window_cuts"]
+__all__ = ["valid_windows", "gather_windows", "take_windows", "window_cuts"]
+
+_MAX_PIXELS = 2**20  # larger images are sampled
+_WINDOW = 128
 
 
 def window_cuts(shape, *, side, most):
@@ -87,3 +90,58 @@ def gather_windows(image, mask, *, side=512, most=8, gap=8):
     parts = [part for cut in cuts for part in ((image[cut], mask[cut]), between)]
     images, masks = zip(*parts, strict=True)
     return np.concatenate(images), np.concatenate(masks)
+
+
+def valid_windows(image, mask):
+    """
+    Choose where to sample a large image: evenly, among windows that are mostly valid.
+
+    Parameters
+    ----------
+    image : `~numpy.ndarray`, shape (ny, nx)
+        Image; of more than 2**20 pixels, 64 windows of 128 x 128 are taken.
+    mask : `~numpy.ndarray` of bool, shape (ny, nx)
+        `True` is missing.
+
+    Returns
+    -------
+    cuts : list of tuple of slice
+        Rows and columns.
+    """
+    if image.size <= _MAX_PIXELS:
+        return [np.s_[:, :]]
+    side = min(_WINDOW, *image.shape)
+    ny, nx = (size // side for size in image.shape)
+    ny = min(ny, max(12, 144 // nx))
+    nx = min(nx, 144 // ny)
+    starts = [
+        np.linspace(0, size - side, count).astype(int)
+        for size, count in zip(image.shape, (ny, nx), strict=True)
+    ]
+    cuts = [np.s_[y : y + side, x : x + side] for y in starts[0] for x in starts[1]]
+    valid = [np.mean(np.isfinite(image[cut]) & ~mask[cut] & (image[cut] != 0)) for cut in cuts]
+    good = [cut for cut, share in zip(cuts, valid, strict=True) if share > 0.5] or cuts
+    number = min(len(good), _MAX_PIXELS // side**2)
+    return [good[k] for k in np.linspace(0, len(good) - 1, number).astype(int)]
+
+
+def take_windows(image, mask, cuts):
+    """
+    Take windows out of an image.
+
+    Parameters
+    ----------
+    image, mask
+        As for `valid_windows`.
+    cuts : list of tuple of slice
+        Rows and columns, all of one size.
+
+    Returns
+    -------
+    windows : `~numpy.ndarray`, shape (n_window, ny, nx)
+        float64.
+    missing : `~numpy.ndarray` of bool, shape (n_window, ny, nx)
+        Where they have no valid data.
+    """
+    windows = np.stack([image[cut] for cut in cuts]).astype(float)
+    return windows, ~np.isfinite(windows) | np.stack([mask[cut] for cut in cuts])

@@ -173,3 +173,13 @@ def test_real_tiles_are_silent(real_data, tile):
 
     report = check_input(read_bands(sorted((real_data / "splus" / tile).glob("*.fits*"))))
     assert [name for name in report.kinds if KINDS[name].warns] == []
+
+
+def test_sky_that_only_another_band_shows_is_told_where_it_is_off_zero():
+    """The g band of this field is so full of galaxies that it has no sky by itself."""
+    field = simulate_field((5, 95), shape=(64, 48), bands=("g", "u")).observed
+    assert "sky" not in check_input(field).kinds
+    for image in field.values():
+        image.data += 50.0
+    report = check_input(field)
+    assert report.kinds["sky"] == ["g"]

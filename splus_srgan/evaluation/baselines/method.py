@@ -67,7 +67,7 @@ class _Baseline(ABC):
         """
         stack = unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs)
         flux_factor = flux_per_pixel_factor(stack.unit, FACTOR)
-        sky, sigma, _ = sky_and_sigma(stack, sky, sigma, stacklevel=2)
+        sky, sigma, *_ = sky_and_sigma(stack, sky, sigma, stacklevel=2)
         filled = fill_missing(stack.data, stack.mask, default=np.median(sky, axis=(1, 2)))
         saturated = band_saturation(stack, filled)
         fine = self._enhance(filled.astype(float) - sky, sigma, self._psfs(stack))
