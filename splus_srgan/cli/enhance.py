@@ -16,22 +16,15 @@ from splus_srgan.cli.common import (
     output_stem,
 )
 from splus_srgan.cli.output import say, tell
+from splus_srgan.cli.summary import bands_of_file, say_bands, say_plan
 from splus_srgan.utils.files import make_folder
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "bring the images of a field onto a grid of half the pixel size"
 
-_UNCERTAINTY = {"none": False, "generator": True, "ensemble": "ensemble"}
+_UNCERTAINTY = {None: False, "none": False, "generator": True, "ensemble": "ensemble"}
 _PSF_MODES = ("auto", "header", "measure")
-_SHOWN = {
-    "SRMODEL": "weights",
-    "SRSKY": "sky",
-    "SRSIGMA": "sigma",
-    "SRPSFIN": "PSF",
-    "SRPSFFWH": "FWHM",
-    "SRANCHOR": "flux anchor",
-}
 _ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")
 
 
@@ -58,8 +51,13 @@ def add_arguments(parser):
     add("--precision", type=str, default="auto", help="auto, float32 or bfloat16")
     add("--block-size", type=int | Literal["auto"], default="auto", help="auto, or input pixels")
     add(
-        "--uncertainty", type=Literal["none", "generator", "ensemble"], default="none",
-        help="of each pixel: none, what the generator predicts, or the spread of eight runs",
+        "--format", type=Literal["bands", "scubes"], default="bands",
+        help="layout of the output: extensions for each band, or the cube of S-Cubes",
+    )  # fmt: skip
+    add(
+        "--uncertainty", type=Literal["none", "generator", "ensemble"],
+        help="of each pixel: none, what the generator predicts, or the spread of eight runs; "
+        "generator for --format scubes, else none",
     )  # fmt: skip
     _add_field(add)
     add(
@@ -126,6 +124,7 @@ def run(options):
     if options.preview:
         check_free([_preview_path(target)], options.overwrite)
 
+    from splus_srgan.images.io.cubes import write_cube
     from splus_srgan.images.io.fields import read_bands
 
     start = time.perf_counter()
@@ -133,16 +132,37 @@ def run(options):
     levels = {name: _per_band(getattr(options, name), name, field) for name in ("sky", "sigma")}
     tell(f"read {', '.join(field)} in {time.perf_counter() - start:.1f} s", least=1)
 
-    enhancer = _enhancer(options, field)
+    enhancer = _prepared(options, field)
     if options.dry_run:
-        _say_plan(enhancer, field, target)
+        say_plan(enhancer, field, target)
         return
     start = time.perf_counter()
     make_folder(target.parent)
-    enhancer.to_file(field, target, overwrite=options.overwrite, **levels)
-    _say_result(target, field, time.perf_counter() - start)
+    if options.format == "scubes":
+        sharp = enhancer(field, **levels)
+        write_cube(sharp, target, overwrite=options.overwrite)
+        say_bands((band, image.meta, image.flags) for band, image in sharp.items())
+    else:
+        enhancer.to_file(field, target, overwrite=options.overwrite, **levels)
+        say_bands(bands_of_file(target))
+    ny, nx = (2 * n for n in next(iter(field.values())).shape)
+    seconds = time.perf_counter() - start
+    say(f"{target}: {', '.join(field)}; {ny} x {nx} pixels in {seconds:.1f} s")
     if options.preview:
         _draw_preview(target, field, options.overwrite)
+
+
+def _prepared(options, field):
+    """The enhancer; and the field without what the output will have anew."""
+    from splus_srgan.images.io.cubes import check_cube_bands
+
+    if options.format == "scubes":
+        check_cube_bands(field)
+        options.uncertainty = options.uncertainty or "generator"
+    if _UNCERTAINTY[options.uncertainty]:
+        for image in field.values():
+            image.uncertainty = None
+    return _enhancer(options, field)
 
 
 def _run_clean(options):
@@ -163,6 +183,8 @@ def _run_batch(options):
     for name in ("sky", "sigma", "preview", "dry_run"):
         if getattr(options, name):
             raise UsageError(f"--{name.replace('_', '-')} does not go with --batch")
+    if options.format == "scubes":
+        raise UsageError("--format scubes does not go with --batch")
     if options.psf[0] not in _PSF_MODES:
         raise UsageError(f"--psf must be one of {', '.join(_PSF_MODES)} with --batch")
 
@@ -262,58 +284,6 @@ def _spelled(values, name, field):
             raise UsageError(f"--{name} must name bands of the field, {list(field)}; got {given!r}")
         spelled[match[0]] = value
     return spelled
-
-
-def _say_plan(enhancer, field, target):
-    """Say what would be done."""
-    from splus_srgan.models.weights import choose_cards
-
-    bands = tuple(field)
-    ny, nx = next(iter(field.values())).shape
-    for band, image in field.items():
-        masked = 0 if image.mask is None else image.mask.mean()
-        say(f"{band}: {ny} x {nx} pixels in {image.unit}, {100 * masked:.1f} % masked")
-    for card, places in choose_cards(enhancer.weights, bands):
-        say(f"weights: {card.name} {card.version} for {', '.join(bands[k] for k in places)}")
-    say(f"output: {target}: {2 * ny} x {2 * nx} pixels; nothing was done (--dry-run)")
-
-
-def _say_result(target, field, seconds):
-    """Say what was written, and in one line a band what it rests on."""
-    from astropy.io import fits
-
-    with fits.open(target, memmap=True) as hdus:
-        for hdu in hdus:
-            if hdu.name == "SCI":
-                facts = {w: hdu.header[card] for card, w in _SHOWN.items() if card in hdu.header}
-                facts |= _shares(hdus["DQ", hdu.ver].data)
-                told = ", ".join(f"{word} {_short(value)}" for word, value in facts.items())
-                say(f"{hdu.header['BAND']}: {told}")
-    ny, nx = (2 * n for n in next(iter(field.values())).shape)
-    say(f"{target}: {', '.join(field)}; {ny} x {nx} pixels in {seconds:.1f} s")
-
-
-def _shares(quality):
-    """How much of an image is masked, saturated, or has any remark."""
-    import numpy as np
-
-    from splus_srgan.images.quality import Quality
-
-    rows = range(0, len(quality), 256)  # counting makes a larger copy
-    counts = sum(np.bincount(quality[k : k + 256].ravel(), minlength=256) for k in rows)
-    values = np.arange(256)
-    kinds = {
-        "masked": values & int(Quality.MISSING) != 0,
-        "saturated": values & int(Quality.SATURATED) != 0,
-        "flagged": values != 0,
-    }
-    return {
-        word: f"{100 * counts[kind].sum() / quality.size:.1f} %" for word, kind in kinds.items()
-    }
-
-
-def _short(value):
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _preview_path(target):

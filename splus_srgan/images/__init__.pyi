@@ -7,6 +7,7 @@ from .header import saturation_level as saturation_level
 from .header import states_own_unit as states_own_unit
 from .header import wing_share_from_header as wing_share_from_header
 from .header import winged_psf_from_header as winged_psf_from_header
+from .io.cubes import write_cube as write_cube
 from .io.fields import add_provenance as add_provenance
 from .io.fields import check_writable as check_writable
 from .io.fields import provenance_cards as provenance_cards

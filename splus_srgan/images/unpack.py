@@ -340,7 +340,8 @@ def uncertainty_array(image, kind=None):
             "the uncertainty of image must be a standard deviation, variance or inverse variance; "
             f"got {type(uncertainty).__name__}; remove it or make it one of these"
         )
-    if kind is not None:
+    # By way of the variance, which single precision may not hold: 1e-21 squared is 0.
+    if kind is not None and not isinstance(uncertainty, kind):
         with np.errstate(divide="ignore"):
             uncertainty = uncertainty.represent_as(kind)
     power = UNCERTAINTY_POWERS.get(uncertainty.uncertainty_type)

@@ -5,12 +5,19 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
-from astropy.nddata import StdDevUncertainty
+from astropy.nddata import CCDData, NDData, StdDevUncertainty, VarianceUncertainty
 from astropy.table import Table
+from astropy.wcs import WCS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from splus_srgan import read_bands
+from splus_srgan import SRGANEnhancer, read_bands
+from splus_srgan.exceptions import GridMismatchError
+from splus_srgan.images import write_cube
 from splus_srgan.images.header import psf_from_header
+from splus_srgan.images.unpack import uncertainty_array
+from splus_srgan.splus import BANDS as ALL_BANDS
 
 FILTERS = ("gSDSS", "rSDSS", "F660")
 BANDS = ["g", "r", "J0660"]
@@ -184,3 +191,208 @@ def test_what_is_no_s_cubes_file_is_told(tmp_path, options, words):
         ValueError, match=f"(?s)cube.fits.*{words}" if "once" not in words else words
     ):
         read_bands(path)
+
+
+FLUX = u.erg / u.s / u.cm**2 / u.AA
+
+
+def assert_same(one, other):
+    """The same images, in all that belongs to them."""
+    assert list(one) == list(other)
+    for band in one:
+        a, b = one[band], other[band]
+        assert_array_equal(a.data, b.data)
+        for part in ("mask", "flags", "psf"):
+            x, y = getattr(a, part), getattr(b, part)
+            assert (x is None) == (y is None)
+            assert_array_equal(0 if x is None else x, 0 if y is None else y)
+        assert (a.uncertainty is None) == (b.uncertainty is None)
+        if a.uncertainty is not None:
+            assert_array_equal(a.uncertainty.array, b.uncertainty.array)
+        assert a.unit == b.unit
+        assert (a.wcs is None) == (b.wcs is None)
+        if a.wcs is not None:
+            assert_array_equal(a.wcs.wcs.crpix, b.wcs.wcs.crpix)
+            assert_allclose(a.wcs.pixel_scale_matrix, b.wcs.pixel_scale_matrix, rtol=1e-12)
+
+
+def test_an_s_cubes_file_comes_back_as_it_was(cube, tmp_path):
+    field = read_bands(cube)
+    copy = write_cube(field, tmp_path / "copy.fits")
+    assert_same(field, read_bands(copy))
+    with fits.open(cube) as before, fits.open(copy) as after:
+        assert [hdu.name for hdu in after[1:5]] == ["DATA", "ERRORS", "WEIMASK", "METADATA"]
+        for name in ("DATA", "ERRORS"):
+            assert_allclose(after[name].data, before[name].data, rtol=1e-6)
+            assert after[name].header["BUNIT"] == before[name].header["BUNIT"]
+        assert_array_equal(after["WEIMASK"].data, before["WEIMASK"].data)
+        for name in before["METADATA"].columns.names:
+            assert_array_equal(after["METADATA"].data[name], before["METADATA"].data[name])
+        assert after["METADATA"].columns["PIVOTWAVE"].unit == "Angstrom"
+        lost = set(before[0].header) - set(after[0].header)
+        assert not lost
+        kept = {
+            k: v
+            for k, v in before["DATA"].header.items()
+            if k[:2] not in ("CD", "PC", "BS", "BZ", "")
+        }
+        assert {key: after["DATA"].header.get(key) for key in kept} == {**kept, "BITPIX": -32}
+        assert WCS(after["DATA"].header).naxis == 3
+
+
+def random_field(draw):
+    """Any bands with anything that belongs to an image."""
+    bands = draw(st.lists(st.sampled_from(list(ALL_BANDS)), min_size=1, max_size=4, unique=True))
+    shape = draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    has = {part: draw(st.booleans()) for part in ("error", "mask", "flags", "psf", "wcs", "psfs")}
+    common = rng.random(shape) > 0.5
+    field = {}
+    for band in bands:
+        image = CCDData((rng.normal(size=shape) * 1e-19).astype(np.float32), unit=FLUX)
+        image.data[rng.random(shape) > 0.9] = np.nan
+        if has["wcs"]:
+            header = cube_header()
+            del header["DATE-OBS"]
+            image.wcs = WCS(header).celestial
+        if has["error"]:
+            # Squares of them are too small for single precision.
+            image.uncertainty = StdDevUncertainty(rng.random(shape).astype(np.float32) * 1e-21)
+        if has["mask"]:
+            image.mask = common if draw(st.booleans()) else rng.random(shape) > 0.5
+        if has["flags"]:
+            image.flags = rng.integers(0, 255, shape).astype(np.uint8)
+        if has["psf"]:
+            image.psf = rng.random((len(field) + 2, 3)).astype(np.float32)
+        image.meta["EXPTIME"] = float(rng.normal())
+        image.meta["SRFWHM" if has["psfs"] else "FWHMMEAN"] = 1 + rng.random()
+        field[band] = image
+    return field
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_nothing_is_lost_on_the_way_through_a_cube(tmp_path_factory, data):
+    field = random_field(data.draw)
+    path = tmp_path_factory.mktemp("cube") / "cube.fits"
+    back = read_bands(write_cube(field, path))
+    assert_same(field, back)
+    table = fits.getdata(path, "METADATA")
+    for k, (band, image) in enumerate(field.items()):
+        kept = {key: image.meta[key] for key in image.meta}
+        assert kept.items() <= dict(back[band].meta).items()
+        assert table["PSFFWHM"][k] == kept.get("SRFWHM", kept.get("FWHMMEAN"))
+
+
+@pytest.fixture(scope="module")
+def enhanced(tmp_path_factory):
+    """A cube of two bands, enhanced: the input and the output."""
+    path = tmp_path_factory.mktemp("cube") / "cube.fits"
+    data = 5 * noise((2, 48, 48))
+    y, x = np.indices((48, 48))
+    data += 2000 * np.exp(-((y - 22) ** 2 + (x - 21) ** 2) / 2.2)
+    counts = np.zeros((48, 48), np.int64)
+    counts[2, 3] = 1
+    field = read_bands(cube_file(path, data, weimask=counts, filters=FILTERS[:2]))
+    # The FWHM of the header, for there are no stars to compare with.
+    enhancer = SRGANEnhancer("splus-any", device="cpu", psf="header", uncertainty=True)
+    return field, enhancer(field)
+
+
+@pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.SplusSrganWarning")
+def test_enhanced_cube(enhanced, tmp_path):
+    field, sharp = enhanced
+    path = write_cube(sharp, tmp_path / "sharp.fits")
+    assert_same(sharp, read_bands(path))
+    with fits.open(path) as hdus:
+        assert hdus["DATA"].data.shape == hdus["ERRORS"].data.shape == (2, 96, 96)
+        assert hdus["WEIMASK"].data.shape == (96, 96)
+        assert_array_equal(hdus["WEIMASK"].data[4:6, 6:8], 2)
+        table = hdus["METADATA"].data
+        assert list(table["FILTER"]) == ["gSDSS", "rSDSS"]
+        assert_array_equal(table["PSFFWHM"], 1.0)
+        assert_array_equal(table["EXPTIME"], [195, 196])
+        assert hdus[0].header["SIZE"] == 96
+        assert hdus[0].header["GALAXY"] == "NGC3312"
+        header = hdus["DATA"].header
+        wcs = WCS(header)
+        assert wcs.naxis == 3
+        # The same sky: the middle of the first pixel is now the corner of four.
+        x, y = wcs.celestial.world_to_pixel(field["g"].wcs.pixel_to_world(0, 0))
+        assert_allclose((x, y), 0.5, atol=1e-6)
+        assert "SRSIGMA" not in header
+        # Flux per pixel, so that sums are kept.
+        before = [image.data[14:30, 14:30].sum() for image in field.values()]
+        after = hdus["DATA"].data[:, 28:60, 28:60].sum(axis=(1, 2))
+        assert_allclose(after, before, rtol=0.05)
+
+
+def test_stack_of_bands_is_written_as_the_bands_are(enhanced, tmp_path):
+    _, sharp = enhanced
+    meta = {"BANDS": "g,r", **{f"SRFWHM{k}": 1.1 for k in (1, 2)}, "SRSKY1": 0.5, "SRSKY2": 0.25}
+    images = sharp.values()
+    stack = NDData(
+        np.stack([image.data for image in images]),
+        unit=FLUX,
+        wcs=sharp["g"].wcs,
+        mask=np.stack([image.mask for image in images]),
+        uncertainty=StdDevUncertainty(np.stack([image.uncertainty.array for image in images])),
+        meta=meta | {"QUALITY": np.stack([image.flags for image in images])},
+    )
+    path = write_cube(stack, tmp_path / "stack.fits")
+    back = read_bands(path)
+    for band, image in sharp.items():
+        for part in ("data", "mask", "flags"):
+            assert_array_equal(getattr(back[band], part), getattr(image, part))
+        assert_array_equal(back[band].uncertainty.array, image.uncertainty.array)
+    assert [back[band].meta["SRSKY"] for band in "gr"] == [0.5, 0.25]
+    assert_array_equal(fits.getdata(path, "METADATA")["PSFFWHM"], 1.1)
+
+
+def image_of(unit=FLUX, shape=(4, 6), **options):
+    return CCDData(np.ones(shape), unit=unit, **options)
+
+
+def test_other_units_of_flux_per_wavelength_are_converted(tmp_path):
+    images = {"r": image_of("W / (m2 um)", uncertainty=VarianceUncertainty(np.full((4, 6), 4.0)))}
+    back = read_bands(write_cube(images, tmp_path / "cube.fits"))["r"]
+    assert_allclose(back.data, 0.1)
+    assert_allclose(back.uncertainty.array, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("result", "kind", "words"),
+    [
+        ([1], TypeError, "result must be a mapping"),
+        ({"r": np.ones((4, 6))}, TypeError, r"result\['r'\] must be an NDData; got ndarray"),
+        ({}, ValueError, "bands must be among those of result"),
+        ({"r": image_of("adu")}, ValueError, "must be a flux per wavelength.*got adu"),
+        ({"V": image_of()}, ValueError, "bands of S-PLUS alone.*'V'"),
+        (image_of(), ValueError, "bands of S-PLUS alone"),
+        ({"r": image_of(shape=(2, 4, 6))}, ValueError, r"must have shape \(ny, nx\)"),
+        ({"r": image_of(), "i": image_of(shape=(4, 5))}, GridMismatchError, "one pixel grid"),
+        (
+            {"r": image_of(), "i": image_of(uncertainty=StdDevUncertainty(np.ones((4, 6))))},
+            ValueError,
+            r"got none for \['r'\]",
+        ),
+    ],
+)
+def test_what_makes_no_cube_leaves_no_file(tmp_path, result, kind, words):
+    with pytest.raises(kind, match=f"(?s){words}"):
+        write_cube(result, tmp_path / "cube.fits")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cube_is_not_overwritten_unasked(cube):
+    before = cube.read_bytes()
+    with pytest.raises(FileExistsError):
+        write_cube({"r": image_of()}, cube)
+    assert cube.read_bytes() == before
+    assert list(read_bands(write_cube({"r": image_of()}, cube, overwrite=True))) == ["r"]
+
+
+def test_small_errors_are_not_squared():
+    """In single precision their squares would be 0."""
+    image = image_of(uncertainty=StdDevUncertainty(np.full((4, 6), 1e-23, np.float32)))
+    assert_array_equal(uncertainty_array(image, StdDevUncertainty), np.float32(1e-23))

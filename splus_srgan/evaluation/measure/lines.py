@@ -9,6 +9,7 @@ from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 
 from splus_srgan.images.bands import tidy_band
+from splus_srgan.images.unpack import uncertainty_array
 from splus_srgan.simulate.bandpasses import WAVELENGTHS, bandpass, pivot
 from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_finite, check_one_of
@@ -167,9 +168,6 @@ def _any_mask(images):
 def _deviation(parts, images):
     if any(image.uncertainty is None for image in images):
         return None
-    deviations = [
-        np.asarray(image.uncertainty.represent_as(StdDevUncertainty).array, float)
-        for image in images
-    ]
+    deviations = [np.asarray(uncertainty_array(one, StdDevUncertainty), float) for one in images]
     total = sum((p * one) ** 2 for p, one in zip(parts, deviations, strict=True))
     return StdDevUncertainty(np.sqrt(total))

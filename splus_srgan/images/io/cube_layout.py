@@ -90,7 +90,9 @@ def find_cube(path, primary, images, others):
     headers = {(one.name, one.version): one.header for one in others}
     own = [headers.get(("HEADER", k)) for k in range(1, len(names) + 1)]
     if "SRBANDS" in primary and None not in own:
+        own = [_with_structure(header, data.header) for header in own]
         metas = [_with_row(header, rows, k) for k, header in enumerate(own)]
+        names = [meta.get("SRBAND", name) for meta, name in zip(metas, names, strict=True)]
         psfs = {image.version: image for image in images if image.name.upper() == "PSF"}
         psfs = [psfs.get(k) for k in range(1, len(names) + 1)]
         parts = _our_parts(found, metas)
@@ -216,6 +218,14 @@ def _with_row(header, rows, k):
     return meta
 
 
+def _with_structure(header, data):
+    """The header of a band with what each image says of its array."""
+    header["BITPIX"], header["NAXIS"] = data["BITPIX"], 2
+    for axis in (2, 1):
+        header.set(f"NAXIS{axis}", data[f"NAXIS{axis}"], after="NAXIS")
+    return header
+
+
 def _counts(image):
     """``WEIMASK`` in few bytes, for each band keeps it."""
     if image is None:
@@ -230,7 +240,7 @@ def _our_parts(found, metas):
     counts = _counts(found.get("WEIMASK"))
     masked = counts is not None and counts.header.get(MASKED_CARD, True)
     mask = found.get("BPM", counts if masked else None)
-    flags = counts if counts_as_flags(metas[0]) else found.get("DQ")
+    flags = found.get("DQ", counts if counts_as_flags(metas[0]) else None)
     return _present({"ERR": found.get("ERRORS"), "MASK": mask, "DQ": flags})
 
 

@@ -20,10 +20,12 @@ from splus_srgan.utils.files import atomic_path, check_target
 
 __all__ = [
     "CHECKSUM_OF",
+    "band_header",
     "build_hdus",
     "check_names",
     "check_writable",
     "set_card",
+    "storable",
     "write_atomically",
 ]
 
@@ -177,14 +179,14 @@ def _band_hdus(number, band, image):
     data = np.asarray(image.data)
     if data.ndim != 2:
         raise ValueError(f"band {band!r} must have shape (ny, nx); got {data.shape}")
-    header = _header(band, image)
-    hdus = [fits.ImageHDU(_storable(data, band), header=header, name="SCI", ver=number)]
+    header = band_header(band, image)
+    hdus = [fits.ImageHDU(storable(data, band), header=header, name="SCI", ver=number)]
     for name, plane in _planes(image, data.shape).items():
         if plane is not None:
             # A view: a plane may be large, or only stand for one.
             array = np.asarray(plane, bool) if name == "BPM" else np.asarray(plane)
             cards = _plane_header(name, band, image, header)
-            hdus.append(fits.ImageHDU(_storable(array, band), cards, name=name, ver=number))
+            hdus.append(fits.ImageHDU(storable(array, band), cards, name=name, ver=number))
     return hdus
 
 
@@ -226,8 +228,27 @@ def _plane_header(name, band, image, science):
     return header
 
 
-def _storable(array, band):
-    """Pixels in the nearest kind of number that FITS has, as a view where that is possible."""
+def storable(array, band):
+    """
+    Give pixels in the nearest kind of number that FITS has.
+
+    Parameters
+    ----------
+    array : `~numpy.ndarray`
+        Booleans, integers or real numbers.
+    band : str
+        What the message calls them.
+
+    Returns
+    -------
+    array : `~numpy.ndarray`
+        A view where that is possible.
+
+    Raises
+    ------
+    TypeError
+        If they are something else.
+    """
     kind, size = array.dtype.kind, array.dtype.itemsize
     if kind == "b":
         return array.view(np.uint8)
@@ -241,7 +262,22 @@ def _storable(array, band):
     return array
 
 
-def _header(band, image):
+def band_header(band, image):
+    """
+    Give the header of an image in a file of bands.
+
+    Parameters
+    ----------
+    band : str
+        Its name.
+    image : `~astropy.nddata.NDData`
+        Of shape ``(ny, nx)``.
+
+    Returns
+    -------
+    header : `~astropy.io.fits.Header`
+        All of its metadata that cards can hold, with band, unit and WCS.
+    """
     header = fits.Header()
     if isinstance(image.meta, fits.Header):
         header = sound_header(image.meta.copy(strip=True))

@@ -1,0 +1,71 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""What ``splus-srgan enhance`` says of its work, before and after."""
+
+from splus_srgan.cli.output import say
+
+__all__ = ["bands_of_file", "say_bands", "say_plan"]
+
+_SHOWN = {
+    "SRMODEL": "weights",
+    "SRSKY": "sky",
+    "SRSIGMA": "sigma",
+    "SRPSFIN": "PSF",
+    "SRPSFFWH": "FWHM",
+    "SRANCHOR": "flux anchor",
+}
+
+
+def say_plan(enhancer, field, target):
+    """Say what would be done."""
+    from splus_srgan.models.weights import choose_cards
+
+    bands = tuple(field)
+    ny, nx = next(iter(field.values())).shape
+    for band, image in field.items():
+        masked = 0 if image.mask is None else image.mask.mean()
+        say(f"{band}: {ny} x {nx} pixels in {image.unit}, {100 * masked:.1f} % masked")
+    for card, places in choose_cards(enhancer.weights, bands):
+        say(f"weights: {card.name} {card.version} for {', '.join(bands[k] for k in places)}")
+    say(f"output: {target}: {2 * ny} x {2 * nx} pixels; nothing was done (--dry-run)")
+
+
+def bands_of_file(path):
+    """Name, header and flags of each band in a file of bands."""
+    from astropy.io import fits
+
+    with fits.open(path, memmap=True) as hdus:
+        for hdu in hdus:
+            if hdu.name == "SCI":
+                yield hdu.header["BAND"], hdu.header, hdus["DQ", hdu.ver].data
+
+
+def say_bands(bands):
+    """Say in one line a band what it rests on, by its name, header and flags."""
+    for band, header, quality in bands:
+        facts = {word: header[card] for card, word in _SHOWN.items() if card in header}
+        facts |= _shares(quality)
+        told = ", ".join(f"{word} {_short(value)}" for word, value in facts.items())
+        say(f"{band}: {told}")
+
+
+def _shares(quality):
+    """How much of an image is masked, saturated, or has any remark."""
+    import numpy as np
+
+    from splus_srgan.images.quality import Quality
+
+    rows = range(0, len(quality), 256)  # counting makes a larger copy
+    counts = sum(np.bincount(quality[k : k + 256].ravel(), minlength=256) for k in rows)
+    values = np.arange(256)
+    kinds = {
+        "masked": values & int(Quality.MISSING) != 0,
+        "saturated": values & int(Quality.SATURATED) != 0,
+        "flagged": values != 0,
+    }
+    return {
+        word: f"{100 * counts[kind].sum() / quality.size:.1f} %" for word, kind in kinds.items()
+    }
+
+
+def _short(value):
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
