@@ -30,7 +30,7 @@ _MEASURED = {
     *(f"{word}{amp}" for word in ("RDNOISE", "RDNOIS", "READNOI", "RON") for amp in ("", *"ABCD")),
     *("READNOIS", "READNOISE", "READNSE", "SKYSIGMA", "SKYSIG", "SKYRMS", "SKYVAR"),
     *("SKY", "SKYLEVEL", "SKYBRITE", "BACKGND", "BACKRMS", "DATAMIN", "DATAMAX", "DATAMEAN"),
-    *("GOODMIN", "GOODMAX", "BRICK_X0", "BRICK_Y0"),
+    *("GOODMIN", "GOODMAX", "BRICK_X0", "BRICK_Y0", "SRFLAGS"),
 }
 _OF_PSF = {
     *("FWHM", "FWHMMEAN", "FWHMBETA", "FWHMSEXT", "FWHMSRMS", "FWHMNSTARS", "ELLIPMEAN"),

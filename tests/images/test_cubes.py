@@ -304,6 +304,9 @@ def test_enhanced_cube(enhanced, tmp_path):
     field, sharp = enhanced
     path = write_cube(sharp, tmp_path / "sharp.fits")
     assert_same(sharp, read_bands(path))
+    # The counts of the input are not the flags of the output.
+    assert "SRFLAGS" in field["g"].meta
+    assert "SRFLAGS" not in sharp["g"].meta
     with fits.open(path) as hdus:
         assert hdus["DATA"].data.shape == hdus["ERRORS"].data.shape == (2, 96, 96)
         assert hdus["WEIMASK"].data.shape == (96, 96)

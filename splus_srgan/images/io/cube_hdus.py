@@ -111,7 +111,7 @@ def _cube_header(headers):
 
 def _add_third_axis(cards, header):
     """As it was read, or as S-Cubes has it: numbers without a meaning."""
-    cards.insert(cards.index(next(key for key in cards if key.startswith("C"))), ("WCSAXES", 3))
+    cards.insert(0, ("WCSAXES", 3))  # before all other cards of the WCS
     third = {"CTYPE3": "", "CUNIT3": "", "CRPIX3": 0.0, "CDELT3": 1.0, "CRVAL3": 0.0}
     third = {key: header.get(f"{OF_DATA} {key}", value) for key, value in third.items()}
     if "CD1_1" in cards:

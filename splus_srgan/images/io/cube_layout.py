@@ -43,7 +43,7 @@ OF_PRIMARY, OF_TABLE, OF_DATA = "PRIMARY", "METADATA", "DATA"
 MASKED_CARD = "SRMASK"
 """Keyword in ``WEIMASK`` of files of this package: whether the bands had masks at all."""
 
-COUNTED = ("FLAGS", "WEIMASK")
+COUNTED = ("SRFLAGS", "WEIMASK")
 """Card of images whose flags are the counts of ``WEIMASK``."""
 
 _OF_FILE = re.compile(
@@ -115,14 +115,14 @@ def counts_as_flags(meta):
     Parameters
     ----------
     meta : mapping
-        Its header; that of an enhanced image has flags of its own.
+        Its header. An enhanced image has flags of its own, and the card as ``INPUT SRFLAGS``.
 
     Returns
     -------
     counted : bool
-        As the card `COUNTED` says.
+        As the card says.
     """
-    return meta.get(COUNTED[0]) == COUNTED[1] and "SRMODEL" not in meta
+    return meta.get(COUNTED[0]) == COUNTED[1]
 
 
 def _column(rows, name):

@@ -25,9 +25,9 @@ def write_cube(result, path, *, bands=None, overwrite=False):
 
     The extensions are ``DATA`` and ``ERRORS``, ``(n_band, ny, nx)`` in flux per wavelength and
     pixel, with a WCS of three axes; ``WEIMASK``, the number of bands in which a pixel has no
-    value; and the table ``METADATA`` with a row a band: ``FILTER``, what `read_bands` read of
+    value; and the table ``METADATA`` with a row a band: ``FILTER``, what ``read_bands`` read of
     other columns, and ``PSFFWHM``, the FWHM (arcsec) of the PSF of the image that is written.
-    Behind them comes what that layout has no place for, so that `read_bands` gives back all of
+    Behind them comes what that layout has no place for, so that ``read_bands`` gives back all of
     it: ``BPM`` (masks of the bands, where they differ), ``DQ`` (flags), and ``PSF`` and
     ``HEADER`` with the number of the band as EXTVER.  The file has checksums.  It is
     written beside its place and then renamed, so it is complete or not there.
