@@ -77,7 +77,7 @@ def core_profile(fwhm, beta, share=WING_SHARE):
     return fwhm * (1 - 0.18 * share), beta * (1 + 1.25 * share)
 
 
-def moffat_transfer(fy, fx, fwhm, beta, *, ellipticity=0.0, position_angle=0.0):
+def moffat_transfer(fy, fx, fwhm, beta, *, ellipticity=0.0, position_angle=0.0, fast=False):
     r"""
     Fourier transform of a Moffat PSF of unit flux.
 
@@ -100,6 +100,9 @@ def moffat_transfer(fy, fx, fwhm, beta, *, ellipticity=0.0, position_angle=0.0):
         ``1 - b/a``.
     position_angle : float, optional
         Angle of the major axis in radians, from x to y.
+    fast : bool, optional
+        Compute in the precision of the frequencies, which is twice as fast for float32; it is
+        then exact to 1e-6 instead of 1e-7.
 
     Returns
     -------
@@ -121,15 +124,29 @@ def moffat_transfer(fy, fx, fwhm, beta, *, ellipticity=0.0, position_angle=0.0):
     if check_finite("beta", beta) <= 1:
         raise ValueError(f"beta must be above 1, as that of a Moffat profile; got {beta!r}")
     alpha = moffat_alpha(fwhm, beta)
-    stretch = np.sqrt(1 - ellipticity)
-    cos, sin = np.cos(position_angle), np.sin(position_angle)
+    scalars = (
+        alpha, np.sqrt(1 - ellipticity), np.cos(position_angle), np.sin(position_angle)
+    )  # fmt: skip
+    # NumPy's own floats would make double precision of it.
+    alpha, stretch, cos, sin = map(float, scalars) if fast else scalars
     major, minor = (cos * fx + sin * fy) / stretch, (cos * fy - sin * fx) * stretch
     q = 2 * np.pi * alpha * np.hypot(major, minor)
     # The Bessel function is slow: a fine table of it is exact to 1e-7.
     table_q = np.linspace(0, max(1e-3, float(np.max(q))), 8192)
     table = np.ones_like(table_q)
     table[1:] = (_by_bessel if beta <= _STEEP else _by_gaussians)(table_q[1:], beta - 1)
+    if fast:
+        return _look_up(np.asarray(q), table_q[-1], table)
     return np.interp(q, table_q, table).astype(np.float32)
+
+
+def _look_up(q, largest, table):
+    """Linear interpolation in a table of equal steps from 0 on, in single precision."""
+    last = len(table) - 1
+    place = (q * float(last / largest)).astype(np.float32)
+    below = np.minimum(np.floor(place), np.float32(last - 1))
+    index, step = below.astype(np.int32), np.diff(table).astype(np.float32)
+    return table.astype(np.float32).take(index) + (place - below) * step.take(index)
 
 
 def moffat_alpha(fwhm, beta):

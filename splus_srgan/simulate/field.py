@@ -14,15 +14,11 @@ from functools import cached_property
 
 import numpy as np
 from astropy import units as u
-from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.table import QTable
-from astropy.wcs import WCS
 from scipy import fft
 
 from splus_srgan import splus
-from splus_srgan.images.header import WING_CARD
-from splus_srgan.images.wcs import upsample_header
 from splus_srgan.pixels.psf import (
     TARGET_PSF,
     WING_SHARE,
@@ -31,6 +27,7 @@ from splus_srgan.pixels.psf import (
     moffat_transfer,
     wing_transfer,
 )
+from splus_srgan.simulate.headers import FieldHeaders
 from splus_srgan.simulate.noise import correlated_noise, noise_variance
 from splus_srgan.simulate.scene import draw_scene
 from splus_srgan.simulate.spectra import FITTED_BANDS
@@ -251,12 +248,13 @@ class _FineGrid:
         """Of the wings alone."""
         return wing_transfer(self.fy, self.fx, np.float32(0), 1.0)
 
-    def seeing(self, conditions):
+    def seeing(self, conditions, *, fast):
         """Of the PSF of a band, without wings and without coma; and the FWHM of this core."""
         fwhm, beta = core_profile(conditions.fwhm, conditions.beta, conditions.wings)
         angles = {
             "ellipticity": conditions.ellipticity,
             "position_angle": conditions.position_angle,
+            "fast": fast,
         }
         return moffat_transfer(self.fy, self.fx, fwhm, beta, **angles), fwhm
 
@@ -289,14 +287,14 @@ def _observe(plane, conditions, shape, grid, *, fold=True):
     """
     One band of the scene on the S-PLUS grid and on the target grid, nanomaggies per pixel.
 
-    To sample in the Fourier domain is the fast way, and equal to rounding; without ``fold``
-    the fine image is made first.
+    To sample in the Fourier domain, and a transfer function in single precision, are the fast
+    way, and equal to rounding; without ``fold`` the fine image is made first.
     """
     spectrum = fft.rfft2(plane)
-    seeing, fwhm = grid.seeing(conditions)
+    seeing, fwhm = grid.seeing(conditions, fast=fold)
     if any(conditions.coma):
         phase = coma_phase(grid.fy, grid.fx, fwhm, conditions.coma)
-        seeing = seeing * (np.cos(phase) + 1j * np.sin(phase) if fold else np.exp(1j * phase))
+        seeing = _turned(seeing, phase) if fold else seeing * np.exp(1j * phase)
     images = []
     for step, core in ((_FINE, seeing), (_FINE // 2, grid.target)):
         # The centre of a pixel of `step` fine pixels lies between two of them.
@@ -314,40 +312,11 @@ def _observe(plane, conditions, shape, grid, *, fold=True):
     return images
 
 
-def _header(band, shape, conditions, pointing):
-    """Header with the cards of a real S-PLUS tile."""
-    header = fits.Header()
-    ra, dec, crpix = pointing
-    facts = splus.BANDS[band]
-    header["SIMPLE"], header["BITPIX"], header["NAXIS"] = True, -32, 2
-    header["NAXIS1"], header["NAXIS2"] = shape[1], shape[0]
-    header["EQUINOX"], header["RADESYS"] = 2000.0, "ICRS"
-    for axis, kind, value in ((1, "RA---TAN", ra), (2, "DEC--TAN", dec)):
-        header[f"CTYPE{axis}"], header[f"CUNIT{axis}"] = kind, "deg"
-        header[f"CRVAL{axis}"], header[f"CRPIX{axis}"] = value, crpix[axis - 1]
-    step = splus.PIXEL_SCALE / 3600
-    header["CD1_1"], header["CD1_2"], header["CD2_1"], header["CD2_2"] = -step, 0.0, 0.0, step
-    header["EXPTIME"] = (1.0, "Normalized exposure time")
-    gain = conditions.electrons / conditions.adu_per_nmgy
-    header["GAIN"] = (round(gain, 6), "Maximum equivalent gain (e-/ADU)")
-    header["SATURATE"] = (conditions.saturation, "Saturation Level (ADU)")
-    header["OBJECT"] = ("SIMULATED", "simulated by splus_srgan, not a real field")
-    header["TELESCOP"], header["INSTRUME"] = "T80", "T80Cam"
-    header["FILTER"] = (band.upper(), "Filter used for this observation")
-    header["PIXSCALE"], header["NCOMBINE"] = splus.PIXEL_SCALE, len(conditions.dithers)
-    header["TEXPOSED"] = float(facts.exposure)
-    noise = conditions.sigma * conditions.adu_per_nmgy
-    header["HIERARCH OAJ QC NCNOISE"] = (round(noise, 6), "Noise estim (ADU)")
-    header["HIERARCH OAJ PRO FWHMMEAN"] = (conditions.fwhm, "PSFex FWHM")
-    header["HIERARCH OAJ PRO FWHMBETA"] = (conditions.beta, "PSFex beta")
-    header["HIERARCH OAJ PRO ELLIPMEAN"] = (conditions.ellipticity, "PSFex Ellip")
-    header[WING_CARD] = (conditions.wings, "share of the light in the wings of the PSF")
-    return header
-
-
-def _wcs(header):
-    with fits.conf.set_temp("enable_record_valued_keyword_cards", False):
-        return WCS(header)
+def _turned(real, phase):
+    """``real * exp(1j * phase)``, part by part."""
+    turned = np.empty(phase.shape, np.complex64)
+    turned.real, turned.imag = real * np.cos(phase), real * np.sin(phase)
+    return turned
 
 
 def _source_table(scene, wcs, offset):
@@ -434,7 +403,7 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, 
     grid = _FineGrid(scene.image.shape[1:], fine_scale)
     crpix = rng.integers(-4000, 4000, 2) + 0.5
     pointing = (float(rng.uniform(0, 360)), float(rng.uniform(-60, 0)), crpix)
-    observed, target, noiseless, drawn, wcs = {}, {}, {}, {}, None
+    observed, target, noiseless, drawn, headers = {}, {}, {}, {}, None
     for band, plane in zip(scene.bands, scene.image, strict=True):
         conditions = draw_conditions(rng, band)
         if psf == "moffat":
@@ -444,16 +413,16 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, 
         deviation = np.sqrt(noise_variance(clean, conditions.sigma, conditions.electrons))
         noise = correlated_noise(rng, shape, conditions.dithers)
         image = (clean + conditions.sky + noise * deviation) * conditions.adu_per_nmgy
-        header = _header(band, shape, conditions, pointing)
         image = np.minimum(image, conditions.saturation).astype(np.float32)
         scale = np.float32(conditions.adu_per_nmgy)
-        fine = upsample_header(header, flux_scale=0.25, new_psf=True)
-        if wcs is None:  # of all bands
-            wcs, fine_wcs = _wcs(header), _wcs(fine)
-        observed[band] = CCDData(image, unit=u.adu, meta=header, wcs=wcs.deepcopy())
-        target[band] = CCDData(sharp * scale, unit=u.adu, meta=fine, wcs=fine_wcs.deepcopy())
+        headers = headers or FieldHeaders(band, shape, conditions, pointing)
+        header, fine = headers.of(band, conditions)
+        observed[band] = CCDData(image, unit=u.adu, meta=header, wcs=headers.wcs.deepcopy())
+        target[band] = CCDData(
+            sharp * scale, unit=u.adu, meta=fine, wcs=headers.fine_wcs.deepcopy()
+        )
         noiseless[band] = clean * scale
-    sources = _source_table(scene, wcs, offset)
+    sources = _source_table(scene, headers.wcs, offset)
     return SimulatedField(observed, target, noiseless, sources, drawn, str(kind))
 
 

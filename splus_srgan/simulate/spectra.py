@@ -41,6 +41,7 @@ gives; `add_lines` scales them.
 """
 
 _LINE_WIDTH = 4.0  # Angstrom, standard deviation: finer than any filter, coarser than the grid
+_LINE_REACH = 10 * _LINE_WIDTH
 _ROUNDS = 4  # of the fit to three fluxes: good to 1e-6
 
 
@@ -260,9 +261,9 @@ def add_lines(spectrum, halpha, *, redshift=0.0, nii=0.4, oiii=1.0, oii=2.0):
 
 def _line_shape(redshift, nii, oiii, oii):
     """All lines, for a flux of 1 of Halpha and [NII] together."""
-    shape = np.zeros_like(WAVELENGTHS)
     own = 1 / (1 + nii)
     hbeta = own / 2.86
+    centres, fluxes = [], []
     for flux, lines in (
         (own, LINES["halpha"][1:2]),
         (own * nii, LINES["halpha"][::2]),
@@ -271,10 +272,14 @@ def _line_shape(redshift, nii, oiii, oii):
         (hbeta * oii, LINES["oii"]),
     ):
         total = sum(strength for _, strength in lines)
-        for centre, strength in lines:
-            profile = _dip(WAVELENGTHS, centre * (1 + redshift), _LINE_WIDTH)
-            shape += flux * strength / total * profile / (_LINE_WIDTH * np.sqrt(2 * np.pi))
-    return shape
+        centres += [centre for centre, _ in lines]
+        fluxes += [flux * strength / total for _, strength in lines]
+    centres, fluxes = np.array(centres) * (1 + redshift), np.array(fluxes)
+    shape = np.zeros_like(WAVELENGTHS)
+    for centre, flux in zip(centres, fluxes, strict=True):
+        near = slice(*np.searchsorted(WAVELENGTHS, (centre - _LINE_REACH, centre + _LINE_REACH)))
+        shape[near] += flux * _dip(WAVELENGTHS[near], centre, _LINE_WIDTH)
+    return shape / (_LINE_WIDTH * np.sqrt(2 * np.pi))
 
 
 @cache

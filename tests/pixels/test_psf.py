@@ -23,6 +23,18 @@ def test_moffat_transfer_agrees_with_galsim(galsim, ellipticity, beta):
     assert_allclose(ours, theirs, rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize(("fwhm", "beta"), [(0.9, 2.1), (2.4, 4.6), (1.0, 3.0)])
+def test_the_fast_transfer_is_the_same(fwhm, beta):
+    """All frequencies of a grid, the highest included."""
+    fy = np.fft.fftfreq(64, 0.1375).astype(np.float32)[:, None]
+    fx = np.fft.rfftfreq(80, 0.1375).astype(np.float32)[None]
+    options = {"ellipticity": np.float64(0.1), "position_angle": np.float64(2.5)}
+    fast, plain = (moffat_transfer(fy, fx, fwhm, beta, fast=f, **options) for f in (True, False))
+    assert fast.dtype == plain.dtype == np.float32
+    assert_allclose(fast, plain, atol=1e-6)
+    assert fast[0, 0] == 1
+
+
 @pytest.mark.parametrize("beta", [1.05, 1.2, 2.0, 30.0, 31.0, 80.0, 1e4])
 def test_no_light_is_lost_whatever_the_profile(beta):
     assert moffat_transfer(0.0, np.linspace(0, 2, 5), 1.0, beta)[0] == 1

@@ -415,6 +415,9 @@ def test_every_band_has_its_own_conditions_and_cards():
         assert image.meta["TEXPOSED"] == splus.BANDS[band].exposure
         assert image.wcs is not field.observed["u" if band != "u" else "g"].wcs
         assert_allclose(image.data.std(), field.sigma[band], rtol=0.15)
+        # The header of the target is made once for all bands, and as if it were made for each.
+        wanted = upsample_header(image.meta, flux_scale=0.25, new_psf=True)
+        assert repr(field.target[band].meta) == repr(wanted)
 
 
 def test_narrow_bands_hold_sources_that_the_others_lack():
