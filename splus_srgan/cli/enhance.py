@@ -128,7 +128,8 @@ def run(options):
     from splus_srgan.images.io.fields import read_bands
 
     start = time.perf_counter()
-    field = read_bands(options.files, bands=options.bands, hdu=options.hdu, unit=options.unit)
+    chosen = {"bands": options.bands, "hdu": options.hdu, "unit": options.unit}
+    field = read_bands(options.files, memmap=True, **chosen)
     levels = {name: _per_band(getattr(options, name), name, field) for name in ("sky", "sigma")}
     tell(f"read {', '.join(field)} in {time.perf_counter() - start:.1f} s", least=1)
 

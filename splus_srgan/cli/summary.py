@@ -17,12 +17,14 @@ _SHOWN = {
 
 def say_plan(enhancer, field, target):
     """Say what would be done."""
+    import numpy as np
+
     from splus_srgan.models.weights import choose_cards
 
     bands = tuple(field)
     ny, nx = next(iter(field.values())).shape
     for band, image in field.items():
-        masked = 0 if image.mask is None else image.mask.mean()
+        masked = 0 if image.mask is None else np.mean(image.mask)
         say(f"{band}: {ny} x {nx} pixels in {image.unit}, {100 * masked:.1f} % masked")
     for card, places in choose_cards(enhancer.weights, bands):
         say(f"weights: {card.name} {card.version} for {', '.join(bands[k] for k in places)}")

@@ -281,7 +281,7 @@ class _Source:
         asked = (repr(field.paths), repr(options))
         if asked != self._last:
             self._last, self._images = None, None
-            images = read_bands(field.paths, **options)
+            images = read_bands(field.paths, memmap=True, **options)
             self._last, self._images = asked, images
         if field.center is None:
             return self._images

@@ -228,7 +228,9 @@ class SRGANEnhancer:
         Parameters
         ----------
         data, bands, mask, unit, wcs, sky, sigma
-            As for a call; what a call would give in one object goes into the file by band.
+            As for a call, but that pixels may stay in their files
+            (``read_bands(..., memmap=True)``): no copy of them is made.  What a call would give
+            in one object goes into the file by band.
         path : path-like
             ``.fits``; or ``.fits.gz``, for which the output has to fit into memory.
         overwrite : bool, optional
@@ -261,7 +263,7 @@ class SRGANEnhancer:
         (128, 128)
         """
         path = check_writable(path, overwrite)
-        stack = unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs)
+        stack = unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs, lazy=True)
         check_names(stack.bands)
         with np.errstate(**NUMPY_DEFAULTS):
             return self._write(stack, path, sky, sigma, overwrite)

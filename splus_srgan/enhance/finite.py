@@ -4,6 +4,7 @@
 import numpy as np
 
 from splus_srgan.exceptions import WeightsError
+from splus_srgan.pixels.lazy import row_strips
 
 __all__ = ["check_finite_output"]
 
@@ -46,7 +47,9 @@ def _fail(work, k, band, number, step):
             f"{found} from the flux anchor, with the PSF of the header (FWHM {fwhm:g} arcsec, beta "
             f"{beta:g}): correct FWHMMEAN and FWHMBETA there, or use flux_anchor=0"
         )
-    brightest = np.nanmax(np.abs(np.where(work.stack.mask[k], 0, work.stack.data[k])))
+    data, mask = work.stack.data[k], work.stack.mask[k]
+    strips = row_strips(len(data))
+    brightest = max(np.max(np.abs(np.where(mask[rows], 0, data[rows]))) for rows in strips)
     signal = float(brightest / np.median(work.sigma[k]))
     if signal > 1e12:
         raise ValueError(

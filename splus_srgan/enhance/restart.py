@@ -22,6 +22,7 @@ from splus_srgan.enhance.output import outline
 from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.images.io.reserve import ReservedFile
 from splus_srgan.images.io.write import build_hdus, check_writable
+from splus_srgan.pixels.lazy import row_strips
 from splus_srgan.utils.files import atomic_path
 
 __all__ = ["Journal", "clean", "unfinished_file"]
@@ -229,7 +230,8 @@ def _identity(work):
         given.update(repr(meta).encode())
     for planes in (stack.data, stack.mask):
         for plane in planes:
-            given.update(np.ascontiguousarray(plane))
+            for rows in row_strips(len(plane)):
+                given.update(np.ascontiguousarray(plane[rows]))
     libraries = [getattr(sys.modules.get(k), "__version__", "") for k in ("torch", "openvino")]
     options = (record, work.strength, work.uncertainty, work.block_size, _cards(work))
     chosen = hashlib.sha256(repr((*options, work.input_psfs, libraries, np.__version__)).encode())

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from splus_srgan.exceptions import DomainWarning
+from splus_srgan.pixels.lazy import BitPlane, Missing, PlaneStack
 from splus_srgan.pixels.wild import wild_pixels
 
 __all__ = ["BRIGHTEST", "without_wild_pixels"]
@@ -40,13 +41,15 @@ def without_wild_pixels(stack, sky, sigma, *, stacklevel):
         options = {"sky": level, "sigma": noise, "brightest": BRIGHTEST}
         wild = wild_pixels(stack.data[k], stack.mask[k], **options)
         if wild.any():
-            found[band] = k, wild
+            found[band] = k, BitPlane.of(wild)
     if not found:
         return stack
-    mask = np.array(stack.mask)
+    mask = list(stack.mask)
     for k, wild in found.values():
-        mask[k] |= wild
-    listed = ", ".join(f"{np.count_nonzero(wild)} in {band}" for band, (_, wild) in found.items())
+        mask[k] = Missing(stack.data[k], (mask[k], wild))
+    lazy = isinstance(stack.mask, PlaneStack)
+    mask = PlaneStack(mask) if lazy else np.stack([np.asarray(plane) for plane in mask])
+    listed = ", ".join(f"{wild.count()} in {band}" for band, (_, wild) in found.items())
     warnings.warn(
         f"pixels that neither sky nor source can have are treated as missing: {listed} (more than "
         f"{BRIGHTEST:g} sigma above the sky, or far below it)",

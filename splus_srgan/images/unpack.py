@@ -22,7 +22,10 @@ from splus_srgan.images.grid import check_common_grid, grid_shift, image_wcs
 from splus_srgan.images.meta import sound_header
 from splus_srgan.images.repack import repack
 from splus_srgan.images.units import parse_unit
+from splus_srgan.pixels.lazy import Converted, LazyPlane, Missing, PlaneStack, row_strips
 from splus_srgan.pixels.missing import fill_missing, missing_pixels
+
+_OWN = "the mask of the data"
 
 __all__ = [
     "UNCERTAINTY_POWERS",
@@ -44,9 +47,10 @@ class BandStack:
 
     Attributes
     ----------
-    data : `~numpy.ndarray` of float32, shape (n_band, ny, nx)
-        Pixel values; missing ones are as in the input.
-    mask : `~numpy.ndarray` of bool, shape (n_band, ny, nx)
+    data : array-like of float32, shape (n_band, ny, nx)
+        Pixel values, as an array or a `~splus_srgan.pixels.lazy.PlaneStack`; missing ones are as
+        in the input.
+    mask : array-like of bool, shape (n_band, ny, nx)
         `True` where the input is masked or not finite.
     bands : tuple of str
         Names, as the caller spells them.
@@ -75,7 +79,7 @@ class BandStack:
     form: str
 
 
-def unpack(data, *, bands=None, mask=None, unit=None, wcs=None):
+def unpack(data, *, bands=None, mask=None, unit=None, wcs=None, lazy=False):
     """
     Turn any accepted input into a `BandStack`.
 
@@ -94,11 +98,14 @@ def unpack(data, *, bands=None, mask=None, unit=None, wcs=None):
         Unit of the data, where they have none.
     wcs : `~astropy.wcs.WCS`, optional
         Celestial WCS, where the data have none.
+    lazy : bool, optional
+        Whether data and mask are a `~splus_srgan.pixels.lazy.PlaneStack`, of which parts are made
+        of the input when they are asked for, and not arrays.
 
     Returns
     -------
     stack : `BandStack`
-        Copies of the data.
+        Copies of the data, or what makes copies of their parts.
 
     Raises
     ------
@@ -121,7 +128,7 @@ def unpack(data, *, bands=None, mask=None, unit=None, wcs=None):
     (('g', 'r', 'z'), (3, 4, 6), 'mapping')
     """
     images, names, form = _images(data, bands)
-    arrays = [_array(image, name) for image, name in zip(images, names, strict=True)]
+    arrays = [_array(image, name, lazy) for image, name in zip(images, names, strict=True)]
     planes = list(arrays[0]) if form == "stack" else arrays
     names = band_names(images[0], bands, len(planes)) if form == "stack" else names
     check_distinct(names)
@@ -130,10 +137,9 @@ def unpack(data, *, bands=None, mask=None, unit=None, wcs=None):
             check_label(name, image.meta)
     wcs = _common_wcs(images, names, wcs)
     masks = _masks(images, names, planes, mask, form)
-    stack = _to_float32(planes, names)
-    masks |= missing_pixels(stack)
+    stack, masks = (_lazy if lazy else _copies)(planes, names, masks)
     for name, missing in zip(names, masks, strict=True):
-        if missing.all():
+        if all(missing[rows].all() for rows in row_strips(len(missing))):
             raise ValueError(f"band {name!r} has no valid pixel: all are masked, NaN or infinite")
     _warn_of_uncertainty(images, names)
     _warn_of_coordinates(images)
@@ -183,8 +189,8 @@ def _checked(image, name, ndims):
     return image
 
 
-def _array(image, name):
-    array = np.asarray(image.data)
+def _array(image, name, lazy):
+    array = image.data if lazy else np.asarray(image.data)
     if array.dtype.kind not in "iuf":
         raise TypeError(
             f"band {name!r} must hold integers or real numbers; got dtype {array.dtype}"
@@ -192,20 +198,42 @@ def _array(image, name):
     return array
 
 
-def _to_float32(planes, names):
+def _copies(planes, names, masks):
+    """Pixels and missing ones as arrays ``(n_band, ny, nx)``."""
     # Shapes were compared together with the WCS.
     stack = np.empty((len(planes), *planes[0].shape), dtype=np.float32)
     for name, plane, out in zip(names, planes, stack, strict=True):
-        with np.errstate(over="ignore"):
-            out[...] = plane
-        if plane.dtype.itemsize > 4 and np.any(np.isinf(out) & np.isfinite(plane)):
-            raise ValueError(
-                f"band {name!r} must stay within float32, up to 3.4e38; got larger values; rescale"
-            )
-    return stack
+        for rows in row_strips(len(out)):
+            out[rows] = _as_float32(plane[rows], name)
+    missing = np.zeros(stack.shape, bool)
+    for out, mask in zip(missing, masks, strict=True):
+        out |= False if mask is None else np.asarray(mask, bool)
+    return stack, missing_pixels(stack, missing)
+
+
+def _lazy(planes, names, masks):
+    """The same, in parts and when they are asked for."""
+    for name, plane in zip(names, planes, strict=True):
+        if plane.dtype.itemsize > 4:
+            for rows in row_strips(len(plane)):
+                _as_float32(plane[rows], name)
+    stack = PlaneStack([Converted(plane, np.float32) for plane in planes])
+    own = [() if mask is None else (mask,) for mask in masks]
+    return stack, PlaneStack([Missing(*both) for both in zip(stack, own, strict=True)])
+
+
+def _as_float32(part, name):
+    with np.errstate(over="ignore"):
+        out = np.asarray(part).astype(np.float32)
+    if part.dtype.itemsize > 4 and np.any(np.isinf(out) & np.isfinite(part)):
+        raise ValueError(
+            f"band {name!r} must stay within float32, up to 3.4e38; got larger values; rescale"
+        )
+    return out
 
 
 def _masks(images, names, planes, mask, form):
+    """The mask of each plane; `None` where it has none."""
     shape = (len(planes), *planes[0].shape)
     own = [image.mask for image in images]
     if isinstance(mask, Mapping):
@@ -222,12 +250,13 @@ def _masks(images, names, planes, mask, form):
                     "mask must equal the mask that the data already have; "
                     "set one of the two, or combine them beforehand"
                 )
-        return np.array(given)
-    masks = np.zeros(shape, dtype=bool)
-    for out, image_mask in zip([masks] if form == "stack" else masks, own, strict=True):
-        if image_mask is not None:
-            out[...] = _broadcast(image_mask, out.shape, "the mask of the data")
-    return masks
+        return list(given)
+    if form == "stack":
+        return [None] * shape[0] if own[0] is None else list(_broadcast(own[0], shape, _OWN))
+    return [
+        one if one is None or isinstance(one, LazyPlane) else _broadcast(one, shape[1:], _OWN)
+        for one in own
+    ]
 
 
 def _broadcast(mask, shape, name):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from splus_srgan.pixels.lazy import PlaneStack
 from splus_srgan.pixels.meshes import SkyMeshes
 from splus_srgan.pixels.noise import NoisePixels
 from splus_srgan.pixels.sample import take_windows, valid_windows
@@ -220,13 +221,15 @@ def as_stack(data, mask):
     Returns
     -------
     data, mask : `~numpy.ndarray`, shape (n_band, ny, nx)
-        Of any real type, and of bool.
+        Of any real type, and of bool; a `~splus_srgan.pixels.lazy.PlaneStack` stays one.
 
     Raises
     ------
     TypeError, ValueError
         As by `measure_background`.
     """
+    if isinstance(data, PlaneStack):
+        return data, np.broadcast_to(False, data.shape) if mask is None else mask
     own = getattr(data, "mask", None)
     data = np.asarray(getattr(data, "data", data) if isinstance(own, np.ndarray) else data)
     if data.dtype.kind not in "fiu":

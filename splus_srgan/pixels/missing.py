@@ -2,8 +2,9 @@
 """Missing pixels: where a survey has none, and what to put there."""
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, sparse
 
+from splus_srgan.pixels.lazy import row_strips
 from splus_srgan.utils.floats import numpy_defaults
 
 __all__ = ["REACH", "blank_border", "fill_missing", "missing_pixels", "without_exposure"]
@@ -13,6 +14,7 @@ _TRUNCATE = 3
 _MIN_BLANK = 8
 _BLOCK = 128
 _MESH = 8
+_STRIP = 128  # rows that are looked at together, of whole meshes
 _QUIET = 0.25  # of the usual noise; one exposure instead of six has 2.4 times the noise
 
 REACH = _TRUNCATE * _SCALES[-1]
@@ -75,24 +77,72 @@ def blank_border(data):
     >>> int(blank_border(data).sum())
     60
     """
-    zero = data == 0
+    zero = np.zeros(data.shape, dtype=bool)
+    strips = row_strips(len(zero), _STRIP)
+    for rows in strips:
+        zero[rows] = data[rows] == 0
     border = np.concatenate([zero[0], zero[-1], zero[:, 0], zero[:, -1]])
-    if not border.any():
-        return np.zeros(data.shape, dtype=bool)
-    labels, count = ndimage.label(zero)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    lone = sizes[1:][sizes[1:] < _MIN_BLANK].sum()
-    if lone > 1e-3 * (data.size - zero.sum()):
-        return np.zeros(data.shape, dtype=bool)
-    return _at_the_border(labels, sizes, _MIN_BLANK)
+    found = _Regions(zero, strips) if border.any() else None
+    if found is None or found.lone > 1e-3 * (zero.size - np.count_nonzero(zero)):
+        zero[...] = False
+        return zero
+    kept = found.touching & (found.sizes >= _MIN_BLANK)
+    for k, rows in enumerate(strips):
+        zero[rows] = kept[found.labels(k)]
+    return zero
 
 
-def _at_the_border(labels, sizes, least):
-    """Where the labelled regions are that touch the border and are of at least this size."""
-    touching = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    selected = np.zeros(len(sizes), dtype=bool)
-    selected[[label for label in touching if label and sizes[label] >= least]] = True
-    return selected[labels]
+class _Regions:
+    """
+    Connected zeros of a large image: strip by strip, since labels take four times its memory.
+
+    Attributes
+    ----------
+    sizes, touching : `~numpy.ndarray`
+        By number of a region: its pixels, and whether it touches the border.
+    lone : int
+        Pixels of regions that are too small to count.
+    """
+
+    def __init__(self, zero, strips):
+        self._zero, self._strips = zero, strips
+        self._first, sizes, touching, pairs, last = [], [np.zeros(1, int)], [[0]], [], None
+        number = 1  # no region has the number 0
+        for k, rows in enumerate(strips):
+            labels, count = ndimage.label(zero[rows])
+            self._first.append(number - 1)
+            sizes.append(np.bincount(labels.ravel(), minlength=count + 1)[1:])
+            labels[labels > 0] += number - 1
+            ends = [labels[:, 0], labels[:, -1]]
+            ends += [labels[0]] if k == 0 else []
+            ends += [labels[-1]] if k == len(strips) - 1 else []
+            touching.append(np.unique(np.concatenate(ends)))
+            if last is not None:
+                both = (last > 0) & (labels[0] > 0)
+                pairs.append(np.unique(np.stack([last[both], labels[0][both]]), axis=1))
+            last = labels[-1].copy()
+            number += count
+        self._region = _joined(pairs, number)
+        self.sizes = np.bincount(self._region, np.concatenate(sizes)).astype(int)
+        self.touching = np.zeros(len(self.sizes), bool)
+        self.touching[self._region[np.unique(np.concatenate(touching))]] = True
+        self.touching[0] = False
+        self.lone = self.sizes[self.sizes < _MIN_BLANK].sum()
+
+    def labels(self, k):
+        """Numbers of the regions in a strip; 0 is none."""
+        labels, _ = ndimage.label(self._zero[self._strips[k]])
+        labels[labels > 0] += self._first[k]
+        return self._region[labels]
+
+
+def _joined(pairs, number):
+    """One number for all labels that belong together; that of label 0 is 0."""
+    if not pairs:
+        return np.arange(number)
+    one, other = np.concatenate(pairs, axis=1)
+    graph = sparse.coo_array((np.ones(len(one), bool), (one, other)), shape=(number, number))
+    return sparse.csgraph.connected_components(graph, directed=False)[1]
 
 
 def without_exposure(data):
@@ -128,7 +178,9 @@ def without_exposure(data):
     rows, columns = (n // _MESH for n in data.shape)
     if min(rows, columns) < 3:
         return blank
-    noise = _mesh_noise(data, blank, rows, columns)
+    noise = np.concatenate(
+        [_mesh_noise(data, blank, some, columns) for some in row_strips(rows, _STRIP // _MESH)]
+    )
     if np.isnan(noise).all():
         return blank
     with np.errstate(invalid="ignore"):
@@ -137,15 +189,29 @@ def without_exposure(data):
     fewest = max(3, 0.01 * rows * columns)
     labels, count = ndimage.label(quiet | np.isnan(noise))
     sizes = np.bincount(labels[quiet], minlength=count + 1)
-    quiet = (_at_the_border(labels, sizes, fewest) & quiet).repeat(_MESH, 0).repeat(_MESH, 1)
-    pad = [(0, n - m) for n, m in zip(data.shape, quiet.shape, strict=True)]
-    return blank | np.pad(quiet, pad, mode="edge")
+    quiet &= _at_the_border(labels, sizes, fewest)
+    if quiet.any():
+        # Rows and columns beyond the last whole mesh are of it.
+        y, x = (np.minimum(np.arange(n) // _MESH, n // _MESH - 1) for n in data.shape)
+        for part in row_strips(len(blank), _STRIP):
+            blank[part] |= quiet[np.ix_(y[part], x)]
+    return blank
+
+
+def _at_the_border(labels, sizes, least):
+    """Where the labelled regions are that touch the border and are of at least this size."""
+    touching = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    selected = np.zeros(len(sizes), dtype=bool)
+    selected[[label for label in touching if label and sizes[label] >= least]] = True
+    return selected[labels]
 
 
 def _mesh_noise(data, blank, rows, columns):
     """Noise of each mesh, from second differences along x: no slope counts; NaN where all blank."""
-    here = np.s_[: rows * _MESH, : columns * _MESH]
-    cut = np.where(np.isfinite(data[here]), data[here], 0).astype(np.float32)
+    here = slice(rows.start * _MESH, rows.stop * _MESH), slice(0, columns * _MESH)
+    rows = rows.stop - rows.start
+    cut = np.array(data[here], np.float32)
+    cut[~np.isfinite(cut)] = 0
     blank = _meshes(blank[here], rows, columns)
     cut = _meshes(cut, rows, columns)
     curve = np.abs(cut[..., 1:-1] - (cut[..., :-2] + cut[..., 2:]) / 2).reshape(rows, columns, -1)

@@ -3,13 +3,14 @@
 
 import numpy as np
 
+from splus_srgan.pixels.lazy import row_strips
+
 __all__ = ["DARKEST", "wild_pixels"]
 
 DARKEST = 50.0
 """How far below the sky a pixel can lie, in sigma of the sky; noise reaches 6."""
 
 _MOST = 0.01  # of an image: more than that is an odd image, not odd pixels in it
-_ROWS = 512  # compared at a time
 
 
 def wild_pixels(data, missing, *, sky, sigma, brightest):
@@ -43,13 +44,13 @@ def wild_pixels(data, missing, *, sky, sigma, brightest):
     >>> np.argwhere(wild_pixels(image, missing, sky=10.0, sigma=2.0, brightest=1e6))
     array([[7, 9]])
     """
-    wild = np.zeros(data.shape, bool)
+    wild, valid = np.zeros(data.shape, bool), 0
     lowest, highest = sky - DARKEST * sigma, sky + brightest * sigma
-    for start in range(0, data.shape[-2], _ROWS):
-        rows = np.s_[..., start : start + _ROWS, :]
+    for strip in row_strips(data.shape[-2]):
+        rows = np.s_[..., strip, :]
         low, high = (limit if np.ndim(limit) < 2 else limit[rows] for limit in (lowest, highest))
+        there, part = ~missing[rows], data[rows]
         with np.errstate(invalid="ignore"):
-            wild[rows] = (data[rows] < low) | (data[rows] > high)
-    wild &= ~missing
-    valid = missing.size - np.count_nonzero(missing)
+            wild[rows] = ((part < low) | (part > high)) & there
+        valid += np.count_nonzero(there)
     return wild if np.count_nonzero(wild) <= max(1, _MOST * valid) else np.zeros_like(wild)

@@ -16,6 +16,7 @@ from astropy import units as u
 from splus_srgan.images.bands import describe_plane
 from splus_srgan.images.io.layout import Candidate
 from splus_srgan.images.io.write import set_card
+from splus_srgan.pixels.lazy import Missing, planes_of
 from splus_srgan.splus import canonical_band
 from splus_srgan.utils.validate import is_number
 
@@ -101,7 +102,7 @@ def find_cube(path, primary, images, others):
     metas = [_described(common, rows, k, name) for k, name in enumerate(names)]
     errors, counts = found.get("ERRORS"), _counts(found.get("WEIMASK"))
     # Where an image has no weight at all, S-Cubes divides by it.
-    missing = np.zeros(data.data.shape, bool) if errors is None else ~np.isfinite(errors.data)
+    missing = [] if errors is None else [Missing(plane) for plane in planes_of(errors.data)]
     parts = _present({"ERR": errors, "MASK": counts, "DQ": counts})
     for meta in metas if counts is not None else ():
         meta[COUNTED[0]] = (COUNTED[1], "the flags are its counts")
@@ -231,6 +232,7 @@ def _counts(image):
     if image is None:
         return None
     data = image.data[0] if len(image.data) == 1 and image.data.ndim == 3 else image.data
+    data = np.asarray(data)
     if data.dtype.kind in "iu":
         data = data.astype(np.result_type(*map(np.min_scalar_type, (data.min(), data.max()))))
     return replace(image, data=data)

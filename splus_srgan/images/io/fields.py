@@ -87,7 +87,7 @@ def stated_sky(meta, default=None):
     return meta.get("SRFSKY", meta.get("SRSKY", default))
 
 
-def read_bands(paths, *, bands=None, hdu=None, unit=None, checksum="warn"):
+def read_bands(paths, *, bands=None, hdu=None, unit=None, checksum="warn", memmap=False):
     """
     Read bands that lie on one grid.
 
@@ -113,6 +113,13 @@ def read_bands(paths, *, bands=None, hdu=None, unit=None, checksum="warn"):
     checksum : {"warn", "error", "ignore"}, optional
         What happens where a checksum in a file of `write_bands` does not hold: a
         `~splus_srgan.exceptions.ChecksumWarning`, an error, or nothing.
+    memmap : bool, optional
+        Whether the pixels stay in the file, plain or compressed tile by tile, until a part of
+        them is asked for: ``data``, ``mask`` and the uncertainty then stand for arrays,
+        of which slices and `numpy.asarray` are.  So
+        `~splus_srgan.enhance.enhancer.SRGANEnhancer.to_file` takes fields that do not fit into
+        memory.  The file has to stay as it is meanwhile.  What is compressed as a whole
+        (``.fits.gz``) is read at once.
 
     Returns
     -------
@@ -168,7 +175,8 @@ def read_bands(paths, *, bands=None, hdu=None, unit=None, checksum="warn"):
     if bands is not None:
         bands = [bands] if isinstance(bands, str) else list(bands)
         check_distinct(bands)
-    found = _select(_find(paths, bands, {"hdu": hdu, "unit": unit, "checksum": checksum}), bands)
+    options = {"hdu": hdu, "unit": unit, "checksum": checksum, "memmap": memmap}
+    found = _select(_find(paths, bands, options), bands)
     labels = [f"{one.path} ({name})" for name, one in found.items()]
     check_distinct(list(found), labels)
     images = {name: one.image for name, one in found.items()}

@@ -14,6 +14,7 @@ from astropy.io.fits.verify import VerifyWarning
 from splus_srgan.exceptions import ChecksumWarning
 from splus_srgan.images.grid import header_wcs
 from splus_srgan.images.io.plausible import check_headers, check_regular
+from splus_srgan.images.io.sections import FileImage
 from splus_srgan.utils.validate import check_one_of
 
 __all__ = ["ImageHDU", "OtherHDU", "check_source", "load_images"]
@@ -37,7 +38,7 @@ class ImageHDU:
         Its EXTNAME, maybe empty.
     header : `~astropy.io.fits.Header`
         Its own copy; with ``INHERIT = T`` joined by the primary's cards.
-    data : `~numpy.ndarray`
+    data : `~numpy.ndarray` or `~splus_srgan.images.io.sections.FileImage`
         As stored, scaled by BSCALE and BZERO; integers that equal BLANK are NaN.
     floating : bool
         Whether the file stores floating-point numbers.
@@ -134,7 +135,7 @@ def check_source(path):
     return place
 
 
-def load_images(path, *, checksum="warn"):
+def load_images(path, *, checksum="warn", memmap=False):
     """
     Read every image of a FITS file.
 
@@ -144,6 +145,8 @@ def load_images(path, *, checksum="warn"):
         Plain, compressed as a whole (gzip) or tile by tile (``.fz``).
     checksum : {"warn", "error", "ignore"}, optional
         What happens where a checksum in a file of this package does not hold.
+    memmap : bool, optional
+        Whether pixels stay in the file; those of a file that is compressed as a whole cannot.
 
     Returns
     -------
@@ -171,10 +174,11 @@ def load_images(path, *, checksum="warn"):
             warnings.simplefilter("always")
             # astropy warns of a truncated file, and fails later or not at all.
             warnings.filterwarnings("error", message=".*truncated.*")
-            options = {"checksum": ours and checksum != "ignore"}
-            with fits.open(stream, memmap=False, lazy_load_hdus=False, **options) as hdus:
+            stays = path if memmap and not _is_packed(stream) else None
+            options = {"checksum": ours and checksum != "ignore", "memmap": stays is not None}
+            with fits.open(stream, lazy_load_hdus=False, **options) as hdus:
                 primary = _repaired(hdus[0].header)
-                images = [_image(i, hdu, primary, hdus) for i, hdu in enumerate(hdus)]
+                images = [_image(i, hdu, primary, hdus, stays) for i, hdu in enumerate(hdus)]
                 others = [_other(hdu) for hdu in hdus[1:]]
                 if ours:
                     _check_whole(primary, hdus)
@@ -192,6 +196,13 @@ def load_images(path, *, checksum="warn"):
     _pass_on(caught, path, checksum)
     images, others = ([hdu for hdu in kind if hdu is not None] for kind in (images, others))
     return primary, images, others
+
+
+def _is_packed(stream):
+    """Whether a file is compressed as a whole, so that no part of it can be read alone."""
+    start = stream.read(2)
+    stream.seek(0)
+    return start != b"SI"
 
 
 def _pass_on(caught, path, checksum):
@@ -242,24 +253,32 @@ def _repaired(header):
     return header
 
 
-def _image(index, hdu, primary, hdus):
+def _image(index, hdu, primary, hdus, stays):
     if not hdu.is_image or hdu.name.upper() in _TABLES:
         return None
     floating = hdu.header["BITPIX"] < 0
     # Before the data are asked for, which takes the cards of their scale away.
     blank = None if floating else _unseen_blank(hdu.header)
-    data = hdu.data
+    data = _data(hdu, blank) if stays is None else FileImage.of(stays, index, hdu, blank)
     if data is None:
         return None
-    if blank is not None:
-        data = np.where(data == blank, np.float32(np.nan), data)
     header = _repaired(hdu.header)
+    if stays is not None and blank is None:  # as astropy says it of data that it has scaled
+        header["BITPIX"] = fits.DTYPE2BITPIX[data.dtype.name]
     if header.get("INHERIT") is True and index:
         header.extend(primary, unique=True)
     wcs = None
     if any(map(_LOOKUP.fullmatch, header)):
         wcs = header_wcs(header, name=f"HDU {index}", hdus=hdus)
-    return ImageHDU(index, hdu.name, header, np.asarray(data), floating, wcs)
+    return ImageHDU(index, hdu.name, header, data, floating, wcs)
+
+
+def _data(hdu, blank):
+    """Pixels of an HDU, in memory."""
+    data = hdu.data
+    if data is None or blank is None:
+        return data
+    return np.where(data == blank, np.float32(np.nan), data)
 
 
 def _other(hdu):

@@ -11,8 +11,6 @@ whichever band it reads.
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from splus_srgan.images.quality import Quality
 
 __all__ = ["ERROR_NAMES", "MEANINGS", "Candidate", "group_planes", "quality_legend"]
@@ -48,8 +46,8 @@ class Candidate:
     ----------
     hdu : `~splus_srgan.images.io.fitsfile.ImageHDU`
         The image, or a plane for each band.
-    missing : `~numpy.ndarray` of bool or None
-        What the survey marks as missing, beside a mask of its own.
+    missing : list of array-like of bool or None
+        What the survey marks as missing in each plane, beside a mask of its own.
     parts : dict
         HDU by part: ``"ERR"``, ``"DQ"``, ``"MASK"`` and ``"PSF"``.
     ours : bool
@@ -63,7 +61,7 @@ class Candidate:
     """
 
     hdu: Any
-    missing: np.ndarray | None = None
+    missing: list | None = None
     parts: dict = field(default_factory=dict)
     ours: bool = False
     names: list | None = None

@@ -18,6 +18,7 @@ from splus_srgan.images.io.cube_layout import find_cube
 from splus_srgan.images.io.fitsfile import check_source, load_images
 from splus_srgan.images.io.layout import Candidate, group_planes
 from splus_srgan.images.units import parse_unit
+from splus_srgan.pixels.lazy import BitPlane, Weightless, planes_of, row_strips
 from splus_srgan.pixels.missing import without_exposure
 from splus_srgan.utils.validate import is_number
 
@@ -65,7 +66,7 @@ class FoundBand:
     path: Path
 
 
-def find_bands(path, *, hdu=None, unit=None, checksum="warn"):
+def find_bands(path, *, hdu=None, unit=None, checksum="warn", memmap=False):
     """
     Read all bands of one FITS file.
 
@@ -80,6 +81,8 @@ def find_bands(path, *, hdu=None, unit=None, checksum="warn"):
         Unit of the pixels, where the file has none that can be read.
     checksum : {"warn", "error", "ignore"}, optional
         What happens where a checksum in a file of this package does not hold.
+    memmap : bool, optional
+        Whether pixels stay in the file.
 
     Returns
     -------
@@ -95,7 +98,7 @@ def find_bands(path, *, hdu=None, unit=None, checksum="warn"):
         no known unit.
     """
     path = check_source(path)
-    primary, images, others = load_images(path, checksum=checksum)
+    primary, images, others = load_images(path, checksum=checksum, memmap=memmap)
     if not images:
         raise ValueError(f"{path} has no HDU with image data")
     chosen = None if hdu is None else _chosen(images, hdu, path)
@@ -171,7 +174,7 @@ def _legacy(images, path):
             if kind == "invvar" and image.header.get("BAND") == candidate.hdu.header.get("BAND")
         ]
         if len(same) == 1 and same[0].data.shape == candidate.hdu.data.shape:
-            candidate.missing = ~(same[0].data > 0)
+            candidate.missing = [Weightless(plane) for plane in planes_of(same[0].data)]
     return candidates
 
 
@@ -179,7 +182,7 @@ def _single(images, path):
     """Take the only image, with the extensions that `CCDData.write` and others put beside it."""
     main = [image for image in images if image.name.upper() not in _EXTRAS]
     # A vector beside an image, such as the calibration of SDSS frames, is no image.
-    main = [image for image in main if np.squeeze(image.data).ndim > 1] or main
+    main = [image for image in main if sum(n != 1 for n in image.data.shape) > 1] or main
     if len(main) != 1:
         raise ValueError(
             f"{path} has {len(images)} images and none is obviously meant; "
@@ -204,7 +207,7 @@ def _split(candidate, primary, path, unit):
         )
     if data.dtype.kind not in "iuf":
         raise ValueError(f"{path} must hold real numbers; got dtype {data.dtype} in HDU {hdu}")
-    planes = data if data.ndim == 3 else data[np.newaxis]
+    planes = planes_of(data)
     names = candidate.names or _names(hdu.header, primary, len(planes), path)
     wcs = header_wcs(hdu.header, name=str(path)) if hdu.wcs is None else hdu.wcs
     _warn_of_asinh(hdu.header, path)
@@ -213,7 +216,7 @@ def _split(candidate, primary, path, unit):
     unit = _unit(hdu.header, primary, path, unit, candidate.ours)
     found = []
     for i, (name, plane) in enumerate(zip(names, planes, strict=True)):
-        array = np.array(plane, dtype=np.float32, order="C")
+        array = plane.astype(np.float32, order="C")
         parts = _parts(candidate, i, planes, path)
         image = CCDData(
             array, unit=unit, mask=_mask(array, candidate, parts, i, (primary, path)), wcs=wcs
@@ -251,11 +254,12 @@ def _parts(candidate, i, planes, path):
     """What belongs to plane ``i``: planes of a stack like the image, or one for all."""
     parts = {}
     for part, hdu in candidate.parts.items():
-        stack = hdu.data.reshape(-1, *hdu.data.shape[-2:])
+        stack = planes_of(hdu.data)
         parts[part] = stack[i] if len(stack) == len(planes) else hdu.data
         if part != "PSF" and parts[part].shape != planes[i].shape:
+            shape = len(planes), *planes[i].shape
             raise ValueError(
-                f"{path} must have {hdu.name} in the shape of its image, {planes.shape}; got "
+                f"{path} must have {hdu.name} in the shape of its image, {shape}; got "
                 f"{hdu.data.shape}; choose the image alone by hdu={candidate.hdu.index}"
             )
     if candidate.psfs and candidate.psfs[i] is not None:
@@ -268,14 +272,15 @@ def _mask(array, candidate, parts, i, where):
     mask = None
     if "MASK" in parts:
         mask = _missing_bits(parts["MASK"], candidate.parts["MASK"], *where)
-    if candidate.ours or (mask is not None and candidate.missing is None):
-        return mask
-    mask = np.zeros(array.shape, dtype=bool) if mask is None else mask
-    if candidate.hdu.floating:
-        mask |= without_exposure(array)
-    if candidate.missing is not None:
-        mask |= candidate.missing.reshape(-1, *array.shape)[i]
-    return mask if mask.any() else None
+    if not candidate.ours and (mask is None or candidate.missing is not None):
+        mask = np.zeros(array.shape, dtype=bool) if mask is None else mask
+        if candidate.hdu.floating:
+            mask |= without_exposure(array)
+        for missing in (candidate.missing or [])[i : i + 1]:
+            for rows in row_strips(len(mask)):
+                mask[rows] |= missing[rows]
+        mask = mask if mask.any() else None
+    return mask if mask is None or isinstance(array, np.ndarray) else BitPlane.of(mask)
 
 
 def _missing_bits(plane, hdu, primary, path):
@@ -286,20 +291,33 @@ def _missing_bits(plane, hdu, primary, path):
         if is_number(value)
     }
     telescope = str(primary.get("TELESCOP", "")).strip().upper()
-    if not legend and hdu.name.upper() == "DQ" and telescope in _DO_NOT_USE:
-        return (plane.astype(np.int64) & 1) != 0
-    if not legend:
-        bits = plane[plane != 0]
-        if hdu.name.upper() == "DQ" and bits.size and (bits != bits[0]).any():
+    bits = -1
+    if legend:
+        bits = sum(1 << int(bit) for name, bit in legend.items() if name.upper() in _BAD_PLANES)
+    elif hdu.name.upper() == "DQ" and telescope in _DO_NOT_USE:
+        bits = 1
+    elif hdu.name.upper() == "DQ":
+        _warn_of_bits(plane, hdu, path)
+    missing = np.zeros(plane.shape, bool)
+    for rows in row_strips(len(plane)):
+        own = plane[rows]
+        missing[rows] = (own != 0) if bits == -1 else (own.astype(np.int64) & bits) != 0
+    return missing
+
+
+def _warn_of_bits(plane, hdu, path):
+    """Tell of bits that are not explained, where there are several."""
+    found = set()
+    for rows in row_strips(len(plane)):
+        found |= set(np.unique(plane[rows]).tolist()) - {0}
+        if len(found) > 1:
             warnings.warn(
                 f"{path} has bits in {hdu.name} and no legend of them (MP_*): all pixels with one "
                 f"count as missing; read the image alone by hdu= and set its mask if that is wrong",
                 SplusSrganWarning,
-                stacklevel=6,
+                stacklevel=7,
             )
-        return plane.astype(bool)
-    bits = sum(1 << int(bit) for name, bit in legend.items() if name.upper() in _BAD_PLANES)
-    return (plane.astype(np.int64) & bits) != 0
+            return
 
 
 def _names(header, primary, n_band, path):
@@ -321,7 +339,7 @@ def _attach(image, parts, hdus):
     if "DQ" in parts:
         image.flags = _native(parts["DQ"])
     if "PSF" in parts:
-        image.psf = _native(parts["PSF"])
+        image.psf = np.asarray(_native(parts["PSF"]))
     if "ERR" in parts:
         hdu = hdus["ERR"]
         kind = hdu.header.get("UTYPE", _UTYPES.get(hdu.name.upper(), ""))
