@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from splus_srgan import SRGANEnhancer, read_bands
+from splus_srgan import SRGANEnhancer, read_bands, write_bands
 from splus_srgan.exceptions import GridMismatchError
-from splus_srgan.images import write_cube
+from splus_srgan.images import add_provenance, write_cube
 from splus_srgan.images.header import psf_from_header
 from splus_srgan.images.unpack import uncertainty_array
 from splus_srgan.splus import BANDS as ALL_BANDS
@@ -399,3 +399,15 @@ def test_small_errors_are_not_squared():
     """In single precision their squares would be 0."""
     image = image_of(uncertainty=StdDevUncertainty(np.full((4, 6), 1e-23, np.float32)))
     assert_array_equal(uncertainty_array(image, StdDevUncertainty), np.float32(1e-23))
+
+
+def test_twelve_bands_fit_the_cards_that_name_them(tmp_path):
+    """Without a warning, which would be an error here, of a comment that has no room."""
+    field = {band: image_of() for band in ALL_BANDS}
+    for image in field.values():
+        add_provenance(image.meta, {"bands": ",".join(ALL_BANDS)})
+    for path in (
+        write_cube(field, tmp_path / "cube.fits"),
+        write_bands(tmp_path / "bands.fits", field),
+    ):
+        assert list(read_bands(path)) == list(ALL_BANDS)

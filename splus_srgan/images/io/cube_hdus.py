@@ -85,7 +85,7 @@ def _stacked(planes):
 def _primary(field, header):
     primary = fits.PrimaryHDU()
     primary.header["NEXTEND"] = 0
-    primary.header["SRBANDS"] = (",".join(field), "bands in this file")
+    set_card(primary.header, "SRBANDS", ",".join(field), "bands in this file")
     for card in header.cards:
         if card.keyword.startswith(f"{OF_PRIMARY} "):
             set_card(primary.header, card.keyword.removeprefix(f"{OF_PRIMARY} "), card.value)

@@ -166,7 +166,7 @@ def build_hdus(field):
 def _primary(field, images):
     primary = fits.PrimaryHDU()
     primary.header["NEXTEND"] = (len(images), "extensions of this file")
-    primary.header["SRBANDS"] = (",".join(field), "bands in this file, by EXTVER")
+    set_card(primary.header, "SRBANDS", ",".join(field), "bands in this file, by EXTVER")
     headers = [hdu.header for hdu in images if hdu.name == "SCI"]
     for card in headers[0].cards:
         shared = all(header.get(card.keyword) == card.value for header in headers)
@@ -331,7 +331,7 @@ def set_card(header, key, value, comment=""):
         Numbers, strings, booleans and `None` are kept, the numbers that FITS
         cannot hold (NaN, infinity) as strings.
     comment : str, optional
-        Comment of the card.
+        Comment of the card; its end is cut off where there is no room for it.
     """
     key = str(key)
     if isinstance(value, np.generic):
@@ -340,10 +340,17 @@ def set_card(header, key, value, comment=""):
         value = str(value)
     try:
         name = f"HIERARCH {key}" if len(key) > 8 and not key.startswith("HIERARCH ") else key
-        header[name] = (value, comment) if comment else value
+        header[name] = (value, _cut(comment, name, value)) if comment else value
     except (ValueError, TypeError):
         warnings.warn(
             f"meta[{key!r}] cannot be written as a FITS card and is left out; got {type(value)}",
             SplusSrganWarning,
             stacklevel=2,
         )
+
+
+def _cut(comment, name, value):
+    """As much of a comment as fits behind a value; astropy warns of each that does not."""
+    length = len(str(fits.Card(name, value)).rstrip())
+    room = 80 - length - len(" / ")
+    return comment if length > 80 or len(comment) <= room else comment[: max(0, room)].rstrip()
