@@ -220,6 +220,8 @@ def test_an_s_cubes_file_comes_back_as_it_was(cube, tmp_path):
     field = read_bands(cube)
     copy = write_cube(field, tmp_path / "copy.fits")
     assert_same(field, read_bands(copy))
+    again = write_cube(read_bands(copy, memmap=True), tmp_path / "again.fits")
+    assert_same(field, read_bands(again))
     with fits.open(cube) as before, fits.open(copy) as after:
         assert [hdu.name for hdu in after[1:5]] == ["DATA", "ERRORS", "WEIMASK", "METADATA"]
         for name in ("DATA", "ERRORS"):
@@ -304,6 +306,8 @@ def test_enhanced_cube(enhanced, tmp_path):
     field, sharp = enhanced
     path = write_cube(sharp, tmp_path / "sharp.fits")
     assert_same(sharp, read_bands(path))
+    again = write_cube(read_bands(path, memmap=True), tmp_path / "again.fits")
+    assert_same(sharp, read_bands(again))
     # The counts of the input are not the flags of the output.
     assert "SRFLAGS" in field["g"].meta
     assert "SRFLAGS" not in sharp["g"].meta

@@ -151,8 +151,9 @@ def _flag_hdus(images, headers):
 def _flags(image, shape):
     flags = getattr(image, "flags", None)
     flags = image.meta.get("QUALITY") if flags is None else flags
-    known = isinstance(flags, np.ndarray) and flags.shape == shape
-    return storable(flags, "flags") if known else None
+    # They may be an array, or planes that stay in their file.
+    known = getattr(flags, "shape", None) == shape
+    return storable(np.asarray(flags), "flags") if known else None
 
 
 def _bytes(masks):
