@@ -3,6 +3,7 @@ from .discriminator import PatchDiscriminator as PatchDiscriminator
 from .discriminator import UNetDiscriminator as UNetDiscriminator
 from .engines import make_engine as make_engine
 from .features import VGGFeatures as VGGFeatures
+from .features import load_vgg16 as load_vgg16
 from .features import load_vgg19 as load_vgg19
 from .features import starlet as starlet
 from .features import starlet_noise as starlet_noise

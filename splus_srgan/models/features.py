@@ -1,9 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-Features that perceptual losses compare: those of VGG19, and wavelets that need no weights.
+Features that perceptual losses compare: those of VGG networks, and wavelets without weights.
 
-VGG19 is the network of Simonyan & Zisserman (2015), trained with photographs.  The starlet is
-the isotropic undecimated wavelet transform of Starck & Murtagh (2006).
+VGG19 and VGG16 are networks of Simonyan & Zisserman (2015), trained with the photographs of
+ImageNet.  VGG16 is the form of Zhang (2019), which blurs before it halves, so that its features
+change little when an image moves by less than a pixel; its values are those of Ghildyal & Liu
+(2022).  The starlet is the isotropic undecimated wavelet transform of Starck & Murtagh (2006).
 """
 
 import re
@@ -14,45 +16,58 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from splus_srgan.models import _vgg19
-from splus_srgan.utils.validate import check_integer
+from splus_srgan.models import _vgg
+from splus_srgan.utils.validate import check_integer, check_one_of
 
-__all__ = ["IMAGENET", "VGGFeatures", "load_vgg19", "starlet", "starlet_noise"]
+__all__ = [
+    "IMAGENET",
+    "NETWORKS",
+    "VGGFeatures",
+    "load_vgg16",
+    "load_vgg19",
+    "starlet",
+    "starlet_noise",
+]
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """
-Mean and standard deviation of the images that VGG19 was trained with, scaled to 0 ... 1: red,
-green, blue.
+Mean and standard deviation of the images that VGG networks were trained with, scaled to 0 ... 1:
+red, green, blue.
 """
+
+NETWORKS = ("vgg19", "vgg16")
+"""Networks of `VGGFeatures`."""
 
 _SPLINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
 class VGGFeatures(nn.Module):
     """
-    What one layer of VGG19 shows of images.
+    What one layer of VGG19 or VGG16 shows of images.
 
     Parameters
     ----------
+    network : {"vgg19", "vgg16"}, optional
+        One of `NETWORKS`.
     weights : str or path-like, optional
-        As for `load_vgg19`.
+        As for `load_vgg19` or `load_vgg16`.
     layer : str, optional
         A convolution by block and number, ``"block3_conv3"`` or ``"relu3_3"``; its output after
         the rectifier is taken.
     normalize : bool, optional
-        Bring the images to the mean and deviation that VGG19 was trained with (`IMAGENET`).
+        Bring the images to the mean and deviation of ImageNet (`IMAGENET`).
         The seed paper does not.
 
     Raises
     ------
     ImportError
-        If torchvision is needed and cannot be imported.
+        If torchvision or stlpips-pytorch is needed and cannot be imported.
     OSError
         If the weights cannot be downloaded, or the file cannot be read.
     WeightsError
-        If the file holds no VGG19.
+        If the file does not hold the network.
     ValueError
-        If there is no such layer.
+        If there is no such network or layer.
 
     Notes
     -----
@@ -67,10 +82,11 @@ class VGGFeatures(nn.Module):
     torch.Size([1, 256, 8, 8])
     """
 
-    def __init__(self, *, weights=None, layer="block3_conv3", normalize=True):
+    def __init__(self, *, network="vgg19", weights=None, layer="block3_conv3", normalize=True):
         super().__init__()
-        place = _place(layer)
-        self.layers = load_vgg19(weights)[: place + 1].requires_grad_(False)
+        place = _place(layer, check_one_of("network", network, NETWORKS))
+        load = {"vgg19": load_vgg19, "vgg16": load_vgg16}[network]
+        self.layers = load(weights)[: place + 1].requires_grad_(False)
         self.layer, self.normalize = layer, normalize
         for name, values in zip(("mean", "deviation"), IMAGENET, strict=True):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
@@ -93,7 +109,7 @@ class VGGFeatures(nn.Module):
         Returns
         -------
         features : `~torch.Tensor`, shape (n, n_channel, my, mx)
-            Activations; block b halves the sides b - 1 times.
+            Activations; block b halves the sides b - 1 times (in VGG16 to ``n // 2 + 1``).
 
         Raises
         ------
@@ -102,11 +118,11 @@ class VGGFeatures(nn.Module):
         """
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             raise ValueError(
-                "images must have 1 or 3 bands, as VGG19 sees them, in the shape (n, n_band, ny, "
-                f"nx); got shape {tuple(images.shape)}. Give three of the bands, one at a time, "
-                "or take what sees any number: feature matching or the starlet loss"
+                "images must have 1 or 3 bands, as VGG networks see them, in the shape (n, n_band, "
+                f"ny, nx); got shape {tuple(images.shape)}. Give three of the bands, one at a "
+                "time, or take what sees any number: feature matching or the starlet loss"
             )
-        smallest = 2 ** sum(isinstance(layer, nn.MaxPool2d) for layer in self.layers)
+        smallest = _smallest(self.layers)
         if min(images.shape[-2:]) < smallest:
             raise ValueError(
                 f"images must have at least {smallest} pixels along each side for "
@@ -118,11 +134,19 @@ class VGGFeatures(nn.Module):
         return self.layers(images)
 
 
-def _place(layer):
+def _smallest(layers):
+    """Fewest pixels along a side that the layers can see."""
+    halved = sum(isinstance(layer, nn.MaxPool2d | _vgg.BlurPool) for layer in layers)
+    # A blur mirrors two pixels, of at least three that are left.
+    blurs = any(isinstance(layer, _vgg.BlurPool) for layer in layers)
+    return 2**halved + (2 if blurs else 0)
+
+
+def _place(layer, network):
     """Number of the rectifier among the layers."""
     places, block, number = {}, 1, 0
     index = 0
-    for channels in _vgg19.LAYERS:
+    for channels in _vgg.LAYERS[network]:
         if channels is None:
             block, number, index = block + 1, 0, index + 1
             continue
@@ -131,9 +155,11 @@ def _place(layer):
     found = re.fullmatch(r"(?:block(\d)_conv|relu(\d)_)(\d)", str(layer))
     key = found and (int(found[1] or found[2]), int(found[3]))
     if key not in places:
+        last = max(number for _, number in places)
         raise ValueError(
-            "layer must be a convolution of VGG19, 'block1_conv1' to 'block5_conv4' or 'relu1_1' "
-            f"to 'relu5_4' (2 in blocks 1 and 2, 4 in the others); got {layer!r}"
+            f"layer must be a convolution of {network.upper()}, 'block1_conv1' to "
+            f"'block5_conv{last}' or 'relu1_1' to 'relu5_{last}' (2 in blocks 1 and 2, {last} in "
+            f"the others); got {layer!r}"
         )
     return places[key]
 
@@ -162,11 +188,48 @@ def load_vgg19(weights=None):
     WeightsError
         If the file holds no VGG19.
     """
+    return _load("vgg19", weights, _vgg.from_torchvision)
+
+
+def load_vgg16(weights=None):
+    """
+    The convolutional part of VGG16 that blurs before it halves.
+
+    Parameters
+    ----------
+    weights : str or path-like, optional
+        File with torchvision's names of the tensors (``.pth`` or ``.safetensors``), or
+        ``"random"``: untrained, as a control.  `None`: those that the package
+        ``stlpips-pytorch`` ships, which the extra ``perceptual`` brings; nothing is downloaded.
+
+    Returns
+    -------
+    features : `~torch.nn.Sequential`
+        In evaluation mode, on the CPU.
+
+    Raises
+    ------
+    ImportError
+        If the package is needed and not installed.
+    OSError
+        If the file cannot be read.
+    WeightsError
+        If the file holds no VGG16.
+
+    Notes
+    -----
+    The package ships a pickle.  It is read restricted to tensors, none of the package's code
+    is run, and the convolutions are kept as safetensors in astropy's cache.
+    """
+    return _load("vgg16", weights, _vgg.from_stlpips)
+
+
+def _load(network, weights, default):
     if weights is None:
-        return _vgg19.from_torchvision().eval()
+        return default().eval()
     if str(weights) == "random":
-        return _vgg19.untrained().eval()
-    return _vgg19.from_file(Path(weights)).eval()
+        return _vgg.untrained(network).eval()
+    return _vgg.from_file(Path(weights), network).eval()
 
 
 def starlet(images, *, n_scales=4):

@@ -25,6 +25,7 @@ class GeneratorTerms:
         self.vgg = None
         if self.options.feature > 0:
             self.vgg = VGGFeatures(
+                network=self.options.vgg_network,
                 weights=self.options.vgg_weights,
                 layer=self.options.vgg_layer,
                 normalize=self.options.vgg_normalize,
@@ -71,7 +72,7 @@ class GeneratorTerms:
         generated, log_scale : `~torch.Tensor`, shape (n, n_band, 2 ny, 2 nx)
             What the generator made of ``batch["input"]``.
         precision : {"bfloat16", "float32"}, optional
-            Of VGG19.
+            Of the VGG network.
 
         Returns
         -------

@@ -1,7 +1,9 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Features: VGG19 and where its weights come from; the starlet against another transform."""
+"""Features: VGG networks and where their weights come from; the starlet against another one."""
 
+import importlib.util
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -12,7 +14,14 @@ from scipy import ndimage
 from torch.nn import functional
 
 from splus_srgan.exceptions import WeightsError
-from splus_srgan.models.features import VGGFeatures, load_vgg19, starlet, starlet_noise
+from splus_srgan.models import _vgg
+from splus_srgan.models.features import (
+    VGGFeatures,
+    load_vgg16,
+    load_vgg19,
+    starlet,
+    starlet_noise,
+)
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +234,125 @@ def test_images_that_vgg19_cannot_see_are_refused():
         features(torch.zeros(3, 32, 32))
     with pytest.raises(ValueError, match=r"at least 4 pixels along each side for block3_conv3"):
         features(torch.zeros(1, 3, 3, 32))
+
+
+# VGG16, which blurs before it halves.
+
+
+def test_blur_pool_is_the_peak_blurred():
+    """Of a line: peaks of neighbours, mirrored, their (1, 2, 1) mean at every second place."""
+    line = np.random.default_rng(1).normal(size=11).astype(np.float32)
+    peaks = np.maximum(line[:-1], line[1:])
+    mean = ndimage.correlate1d(np.pad(peaks, 2, mode="reflect"), [0.25, 0.5, 0.25])[1:-1:2]
+    image = torch.tensor(np.tile(line, (1, 2, 8, 1)))
+    found = _vgg.BlurPool()(image)
+    assert found.shape == (1, 2, 5, 6)
+    assert_allclose(found, np.broadcast_to(mean, found.shape), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("layer", "smallest"), [("relu1_2", 1), ("relu2_2", 4), ("relu5_3", 18)])
+def test_vgg16_says_how_small_images_may_be(layer, smallest):
+    features = VGGFeatures(network="vgg16", weights="random", layer=layer)
+    assert torch.isfinite(features(torch.rand(1, 1, smallest, smallest))).all()
+    if smallest > 1:
+        with pytest.raises(ValueError, match=rf"at least {smallest} pixels along each side"):
+            features(torch.rand(1, 1, smallest, smallest - 1))
+
+
+def test_networks_and_their_layers_are_checked():
+    with pytest.raises(ValueError, match="network must be one of 'vgg19', 'vgg16'; got 'vgg11'"):
+        VGGFeatures(network="vgg11", weights="random")
+    with pytest.raises(ValueError, match=r"of VGG16, .*'block5_conv3'.*got 'block3_conv4'"):
+        VGGFeatures(network="vgg16", weights="random", layer="block3_conv4")
+
+
+def as_shipped(state):
+    """Names of the package, which count the blurs, beside what is no convolution."""
+    counted = [0, 2, 6, 8, 12, 14, 16, 20, 22, 24, 28, 30, 32]
+    ours = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
+    made = {"scaling_layer.shift": torch.zeros(1, 3, 1, 1), "net.slice2.5.filt": torch.ones(2)}
+    for slice_, (place, number) in enumerate(zip(ours, counted, strict=True)):
+        for kind in ("weight", "bias"):
+            made[f"net.slice{1 + slice_ // 3}.{number}.{kind}"] = state[f"{place}.{kind}"]
+    return made
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """A package like the one that ships VGG16, whose code must not run, and an empty cache."""
+    folder = tmp_path / "site" / "stlpips_pytorch"
+    (folder / "weights/vST0.0").mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(str(folder.parent))
+    monkeypatch.setattr(_vgg, "get_cache_dir", lambda: tmp_path / "cache")
+    return folder / "weights/vST0.0/vgg_shift_tolerant.pth"
+
+
+def test_vgg16_of_the_package_is_converted_once(shipped, tmp_path, monkeypatch):
+    wanted = load_vgg16("random").state_dict()
+    torch.save(as_shipped(wanted), shipped)
+    for _ in range(2):
+        found = load_vgg16().state_dict()
+        assert list(found) == list(wanted)
+        assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+        # From now on, no pickle is read.
+        monkeypatch.setattr(torch, "load", None)
+    (kept,) = (tmp_path / "cache/splus_srgan").iterdir()
+    monkeypatch.undo()
+    assert torch.equal(load_vgg16(kept)[0].weight, wanted["0.weight"])
+
+
+def test_damaged_or_forbidden_cache_does_no_harm(shipped, tmp_path, monkeypatch):
+    torch.save(as_shipped(load_vgg16("random").state_dict()), shipped)
+    load_vgg16()
+    (kept,) = (tmp_path / "cache/splus_srgan").iterdir()
+    size = kept.stat().st_size
+    kept.write_bytes(b"damaged")
+    assert load_vgg16()[0].weight.any()
+    assert kept.stat().st_size == size
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(_vgg, "get_cache_dir", lambda: tmp_path / "file")
+    assert load_vgg16()[0].weight.any()
+
+
+def test_package_with_other_files_is_told(shipped, tmp_path):
+    with pytest.raises(WeightsError, match=r"stlpips-pytorch should have .*install its version"):
+        load_vgg16()
+    torch.save({"net.slice1.0.weight": torch.zeros(64, 3, 3, 3)}, shipped)
+    with pytest.raises(WeightsError, match=r"of VGG16 .*; vgg_shift_tolerant.pth has 1 of its 26"):
+        load_vgg16()
+    torch.save({"net.slice1.0.weight": SimpleNamespace()}, shipped)
+    with pytest.raises(WeightsError, match=r"vgg_shift_tolerant.pth cannot be read"):
+        load_vgg16()
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+def test_missing_package_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"needs stlpips_pytorch, .*extra 'perceptual'"):
+        load_vgg16()
+
+
+def test_vgg16_is_what_the_functions_give_with_the_shipped_values(tmp_path, monkeypatch):
+    """The first two blocks, worked out one by one from the tensors of the package."""
+    spec = importlib.util.find_spec("stlpips_pytorch")
+    if spec is None:
+        pytest.skip("stlpips-pytorch is not installed (extra perceptual)")
+    source = Path(spec.origin).parent / "weights/vST0.0/vgg_shift_tolerant.pth"
+    state = torch.load(source, map_location="cpu", weights_only=True)
+    monkeypatch.setattr(_vgg, "get_cache_dir", lambda: tmp_path)
+    images = torch.rand(1, 3, 24, 20)
+    x = (images - state["scaling_layer.shift"] / 2 - 0.5) / state["scaling_layer.scale"] * 2
+    for place in ("1.0", "1.2", "2.5", "2.6", "2.8"):
+        if place == "2.5":
+            x = functional.pad(functional.max_pool2d(x, 2, 1), [2] * 4, mode="reflect")
+            x = functional.conv2d(x, state["net.slice2.5.filt"], stride=2, groups=64)
+            continue
+        weight, bias = (state[f"net.slice{place}.{kind}"] for kind in ("weight", "bias"))
+        x = functional.conv2d(x, weight, bias, padding=1).clamp(min=0)
+    found = VGGFeatures(network="vgg16", layer="relu2_2")(images)
+    # Their normalisation is that of ImageNet to three digits.
+    assert_allclose(found, x, rtol=0.01, atol=0.01 * float(x.max()))
 
 
 # Starlet.

@@ -68,6 +68,7 @@ def test_seed_preset_is_the_recipe():
     assert weights == {"feature": 1.0, "adversarial": 1e-3}
     assert (config.losses.vgg_layer, config.losses.vgg_normalize) == ("block3_conv3", False)
     assert (config.losses.feature_kind, config.losses.vgg_weights) == ("mse", None)
+    assert config.losses.vgg_network == "vgg19"
     assert config.losses.adversarial_kind == "bce"
     assert config.losses.discriminator_kind == "mse"
     optimizer = config.optimizer

@@ -405,7 +405,11 @@ TERMS = {
     "spectrum": {},
     "starlet": {"losses.starlet_scales": 3},
     "nll": {"generator.scale": "gaussian"},
-    "feature": {"losses.vgg_weights": "random", "data.single_band": True},
+    "feature": {
+        "losses.vgg_network": "vgg16",
+        "losses.vgg_weights": "random",
+        "data.single_band": True,
+    },
     "adversarial": {},
     "feature_matching": {},
 }
@@ -807,5 +811,5 @@ def test_missing_lightning_is_told_with_its_extra(monkeypatch):
     import importlib
 
     monkeypatch.setattr("splus_srgan.utils.optional.has", lambda name: name != "lightning")
-    with pytest.raises(ImportError, match=r"needs lightning.*splus_srgan\[train\]"):
+    with pytest.raises(ImportError, match=r"needs lightning, .*extra 'train' .*pip install"):
         importlib.reload(module)

@@ -41,6 +41,7 @@ Scale = Literal["laplace", "gaussian"]
 Initialization = Literal["torch", "glorot"]
 DiscriminatorKind = Literal["patch", "unet"]
 PixelKind = Literal["l1", "l2", "charbonnier", "noise"]
+VGGNetwork = Literal["vgg19", "vgg16"]
 FeatureKind = Literal["mse", "l1"]
 GeneratorAdversarial = Literal["bce", "least_squares", "relativistic"]
 DiscriminatorAdversarial = Literal["bce", "least_squares", "relativistic", "mse"]
@@ -183,7 +184,7 @@ class LossConfig(_Section):
     pixel : float, optional
         Weight, at least 0, of the difference of stretched images, see ``pixel_kind``.
     feature : float, optional
-        Weight, at least 0, of the difference of VGG19 features (bands: one or three).
+        Weight, at least 0, of the difference of VGG features (bands: one or three).
     adversarial : float, optional
         Weight, at least 0, of what the discriminator says; above 0 it is trained.
     flux : float, optional
@@ -210,7 +211,7 @@ class LossConfig(_Section):
     charbonnier_epsilon : float, optional
         Smoothing of ``"charbonnier"``, in stretched units, above 0.
     feature_kind : {"mse", "l1"}, optional
-        Difference of VGG19 features.
+        Difference of VGG features.
     adversarial_kind : {"bce", "least_squares", "relativistic"}, optional
         What the generator minimises.
     discriminator_kind : {"bce", "least_squares", "relativistic", "mse"}, optional
@@ -233,12 +234,15 @@ class LossConfig(_Section):
         at least 0; without it empty crops count most.
     starlet_scales : int, optional
         Wavelet planes of ``starlet``, at least 1.
+    vgg_network : {"vgg19", "vgg16"}, optional
+        Network of ``feature``; ``"vgg16"`` blurs before it halves.
     vgg_weights : {None, "random"} or path, optional
-        File of VGG19 weights; `None` for torchvision's ImageNet weights.
+        File of its weights; `None` for ImageNet weights, VGG19's from torchvision (a download),
+        VGG16's from the package ``stlpips-pytorch`` (extra ``perceptual``).
     vgg_layer : str, optional
         Layer whose output is compared, such as ``"block3_conv3"``.
     vgg_normalize : bool, optional
-        Feed VGG19 as it was trained (mean and spread of ImageNet).
+        Feed the network as it was trained (mean and spread of ImageNet).
     """
 
     pixel: float = 2.0
@@ -264,6 +268,7 @@ class LossConfig(_Section):
     binned_sizes: tuple[int, ...] = (12, 24)
     spectrum_floor: float = 0.0
     starlet_scales: int = 4
+    vgg_network: VGGNetwork = "vgg19"
     vgg_weights: str | None = None
     vgg_layer: str = "block3_conv3"
     vgg_normalize: bool = True
@@ -274,7 +279,7 @@ class LossConfig(_Section):
         self._not_negative(*LOSS_TERMS, "flux_growth", "spectrum_floor")
         if not any(self.weights.values()):
             raise ValueError("losses must have at least one weight above 0; all are 0")
-        self._one_of(pixel_kind=PixelKind, feature_kind=FeatureKind)
+        self._one_of(pixel_kind=PixelKind, feature_kind=FeatureKind, vgg_network=VGGNetwork)
         self._one_of(
             adversarial_kind=GeneratorAdversarial, discriminator_kind=DiscriminatorAdversarial
         )
