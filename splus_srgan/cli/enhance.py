@@ -154,15 +154,12 @@ def run(options):
 
 
 def _prepared(options, field):
-    """The enhancer; and the field without what the output will have anew."""
+    """The enhancer, for a layout that can hold the field."""
     from splus_srgan.images.io.cubes import check_cube_bands
 
     if options.format == "scubes":
         check_cube_bands(field)
         options.uncertainty = options.uncertainty or "generator"
-    if _UNCERTAINTY[options.uncertainty]:
-        for image in field.values():
-            image.uncertainty = None
     return _enhancer(options, field)
 
 

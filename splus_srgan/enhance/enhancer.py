@@ -196,9 +196,11 @@ class SRGANEnhancer:
         WeightsError
             If the weights are for other bands.
         """
+        given = {"bands": bands, "mask": mask, "unit": unit, "wcs": wcs}
         # Where the caller has numpy raise, only what is wrong may.
         with np.errstate(**NUMPY_DEFAULTS):
-            return self._call(unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs), sky, sigma)
+            stack = unpack(data, **given, new_uncertainty=bool(self.uncertainty))
+            return self._call(stack, sky, sigma)
 
     def _call(self, stack, sky, sigma):
         work = self._prepare(stack, sky, sigma)
@@ -263,7 +265,8 @@ class SRGANEnhancer:
         (128, 128)
         """
         path = check_writable(path, overwrite)
-        stack = unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs, lazy=True)
+        given = {"bands": bands, "mask": mask, "unit": unit, "wcs": wcs}
+        stack = unpack(data, **given, lazy=True, new_uncertainty=bool(self.uncertainty))
         check_names(stack.bands)
         with np.errstate(**NUMPY_DEFAULTS):
             return self._write(stack, path, sky, sigma, overwrite)

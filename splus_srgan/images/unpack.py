@@ -79,7 +79,7 @@ class BandStack:
     form: str
 
 
-def unpack(data, *, bands=None, mask=None, unit=None, wcs=None, lazy=False):
+def unpack(data, *, bands=None, mask=None, unit=None, wcs=None, lazy=False, new_uncertainty=False):
     """
     Turn any accepted input into a `BandStack`.
 
@@ -101,6 +101,8 @@ def unpack(data, *, bands=None, mask=None, unit=None, wcs=None, lazy=False):
     lazy : bool, optional
         Whether data and mask are a `~splus_srgan.pixels.lazy.PlaneStack`, of which parts are made
         of the input when they are asked for, and not arrays.
+    new_uncertainty : bool, optional
+        Whether the result will have an uncertainty of its own, so that of the data is not missed.
 
     Returns
     -------
@@ -141,7 +143,8 @@ def unpack(data, *, bands=None, mask=None, unit=None, wcs=None, lazy=False):
     for name, missing in zip(names, masks, strict=True):
         if all(missing[rows].all() for rows in row_strips(len(missing))):
             raise ValueError(f"band {name!r} has no valid pixel: all are masked, NaN or infinite")
-    _warn_of_uncertainty(images, names)
+    if not new_uncertainty:
+        _warn_of_uncertainty(images, names)
     _warn_of_coordinates(images)
     return BandStack(
         data=stack,

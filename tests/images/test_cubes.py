@@ -295,7 +295,8 @@ def enhanced(tmp_path_factory):
     data += 2000 * np.exp(-((y - 22) ** 2 + (x - 21) ** 2) / 2.2)
     counts = np.zeros((48, 48), np.int64)
     counts[2, 3] = 1
-    field = read_bands(cube_file(path, data, weimask=counts, filters=FILTERS[:2]))
+    files = {"errors": np.full((2, 48, 48), 10.0), "weimask": counts, "filters": FILTERS[:2]}
+    field = read_bands(cube_file(path, data, **files))
     # The FWHM of the header, for there are no stars to compare with.
     enhancer = SRGANEnhancer("splus-any", device="cpu", psf="header", uncertainty=True)
     return field, enhancer(field)
