@@ -462,13 +462,13 @@ def test_other_seeing_is_extrapolation(enhancer, field):
 def test_missing_sky_is_told(enhancer, field, monkeypatch):
     from splus_srgan.enhance import sky as _field_sky
 
-    real = _field_sky.measure_background
+    real = _field_sky.measure_joint_background
 
     def without_sky(*args, **options):
-        found = real(*args, **options)
-        return dataclasses.replace(found, has_sky=np.zeros(3, bool), sky=np.zeros(3))
+        found, unlike = real(*args, **options)
+        return dataclasses.replace(found, has_sky=np.zeros(3, bool), sky=np.zeros(3)), unlike
 
-    monkeypatch.setattr(_field_sky, "measure_background", without_sky)
+    monkeypatch.setattr(_field_sky, "measure_joint_background", without_sky)
     with pytest.warns(NoSkyWarning, match="no sky found in the frame of g, r, z: its level is"):
         result = enhancer(field)
     assert result["g"].header["SRSKY"] == result["g"].header["SRFSKY"] == 0
