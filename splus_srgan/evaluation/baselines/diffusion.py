@@ -29,6 +29,15 @@ class TotalVariation(_InNoiseUnits):
     ------
     ValueError
         If ``strength`` is not above 0.
+
+    Examples
+    --------
+    >>> from splus_srgan import simulate_field
+    >>> from splus_srgan.evaluation.baselines.methods import TotalVariation
+    >>> field = simulate_field(4, shape=(32, 48))
+    >>> fine = TotalVariation()(field.observed, sky=field.sky, sigma=field.sigma)
+    >>> fine["r"].shape, fine["r"].meta["SRMODEL"]
+    ((64, 96), 'total variation')
     """
 
     strength: float = 1.0
@@ -69,6 +78,12 @@ class PeronaMalik(_InNoiseUnits):
     ------
     TypeError, ValueError
         If an option is none of those above.
+
+    Examples
+    --------
+    >>> from splus_srgan.evaluation.baselines.methods import PeronaMalik
+    >>> PeronaMalik(contrast=1.0)
+    PeronaMalik(contrast=1.0, iterations=20)
     """
 
     contrast: float = 0.5
