@@ -146,7 +146,7 @@ def finish(work, view, generated, log_scale):
     view : `Prepared`
         The section.
     generated, log_scale
-        As `generate` gives them.
+        As `generate` gives them; the first becomes the image, in place.
 
     Returns
     -------
@@ -168,10 +168,10 @@ def finish(work, view, generated, log_scale):
             std = cut(std, kept) * np.float32(work.flux_factor)
             check_finite_output(work, std, view.missing, "generator")
             std = np.where(view.missing, np.float32(np.inf), std)
-        stretch = NoiseAsinhStretch(upsample(view.sky), fine_sigma, **work.stretch)
-        fine = stretch.inverse(generated)
-        check_finite_output(work, cut(fine, kept), view.missing, "generator")
-        fine = cut(_anchor(work, view, fine), kept) * np.float32(work.flux_factor)
+        _to_linear(work, view, generated, fine_sigma)
+        check_finite_output(work, cut(generated, kept), view.missing, "generator")
+        _anchor(work, view, generated)
+        fine = cut(generated, kept) * np.float32(work.flux_factor)
         check_finite_output(work, fine, view.missing, "anchor")
     return fine, view.missing, view.quality, std
 
@@ -187,19 +187,31 @@ def _std(work, generated, log_scale, fine_sigma):
     return std
 
 
+def _to_linear(work, view, generated, fine_sigma):
+    """Flux per input pixel of stretched values, band by band and in place."""
+    fine_sky = upsample(view.sky)
+    for k in range(len(generated)):
+        band = slice(k, k + 1)
+        stretch = NoiseAsinhStretch(fine_sky[band], fine_sigma[band], **work.stretch)
+        generated[band] = stretch.inverse(generated[band])
+
+
 def _anchor(work, view, fine):
-    with fft.set_workers(work.restorers[0].runner.threads):
-        return anchor_flux(
-            fine,
-            view.filled,
-            view.sky,
-            view.sigma,
-            psfs=work.psfs,
-            target_psfs=work.target_psfs,
-            pixel_scale=work.pixel_scale,
-            strength=work.strength,
-            mask=view.useless,
-        )
+    """Anchor the flux, band by band and in place."""
+    for k in range(len(fine)):
+        band = slice(k, k + 1)
+        with fft.set_workers(work.restorers[0].runner.threads):
+            fine[band] = anchor_flux(
+                fine[band],
+                view.filled[band],
+                view.sky[band],
+                view.sigma[band],
+                psfs=work.psfs[band],
+                target_psfs=work.target_psfs[band],
+                pixel_scale=work.pixel_scale,
+                strength=work.strength,
+                mask=view.useless[band],
+            )
 
 
 def _beyond(work, filled, sky, sigma):

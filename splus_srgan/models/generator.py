@@ -158,6 +158,7 @@ class SRResNet(nn.Module):
         steps = [1] * n_blocks + list(dilations)
         self.blocks = nn.Sequential(*(_Block(n_features, norm, step) for step in steps))
         self.join = nn.Sequential(*_conv_norm(n_features, norm))
+        self.upsample = nn.Upsample(scale_factor=_UPSCALING, mode="bilinear", align_corners=False)
         self.tail = nn.Sequential(_conv(n_features, n_tail_features, 3), nn.ReLU(inplace=True))
         self.last = _conv(n_tail_features, n_bands, last_kernel)
         if output == "residual":
@@ -202,8 +203,7 @@ class SRResNet(nn.Module):
         """
         first = self.first(y)
         x = self.join(self.blocks(first)) + first
-        x = functional.interpolate(x, scale_factor=_UPSCALING, mode="bilinear", align_corners=False)
-        return self.tail(x)
+        return self.tail(self.upsample(x))
 
     def forward(self, y):
         """

@@ -134,6 +134,7 @@ class JointResNet(nn.Module):
                 _ToldBlock(n_features, n_told, 1) for _ in range(coarse_blocks)
             )
         self.join = nn.Conv2d(n_features, n_features, 3, padding=1)
+        self.upsample = nn.Upsample(scale_factor=_UPSCALING, mode="bilinear", align_corners=False)
         self.tail = nn.Sequential(
             nn.Conv2d(n_features, n_tail_features, 3, padding=1), nn.ReLU(inplace=True)
         )
@@ -234,8 +235,7 @@ class JointResNet(nn.Module):
         for block in self.blocks[half:]:
             x = block(x, told)
         x = self.join(x) + first
-        x = functional.interpolate(x, scale_factor=_UPSCALING, mode="bilinear", align_corners=False)
-        return self.tail(x)
+        return self.tail(self.upsample(x))
 
     def _wide(self, x, told):
         """The level at half the resolution."""

@@ -41,6 +41,7 @@ class TorchEngine:
         generator = copy.deepcopy(generator).eval()
         if not fast:
             _keep_rounding(generator)
+            _save_memory(generator)
         self._generator = generator.to(self.device, memory_format=self._format)
 
     def __call__(self, y):
@@ -87,6 +88,33 @@ def _keep_rounding(generator):
         for name, layer in layers.named_children():
             if max(getattr(layer, "dilation", (1,))) > 1:
                 setattr(layers, name, _Phases(layer))
+
+
+def _save_memory(generator):
+    """Upsample and convolve strip by strip: the upsampled features would be the largest array."""
+    body = getattr(generator, "generator", generator)
+    body.tail = _InStrips(body.upsample, body.tail)
+    body.upsample = torch.nn.Identity()
+
+
+class _InStrips(torch.nn.Module):
+    """Bilinear upsampling by two and layers that reach one pixel, to the same last bit."""
+
+    rows = 64  # of the input, in a strip
+
+    def __init__(self, upsample, layers):
+        super().__init__()
+        self.upsample, self.layers = upsample, layers
+
+    def forward(self, x):
+        strips, ny = [], x.shape[-2]
+        for start in range(0, ny, self.rows):
+            stop = min(start + self.rows, ny)
+            # A fine pixel and its neighbors are interpolated between it and one row beside it.
+            first, last = max(start - 1, 0), min(stop + 1, ny)
+            fine = self.layers(self.upsample(x[..., first:last, :].contiguous()))
+            strips.append(fine[..., 2 * (start - first) : 2 * (stop - first), :])
+        return torch.cat(strips, -2)
 
 
 class _ManyChannels(torch.nn.Module):
