@@ -74,8 +74,8 @@ def psnr_by_region(truth, image, *, sigma, zero_point, psf, image_psf=None):
     Parameters
     ----------
     truth, image : array_like, shape (2 ny, 2 nx)
-        Flux per pixel without sky; the truth is noise-free and has `TARGET_PSF`, with the wings
-        of the input.
+        Flux per pixel without sky; the truth is noise-free and has
+        `~splus_srgan.pixels.psf.TARGET_PSF`, with the wings of the input.
     sigma : float
         Noise of an input pixel, in the unit of both; above 0.
     zero_point : float
