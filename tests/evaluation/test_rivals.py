@@ -117,6 +117,14 @@ def test_bm3d_that_knows_the_correlation_beats_one_that_does_not():
     assert rms[1] < 0.75 * rms[0]
 
 
+@needs_bm3d
+@pytest.mark.parametrize("method", [BM3D, LowRank, WeightedSum])
+def test_images_smaller_than_a_block_are_refused(method):
+    told = r"data must have at least 8 pixels along each side for .*; got shape \(7, 9\)"
+    with pytest.raises(ValueError, match=told):
+        denoised(method(), np.ones((1, 7, 9)))
+
+
 # Joint over the bands
 
 

@@ -16,6 +16,7 @@ from splus_srgan.utils.validate import check_positive
 __all__ = ["BM3D", "LowRank", "WeightedSum"]
 
 _THRESHOLDS = {"lambda_thr3d": 3.0, "mu2": 0.4, "lambda_thr3d_re": 2.5, "mu2_re": 3.6}
+_BLOCK = 8  # pixels along the side of the blocks of `bm3d`
 _SMALL = (32, 32)  # enough to see whether a correlation is one
 
 
@@ -35,6 +36,11 @@ class _BlockMatching(_InNoiseUnits):
 
     def _noise(self, shape):
         """What ``bm3d`` is told of the noise: its standard deviation, or its power spectrum."""
+        if min(shape) < _BLOCK:
+            raise ValueError(
+                f"data must have at least {_BLOCK} pixels along each side for {self.name}, which "
+                f"matches blocks; got shape {tuple(shape)}"
+            )
         noise = self.strength * NOISE
         if self.correlation is None:
             return noise
