@@ -3,6 +3,7 @@
 
 import copy
 from contextlib import nullcontext
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -100,16 +101,16 @@ def _save_memory(generator):
 class _InStrips(torch.nn.Module):
     """Bilinear upsampling by two and layers that reach one pixel, to the same last bit."""
 
-    rows = 64  # of the input, in a strip
+    pixels = 2**15  # of the input, in a strip; of few, oneDNN sums in another order
 
     def __init__(self, upsample, layers):
         super().__init__()
         self.upsample, self.layers = upsample, layers
 
     def forward(self, x):
-        strips, ny = [], x.shape[-2]
-        for start in range(0, ny, self.rows):
-            stop = min(start + self.rows, ny)
+        strips, (ny, nx) = [], x.shape[-2:]
+        number = max(1, ny * nx // self.pixels)
+        for start, stop in pairwise(ny * k // number for k in range(number + 1)):
             # A fine pixel and its neighbors are interpolated between it and one row beside it.
             first, last = max(start - 1, 0), min(stop + 1, ny)
             fine = self.layers(self.upsample(x[..., first:last, :].contiguous()))

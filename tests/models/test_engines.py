@@ -268,16 +268,15 @@ def test_float32_layers_are_the_same_ones_computed_otherwise(shape):
     assert_allclose(engine(image), wanted, atol=2e-6)
 
 
-@pytest.mark.parametrize("name", ["splus-any", "splus-grz"])
-def test_strips_give_the_same_bits(name):
+@pytest.mark.parametrize(
+    ("name", "shape"), [("splus-any", (1, 150, 131)), ("splus-grz", (3, 128, 90))]
+)
+def test_strips_give_the_same_bits(name, shape):
     """Upsampled features take the most memory, so they are made strip by strip."""
     generator = load_generator(load_card(name)).eval()
-    n_bands = generator.options["n_bands"]
-    image = np.random.default_rng(0).normal(size=(n_bands, 40, 37)).astype(np.float32)
+    image = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     engine = TorchEngine(generator, device="cpu", precision="float32")
-    engine._generator.tail.rows = 40
     expected = engine(image)
     assert_allclose(expected, plain(generator, image), atol=1e-5)
-    for rows in (1, 7, 16):
-        engine._generator.tail.rows = rows
-        assert_array_equal(engine(image), expected)
+    engine._generator.tail.pixels = 2**12
+    assert_array_equal(engine(image), expected)
