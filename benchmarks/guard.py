@@ -93,10 +93,16 @@ def blanked(data, sigma, strength, rng):
     return result
 
 
+def pictured(data, sigma, strength, rng):
+    """A picture of 8 bits, steps of that many sigma."""
+    return np.clip(np.round(30 + data / (strength * sigma)), 0, 255)
+
+
 DEFECTS = {
     "floor": (clipped, (3, 2, 1, 0)),
     "grid": (gridded, (0.25, 0.5, 1, 2, 4)),
     "stretched": (stretched, (0.1, 0.3, 1, 3)),
+    "picture": (pictured, (0.1, 0.3, 1)),
     "texture": (smoothed, (0.3, 0.4, 0.5, 0.7, 1)),
     "texture ": (moved, (0.1, 0.25, 0.5)),
     "repeated": (repeated, (0.05, 0.25, 1)),
@@ -104,7 +110,7 @@ DEFECTS = {
     "step": (stepped, (0.3, 1, 2, 5)),
     "banding": (banded, (0.1, 0.3, 1)),
     "spikes": (spiked, (5, 10, 20, 50)),
-    "blank": (blanked, (4, 6, 12, 24)),
+    "blank": (blanked, (3, 4, 6, 24)),
 }
 
 

@@ -86,6 +86,13 @@ KINDS = {
         np.inf,
         f"noise falls where it is bright, as in a picture with asinh or gamma; {_LINEAR}",
     ),
+    "picture": Kind(
+        "an 8-bit picture",
+        "picture",
+        0.0,
+        0.5,
+        f"there are only the values 0 to 255, or their 255ths; {_LINEAR}",
+    ),
     "asinh": Kind(
         "asinh magnitudes (card BSOFTEN)",
         "asinh",
@@ -96,10 +103,10 @@ KINDS = {
     "texture": Kind(
         "noise correlated unlike that of a coadd",
         "texture",
-        0.72,
-        1.12,
+        0.80,
+        1.05,
         "the image was smoothed, sharpened or resampled; take it as the survey gives it",
-        errors=5.0,
+        errors=1.5,
     ),
     "repeated": Kind(
         "repeated pixels",
@@ -108,18 +115,27 @@ KINDS = {
         0.03,
         "the image was enlarged without interpolation; take it on its own pixels",
     ),
+    "pedestal": Kind(
+        "a high level without a sky",
+        "pedestal",
+        0.0,
+        0.2,
+        "nothing in the frame is as faint as the sky should be, so its level was taken as 0; "
+        "give sky=",
+    ),
     "tilt": Kind(
         "a gradient of the sky",
         "tilt",
         0.0,
-        6.0,
+        0.5,
         "one level of the sky does not fit the frame; subtract the background, or give sky= a map",
+        errors=4.0,
     ),
     "step": Kind(
         "a step between rows or columns",
         "step",
         0.0,
-        6.0,
+        5.2,
         "amplifiers or frames differ in level; match their backgrounds first",
     ),
     "banding": Kind(

@@ -4,19 +4,25 @@
 import numpy as np
 from scipy import ndimage
 
-from splus_srgan.pixels import oddities
+from splus_srgan.pixels import oddities, sky_levels
 from splus_srgan.pixels.missing import missing_pixels
 from splus_srgan.pixels.robust import robust_std
-from splus_srgan.pixels.sample import gather_windows
+from splus_srgan.pixels.sample import gather_windows, window_cuts
 
-__all__ = ["inspect_band", "local_oddities", "sourceless"]
+__all__ = ["inspect_band", "local_oddities", "locally_faint", "sourceless"]
 
-_SIDE, _WINDOWS = 224, 4
+_SIDE, _WINDOWS, _GAP = 224, 4, 8
 _SMOOTHING = 2.0  # pixels
 _SOURCE = 3.0  # noise of a smoothed pixel, above which there is a source
 _SMOOTHED = 0.19  # noise of a smoothed pixel of a coadd, in that of a pixel
 _SATURATED = 20.0  # sigma above the sky, from which one value over an area is a saturated star
-_USUAL_TEXTURE = 0.92  # of coadds
+_BLOCK = 4  # pixels whose smoothed level stands for all
+_AROUND = 9  # blocks: what is around a pixel
+_FAINTEST = 35  # percentile of that, which is the level of the sky there
+_OF_ROWS = (
+    0.85  # what a step between two rows counts, in one between two boxes: galaxies have edges
+)
+_PEDESTAL = 10.0  # noise: levels below are no pedestal
 _LEAST = 400  # pixels
 _WILD = 1e7  # sigma: beyond, one value is as odd as another
 
@@ -37,11 +43,11 @@ def inspect_band(data, mask, sky, sigma):
     Returns
     -------
     values : dict of str to float
-        ``floor``, ``grid``, ``repeated``, ``texture``, ``texture_error``, ``slope``, ``tilt``,
-        ``step``, ``banding``, ``spikes`` (pixels) and ``blank`` (share); empty where less
-        than 400 pixels are valid.
+        ``picture``, ``floor``, ``grid``, ``repeated``, ``texture``, ``slope``, ``pedestal``,
+        ``tilt``, ``step``, ``banding``, ``spikes`` (pixels) and ``blank`` (share), and errors
+        of some (``texture_error``); empty where less than 400 pixels are valid.
     """
-    sample, missing = gather_windows(data, mask, side=_SIDE, most=_WINDOWS)
+    sample, missing = gather_windows(data, mask, side=_SIDE, most=_WINDOWS, gap=_GAP)
     missing = missing_pixels(sample, missing)
     plane = _in_sigma(sample, missing, _sample(sky, mask), _sample(sigma, mask))
     blank = _blank(sample, missing, plane)
@@ -50,32 +56,80 @@ def inspect_band(data, mask, sky, sigma):
         return {}
     # A noise that was given may be too large.
     sigma = min(1.0, _noise_of(plane, valid) or 1.0)
-    faint, flux = sourceless(plane, valid, 0.0, sigma)
-    ratios, error = oddities.noise_texture(plane, faint)
+    values = {"blank": float(np.mean(blank[~missing]))}
+    values |= _of_values(sample, plane, valid, sigma)
+    values |= _of_noise(plane, valid, sigma)
+    values |= _of_levels(plane / sigma, valid, data.shape)
+    values["spikes"] = float(oddities.spike_pixels(plane, valid, 0.0, sigma).sum())
+    return values
+
+
+def _of_values(sample, plane, valid, sigma):
+    """What values there are."""
     values = plane[valid].astype(float)
-    largest, scatter = oddities.step_significance(plane, valid)
-    farthest = max(ratios, key=lambda ratio: abs(ratio - _USUAL_TEXTURE))
     return {
-        "blank": float(np.mean(blank[~missing])),
+        "picture": float(oddities.is_picture(sample[valid])),
         "floor": oddities.floor_share(values, sigma),
         "grid": oddities.value_step(values, 0.0, sigma),
         # A floor has many neighbors of one value; it is told by itself.
         "repeated": oddities.repeated_share(sample, valid & (plane > np.percentile(values, 0.2))),
-        "texture": farthest,
+    }
+
+
+def _of_noise(plane, valid, sigma):
+    """What the noise is like."""
+    faint, flux = sourceless(plane, valid, 0.0, sigma)
+    lowest, highest = np.percentile(flux[valid], (1, 99.9))
+    ratios, error = oddities.noise_texture(plane, locally_faint(plane, valid, sigma))
+    return {
+        "texture": float(np.mean(ratios)),
         "texture_error": error,
         "slope": oddities.noise_slope(plane, valid, flux, faint),
-        "tilt": oddities.sky_tilt(plane, valid, sigma),
-        "step": largest,
-        "banding": scatter,
-        "spikes": float(oddities.spike_pixels(plane, valid, 0.0, sigma).sum()),
+        "pedestal": float(lowest / highest) if lowest > _PEDESTAL else 0.0,
     }
+
+
+def _of_levels(plane, valid, shape):
+    """What the levels of the sky are like over the frame."""
+    windows, places, steps = [], [], []
+    for rows, cut in _parts(shape):
+        window, seen = plane[rows], valid[rows]
+        steps.append(sky_levels.sky_steps(window, locally_faint(window, seen, 1.0)))
+        windows.append(np.where(seen, window, np.float32(np.nan)))
+        places.append(
+            [np.arange(c.start, c.stop) / n - 0.5 for c, n in zip(cut, shape, strict=True)]
+        )
+    tilt, error = sky_levels.sky_tilt(windows, _sky_of, places)
+    largest, scatter = sky_levels.row_steps(plane, valid)
+    return {
+        "tilt": tilt,
+        "tilt_error": error,
+        "step": max(_OF_ROWS * largest, *steps),
+        "banding": scatter,
+    }
+
+
+def _sky_of(window):
+    """Pixels of the sky of a window that is NaN where missing."""
+    valid = np.isfinite(window)
+    if not valid.any():
+        return valid
+    return sourceless(np.where(valid, window, np.float32(0)), valid, 0.0, 1.0)[0]
+
+
+def _parts(shape):
+    """The rows of each window in the sample, and its place in the frame."""
+    cuts = window_cuts(shape, side=_SIDE, most=_WINDOWS)
+    height = cuts[0][0].stop - cuts[0][0].start
+    starts = range(0, len(cuts) * (height + _GAP), height + _GAP)
+    return [(slice(k, k + height), cut) for k, cut in zip(starts, cuts, strict=True)]
 
 
 def _sample(level, mask):
     """The part of a map that belongs to the sample of the image; one number stays one."""
     if np.size(level) == 1:
         return np.asarray(level).item()
-    return gather_windows(level, mask, side=_SIDE, most=_WINDOWS)[0]
+    return gather_windows(level, mask, side=_SIDE, most=_WINDOWS, gap=_GAP)[0]
 
 
 def _in_sigma(data, missing, sky, sigma):
@@ -141,8 +195,44 @@ def sourceless(plane, valid, sky, sigma):
     flux : `~numpy.ndarray`, shape (ny, nx)
         Smoothed image, in sigma above the sky.
     """
-    above = np.where(valid, (plane - sky) / sigma, 0).astype(np.float32)
-    weight = ndimage.gaussian_filter(valid.astype(np.float32), _SMOOTHING)
-    flux = ndimage.gaussian_filter(above, _SMOOTHING) / np.maximum(weight, 1e-3)
+    flux = _smoothed((plane - sky) / sigma, valid)
     level = max(np.percentile(flux[valid], 40), 0) + _SOURCE * _SMOOTHED
     return valid & ~ndimage.maximum_filter(np.where(valid, flux > level, False), 7), flux
+
+
+def locally_faint(plane, valid, sigma):
+    """
+    Find pixels without a source on them, wherever the sky around them lies.
+
+    Parameters
+    ----------
+    plane : `~numpy.ndarray`, shape (ny, nx)
+        Image, finite.
+    valid : `~numpy.ndarray` of bool, shape (ny, nx)
+        What is looked at.
+    sigma : float
+        Noise.
+
+    Returns
+    -------
+    faint : `~numpy.ndarray` of bool, shape (ny, nx)
+        Also in the halo of a galaxy, on a slope, and on either side of a step.
+    """
+    flux = _smoothed(plane / sigma, valid)
+    rows, columns = (np.arange(n) // _BLOCK for n in plane.shape)
+    corner = np.s_[_BLOCK // 2 :: _BLOCK, _BLOCK // 2 :: _BLOCK]
+    coarse = np.where(valid[corner], flux[corner], np.median(flux[valid]))
+    around = ndimage.percentile_filter(coarse, _FAINTEST, size=_AROUND, mode="nearest")
+    ends = [n - 1 for n in around.shape]
+    excess = flux - around[np.ix_(np.minimum(rows, ends[0]), np.minimum(columns, ends[1]))]
+    # Where pixels are correlated more than usual, so that more noise is left, too.
+    low, middle = np.percentile(excess[valid], (16, 50))
+    limit = np.clip(_SOURCE * (middle - low), _SOURCE * _SMOOTHED, _SOURCE)
+    return valid & ~ndimage.maximum_filter(valid & (np.abs(excess) > limit), 5)
+
+
+def _smoothed(plane, valid):
+    """An image smoothed over its valid pixels."""
+    above = np.where(valid, plane, 0).astype(np.float32)
+    weight = ndimage.gaussian_filter(valid.astype(np.float32), _SMOOTHING)
+    return ndimage.gaussian_filter(above, _SMOOTHING) / np.maximum(weight, 1e-3)

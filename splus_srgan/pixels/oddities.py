@@ -15,19 +15,18 @@ from splus_srgan.pixels.missing import missing_pixels
 __all__ = [
     "blank_pixels",
     "floor_share",
+    "is_picture",
     "noise_slope",
     "noise_texture",
     "repeated_share",
-    "sky_tilt",
     "spike_pixels",
-    "step_significance",
     "value_step",
 ]
 
-_BLANK = 5  # pixels, side of the smallest area of one value
-_NORMAL = 0.6745  # median absolute deviation of a normal distribution
-_CELLS = 8
-_PARTS = 4
+_BLANK = (5, 5)  # pixels, the smallest area of one value
+_BLANK_TOO = (3, 3), (1, 8), (8, 1)  # where neighbors are hardly ever equal
+_HARDLY = 0.05  # of the pixels: chance then makes no such area
+_LEAST_LEVELS = 8  # of a picture
 _RINGING = 31  # pixels
 _SHARPEST = 0.34  # mean of the four neighbors of a star's brightest pixel over that, at least
 _NOISE_OF_SPIKES = np.sqrt(1 + 1 / (4 * _SHARPEST**2))  # of a pixel and of its neighbors, in sigma
@@ -37,7 +36,10 @@ _TOGETHER = 500  # pixels whose surroundings are looked at at a time
 
 def blank_pixels(data):
     """
-    Find areas of one single value, at least 5 x 5 pixels.
+    Find areas of one single value: 3 x 3 pixels, or 8 in a row or column.
+
+    Where more than 5 % of the pixels are equal to their neighbor, as on a coarse grid, only areas
+    of 5 x 5 are taken.
 
     Parameters
     ----------
@@ -58,15 +60,21 @@ def blank_pixels(data):
     >>> int(blank_pixels(data).sum())
     42
     """
-    missing = missing_pixels(data)
-    data = np.where(missing, 0, data)
-    same = ndimage.minimum_filter(data, _BLANK) == ndimage.maximum_filter(data, _BLANK)
-    if not same.any():
-        return same
-    reach = _BLANK // 2  # the filters repeat the border, which would be an area by itself
-    inner = np.zeros_like(same)
-    inner[reach:-reach, reach:-reach] = same[reach:-reach, reach:-reach]
-    return ndimage.binary_dilation(inner, np.ones((_BLANK, _BLANK))) & ~missing
+    valid = ~missing_pixels(data)
+    data = np.where(valid, data, 0)
+    shapes = [_BLANK]
+    if max(_equal(data, valid, axis, 1) for axis in (0, 1)) < _HARDLY:
+        shapes += _BLANK_TOO
+    blank = np.zeros(data.shape, bool)
+    for shape in shapes:
+        same = ndimage.minimum_filter(data, shape) == ndimage.maximum_filter(data, shape)
+        # The filters repeat the border, which would be an area by itself.
+        same &= ndimage.minimum_filter(valid, shape, mode="constant", cval=False)
+        if same.any():
+            # The window of an even size reaches farther back than ahead.
+            origin = tuple(-1 if n % 2 == 0 else 0 for n in shape)
+            blank |= ndimage.maximum_filter(same, shape, mode="constant", origin=origin)
+    return blank
 
 
 def floor_share(values, sigma):
@@ -96,6 +104,34 @@ def floor_share(values, sigma):
     """
     lowest = np.percentile(values, 0.2)
     return float(np.mean(values <= lowest + 0.2 * sigma))
+
+
+def is_picture(values):
+    """
+    Whether all values are whole, 0 to 255, or 255ths from 0 to 1, as in an 8-bit picture.
+
+    Parameters
+    ----------
+    values : `~numpy.ndarray`, shape (n,)
+        Valid pixels, as they are in the file.
+
+    Returns
+    -------
+    picture : bool
+        Of integers in this range it can only be guessed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.pixels.oddities import is_picture
+    >>> is_picture(np.array([0.0, 37, 255])), is_picture(np.array([-1.0, 37, 255]))
+    (True, False)
+    """
+    if values.min() < 0 or values.max() > 255:
+        return False
+    scaled = values.astype(float) * (255 if values.max() <= 1 else 1)
+    levels = np.round(scaled)
+    return bool(np.ptp(levels) >= _LEAST_LEVELS and np.abs(scaled - levels).max() < 1e-4)
 
 
 def value_step(values, sky, sigma):
@@ -230,98 +266,6 @@ def noise_slope(data, valid, flux, faint):
         if here.sum() >= 40:
             ratios.append(float(np.median(plane[here]) / low))
     return min(ratios)
-
-
-def sky_tilt(data, valid, sigma):
-    """
-    Rise of the sky from one side of the frame to the other, in sigma.
-
-    A plane is fitted to the lower quartiles of 8 x 8 cells by least absolute deviations, which
-    sources on less than half of the frame do not move.
-
-    Parameters
-    ----------
-    data, valid
-        As for `noise_slope`.
-    sigma : float
-        Noise per pixel.
-
-    Returns
-    -------
-    tilt : float
-        Of the plane; 0 where it does not describe the cells: galaxies are no planes.
-    """
-    rows, columns = (np.array_split(np.arange(n), _CELLS) for n in data.shape)
-    seen = np.where(valid, data, np.nan)
-    cells, places = [], []
-    for row in rows:
-        for column in columns:
-            cell = seen[row[0] : row[-1] + 1, column[0] : column[-1] + 1]
-            cell = cell[np.isfinite(cell)]
-            if cell.size > 0.5 * row.size * column.size:
-                cells.append(np.percentile(cell, 25) / sigma)
-                places.append((row.mean() / len(data), column.mean() / data.shape[1], 1.0))
-    if len(cells) < 0.7 * _CELLS**2:
-        return 0.0
-    cells, design = np.array(cells), np.array(places)
-    weight = np.ones(cells.size)
-    for _ in range(30):
-        root = np.sqrt(weight)[:, None]
-        slope = np.linalg.lstsq(design * root, cells * root[:, 0], rcond=None)[0]
-        left = np.abs(cells - design @ slope)
-        weight = 1 / np.maximum(left, 0.02)
-    tilt = float(np.hypot(*slope[:2]))
-    return tilt if tilt > 8 * np.percentile(left, 80) else 0.0
-
-
-def step_significance(data, valid):
-    """
-    Largest step between neighboring rows or columns that goes through the frame, in its error.
-
-    Parameters
-    ----------
-    data, valid
-        As for `noise_slope`.
-
-    Returns
-    -------
-    largest : float
-        Of all borders between two rows or columns: twice the least of four quarters of a
-        row, where all have one sign.
-    scatter : float
-        Of the steps between all of them: 1 for noise.
-    """
-    largest, scatter = 0.0, 1.0
-    for axis in (0, 1):
-        rows = np.moveaxis(np.where(valid, data, np.nan), axis, 0)
-        whole = _steps(rows)
-        if not whole.size:
-            continue
-        # A step between amplifiers is in every part of the row, a galaxy in some.
-        parts = [_steps(part) for part in np.array_split(rows, _PARTS, axis=1)]
-        if all(part.size == whole.size for part in parts):
-            same = np.abs(np.sum(np.sign(parts), axis=0)) == _PARTS
-            least = np.where(same, np.min(np.abs(parts), axis=0), 0.0)
-            largest = max(largest, float(np.sqrt(_PARTS) * least.max()))
-        # One large step counts little here: it is told by itself.
-        scatter = max(scatter, float(np.sqrt(np.mean(np.clip(whole, -4, 4) ** 2))))
-    return largest, scatter
-
-
-def _steps(data):
-    """Median step between each row and the next, in its error, less the trend around it."""
-    change = np.diff(data, axis=0)
-    number = np.isfinite(change).sum(axis=1)
-    if (number >= 10).sum() < 10:
-        return np.empty(0)
-    change[number < 10] = 0.0
-    middle = np.nanmedian(change, axis=1)
-    spread = np.nanmedian(np.abs(change - middle[:, None]), axis=1) / _NORMAL
-    usual = np.median(spread[number >= 10])
-    if not usual > 0:
-        return np.empty(0)
-    error = 1.2533 * np.maximum(spread, 0.5 * usual) / np.sqrt(np.maximum(number, 10))
-    return (middle - ndimage.median_filter(middle, 9)) / error
 
 
 def spike_pixels(data, valid, sky, sigma):

@@ -45,7 +45,7 @@ def gridded(data, sigma):
 
 
 def smoothed(data, sigma):
-    return ndimage.gaussian_filter(data, 0.8)
+    return ndimage.gaussian_filter(data, 0.6)
 
 
 def repeated(data, sigma):
@@ -61,22 +61,27 @@ def banded(data, sigma):
 
 
 def tilted(data, sigma):
-    return data + np.linspace(-8, 8, 96) * sigma
+    return data + np.linspace(-0.5, 0.5, 96) * sigma
 
 
 def spiked(data, sigma):
     data = data.copy()
-    data[[8, 30, 88], [90, 7, 60]] += 100 * sigma
+    data[[8, 30, 88], [90, 7, 60]] += 20 * sigma
     return data
 
 
 def blanked(data, sigma):
     data = data.copy()
-    data[5:15, 5:25] = 0
+    data[5:9, 5:9] = 0
     return data
 
 
+def picture(data, sigma):
+    return np.clip(np.round(30 + 5 * data / sigma), 0, 255)
+
+
 DEFECTS = {
+    "picture": picture,
     "floor": clipped,
     "grid": gridded,
     "texture": smoothed,

@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -32,9 +32,10 @@ def test_white_noise_is_not_odd(noise):
     assert values["banding"] < 1.4
 
 
+@settings(max_examples=12)
 @given(scale=st.floats(1e-12, 1e12), level=st.floats(-5, 5))
 def test_units_and_levels_do_not_matter(scale, level):
-    data = np.random.default_rng(3).normal(size=(64, 64))
+    data = np.random.default_rng(3).normal(size=(48, 56))
     plain = inspect_band(data, np.zeros(data.shape, bool), 0.0, 1.0)
     moved = inspect_band(scale * (data + level), np.zeros(data.shape, bool), scale * level, scale)
     for name, value in plain.items():
@@ -70,9 +71,11 @@ def test_repeated_pixels(noise):
     assert inspected(noise[:48, :48].repeat(2, 0).repeat(2, 1))["repeated"] > 0.4
 
 
-def test_step_between_amplifiers(noise):
-    noise[:, 40:] += 2
-    assert inspected(noise)["step"] > 6
+@pytest.mark.parametrize("height", [1.0, -2.0, 20.0])
+def test_step_between_amplifiers(noise, height):
+    noise[:, 40:] += height
+    assert inspected(noise)["step"] > 5.2
+    assert inspected(noise.T)["step"] > 5.2
 
 
 def test_banding(noise):
@@ -80,10 +83,56 @@ def test_banding(noise):
     assert inspected(noise)["banding"] > 2
 
 
-def test_tilt_is_measured(noise):
-    noise += np.linspace(-2, 2, 96)
-    everywhere = np.ones(noise.shape, bool)
-    assert oddities.sky_tilt(noise, everywhere, 1.0) == pytest.approx(4, abs=0.1)
+@pytest.mark.parametrize("rise", [1.0, 4.0, 100.0])
+def test_tilt_is_measured(noise, rise):
+    noise[50:54, 20:24] += 500
+    found = inspected(noise + np.linspace(-rise / 2, rise / 2, 96))
+    assert found["tilt"] == pytest.approx(rise, rel=0.02, abs=4 * found["tilt_error"])
+    assert 0 < found["tilt_error"] < 0.1 + 0.01 * rise
+
+
+def test_tilt_of_a_large_frame_is_that_between_its_windows():
+    y, x = np.mgrid[:700, :600]
+    image = np.random.default_rng(1).normal(size=x.shape) + 3 * x / 600 + 4 * y / 700
+    assert inspected(image)["tilt"] == pytest.approx(5, abs=0.1)
+    assert inspected(image)["step"] < 5.2
+
+
+def test_galaxy_is_no_tilt_and_no_step(noise):
+    y, x = np.indices(noise.shape)
+    found = inspected(noise + 200 * np.exp(-np.hypot(y - 20, x - 30) / 25))
+    assert found["tilt"] < 0.5 + 4 * found["tilt_error"]
+    assert found["step"] < 5.2
+
+
+def test_a_level_without_a_sky(noise):
+    y, x = np.indices(noise.shape)
+    galaxy = 300 * np.exp(-np.hypot(y - 40, x - 50) / 20)
+    assert inspected(noise + galaxy)["pedestal"] < 0.1
+    assert inspected(noise + galaxy + 200)["pedestal"] > 0.2
+
+
+@pytest.mark.parametrize("scale", [1, 1 / 255])
+def test_picture_of_8_bits(noise, scale):
+    picture = np.clip(np.round(40 + 6 * noise), 0, 255)
+    assert inspect_band(scale * picture, picture < 0, scale * 40, scale * 6)["picture"] == 1
+    for other in (picture - 100, 300 + picture, picture + 0.3):
+        assert inspect_band(scale * other, picture < 0, 0.0, scale * 6)["picture"] == 0
+
+
+@pytest.mark.parametrize(
+    "area", [np.s_[40:43, 30:33], np.s_[20:28, 7], np.s_[95, 10:20], np.s_[0:4, 0:4]]
+)
+def test_small_areas_of_one_value_are_found_alone(noise, area):
+    noise[area] = 0.0
+    expected = np.zeros(noise.shape, bool)
+    expected[area] = True
+    assert np.array_equal(oddities.blank_pixels(noise), expected)
+
+
+def test_chance_makes_no_area_of_one_value(noise):
+    assert not oddities.blank_pixels(np.round(noise)).any()
+    assert not oddities.blank_pixels(np.maximum(noise, 0)).any()
 
 
 @pytest.mark.parametrize("value", [0.0, -3.0, 7.5])

@@ -1,0 +1,207 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Levels of the sky over a frame: its slope, and steps that go through it.
+
+The images are in the noise of a pixel, above the sky, as windows of one frame.
+"""
+
+import numpy as np
+from scipy import ndimage
+
+__all__ = ["row_steps", "sky_steps", "sky_tilt"]
+
+_NORMAL = 0.6745  # median absolute deviation of a normal distribution
+_MEAN_INFLATION = 1.5  # variance of a mean of n pixels of a coadd, in that of white noise / n
+_CELLS = 8  # along each side of a window
+_LEAST_CELLS = 28
+_FLATNESS = 0.02  # noise: how flat a sky can be
+_PLANE = 3.0  # scatter about a plane, in errors
+_SETTLED = 0.1, 0.02  # noise, and part of the tilt, by which the last two fits may differ
+_QUARTERS, _PARTS, _LEAST_PARTS = 4, 8, 4
+_BOX = 8  # rows on either side of a step
+
+
+def sky_tilt(windows, skies, places):
+    """
+    Rise of the sky from one side of the frame to the other.
+
+    A plane is fitted to the mean of the sky in 8 x 8 cells of each window; cells that differ
+    count less.
+
+    Parameters
+    ----------
+    windows : list of `~numpy.ndarray`, shape (ny, nx)
+        Parts of a frame.
+    skies : callable
+        Takes a window, gives its pixels of the sky as bool.
+    places : list of tuple of `~numpy.ndarray`
+        Rows (ny,) and columns (nx,) of each window, in the size of the frame.
+
+    Returns
+    -------
+    tilt, error : float
+        In the noise of a pixel; 0 where no plane describes the sky: galaxies are none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.pixels.sky_levels import sky_tilt
+    >>> place = np.linspace(0, 1, 80)
+    >>> image = np.random.default_rng(1).normal(size=(80, 80)) + 3 * place
+    >>> tilt, error = sky_tilt([image], lambda image: image == image, [(place, place)])
+    >>> round(tilt, 1), error < 0.1
+    (3.0, True)
+    """
+    plane = before = np.zeros(3)
+    scatter = covariance = None
+    for quartile in (True, False, False):
+        level, error, design = [], [], []
+        for window, (y, x) in zip(windows, places, strict=True):
+            rest = window - (plane[0] * y[:, None] + plane[1] * x + plane[2]).astype(np.float32)
+            sky = np.isfinite(window) if quartile else skies(rest)
+            for cell, number, place in _cells(window, sky, y, x, 0.5 if quartile else 0.15):
+                level.append(np.percentile(cell, 25) + _NORMAL if quartile else cell.mean())
+                error.append(np.hypot(np.sqrt(_MEAN_INFLATION / number), _FLATNESS))
+                design.append((*place, 1.0))
+        if len(level) < _LEAST_CELLS:
+            return 0.0, 0.0
+        # The quartiles of cells with sources are far off: least absolute deviations.
+        limit = 0.02 if quartile else 1.5
+        before = plane
+        plane, scatter, covariance = _fit_plane(*map(np.array, (level, error, design)), limit)
+    tilt = float(np.hypot(*plane[:2]))
+    along = plane[:2] / max(tilt, 1e-9)
+    error = float(max(1.0, scatter) * np.sqrt(along @ covariance[:2, :2] @ along))
+    # Of a galaxy the next fit would have another slope.
+    settled = np.hypot(*(plane - before)[:2]) < _SETTLED[0] + _SETTLED[1] * tilt
+    return (tilt if settled and scatter < _PLANE else 0.0), error
+
+
+def _cells(window, sky, y, x, least):
+    """Pixels, number and place of the cells of which at least a part is sky."""
+    rows, columns = (np.array_split(np.arange(n), _CELLS) for n in window.shape)
+    for row in rows:
+        for column in columns:
+            cut = np.s_[row[0] : row[-1] + 1, column[0] : column[-1] + 1]
+            cell = window[cut][sky[cut]]
+            if cell.size > max(12, least * row.size * column.size):
+                yield cell.astype(float), cell.size, (y[row].mean(), x[column].mean())
+
+
+def _fit_plane(level, error, design, limit):
+    """Plane, its scatter in errors, and covariance; beyond a limit deviations count linearly."""
+    weight = 1 / error**2
+    for _ in range(20):
+        root = np.sqrt(weight)[:, None]
+        plane = np.linalg.lstsq(design * root, level * root[:, 0], rcond=None)[0]
+        off = np.abs(level - design @ plane) / error
+        weight = 1 / error**2 / np.maximum(1, off / limit)
+    covariance = np.linalg.pinv((design * weight[:, None]).T @ design)
+    return plane, float(np.sqrt(np.mean(np.minimum(off, 5) ** 2))), covariance
+
+
+def sky_steps(data, sky):
+    """
+    Largest step of the sky between two rows or columns, in its error.
+
+    The mean levels of eight rows on either side are compared, less the slope that the eight rows
+    beyond show; of eight parts of a row at least four have to have sky, and to agree.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray`, shape (ny, nx)
+        A window.
+    sky : `~numpy.ndarray` of bool, shape (ny, nx)
+        Pixels of the sky, told from sources by what is around them.
+
+    Returns
+    -------
+    largest : float
+        In errors; 4 in noise.
+    """
+    largest = 0.0
+    for axis in (0, 1):
+        rows, seen = (np.moveaxis(a, axis, 0) for a in (np.where(sky, data, 0.0), sky))
+        if len(rows) < 4 * _BOX or rows.shape[1] < _PARTS:
+            continue
+        step, weight = _box_steps(rows, seen)
+        total = np.maximum(weight.sum(axis=1), 1e-9)
+        mean = (step * weight).sum(axis=1) / total
+        parts = np.count_nonzero(weight, axis=1)
+        scatter = ((step - mean[:, None]) ** 2 * weight).sum(axis=1) / np.maximum(parts - 1, 1)
+        alike = np.abs((np.sign(step) * weight).sum(axis=1)) > 0.6 * total
+        significance = np.abs(mean) * np.sqrt(total / np.maximum(1, scatter))
+        largest = max(largest, float((significance * (alike & (parts >= _LEAST_PARTS))).max()))
+    return largest
+
+
+def _box_steps(rows, seen):
+    """Steps at each row in each part, (n, 8), and their weights; 0 where there is little sky."""
+    cuts = np.linspace(0, rows.shape[1], _PARTS + 1).astype(int)[:-1]
+    sums = []
+    for array in (rows, seen):
+        parts = np.add.reduceat(array, cuts, axis=1, dtype=float)
+        sums.append(np.vstack([np.zeros(_PARTS), np.cumsum(parts, axis=0)]))
+    place = np.arange(2 * _BOX, len(rows) - 2 * _BOX + 1)
+    levels, variances = [], []
+    for start in (-2, -1, 0, 1):
+        total, number = (a[place + (start + 1) * _BOX] - a[place + start * _BOX] for a in sums)
+        few = number < 0.2 * _BOX * rows.shape[1] / _PARTS
+        levels.append(total / np.maximum(number, 1))
+        variances.append(np.where(few, np.inf, _MEAN_INFLATION / np.maximum(number, 1)))
+    # 2 (near right - near left) - (right - left), without a slope.
+    step = 1.5 * (levels[2] - levels[1]) - 0.5 * (levels[3] - levels[0])
+    variance = 2.25 * (variances[1] + variances[2]) + 0.25 * (variances[0] + variances[3])
+    return step, 1 / variance
+
+
+def row_steps(data, valid):
+    """
+    Largest step between neighboring rows or columns that goes through the frame, in its error.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray`, shape (ny, nx)
+        Image, finite.
+    valid : `~numpy.ndarray` of bool, shape (ny, nx)
+        What is looked at, sources too.
+
+    Returns
+    -------
+    largest : float
+        Of all borders between two rows or columns: twice the least of four quarters of a
+        row, where all have one sign.
+    scatter : float
+        Of the steps between all of them: 1 for noise.
+    """
+    largest, scatter = 0.0, 1.0
+    for axis in (0, 1):
+        rows = np.moveaxis(np.where(valid, data, np.nan), axis, 0)
+        whole = _steps(rows)
+        if not whole.size:
+            continue
+        # A step between amplifiers is in every part of the row, a galaxy in some.
+        parts = [_steps(part) for part in np.array_split(rows, _QUARTERS, axis=1)]
+        if all(part.size == whole.size for part in parts):
+            same = np.abs(np.sum(np.sign(parts), axis=0)) == _QUARTERS
+            least = np.where(same, np.min(np.abs(parts), axis=0), 0.0)
+            largest = max(largest, float(np.sqrt(_QUARTERS) * least.max()))
+        # One large step counts little here: it is told by itself.
+        scatter = max(scatter, float(np.sqrt(np.mean(np.clip(whole, -4, 4) ** 2))))
+    return largest, scatter
+
+
+def _steps(data):
+    """Median step between each row and the next, in its error, less the trend around it."""
+    change = np.diff(data, axis=0)
+    number = np.isfinite(change).sum(axis=1)
+    if (number >= 10).sum() < 10:
+        return np.empty(0)
+    change[number < 10] = 0.0
+    middle = np.nanmedian(change, axis=1)
+    spread = np.nanmedian(np.abs(change - middle[:, None]), axis=1) / _NORMAL
+    usual = np.median(spread[number >= 10])
+    if not usual > 0:
+        return np.empty(0)
+    error = 1.2533 * np.maximum(spread, 0.5 * usual) / np.sqrt(np.maximum(number, 10))
+    return (middle - ndimage.median_filter(middle, 9)) / error
