@@ -25,7 +25,7 @@ DESCRIPTION = "bring the images of a field onto a grid of half the pixel size"
 
 _UNCERTAINTY = {None: False, "none": False, "generator": True, "ensemble": "ensemble"}
 _PSF_MODES = ("auto", "header", "measure")
-_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")
+_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fit.gz", ".fts.gz")
 
 
 def add_arguments(parser):

@@ -234,7 +234,8 @@ class SRGANEnhancer:
             (``read_bands(..., memmap=True)``): no copy of them is made.  What a call would give
             in one object goes into the file by band.
         path : path-like
-            ``.fits``; or ``.fits.gz``, for which the output has to fit into memory.
+            ``.fits``; or ``.fits.gz`` or ``.fits.fz`` (compressed tile by tile, without loss), for
+            which the output has to fit into memory.
         overwrite : bool, optional
             Whether an existing file may be replaced.
 
@@ -273,7 +274,7 @@ class SRGANEnhancer:
 
     def _write(self, stack, path, sky, sigma, overwrite):
         work = self._prepare(stack, sky, sigma)
-        if path.suffix.lower() == ".gz":
+        if path.suffix.lower() in (".gz", ".fz"):
             planes = Planes.in_memory(work.shape, uncertainty=self.uncertainty)
             field = by_band(work, planes, work.compute(planes, self.progress_bar))
             return write_bands(path, field, overwrite=overwrite)

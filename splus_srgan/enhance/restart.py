@@ -29,7 +29,7 @@ __all__ = ["Journal", "clean", "unfinished_file"]
 
 _DATA, _JOURNAL = ".unfinished.fits", ".unfinished.json"
 # What `atomic_path` and this module name their files.
-_DEBRIS = r"\.{name}\.([0-9a-f]{{32}}(\.fits|\.fit|\.fts)(\.gz)?|unfinished\.(fits|json))"
+_DEBRIS = r"\.{name}\.([0-9a-f]{{32}}(\.fits|\.fit|\.fts)(\.[gf]z)?|unfinished\.(fits|json))"
 _ANY = r".{1,200}"
 
 

@@ -214,7 +214,7 @@ def atomic_path(path, *, overwrite=False):
     """
     path = check_target(path, overwrite=overwrite)
     target = Path(os.path.realpath(path))
-    ending = "".join(target.suffixes[-2:]) if target.suffix == ".gz" else target.suffix
+    ending = "".join(target.suffixes[-2:]) if target.suffix in (".gz", ".fz") else target.suffix
     # Not longer than the name itself may be: file systems take 255 bytes.
     temporary = target.with_name(f".{target.name[:40]}.{uuid.uuid4().hex}{ending[:20]}")
     try:

@@ -39,7 +39,7 @@ def write_cube(result, path, *, bands=None, overwrite=False):
         `~splus_srgan.enhance.enhancer.SRGANEnhancer` give them: images ``(ny, nx)`` on one
         grid, one image, or a stack ``(n_band, ny, nx)``.
     path : path-like
-        ``.fits`` or ``.fits.gz``.
+        ``.fits``, ``.fits.gz`` or ``.fits.fz``.
     bands : str or sequence of str, optional
         Names of the bands of a stack or an image that does not say; or which bands of a mapping
         to write.

@@ -266,7 +266,7 @@ def write_bands(path, field, *, overwrite=False):
     Parameters
     ----------
     path : path-like
-        ``.fits`` or ``.fits.gz``.
+        ``.fits``, ``.fits.gz``, or ``.fits.fz``, which is compressed tile by tile without loss.
     field : mapping of str to `~astropy.nddata.CCDData` or `~astropy.nddata.NDData`
         Images of shape ``(ny, nx)``.
     overwrite : bool, optional

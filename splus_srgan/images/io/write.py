@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Bands to one multi-extension FITS file, which is complete or not there at all."""
 
+import io
 import math
 import warnings
 from collections.abc import Iterable
@@ -29,9 +30,11 @@ __all__ = [
     "write_atomically",
 ]
 
-_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz")
+_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fit.gz", ".fts.gz")
 CHECKSUM_OF = "of this HDU"
 """Instead of the date in the comments of checksums: same bands, same bytes."""
+
+_TILE = 64  # rows
 
 _STRUCTURE = ("CHECKSUM", "DATASUM", "BSCALE", "BZERO", "BLANK", "EXTNAME", "EXTVER", "BUNIT")
 _OF_OUTPUT_PSF = ("SRFWHM", "SRBETA", "SRWING")
@@ -101,8 +104,9 @@ def write_atomically(path, hdus, *, overwrite=False):
     """
     path = check_writable(path, overwrite)
     with atomic_path(path, overwrite=overwrite) as temporary:
+        tiled = path.suffix.lower() == ".fz"
         _add_checksums(hdus)
-        hdus.writeto(temporary, output_verify="exception")
+        (_tiled(hdus) if tiled else hdus).writeto(temporary, output_verify="exception")
     return path
 
 
@@ -112,6 +116,29 @@ def _add_checksums(hdus):
     hdus.update_extend()
     for hdu in hdus:
         hdu.add_checksum(when=CHECKSUM_OF)
+
+
+def _tiled(hdus):
+    """The same compressed tile by tile without loss, with checksums of what is then in the file."""
+    packed = io.BytesIO()
+    fits.HDUList([_compressed(hdu) for hdu in hdus]).writeto(packed, output_verify="exception")
+    tables = fits.HDUList.fromstring(packed.getvalue(), disable_image_compression=True)
+    for hdu in tables:
+        hdu.add_checksum(when=CHECKSUM_OF)
+    return tables
+
+
+def _compressed(hdu):
+    if not isinstance(hdu, fits.ImageHDU) or hdu.data is None or hdu.name == "PSF":
+        return hdu
+    *planes, ny, nx = hdu.data.shape
+    tile = (*(1 for _ in planes), min(ny, _TILE), nx)
+    header = hdu.header.copy()
+    for key in ("CHECKSUM", "DATASUM"):  # of the plain image
+        header.remove(key, ignore_missing=True)
+    # Without quantization: floating-point numbers keep every bit.
+    options = {"compression_type": "GZIP_2", "quantize_level": 0, "tile_shape": tile}
+    return fits.CompImageHDU(hdu.data, header, **options)
 
 
 def check_names(bands):
