@@ -91,7 +91,7 @@ class BM3D(_BlockMatching):
         If ``bm3d`` is not installed.
     ValueError
         If ``strength`` is not above 0, or no noise has such a correlation; at the call, if
-        ``joint`` is set and the bands are not three.
+        ``joint`` is set and the bands are not three, or a side has less than 8 pixels.
     """
 
     strength: float = 1.2
@@ -145,7 +145,7 @@ class WeightedSum(_BlockMatching):
     ImportError
         If ``bm3d`` is not installed.
     ValueError
-        If an option is none of those above.
+        If an option is none of those above; at the call, if a side has less than 8 pixels.
     """
 
     width: float = 2.5
@@ -199,7 +199,7 @@ class LowRank(_BlockMatching):
     ImportError
         If ``bm3d`` is not installed.
     ValueError
-        If an option is none of those above.
+        If an option is none of those above; at the call, if a side has less than 8 pixels.
     """
 
     name: ClassVar[str] = "low rank"
