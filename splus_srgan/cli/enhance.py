@@ -297,5 +297,5 @@ def _draw_preview(target, field, overwrite):
 
     path = _preview_path(target)
     check_free([path], overwrite)
-    draw_preview(path, field, read_bands(target))
+    draw_preview(path, field, read_bands(target, memmap=True))
     say(path)

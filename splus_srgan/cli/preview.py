@@ -27,13 +27,16 @@ def draw_preview(path, field, enhanced):
     """
     pyplot_image = import_optional("matplotlib.image", "plot")
     bands = list(field)
-    before = np.array([_in_sigma(field[b], enhanced[b].meta, 1) for b in bands])
-    after = np.array([_in_sigma(enhanced[b], enhanced[b].meta, 4) for b in bands])
+    shape = field[bands[0]].shape
+    before = np.array([_in_sigma(field[b], enhanced[b].meta, 1, _central(shape, 1)) for b in bands])
+    after = np.array(
+        [_in_sigma(enhanced[b], enhanced[b].meta, 4, _central(shape, 2)) for b in bands]
+    )
     before = before.repeat(2, axis=1).repeat(2, axis=2)
     chosen = np.rint(np.linspace(0, len(bands) - 1, min(len(bands), 3))).astype(int)
     panels = Panels("", {"before": before[chosen], "after": after[chosen]})
     shown = {"weights": color_weights([panels])[0], "white": white_level([after[chosen]])}
-    pictures = [_central(picture(one, **shown)) for one in panels.images.values()]
+    pictures = [picture(one, **shown) for one in panels.images.values()]
     gap = np.ones((pictures[0].shape[0], 4, 3))
     with atomic_path(path, overwrite=True) as temporary:
         # Row 0 is at the bottom.
@@ -42,16 +45,17 @@ def draw_preview(path, field, enhanced):
         )
 
 
-def _in_sigma(image, meta, share):
+def _in_sigma(image, meta, share, part):
     """Brightness above the sky, in units of the input's noise per area of an input pixel."""
-    data = np.array(image.data, np.float32)
+    data = np.array(image.data[part], np.float32)
     if image.mask is not None:
-        data[np.broadcast_to(image.mask, data.shape)] = np.nan
+        data[image.mask[part]] = np.nan
     flux = share if meta.get("SRPIXFLX", True) else 1
     return (data * flux - meta.get("SRSKY", 0.0)) / meta["SRSIGMA"]
 
 
-def _central(picture):
-    """The middle of what is too large to be looked at."""
-    window = [slice(max((n - _LARGEST) // 2, 0), None) for n in picture.shape[:2]]
-    return picture[window[0], window[1]][:_LARGEST, :_LARGEST]
+def _central(shape, factor):
+    """The middle of an image of this shape, on a finer grid, if it is too large to be looked at."""
+    most = _LARGEST // 2
+    starts = [max((n - most) // 2, 0) for n in shape]
+    return tuple(slice(factor * start, factor * (start + most)) for start in starts)
