@@ -60,6 +60,10 @@ class ChecksumWarning(SplusSrganWarning):
     """A file of this package is not as it was written: its checksums do not hold."""
 
 
+class FallbackWarning(SplusSrganWarning):
+    """Something about the data is not known, and the next best was done; it says what."""
+
+
 class UnusualInputWarning(SplusSrganWarning):
     """The pixels of an input do not look like those of an image that was left as it was taken."""
 

@@ -8,6 +8,7 @@ import numpy as np
 from astropy import units as u
 
 from splus_srgan.enhance.domain import outside_domain
+from splus_srgan.enhance.fallbacks import warn_of_fallbacks
 from splus_srgan.enhance.field import Enhancement
 from splus_srgan.enhance.flux_anchor import check_strength
 from splus_srgan.enhance.guard import InputReport, check_stack, warn_of_unusual
@@ -318,7 +319,7 @@ class SRGANEnhancer:
             for card, own in chosen
         ]
         strength = cards[0].flux_anchor if self.flux_anchor is None else self.flux_anchor
-        return Enhancement(
+        work = Enhancement(
             stack=stack,
             restorers=restorers,
             flux_factor=flux_factor,
@@ -333,6 +334,8 @@ class SRGANEnhancer:
             block_size=self.block_size,
             record=call_record(restorers[0].runner, flux_factor, stack.bands, self),
         )
+        warn_of_fallbacks(work, automatic=self.weights == "auto", stacklevel=4)
+        return work
 
     def _runner(self, card, told):
         """

@@ -19,6 +19,7 @@ from splus_srgan import Quality, SRGANEnhancer, simulate_field, upsample_wcs
 from splus_srgan.evaluation.shapes import round_psf
 from splus_srgan.exceptions import (
     DomainWarning,
+    FallbackWarning,
     NoSkyWarning,
     SplusSrganWarning,
     UncertaintyDroppedWarning,
@@ -131,6 +132,7 @@ def test_nddata_gives_nddata(enhancer, field):
     assert result["g"].meta["SRMODEL"] == "splus-grz"
 
 
+@pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.FallbackWarning")
 def test_subclasses_stay_what_they_are(enhancer, field):
     class MyCCDData(CCDData):
         pass
@@ -161,11 +163,13 @@ def test_spelling_of_the_bands_is_kept(enhancer, field, sharp):
 
 
 def test_band_sets_without_weights_are_enhanced_one_by_one(enhancer, field):
-    pair = enhancer({"g": field["g"], "r": field["r"]})
+    with pytest.warns(FallbackWarning, match="no shipped weights restore g, r together"):
+        pair = enhancer({"g": field["g"], "r": field["r"]})
     assert pair["r"].header["SRMODEL"] == "splus-any"
     assert_array_equal(pair["r"].data, enhancer(field["r"]).data)
 
 
+@pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.FallbackWarning")
 def test_joint_weights_restore_what_they_cover_of_a_larger_set(enhancer, field, sharp, tmp_path):
     larger = {"i": field["z"].copy(), **field}
     larger["i"].meta["FILTER"] = "I"
@@ -246,6 +250,7 @@ def test_orientation_on_the_sky_does_not_matter(enhancer, field, sharp, matrix):
     assert_allclose(back, turn(field["g"].copy()).wcs.pixel_to_world_values(0, 1), atol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.FallbackWarning")
 def test_cutout_equals_the_field_outside_the_halo(enhancer):
     """Bit for bit, given the field's sky and sigma."""
     data = np.random.default_rng(0).normal(0, 1, (3, 100, 120)).astype(np.float32)
@@ -360,6 +365,7 @@ def test_every_form_of_sky_and_sigma_gives_the_same(enhancer, field):
     assert_allclose(one["z"].data, maps["z"].data, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.FallbackWarning")
 def test_sky_map_is_followed(enhancer):
     """A slope that is given as the sky comes out as it is."""
     yy, xx = np.indices((60, 64))
@@ -570,6 +576,7 @@ def test_history_and_comments_reach_the_file(enhancer, field, tmp_path, cls, as_
         assert [line for line in made[""] if line] == ["-- one", "-- two"]
 
 
+@pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.FallbackWarning")
 @pytest.mark.parametrize("cls", [CCDData, NDData])
 @pytest.mark.parametrize("has_wcs", [False, True])
 def test_dictionaries_are_adapted_like_headers(enhancer, field, tmp_path, cls, has_wcs):

@@ -8,7 +8,7 @@ import pytest
 from astropy.nddata import CCDData
 
 from splus_srgan import SRGANEnhancer, simulate_field
-from splus_srgan.exceptions import PSFMismatchWarning
+from splus_srgan.exceptions import FallbackWarning, PSFMismatchWarning
 from splus_srgan.images.stars import measure_psf
 
 FWHM = "HIERARCH OAJ PRO FWHMMEAN"
@@ -47,7 +47,8 @@ def test_stars_are_measured_where_the_header_says_nothing(field):
     assert result.header["SRPSFIN"] == "measured"
     assert result.header["SRPSFFWH"] == pytest.approx(own.fwhm, rel=1e-3)
     assert result.header["SRPSFWNG"] == pytest.approx(own.wings, abs=1e-3)
-    assert enhanced(with_cards(image), psf="header").header["SRPSFIN"] == "none"
+    with pytest.warns(FallbackWarning, match="PSF of r is not known"):
+        assert enhanced(with_cards(image), psf="header").header["SRPSFIN"] == "none"
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.3])
@@ -73,7 +74,8 @@ def test_given_psf_stands_in_the_header(field):
 
 def test_too_few_stars_give_no_psf():
     image = simulate_field((7, 2), kind="blank", shape=(64, 64), bands=("r",)).observed["r"]
-    result = enhanced(with_cards(image))
+    with pytest.warns(FallbackWarning, match="PSF of r is not known"):
+        result = enhanced(with_cards(image))
     assert result.header["SRPSFIN"] == "none"
     assert "SRPSFFWH" not in result.header
 

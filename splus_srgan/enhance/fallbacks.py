@@ -1,0 +1,62 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""What is not known about a field, and what is done instead: no choice is silent."""
+
+import warnings
+
+from splus_srgan.exceptions import FallbackWarning
+
+__all__ = ["warn_of_fallbacks"]
+
+
+def warn_of_fallbacks(work, *, automatic, stacklevel):
+    """
+    Warn of what is not known about a field, one line a kind.
+
+    Parameters
+    ----------
+    work : `~splus_srgan.enhance.field.Enhancement`
+        Field and options.
+    automatic : bool
+        Whether the weights were chosen by the bands.
+    stacklevel : int
+        Of the warnings, as `warnings.warn` takes it, for the caller of this function.
+    """
+    for told in (_pixel_scale(work), _psf(work), _weights(work) if automatic else None):
+        if told:
+            warnings.warn(told, FallbackWarning, stacklevel=stacklevel + 1)
+
+
+def _pixel_scale(work):
+    if work.stack.wcs is not None and work.stack.wcs.has_celestial:
+        return None
+    return (
+        f"the pixel scale is not known, since the data have no celestial WCS: {work.pixel_scale:g} "
+        "arcsec is assumed; give them a WCS"
+    )
+
+
+def _psf(work):
+    bands = _named(work, (k for k, psf in enumerate(work.psfs) if psf is None))
+    if not (bands and work.strength):
+        return None
+    return (
+        f"the PSF of {bands} is not known, neither from a header (FWHMMEAN) nor from stars: the "
+        "flux is not anchored there; give psf=, or flux_anchor=0 to do without"
+    )
+
+
+def _weights(work):
+    if len(work.stack.bands) == 1:
+        return None
+    alone = [k for one in work.restorers if one.card.takes_any_band for k in one.places]
+    if not alone:
+        return None
+    name = work.restorer_of(alone[0]).card.name
+    return (
+        f"no shipped weights restore {_named(work, sorted(alone))} together with the other bands: "
+        f"{name} restores each by itself; weights={name!r} says that this is meant"
+    )
+
+
+def _named(work, places):
+    return ", ".join(str(work.stack.bands[k]) for k in places)
