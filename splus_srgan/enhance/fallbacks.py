@@ -54,7 +54,7 @@ def _weights(work):
     name = work.restorer_of(alone[0]).card.name
     return (
         f"no shipped weights restore {_named(work, sorted(alone))} together with the other bands: "
-        f"{name} restores each by itself; weights={name!r} says that this is meant"
+        f"{name} restores each by itself. Name {name} as weights where that is meant"
     )
 
 

@@ -14,6 +14,9 @@ from splus_srgan.exceptions import GridMismatchError
 from splus_srgan.models.weights import load_generator
 from splus_srgan.pixels.missing import REACH
 
+# Images of these tests are bare arrays: their pixel scale and PSF are not known.
+pytestmark = pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.FallbackWarning")
+
 RADIUS = load_generator("splus-any").receptive_field_radius
 
 

@@ -175,6 +175,7 @@ def test_file_is_that_of_write_bands(field, tmp_path, small_sections, bands, unc
     assert path.stat().st_size == expected.stat().st_size
 
 
+@pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.FallbackWarning")
 def test_file_of_every_form(field, tmp_path):
     enhancer = SRGANEnhancer("splus-any", **OPTIONS)
     image = field["r"]
@@ -248,6 +249,7 @@ def test_nothing_is_left_where_the_time_is_up(field, tmp_path, monkeypatch, caps
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.FallbackWarning")
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="space is taken otherwise here")
 def test_full_disk_is_told_before_the_work(tmp_path, monkeypatch):
     def full(*args):
@@ -284,6 +286,7 @@ def test_space_is_taken_where_the_system_cannot_reserve_it(tmp_path, monkeypatch
     assert path.stat().st_size == 2 * 2880 + 2880 * -(-4 * data.size // 2880)
 
 
+@pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.FallbackWarning")
 def test_memory_does_not_grow_with_the_output(tmp_path, monkeypatch):
     """Of a field six times as large, little more is in memory, be it in a file or an array."""
 

@@ -18,7 +18,10 @@ from splus_srgan.exceptions import DomainWarning, WeightsError
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.weights import load_card, save_weights
 
-pytestmark = pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.NoSkyWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.NoSkyWarning"),
+    pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.FallbackWarning"),
+]
 OPTIONS = {"engine": "torch", "device": "cpu", "precision": "float32"}
 
 
