@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The flux anchor: what it must mend, what it must leave alone, and how far it reaches."""
 
+import warnings
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -8,6 +10,7 @@ from scipy import fft, signal
 
 from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.enhance.flux_anchor import REACH, anchor_flux, moffat_matching_kernel
+from splus_srgan.exceptions import FallbackWarning
 from splus_srgan.images.header import (
     psf_from_header,
     wing_share_from_header,
@@ -309,8 +312,13 @@ def test_header_says_that_the_flux_was_anchored(image):
 @pytest.mark.parametrize("lacking", [without_psf, without_wcs])
 def test_header_says_that_it_could_not_be_anchored(image, lacking):
     image = lacking(image)
-    plain = SRGANEnhancer(flux_anchor=0, **OPTIONS)(image, sky=0, sigma=1)
-    sharp = SRGANEnhancer(flux_anchor=1, **OPTIONS)(image, sky=0, sigma=1)
+    with pytest.warns(FallbackWarning) as told:
+        sharp = SRGANEnhancer(flux_anchor=1, **OPTIONS)(image, sky=0, sigma=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FallbackWarning)
+        plain = SRGANEnhancer(flux_anchor=0, **OPTIONS)(image, sky=0, sigma=1)
+    assert str(told[-1].message).startswith("the PSF of r is not known")
+    assert len(told) == (1 if lacking is without_psf else 2)
     assert sharp.header["SRANCHOR"] == 0.0
     assert_array_equal(sharp.data, plain.data)
 

@@ -120,10 +120,15 @@ def test_kills_at_any_moment_change_nothing(card, images, made, tmp_path):
     seconds = time.monotonic() - start
     made.write_bytes(b"")
     rng, path, killed, dates = np.random.default_rng(1), tmp_path / "sharp.fits", 0, set()
-    for _ in range(5):
+    for _ in range(6):
         killed += run(enhancer, images, path, seconds * rng.uniform(0.1, 0.7))
-        if path.exists():
+        if path.exists() and killed:
             break
+        if path.exists():  # it was faster than the run that was measured
+            path.unlink()
+            made.write_bytes(b"")
+            seconds /= 3
+            continue
         if hidden(tmp_path):
             dates.add(
                 json.loads((tmp_path / hidden(tmp_path)[-1]).read_text().split("\n")[0])["date"]
