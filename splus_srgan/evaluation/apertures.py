@@ -16,8 +16,6 @@ from splus_srgan.splus import PIXEL_SCALE
 
 __all__ = ["aperture_flux", "aperture_noise", "blur_to_psf", "to_input_grid"]
 
-# Noise in an area of A pixels: sigma sqrt(A) (a + b sqrt(A)); facts of the S-PLUS headers.
-_AREA_LAW = (1.07, 0.006)
 _MARGIN = 56  # fine pixels: the wings of the kernel beyond the border
 _TAPER = 28  # of them, over which what is beyond the border falls to the level of the image
 
