@@ -8,7 +8,15 @@ from astropy.io import fits
 from splus_srgan.images.header import LEVEL_CARDS
 from splus_srgan.utils.validate import is_number
 
-__all__ = ["finer", "multiply", "regrid_cards", "rescale_card", "set_default", "shift"]
+__all__ = [
+    "finer",
+    "fitting_comment",
+    "multiply",
+    "regrid_cards",
+    "rescale_card",
+    "set_default",
+    "shift",
+]
 
 # Powers of the factor by which these go. Compared with the last word of a keyword, as pipelines
 # differ in the words before it.
@@ -160,9 +168,29 @@ def _mark_as_input(header, keyword):
     # What is marked already comes from an earlier, coarser grid: it stays.
     if f"INPUT {card.keyword}" not in header:
         marked = f"HIERARCH INPUT {card.keyword}"
-        # Cut to what fits, for a comment that does not would be a warning each time.
-        room = 80 - len(str(fits.Card(marked, card.value)).rstrip()) - len(" / ")
-        header.insert(index, fits.Card(marked, card.value, card.comment[: max(0, room)]))
+        comment = fitting_comment(marked, card.value, card.comment)
+        header.insert(index, fits.Card(marked, card.value, comment))
+
+
+def fitting_comment(keyword, value, comment):
+    """
+    Give as much of a comment as fits behind a value: astropy warns of each that does not.
+
+    Parameters
+    ----------
+    keyword, value
+        Of the card.
+    comment : str
+        What it would say.
+
+    Returns
+    -------
+    comment : str
+        Its beginning, or all of it where the value takes more than one card.
+    """
+    length = len(str(fits.Card(keyword, value)).rstrip())
+    room = 80 - length - len(" / ")
+    return comment if length > 80 or len(comment) <= room else comment[: max(0, room)].rstrip()
 
 
 def finer(position, factor):

@@ -13,6 +13,7 @@ from astropy.io import fits
 
 from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.images.bands import check_distinct
+from splus_srgan.images.cards import fitting_comment
 from splus_srgan.images.grid import fits_wcs, strip_wcs_cards, wcs_cards
 from splus_srgan.images.io.layout import ERROR_NAMES, quality_legend
 from splus_srgan.images.meta import sound_header
@@ -367,17 +368,10 @@ def set_card(header, key, value, comment=""):
         value = str(value)
     try:
         name = f"HIERARCH {key}" if len(key) > 8 and not key.startswith("HIERARCH ") else key
-        header[name] = (value, _cut(comment, name, value)) if comment else value
+        header[name] = (value, fitting_comment(name, value, comment)) if comment else value
     except (ValueError, TypeError):
         warnings.warn(
             f"meta[{key!r}] cannot be written as a FITS card and is left out; got {type(value)}",
             SplusSrganWarning,
             stacklevel=2,
         )
-
-
-def _cut(comment, name, value):
-    """As much of a comment as fits behind a value; astropy warns of each that does not."""
-    length = len(str(fits.Card(name, value)).rstrip())
-    room = 80 - length - len(" / ")
-    return comment if length > 80 or len(comment) <= room else comment[: max(0, room)].rstrip()
