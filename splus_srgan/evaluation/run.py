@@ -216,9 +216,8 @@ def _named(baselines):
 
 def _method_name(enhancer, output):
     """What the cards call the weights, else what the method calls itself."""
-    for image in output.values():
-        if "SRMODEL" in (image.meta or {}):
-            return str(image.meta["SRMODEL"])
+    if named := _cards(output, "SRMODEL"):
+        return " + ".join(named)
     name = getattr(enhancer, "name", "") or getattr(enhancer, "__name__", "")
     return str(name) if name else "image" if enhancer is None else type(enhancer).__name__
 
@@ -237,14 +236,21 @@ def _listened_to(enhance, images):
     return output, tuple(dict.fromkeys(texts))
 
 
+def _cards(output, *names):
+    """What cards say of the bands, each once: bands may have weights of their own."""
+    metas = [image.meta or {} for image in output.values()]
+    said = (" ".join(str(meta[name]) for name in names if name in meta) for meta in metas)
+    return [text for text in dict.fromkeys(said) if text]
+
+
 def _facts(fields):
     """What a reader needs to know about the run."""
-    first = next(iter(fields[0].output.values())).meta or {}
-    weights = " ".join(str(first[card]) for card in ("SRMODEL", "SRMODVER") if card in first)
+    output = fields[0].output
+    first = next(iter(output.values())).meta or {}
     shapes = {np.shape(next(iter(one.output.values())).data) for one in fields}
     facts = {
-        "Weights": weights,
-        "Hash": str(first.get("SRSHA256", "")),
+        "Weights": ", ".join(_cards(output, "SRMODEL", "SRMODVER")),
+        "Hash": ", ".join(_cards(output, "SRSHA256")),
         "Arithmetic": " on ".join(str(first[c]) for c in ("SRPREC", "SRENGINE") if c in first),
         "Output": ", ".join(f"{ny} × {nx} pixels" for ny, nx in sorted(shapes)[:3]),
         "Judged": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -105,6 +105,18 @@ def test_table_has_every_field_band_and_method():
     assert set(evaluation.measurements) >= {"fluxes", "stars", "artefacts"}
 
 
+def test_all_weights_of_an_image_are_named():
+    field = simulate_field(2, shape=(48, 64))
+    output = Bicubic()(field.observed, sky=field.sky, sigma=field.sigma)
+    for band, model in {"g": "joint", "r": "joint", "z": "single"}.items():
+        said = {"SRMODEL": model, "SRMODVER": 3, "SRSHA256": f"hash of {model}"}
+        output[band].meta.update(said)
+    evaluation = evaluate_images(output)
+    assert evaluation.method == "joint + single"
+    assert evaluation.facts["Weights"] == "joint 3, single 3"
+    assert evaluation.facts["Hash"] == "hash of joint, hash of single"
+
+
 def test_mean_scores_leave_out_what_has_no_score(clean):
     evaluation = Evaluation("oracle", clean.fields, clean.table.copy(), clean.checks)
     evaluation.table["nrmse_noise"][0] = np.nan
