@@ -36,6 +36,7 @@ CHECKSUM_OF = "of this HDU"
 """Instead of the date in the comments of checksums: same bands, same bytes."""
 
 _TILE = 64  # rows
+_GZIP_TIME = slice(4, 8)  # of each tile (RFC 1952): same bands, same bytes
 
 _STRUCTURE = ("CHECKSUM", "DATASUM", "BSCALE", "BZERO", "BLANK", "EXTNAME", "EXTVER", "BUNIT")
 _OF_OUTPUT_PSF = ("SRFWHM", "SRBETA", "SRWING")
@@ -123,8 +124,12 @@ def _tiled(hdus):
     """The same compressed tile by tile without loss, with checksums of what is then in the file."""
     packed = io.BytesIO()
     fits.HDUList([_compressed(hdu) for hdu in hdus]).writeto(packed, output_verify="exception")
-    tables = fits.HDUList.fromstring(packed.getvalue(), disable_image_compression=True)
+    packed.seek(0)
+    tables = fits.open(packed, disable_image_compression=True, lazy_load_hdus=False)
     for hdu in tables:
+        if isinstance(hdu, fits.BinTableHDU) and "COMPRESSED_DATA" in hdu.columns.names:
+            for tile in hdu.data["COMPRESSED_DATA"]:
+                tile[_GZIP_TIME] = 0
         hdu.add_checksum(when=CHECKSUM_OF)
     return tables
 
