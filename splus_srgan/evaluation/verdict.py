@@ -14,7 +14,8 @@ __all__ = ["SCIENCE_TOPICS", "Verdict", "headline", "in_words", "judge_topics", 
 SCIENCE_TOPICS = ("photometry", "astrometry", "morphology")
 """Topics that an image may be safe for; the others say whether to believe what is in it."""
 
-_MOST_FAULTS = 4  # that a headline names
+_MOST_FAULTS = 3  # that a headline names
+_MOST_BANDS = 3  # that it names for a fault
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,18 @@ class Verdict:
         return sum(check.measured for check in needed), len(needed)
 
     @property
-    def reason(self):
-        """Why the topic was not judged, such as ``"too few stars (1 of 12 checks)"``."""
+    def cause(self):
+        """Why the topic was not judged, in a few words, such as ``"too few stars"``."""
         if self.status != "not judged":
             return ""
+        return _why([c for c in self.checks if c.decides and c.needed and not c.measured])
+
+    @property
+    def reason(self):
+        """The cause with a number: ``"too few stars: 1 of 12 needed checks could be made"``."""
         made, number = self.needed
-        lacking = [c for c in self.checks if c.decides and c.needed and not c.measured]
-        return f"{_why(lacking)} ({made} of {number} checks)"
+        count = f": {made} of {number} needed checks could be made" if number else ""
+        return f"{self.cause}{count}" if self.cause else ""
 
     @property
     def bands(self):
@@ -123,7 +129,7 @@ def _status(checks):
 def _why(lacking):
     """What most of the checks lack that could not be made."""
     if not lacking:
-        return "no check that it is safe with"
+        return "none of the checks that it needs"
     reasons = [
         "too close to the limit"
         if "not clearly beyond" in check.note
@@ -218,27 +224,33 @@ def headline(verdicts):
     >>> good = Check("astrometry", "centroid offset", "r", 0.01, 0.02)
     >>> bad = Check("honesty", "hallucination", "r", 0.3, 0.2, fault="invented detail")
     >>> headline(judge_topics([good, bad]))
-    'Safe for astrometry; invented detail in r. Not judged: photometry, morphology.'
+    'Safe for astrometry; invented detail in r. Not judged: photometry and morphology.'
     """
-    by_status = {word: [] for word in ("safe", "not safe", "not judged", "not measured")}
+    groups = {"safe": [], "not safe": [], "": []}
     for topic in SCIENCE_TOPICS:
-        by_status[verdicts[topic].status].append(topic)
-    safe, unsafe = by_status["safe"], by_status["not safe"]
-    unknown = [t for t in SCIENCE_TOPICS if verdicts[t].status in ("not judged", "not measured")]
+        groups.get(verdicts[topic].status, groups[""]).append(topic)
+    safe, unsafe, unknown = groups.values()
     start = f"Safe for {_listed(safe)}" if safe else "Display only"
     if len(unknown) == len(SCIENCE_TOPICS):
-        start = "Not judged for photometry, astrometry or morphology"
-    faults = "; ".join(filter(None, [start, _faults(verdicts)]))
-    parts = [f"{faults}."]
+        start = f"Not judged: {_with_causes(unknown, verdicts)}"
+    parts = ["; ".join(filter(None, [start, _faults(verdicts)]))]
     if unsafe:
-        parts.append(f"Not for {_listed(unsafe, 'or')}.")
-    reasons = [
-        topic + (f" ({verdicts[topic].reason})" if verdicts[topic].reason else "")
-        for topic in unknown
-    ]
-    if unknown and (len(unknown) < len(SCIENCE_TOPICS) or any("(" in text for text in reasons)):
-        parts.append(f"Not judged: {', '.join(reasons)}.")
-    return " ".join(parts)
+        parts.append(f"Not for {_listed(unsafe, 'or')}")
+    if unknown and len(unknown) < len(SCIENCE_TOPICS):
+        parts.append(f"Not judged: {_with_causes(unknown, verdicts)}")
+    return " ".join(f"{part}." for part in parts)
+
+
+def _with_causes(topics, verdicts):
+    """Topics that were not judged, those of one cause together, each cause said once."""
+    by_cause = {}
+    for topic in topics:
+        cause = verdicts[topic].cause
+        # The note of a check may be long; the report has it.
+        by_cause.setdefault("" if "(" in cause else cause, []).append(topic)
+    return ", ".join(
+        _listed(names) + (f" ({cause})" if cause else "") for cause, names in by_cause.items()
+    )
 
 
 def _faults(verdicts):
@@ -247,14 +259,18 @@ def _faults(verdicts):
     found = {}
     for check in sorted(failed, key=severity, reverse=True):
         found.setdefault(check.fault or check.name, {})[check.band] = None
-    texts = []
-    for fault, bands in found.items():
-        names = [band for band in bands if band]
-        texts.append(fault + (f" in {_listed(names)}" if names else ""))
+    texts = [f"{fault}{_where([b for b in bands if b])}" for fault, bands in found.items()]
     more = len(texts) - _MOST_FAULTS
     if more > 0:
         texts = [*texts[:_MOST_FAULTS], f"{more} more fault{'s' if more > 1 else ''}"]
     return ", ".join(texts)
+
+
+def _where(bands):
+    """The bands of a fault, or their number where they are many."""
+    if not bands:
+        return ""
+    return f" in {_listed(bands) if len(bands) <= _MOST_BANDS else f'{len(bands)} bands'}"
 
 
 def in_words(check):

@@ -63,8 +63,8 @@ def star_checks(numbers):
     ("numbers", "status", "reason"),
     [
         ({"g": 40, "r": 40}, "safe", ""),
-        ({"g": 40, "r": 1}, "not judged", "too few stars (2 of 4 checks)"),
-        ({"g": 40, "r": 0}, "not judged", "too few stars (2 of 4 checks)"),
+        ({"g": 40, "r": 1}, "not judged", "too few stars: 2 of 4 needed checks could be made"),
+        ({"g": 40, "r": 0}, "not judged", "too few stars: 2 of 4 needed checks could be made"),
         ({"g": 1, "r": 2}, "not measured", ""),
     ],
 )
@@ -80,7 +80,7 @@ def test_a_value_near_its_limit_is_neither_safe_nor_unsafe():
     good = LIMITS["star shift"].judge("g", 0.01, error=0.003, count=120, axis="y")
     verdict = judge_topics([few, good])["astrometry"]
     assert verdict.status == "not judged"
-    assert verdict.reason == "too close to the limit (1 of 2 checks)"
+    assert verdict.reason == "too close to the limit: 1 of 2 needed checks could be made"
     assert judge_topics([many, good])["astrometry"].status == "not safe"
 
 
@@ -106,14 +106,40 @@ def test_headline_names_what_failed_in_plain_words():
     ]
     assert headline(judge_topics(checks)) == (
         "Safe for photometry; invented detail in r. "
-        "Not judged: astrometry (too few stars (2 of 4 checks)), morphology."
+        "Not judged: astrometry (too few stars), morphology."
     )
 
 
+def test_headline_says_each_cause_once():
+    """It ran over six lines, with brackets in brackets: "(too few sources (0 of 8 checks))"."""
+    lacking = [
+        LIMITS[name].judge(band, np.nan, error=np.nan, count=0, axis="x", against="target")
+        for name in ("flux", "star shift", "width")
+        for band in "griz"
+    ]
+    # Made, but not enough to be safe with.
+    lacking += [
+        dataclasses.replace(LIMITS[name].check("r", 0.0), needed=False)
+        for name in ("growth", "shift", "size")
+    ]
+    text = headline(judge_topics(lacking))
+    assert text == (
+        "Not judged: photometry (too few sources), astrometry and morphology (too few stars)."
+    )
+    wordy = dataclasses.replace(lacking[0], note="only two (of three)", of="")
+    assert headline(judge_topics([wordy, lacking[-3]])).count("(") == 0
+
+
 def test_headline_does_not_list_without_end():
-    checks = [Check("photometry", f"check {k}", "r", 1.0, 0.1, fault=f"{k}") for k in range(9)]
-    text = headline(judge_topics(checks))
-    assert text.startswith("Display only; 0 in r, 1 in r, 2 in r, 3 in r, 5 more faults.")
+    checks = [
+        Check("photometry", f"check {k}", band, 1.0, 0.1, fault=f"{k}")
+        for k in range(9)
+        for band in "ugriz"[: 3 if k else 5]
+    ]
+    assert headline(judge_topics(checks)) == (
+        "Display only; 0 in 5 bands, 1 in u, g and r, 2 in u, g and r, 6 more faults. "
+        "Not for photometry. Not judged: astrometry and morphology."
+    )
 
 
 def test_one_star_in_one_band_makes_nothing_safe(stars):
