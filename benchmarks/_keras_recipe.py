@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-The paper's networks and training step in Keras, for ``training.py``.
+The seed paper's networks and training step in Keras, for ``training.py``.
 
 Runs in a Python of its own, which has tensorflow and nothing of this package.  It prints one
 JSON line about itself, then waits: each line on standard input makes it take the steps of one

@@ -5,12 +5,12 @@ The seed paper's own protocol (its Table 3.1) on 25 simulated fields.
 The input is stretched with arcsinh(10 x / 3), x in counts, the target and the outputs with
 arcsinh(100 x / 3), x in nanomaggies; each image is then brought to [0, 1] by its own extremes
 (of one band for g, r and z, of all bands together for All), and compared by PSNR with range 1.
-The target has the noise of the Legacy Surveys, as the paper's had.
+The target has the noise of the Legacy Surveys, as the seed paper's had.
 
 What these numbers mean: min-max ties an image to its brightest pixel and to the deepest
 excursion of its noise.  An output without noise lacks that excursion, so its sky lies at another
 level than the target's, and it is punished for being right; the row "truth" shows how far even the
-noise-free truth gets.  This is a check of the paper's result, and says little of an image's
+noise-free truth gets.  This is a check of the seed paper's result, and says little of an image's
 quality: see quality.py for that.
 """
 
@@ -55,7 +55,7 @@ def in_nanomaggies(field, made):
 
 
 def stretched_bicubic(field):
-    """The input as the paper shows it: stretched counts, on the fine grid."""
+    """The input as the seed paper shows it: stretched counts, on the fine grid."""
     counts = np.stack([np.asarray(field.observed[b].data, float) for b in BANDS])
     stretched = AsinhStretch(AsinhStretch.SPLUS_SCALE)(counts, clip=False)
     return ndimage.zoom(stretched, (1, 2, 2), order=3, mode="nearest", grid_mode=True)
@@ -150,7 +150,7 @@ def main():
         for name in names
     }
     print_table(
-        f"Mean PSNR (dB) over {options.fields} fields in the paper's space",
+        f"Mean PSNR (dB) over {options.fields} fields in the seed paper's space",
         ("method", *COLUMNS, "gain (All)"),
         [
             (

@@ -5,7 +5,7 @@ One generator, run in the ways in which others run theirs, beside ours.
 The same weights on the same stretched image, all in one run and in turn: plain torch in
 float32 in one piece, the tiling of Real-ESRGAN (tiles with a few pixels around them), the
 sliding window of MONAI, ONNX Runtime and OpenVINO in float32; and ours, with its second
-pass and without.  For the paper's generator, Keras beside them.  Seconds per megapixel of
+pass and without.  For the seed paper's generator, Keras beside them.  Seconds per megapixel of
 the input, the share of the machine's matrix ceiling that the arithmetic of the generator
 reaches (ceilings measured in the same run), and the largest difference from the image made
 in one piece by torch.  What is not installed is said and left out.
@@ -116,7 +116,7 @@ def in_onnx_runtime(generator, shape):
 
 
 def in_keras(n_bands, shape):
-    """The paper's generator in Keras; its weights are drawn anew, so it is timed alone."""
+    """The seed paper's generator in Keras; its weights are drawn anew, so it is timed alone."""
     from _keras_recipe import make_generator
 
     if shape[1] != shape[2]:

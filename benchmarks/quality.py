@@ -105,7 +105,7 @@ GRIDS = {
 METHODS = default_baselines()
 OURS = "ours: "
 TARGETS = (4, 6.49)
-"""Gains (dB) to be reached: the first for any weights, the second the paper's own."""
+"""Gains (dB) to be reached: the first for any weights, the second the seed paper's own."""
 
 SCALES = {"coarse": (0.1, 0.35), "fine": (0.35, 0.8)}
 """Ranges of frequency, cycles per arcsec."""

@@ -3,9 +3,9 @@
 Training throughput: pairs a second, and the share of the machine's bfloat16 matrix ceiling.
 
 Every recipe takes steps on a fixed batch in memory, so that the networks alone are timed: at
-its own batch, and at that of the paper (2 pairs of 128 x 128 pixels and three bands).  With
-``--keras-python PATH``, a Python with tensorflow-cpu, the paper's recipe in Keras runs beside on
-the paper's batch.  Rounds alternate, so that whatever else the machine does hits all alike;
+its own batch, and at that of the seed paper (2 pairs of 128 x 128 pixels and three bands).  With
+``--keras-python PATH``, a Python with tensorflow-cpu, the seed paper's recipe in Keras runs beside
+on the batch of that.  Rounds alternate, so that whatever else the machine does hits all alike;
 the median of all steps counts.
 
     python -m venv keras && keras/bin/pip install tensorflow-cpu
@@ -93,9 +93,9 @@ class Ours:
 
 
 class Keras:
-    """The paper's recipe in Keras, in a process of its own."""
+    """The seed paper's recipe in Keras, in a process of its own."""
 
-    name, batch_size, side = "the paper's, Keras", 2, 128
+    name, batch_size, side = "the seed paper's, Keras", 2, 128
 
     def __init__(self, python, options):
         given = {
@@ -181,7 +181,7 @@ def main():
     warnings.filterwarnings("ignore", module="lightning")
     cases = [Ours(name, {}, options) for name in options.presets]
     for name in options.presets:
-        # The paper's recipe is float32; what bfloat16 would bring is worth knowing.
+        # The seed paper's recipe is float32; what bfloat16 would bring is worth knowing.
         cases.append(Ours(name, PAPER | {"run.precision": "bfloat16"}, options))
     keras = Keras(options.keras_python, options) if options.keras_python else None
     cases += [keras] if keras else []

@@ -6,8 +6,8 @@ The seed paper's table and figures, on simulated data
 of PSNR before and after (3.1), a histogram of it (3.2), pictures of validation and training fields
 (3.1, A.1, A.2) and of flaws (A.3).  Each has a function here, for fields of your own.
 
-The paper's galaxies are not part of the package.  The fields here are simulated, and the numbers
-are not the paper's: they show how they are made.
+The seed paper is :cite:t:`seed`.  Its galaxies are not part of the package.  The fields here are
+simulated, and the numbers are not those of the seed paper: they show how these are made.
 """
 
 # %%
@@ -43,8 +43,8 @@ outputs = [one.output for one in evaluation.fields]
 # %%
 # Table 3.1: PSNR before and after
 # --------------------------------
-# "Before" is the interpolated input.  The paper's space is called ``"seed"``: images are stretched,
-# and each is brought to [0, 1] by its own extremes.
+# "Before" is the interpolated input.  The space of the seed paper is called ``"seed"``: images are
+# stretched, and each is brought to [0, 1] by its own extremes.
 
 score_summary(evaluation.table, score="psnr_seed").pprint(max_width=-1)
 
@@ -101,5 +101,5 @@ show(plot_mean_output(outputs, width=8))
 # %%
 # Next
 # ----
-# ``benchmarks/paper.py`` repeats the paper's protocol with noisy targets on 25 fields, and
+# ``benchmarks/paper.py`` repeats the seed paper's protocol with noisy targets on 25 fields, and
 # ``splus-srgan train --preset seed`` its recipe.  :doc:`08_judge` goes on to a verdict.

@@ -45,7 +45,7 @@ def add_arguments(parser):
     add(
         "--example",
         action="store_true",
-        help="write the galaxies of the original study to TABLE (galaxies.ecsv), and stop",
+        help="write the galaxies of the seed paper to TABLE (galaxies.ecsv), and stop",
     )
     add(
         "--bands",
@@ -128,7 +128,7 @@ def run(options):
 
 
 def _write_example(path):
-    """Write the list of galaxies of the original study."""
+    """Write the list of galaxies of the seed paper."""
     from splus_srgan.surveys.catalog import load_galaxies
     from splus_srgan.utils.files import atomic_path
 

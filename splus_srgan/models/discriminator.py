@@ -101,9 +101,10 @@ class PatchDiscriminator(_Discriminator):
 
     Notes
     -----
-    The paper trained with Keras, and this is what Keras does: batch normalisation with an epsilon
-    of 1e-3, of whose running values 0.8 are kept; weights uniform as Glorot & Bengio (2010) have
-    them, biases 0; and strided convolutions that pad an even side by one pixel at its end alone.
+    The seed paper trained with Keras, and this is what Keras does: batch normalisation with an
+    epsilon of 1e-3, of whose running values 0.8 are kept; weights uniform as Glorot & Bengio
+    (2010) have them, biases 0; and strided convolutions that pad an even side by one pixel at its
+    end alone.
 
     The receptive field is 61 pixels wide.
 
@@ -142,7 +143,7 @@ class PatchDiscriminator(_Discriminator):
 
 
 class _PatchLayer(nn.Module):
-    """Convolution, leaky rectifier, normalisation, in the paper's order."""
+    """Convolution, leaky rectifier, normalisation, in the seed paper's order."""
 
     def __init__(self, n_in, n_out, *, stride, norm):
         super().__init__()

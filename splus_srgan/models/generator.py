@@ -333,7 +333,7 @@ class _Block(nn.Module):
 
     def __init__(self, n_features, norm, dilation=1):
         super().__init__()
-        # The paper's order: the rectifier comes before the first normalisation.
+        # The seed paper's order: the rectifier comes before the first normalisation.
         conv, *normalise = _conv_norm(n_features, norm, dilation)
         self.body = nn.Sequential(
             conv, nn.ReLU(inplace=True), *normalise, *_conv_norm(n_features, norm)

@@ -168,10 +168,10 @@ class AsinhStretch(_Stretch):
     """
 
     SPLUS_SCALE = 10 / 3
-    """Scale of the paper's S-PLUS input."""
+    """Scale of the seed paper's S-PLUS input."""
 
     LEGACY_SCALE = 100 / 3
-    """Scale of the paper's Legacy Survey target."""
+    """Scale of the seed paper's Legacy Survey target."""
 
     def __init__(self, scale):
         super().__init__()
@@ -179,12 +179,12 @@ class AsinhStretch(_Stretch):
 
     @classmethod
     def splus(cls):
-        """The paper's stretch of the S-PLUS input, ``arcsinh(10 x / 3)``."""
+        """The seed paper's stretch of the S-PLUS input, ``arcsinh(10 x / 3)``."""
         return cls(cls.SPLUS_SCALE)
 
     @classmethod
     def legacy(cls):
-        """The paper's stretch of the Legacy target, ``arcsinh(100 x / 3)``."""
+        """The seed paper's stretch of the Legacy target, ``arcsinh(100 x / 3)``."""
         return cls(cls.LEGACY_SCALE)
 
     def to_dict(self):

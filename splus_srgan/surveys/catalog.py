@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-The galaxies of the original study, how they are split, and copies beside them.
+The galaxies of the seed paper, how they are split, and copies beside them.
 
 A split depends on the names and the seed alone, through a hash: neither the order of
 the rows nor the version of a random number generator matters.
@@ -23,7 +23,7 @@ _DIRECTIONS = 8
 
 def load_galaxies():
     """
-    Load the 150 galaxies that the original study was made with.
+    Load the 150 galaxies that the seed paper was made with.
 
     They are in S-PLUS and in the Legacy Surveys, most of them in Stripe 82, and were
     chosen by eye, so as to be bright, well seen and away from saturated stars.
@@ -59,7 +59,7 @@ def split_random(table, *, n_test=25, seed, together=2 * u.arcmin):
         Which of the random splits.
     together : `~astropy.units.Quantity`, optional
         Galaxies closer than this are in each other's images, so they stay on one side.
-        Zero splits them, too, as in the original study.
+        Zero splits them, too, as in the seed paper.
 
     Returns
     -------

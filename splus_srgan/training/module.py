@@ -299,7 +299,7 @@ class SRGANModule(L.LightningModule):
             self._descend_checked(batch, found)
             self._log({"discriminator": found})
             return
-        # The paper's: a step on the targets, then one on the generated images.
+        # The seed paper's: a step on the targets, then one on the generated images.
         of_real = discriminator_adversarial(self._judge(target)[0], None, kind=kind)
         self._descend_checked(batch, of_real)
         of_fake = discriminator_adversarial(None, self._judge(generated)[0], kind=kind)

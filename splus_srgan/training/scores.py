@@ -35,7 +35,7 @@ def field_scores(generated, sample, data):
         ``psnr`` in dB and ``ssim``, of the stretched images: in ``"noise"`` the mean over
         the bands, with the extent of each band's target as data range; in ``"seed"`` over all
         bands together and with range 1, the generated image brought to [0, 1] first, as the
-        paper does.  ``flux_bias`` in mmag, see `flux_bias`; only in ``"noise"``.
+        seed paper does.  ``flux_bias`` in mmag, see `flux_bias`; only in ``"noise"``.
     """
     target, weight = sample["target"], sample["weight"]
     if data.space == "seed":

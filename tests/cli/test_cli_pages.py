@@ -72,6 +72,14 @@ def test_commands_and_options_of_the_pages_exist(page, options):
         assert mentioned(text) - known == set()
 
 
+def test_no_page_speaks_of_the_paper_without_its_name():
+    sources = [*(ROOT / "splus_srgan").rglob("*.py"), *(ROOT / "examples").rglob("*.py")]
+    sources += [*(ROOT / "benchmarks").glob("*.py"), *PAGES, ROOT / "benchmarks/README.rst"]
+    unnamed = re.compile(r"\b(?:[Tt]he|original|first)[\s#]+paper\b|original[\s#]+study\b")
+    for path in sources:
+        assert unnamed.findall(path.read_text(encoding="utf-8")) == [], path
+
+
 def test_a_page_that_is_wrong_is_found(options):
     page = "x ``splus-srgan enhance a.fits --no-such`` and ``splus-srgan sharpen`` \n"
     assert len(faults(page, options)) == 2

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Discriminators: the paper's, layer by layer, and the U-Net's norms, sizes and reach."""
+"""Discriminators: the seed paper's, layer by layer, and the U-Net's norms, sizes and reach."""
 
 import copy
 
@@ -22,7 +22,7 @@ def make(kind, n_bands=2, *, seed=0, **options):
     return UNetDiscriminator(n_bands, **{"n_features": 4} | options)
 
 
-# The paper's.
+# The seed paper's.
 
 
 def test_paper_discriminator_has_its_layers():

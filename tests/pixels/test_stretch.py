@@ -138,7 +138,7 @@ def test_noise_round_trip_in_float32_above_a_sky(sky, signal):
 )
 def test_asinh_round_trip_in_float32(x, scale):
     stretch = AsinhStretch(scale)
-    # At 1e6 the paper's larger scale puts 18 in front of float32's 6e-8.
+    # At 1e6 the seed paper's larger scale puts 18 in front of float32's 6e-8.
     assert_allclose(stretch.inverse(stretch(x)), x, rtol=1.3e-6, atol=1e-37)
 
 

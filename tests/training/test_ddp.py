@@ -134,7 +134,7 @@ def test_both_processes_end_where_one_has_a_loss_that_is_no_number(rendered, tmp
 WAYS = {
     # As shipped weights are made, and with pairs drawn in another process.
     "default": {"run.precision": "bfloat16", "data.workers": 1},
-    # Batch normalisation, the paper's patches and features, whole images, two steps of
+    # Batch normalisation, the seed paper's patches and features, whole images, two steps of
     # the discriminator for one of the generator.
     "seed": {
         "losses.vgg_weights": "random",

@@ -221,7 +221,7 @@ def test_seed_space_is_that_of_the_paper(folder, single_band, monkeypatch):
 
 
 def test_targets_of_the_seed_space_have_noise(tmp_path):
-    """The paper's targets are images of the Legacy Surveys; copies of a pair share the noise."""
+    """Those of the seed paper are Legacy Surveys images; copies of a pair share the noise."""
     blank = np.zeros((1, 1, 24, 24)), np.zeros((1, 1, 48, 48))
     write_fields(tmp_path, *blank, adu_per_nmgy=1.0)
     drawn = []

@@ -168,7 +168,7 @@ def _kernels(network):
 
 class Recipe:
     """
-    Forward passes of the paper written out with plain functions, on given tensors.
+    Forward passes of the seed paper written out with plain functions, on given tensors.
 
     Every tensor is taken in the order in which the recipe lists the layers.
     """

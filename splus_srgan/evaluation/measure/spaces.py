@@ -4,7 +4,8 @@ Spaces in which pixels are compared.
 
 * ``"asinh"``: :math:`{\rm arcsinh}(100 x / 3)`, *x* in nanomaggies per pixel; one fixed stretch.
 * ``"seed"``: the same, then brought to [0, 1] by the extremes of each image, all bands
-  together, as in the paper that this package began with.  It hides offsets and factors.
+  together, as in the seed paper, *Improving S-PLUS Image Quality with SRGANs*.
+  It hides offsets and factors.
 * ``"noise"``: :math:`(x - {\rm sky}) / \sigma`, linear, in units of the noise of the input.
 """
 
@@ -50,7 +51,7 @@ def to_space(
         Noise per pixel of the *image's* grid in its unit, for ``"noise"``; on the 2x grid a
         quarter of the input's.
     scale : float, optional
-        Of the arcsinh, for ``"seed"``: 100/3 as for the paper's target, 10/3 as for its
+        Of the arcsinh, for ``"seed"``: 100/3 as for the seed paper's target, 10/3 as for its
         S-PLUS counts.
     mask : array_like of bool, optional
         `True` is left out of the extremes, for ``"seed"``.

@@ -30,7 +30,12 @@ _WORDS = {True: "pass", False: "fail", None: "none"}
 _SCORE_TABLES = {
     "psnr_noise": ("PSNR", "in dB, in units of the noise, range of the truth", ".2f"),
     "psnr_asinh": ("PSNR", "in dB, after arcsinh(100 x / 3) with x in nanomaggies", ".2f"),
-    "psnr_seed": ("PSNR", "in dB, with the stretches and per-image range of the paper", ".2f"),
+    "psnr_seed": (
+        "PSNR",
+        "in dB, with the stretches and per-image range of the seed paper (Improving S-PLUS Image "
+        "Quality with SRGANs)",
+        ".2f",
+    ),
     "ssim_asinh": ("SSIM", "after arcsinh(100 x / 3) with x in nanomaggies", ".4f"),
 }
 

@@ -12,7 +12,7 @@ __all__ = ["report_figures"]
 
 _GALLERY = 20  # fields on one page
 _SPACES = {
-    "psnr_seed": "stretches of the paper",
+    "psnr_seed": "stretches of the seed paper",
     "psnr_asinh": "arcsinh(100 x / 3), x in nanomaggies",
     "psnr_noise": "units of the noise",
 }
@@ -145,7 +145,7 @@ def _histogram(evaluation, plots):
 
 
 def _score_column(table):
-    """The PSNR to draw: that of the paper where zero points are known."""
+    """The PSNR to draw: that of the seed paper where zero points are known."""
     for column in _SPACES:
         if column in table.colnames and np.isfinite(_plain(table[column])).any():
             return column

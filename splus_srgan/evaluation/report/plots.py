@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-Figures and the table of a paper, from your own data.
+Figures and the table of the seed paper, from your own data.
 
 Each function returns a `matplotlib.figure.Figure`, made without pyplot: it can be made
 anywhere, and is written with its ``savefig``.

@@ -47,7 +47,7 @@ class DataConfig(_Section):
     n_pairs : int, optional
         Simulated pairs to train on, at least 1.
     augmentation : {"symmetries", "paper", "none"}, optional
-        All eight symmetries of the square at random; the paper's eightfold; none.
+        All eight symmetries of the square at random; the seed paper's eightfold; none.
     sigma_error : float, optional
         Relative spread of the error of the measured sky noise, at least 0.
     sky_error : float, optional
@@ -157,7 +157,7 @@ class RunConfig(_Section):
         Epochs, at least 1; a cosine schedule ends with the last.
     steps_per_epoch : int or None, optional
         Steps of the generator per epoch, at least 1; `None` for one pass over all pairs
-        (eight images each with the paper's augmentation).
+        (eight images each with the seed paper's augmentation).
     max_minutes : float or None, optional
         The run stops after so many minutes, above 0; the schedule does not know of it.
     pretrain_epochs : int, optional

@@ -179,7 +179,7 @@ def preset(name):
     Parameters
     ----------
     name : {"seed", "default", "fidelity", "twelve"}
-        ``"seed"`` is the paper's recipe.  ``"fidelity"`` is pixels and fluxes, no
+        ``"seed"`` is the seed paper's recipe.  ``"fidelity"`` is pixels and fluxes, no
         discriminator.  ``"default"`` is the same followed by a discriminator of patches, which
         sees faint light amplified, and power spectra.  ``"twelve"`` is pixels and fluxes for
         any subset of the twelve bands, with a generator that is told their PSFs and depths.
