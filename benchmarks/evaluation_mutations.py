@@ -534,7 +534,8 @@ def main():
     for level in options.levels:
         for k, name in enumerate(options.only or DEFECTS):
             fitting = [f for f in fields if name not in NEEDS_STARS or "stars" in f.name]
-            chosen = [fitting[(k + j) % len(fitting)] for j in range(options.per_defect)]
+            number = min(options.per_defect, len(fitting))
+            chosen = [fitting[(k + j) % len(fitting)] for j in range(number)]
             start = time.perf_counter()
             found = try_defect(name, level, chosen)
             caught = sum(bool(faults) for faults in found.values())

@@ -16,7 +16,7 @@ from astropy.table import Table
 from splus_srgan.cli.bar import progress
 from splus_srgan.cli.common import add_config, add_engine, add_field, add_output
 from splus_srgan.cli.output import say
-from splus_srgan.utils.files import check_folder, make_folder
+from splus_srgan.utils.files import atomic_path, check_folder, make_folder
 from splus_srgan.utils.optional import import_optional
 
 __all__ = ["DESCRIPTION", "DemoResult", "add_arguments", "run", "run_demo"]
@@ -178,7 +178,8 @@ def run_demo(
     made = {"bicubic": Bicubic()(field.observed, sky=field.sky, sigma=field.sigma)}
     made["enhanced"] = enhanced
     scores = _measure(EvaluationPair.from_simulation(field, name="demo"), made)
-    _draw(paths["picture"], field, made | {"truth": field.target}, scores)
+    with atomic_path(paths["picture"], overwrite=overwrite) as temporary:
+        _draw(temporary, field, made | {"truth": field.target}, scores)
     return DemoResult(paths, scores, seconds)
 
 

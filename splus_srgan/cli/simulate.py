@@ -5,7 +5,7 @@ from pathlib import Path
 
 from splus_srgan.cli.common import add_config, add_field, add_output, check_free
 from splus_srgan.cli.output import say
-from splus_srgan.utils.files import make_folder
+from splus_srgan.utils.files import atomic_path, make_folder
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
@@ -53,5 +53,6 @@ def run(options):
     make_folder(folder)
     write_bands(paths[0], field.observed, overwrite=options.overwrite)
     write_bands(paths[1], field.target, overwrite=options.overwrite)
-    field.sources.write(paths[2], overwrite=options.overwrite)
+    with atomic_path(paths[2], overwrite=options.overwrite) as temporary:
+        field.sources.write(temporary, format="ascii.ecsv", overwrite=True)
     say("\n".join(str(path) for path in paths))

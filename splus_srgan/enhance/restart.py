@@ -6,6 +6,7 @@ Beside the hidden output lies a journal, one line a step: which section is made,
 its bytes, of the input and of the options.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -197,6 +198,8 @@ def _remove(*paths):
 @contextmanager
 def _locked(log, path):
     """Keep other processes from the same output, where the system can."""
+    if log.is_symlink():
+        raise OSError(errno.ELOOP, f"{path} cannot be written: {log} is a link; remove it")
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     handle = os.open(log, flags, 0o600)
     try:

@@ -182,7 +182,7 @@ def _write_whole(generator, folder, card):
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as beside:
         written = save_weights(generator, beside, **card)
         for file in (written.file, f"{written.name}.json"):
-            (Path(beside) / file).replace(folder / file)
+            replace_file(folder / file, (Path(beside) / file).read_bytes())
     return load_card(folder / f"{written.name}.json")
 
 

@@ -5,8 +5,10 @@ import os
 import random
 import re
 import signal
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -233,6 +235,68 @@ def test_closed_streams_and_no_home_are_harmless(home, tmp_path):
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 3
     assert (out / "input.fits").read_bytes().startswith(b"SIMPLE")
+
+
+ALL_OF_A_FIELD = """
+import sys, time, urllib.request
+import splus_srgan
+for name in splus_srgan.__all__:
+    getattr(splus_srgan, name)
+from splus_srgan.cli.main import main
+place = sys.argv[1]
+print(main(["simulate", "--shape", "40", "40", "--bands", "r", "-o", place]))
+print(main(["enhance", f"{place}/input.fits", "-o", f"{place}/sharp.fits"]))
+print(main(["weights", "list"]), main(["weights", "verify", "splus-any"]))
+time.sleep(0.5)  # for what another thread may send
+try:
+    urllib.request.urlopen("http://control.invalid/seen")
+except OSError:
+    pass
+"""
+
+
+@pytest.fixture
+def proxy():
+    """Address of a proxy, and the first line of each connection to it."""
+    told = []
+
+    class Listener(socketserver.StreamRequestHandler):
+        def handle(self):
+            told.append(self.rfile.readline().decode())
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Listener) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", told
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("home", ["file", "file/below"])
+def test_without_a_home_all_works_and_nobody_is_told(home, tmp_path, proxy):
+    """Import, enhance and weights where the home folder cannot be read or made."""
+    (tmp_path / "file").write_text("no folder")
+    address, told = proxy
+    names = ("http_proxy", "https_proxy", "all_proxy")
+    environment = dict.fromkeys([*names, *map(str.upper, names)], address)
+    environment |= {"HOME": str(tmp_path / home), "no_proxy": "", "NO_PROXY": "", "CI": ""}
+    gone = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "MPLCONFIGDIR", "TORCH_HOME")
+    kept = {key: value for key, value in os.environ.items() if key not in gone}
+    done = subprocess.run(
+        [sys.executable, "-c", ALL_OF_A_FIELD, str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        env=kept | environment,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    statuses = [line for line in done.stdout.splitlines() if line.strip("0123 ") == ""]
+    assert statuses == ["0", "0", "0 0"], done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "out" / "sharp.fits").is_file()
+    # That alone which the program above asks for at its end.
+    assert told == ["GET http://control.invalid/seen HTTP/1.1\r\n"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

@@ -2,8 +2,10 @@
 """What must never happen: wild results without a word, and a world that is not left alone."""
 
 import copy
+import locale
 import os
 import pickle
+import random
 import subprocess
 import sys
 import warnings
@@ -197,6 +199,8 @@ def world():
         list(warnings.filters),
         dict(os.environ),
         os.getcwd(),
+        locale.setlocale(locale.LC_ALL),
+        random.getstate(),
     )
 
 
