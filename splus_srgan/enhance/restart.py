@@ -199,7 +199,7 @@ def _remove(*paths):
 def _locked(log, path):
     """Keep other processes from the same output, where the system can."""
     if log.is_symlink():
-        raise OSError(errno.ELOOP, f"{path} cannot be written: {log} is a link; remove it")
+        raise OSError(errno.ELOOP, f"{path} cannot be written: {log} is a symbolic link; remove it")
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     handle = os.open(log, flags, 0o600)
     try:

@@ -129,7 +129,7 @@ def test_planted_links_lead_nowhere(name, write, field, card, tmp_path):
     for link in links:
         link.symlink_to(victim)
     if write is to_file:
-        with pytest.raises(OSError, match=r"unfinished\.json is a link; remove it"):
+        with pytest.raises(OSError, match=r"unfinished\.json is a symbolic link; remove it"):
             write(folder / name, field, card, lambda: None)
         links.pop().unlink()
     write(folder / name, field, card, lambda: None)
