@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 REHEARSAL = (
-    *("--generator.n_features", "8", "--generator.n_blocks", "1", "--generator.coarse_blocks", "1"),
+    *("--generator.n_features", "8", "--generator.n_blocks", "1"),
     *("--data.n_pairs", "2", "--data.n_validation", "1", "--data.crop", "24"),
     *("--data.shape", "[32,32]", "--data.batch_size", "2"),
     *("--run.epochs", "2", "--run.steps_per_epoch", "2", "--run.validate_every", "1"),

@@ -143,7 +143,7 @@ def _uncertainty(options, bands):
     if wanted is not None:
         return wanted
     chosen = choose_cards(options.weights, bands)
-    return all(card.generator.get("scale") for card, _ in chosen)
+    return all(card.scale for card, _ in chosen)
 
 
 def _maker(images, options):

@@ -136,7 +136,7 @@ class SRGANEnhancer:
         if self.weights != "auto":
             check_head(self.weights, self.uncertainty)
         self.progress_bar = progress_bar
-        self._runners, self._lock = {}, Lock()
+        self._runners, self._first, self._lock = {}, {}, Lock()
 
     def __repr__(self):
         weights = self.weights if self.weights == "auto" else self.weights.name
@@ -150,10 +150,11 @@ class SRGANEnhancer:
 
     def __getstate__(self):
         """What another process makes an equal enhancer of: options, and no engines."""
-        return {key: part for key, part in vars(self).items() if key not in ("_runners", "_lock")}
+        made = "_runners", "_first", "_lock"
+        return {key: part for key, part in vars(self).items() if key not in made}
 
     def __setstate__(self, state):
-        self.__dict__.update(state, _runners={}, _lock=Lock())
+        self.__dict__.update(state, _runners={}, _first={}, _lock=Lock())
 
     def __call__(self, data, *, bands=None, mask=None, unit=None, wcs=None, sky=None, sigma=None):
         """
@@ -357,8 +358,19 @@ class SRGANEnhancer:
                     self.uncertainty,
                     self.turned,
                     told,
+                    self._first_stage(card) if card.takes_subsets else None,
                 )
             return self._runners[key]
+
+    def _first_stage(self, card):
+        """What comes before a joint generator, built once."""
+        from splus_srgan.models.stages import FirstStage
+
+        if card.sha256 not in self._first:
+            options = {"device": self.device, "precision": self.precision, "engine": self.engine}
+            with_scale = self.uncertainty is True
+            self._first[card.sha256] = FirstStage(card, with_scale=with_scale, **options)
+        return self._first[card.sha256]
 
 
 def _told(card, stack, psfs, sigma):

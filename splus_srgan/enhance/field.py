@@ -1,7 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What one call of the enhancer does: section by section, then the whole."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -104,8 +103,7 @@ class Enhancement:
         anchored = self.strength and any(psf is not None for psf in self.psfs)
         margin = ANCHOR_REACH if anchored else 0
         halo = max(restorer.runner.radius for restorer in self.restorers) + FILL_REACH
-        align = math.lcm(*(restorer.runner.alignment for restorer in self.restorers))
-        return sections(self.stack.data.shape[1:], margin=margin, halo=halo, align=align)
+        return sections(self.stack.data.shape[1:], margin=margin, halo=halo)
 
     @property
     def several(self):

@@ -49,7 +49,7 @@ def check_uncertainty(value):
 
 def check_head(card, uncertainty):
     """Raise `ValueError` if the generator of a card lacks the head that is asked for."""
-    if uncertainty is True and not card.generator.get("scale"):
+    if uncertainty is True and not card.scale:
         raise ValueError(
             f"uncertainty=True needs weights that predict it, and {card.name!r} do not: take "
             "uncertainty='ensemble', or train a head for them with "

@@ -21,29 +21,30 @@ class Runner:
     told : dict, optional
         Arguments of `~splus_srgan.models.joint.JointResNet.tell`, for a card that
         ``takes_subsets``.
+    first : `~splus_srgan.models.stages.FirstStage`, optional
+        What comes before, for such a card.
     """
 
-    alignment = 1
     _largest = None  # block for which there was memory, once there was not for a larger one
 
-    def __init__(self, card, device, precision, engine, uncertainty, turned=None, told=None):
+    def __init__(
+        self, card, device, precision, engine, uncertainty, turned=None, told=None, first=None
+    ):
         from splus_srgan.models.engines import make_engine
+        from splus_srgan.models.stages import TwoStageEngine
         from splus_srgan.models.symmetries import EnsembleEngine, TurnedEngine
         from splus_srgan.models.weights import load_generator
 
         turned = card.turned if turned is None else turned
-        generator = load_generator(card)
+        generator, options = load_generator(card), {"with_scale": uncertainty is True}
         if card.takes_subsets:
-            generator = generator.tell(**told)
-            self.alignment = generator.alignment
+            generator, options = generator.tell(**told), {}
+        options |= {"device": device, "precision": precision, "engine": engine}
         self.radius = generator.receptive_field_radius
-        self.engine = make_engine(
-            generator,
-            device=device,
-            precision=precision,
-            engine=engine,
-            with_scale=uncertainty is True,
-        )
+        self.engine = make_engine(generator, **options)
+        if card.takes_subsets:
+            self.radius += first.radius
+            self.engine = TwoStageEngine(first, self.engine, told["bands"])
         if uncertainty == "ensemble":
             self.engine = EnsembleEngine(self.engine, turned=turned)
         elif turned:
@@ -70,7 +71,6 @@ class Runner:
                     y,
                     radius=self.radius,
                     block_size=block_size,
-                    align=self.alignment,
                     n_planes=_n_planes(self.engine, y),
                     region=region,
                     progress_bar=bar,

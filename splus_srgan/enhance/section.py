@@ -180,7 +180,7 @@ def _std(work, generated, log_scale, fine_sigma):
     std = np.empty_like(generated)
     for restorer in work.restorers:
         card, own = restorer.card, restorer.places
-        kind = card.generator["scale"] if work.uncertainty is True else "ensemble"
+        kind = card.scale if work.uncertainty is True else "ensemble"
         std[own] = linear_std(
             generated[own], log_scale[own], fine_sigma[own], kind=kind, **card.stretch
         )

@@ -55,7 +55,7 @@ class Section:
     needed: tuple
 
 
-def sections(shape, *, margin, halo, align=1, side=SIDE):
+def sections(shape, *, margin, halo, side=SIDE):
     """
     Cut an image into sections.
 
@@ -68,8 +68,6 @@ def sections(shape, *, margin, halo, align=1, side=SIDE):
         are generated.
     halo : int
         How far a pixel that is generated depends on the input.
-    align : int, optional
-        What is needed begins at multiples of it.
     side : int, optional
         Largest side of a section; an image up to 1.4 times as large stays whole.
 
@@ -87,11 +85,11 @@ def sections(shape, *, margin, halo, align=1, side=SIDE):
     slice(100, 200, None) slice(94, 200, None) slice(78, 200, None)
     """
     side = max(side, *shape) if max(shape) <= _ONE_PIECE * side else side
-    axes = [_along(length, margin, halo, side, align) for length in shape]
+    axes = [_along(length, margin, halo, side) for length in shape]
     return [Section(*zip(*places, strict=True)) for places in product(*axes)]
 
 
-def _along(length, margin, halo, side, align):
+def _along(length, margin, halo, side):
     """What is kept, generated and needed along an axis, for each part of it."""
     parts = equal_parts(length, side)
     largest = max(stop - start for start, stop in parts)
@@ -99,7 +97,7 @@ def _along(length, margin, halo, side, align):
     for part in parts:
         generated = window(part, largest=largest, margin=margin, length=length)
         size = generated[1] - generated[0]
-        needed = window(generated, largest=size, margin=halo, length=length, align=align)
+        needed = window(generated, largest=size, margin=halo, length=length)
         places.append(tuple(slice(*ends) for ends in (part, generated, needed)))
     return places
 
@@ -138,7 +136,6 @@ def generate_blocks(
     *,
     radius,
     block_size,
-    align=1,
     n_planes=None,
     region=None,
     progress_bar=None,
@@ -158,8 +155,6 @@ def generate_blocks(
         Radius of the engine's receptive field in input pixels.
     block_size : int
         Side of a block in input pixels, without its halo; at least 16.
-    align : int, optional
-        What the engine sees begins at multiples of it.
     n_planes : int, optional
         Planes that the engine gives, where they are not ``n_band``: twice as many with
         the scale of the errors.
@@ -198,7 +193,7 @@ def generate_blocks(
     ends = [part.indices(n)[:2] for part, n in zip(region, image.shape[1:], strict=True)]
     region = tuple(slice(*part) for part in ends)
     axes = [
-        _windowed(*part, block_size, radius, n, align)
+        _windowed(*part, block_size, radius, n)
         for part, n in zip(ends, image.shape[1:], strict=True)
     ]
     blocks = [tuple(zip(*places, strict=True)) for places in product(*axes)]
@@ -214,11 +209,11 @@ def generate_blocks(
     return out
 
 
-def _windowed(start, stop, block_size, radius, length, align):
+def _windowed(start, stop, block_size, radius, length):
     """Parts of an axis between two pixels, each with what is seen of it."""
     parts = [(start + first, start + last) for first, last in equal_parts(stop - start, block_size)]
     largest = max(last - first for first, last in parts)
-    options = {"largest": largest, "margin": radius, "length": length, "align": align}
+    options = {"largest": largest, "margin": radius, "length": length}
     return [(slice(*part), slice(*window(part, **options))) for part in parts]
 
 
@@ -248,7 +243,7 @@ def equal_parts(length, largest):
     return list(pairwise(length * k // number for k in range(number + 1)))
 
 
-def window(part, *, largest, margin, length, align=1):
+def window(part, *, largest, margin, length):
     """
     Where to look for a part of an axis: around it, as far as a margin.
 
@@ -262,15 +257,12 @@ def window(part, *, largest, margin, length, align=1):
         How far to look to each side.
     length : int
         Pixels along the axis.
-    align : int, optional
-        Windows start at multiples of it, for engines that see groups of so many pixels.
 
     Returns
     -------
     start, stop : int
         They have one distance for all parts, since engines prepare themselves for each shape
-        of image: at the ends of the axis, a window reaches farther to the inside.  With
-        ``align`` the last one may be longer by less than that.
+        of image: at the ends of the axis, a window reaches farther to the inside.
 
     Examples
     --------
@@ -279,10 +271,7 @@ def window(part, *, largest, margin, length, align=1):
     (28, 72)
     >>> window((0, 33), largest=34, margin=5, length=100)
     (0, 44)
-    >>> window((33, 66), largest=34, margin=6, length=100, align=2)
-    (26, 73)
     """
-    size = min(length, largest + 2 * margin + align - 1)
+    size = min(length, largest + 2 * margin)
     start = min(max(part[0] - margin, 0), length - size)
-    last, shift = start + size, start % align
-    return start - shift, last if last == length else last - shift
+    return start, start + size

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["SRResNet", "ScaleHead", "low_pass", "reach"]
+__all__ = ["ResidualBlock", "SRResNet", "ScaleHead", "low_pass", "reach"]
 
 _UPSCALING = 2
 _SCALE_FEATURES = 32
@@ -123,6 +123,9 @@ class SRResNet(nn.Module):
     8
     """
 
+    feature_factor = _UPSCALING
+    """Side of the features over that of the input."""
+
     def __init__(
         self,
         n_bands,
@@ -156,7 +159,7 @@ class SRResNet(nn.Module):
         self.output, self.low_pass = output, low_pass
         self.first = nn.Sequential(_conv(n_bands, n_features, first_kernel), nn.ReLU(inplace=True))
         steps = [1] * n_blocks + list(dilations)
-        self.blocks = nn.Sequential(*(_Block(n_features, norm, step) for step in steps))
+        self.blocks = nn.Sequential(*(ResidualBlock(n_features, norm, step) for step in steps))
         self.join = nn.Sequential(*_conv_norm(n_features, norm))
         self.upsample = nn.Upsample(scale_factor=_UPSCALING, mode="bilinear", align_corners=False)
         self.tail = nn.Sequential(_conv(n_features, n_tail_features, 3), nn.ReLU(inplace=True))
@@ -167,6 +170,11 @@ class SRResNet(nn.Module):
             nn.init.zeros_(self.last.bias)
         # After all others, so that a seed gives the trunk the same weights with and without it.
         self.scale = None if scale is None else ScaleHead(n_bands, n_tail_features)
+
+    @property
+    def in_channels(self):
+        """Planes that it reads."""
+        return self.options["n_bands"]
 
     @property
     def receptive_field_radius(self):
@@ -328,10 +336,21 @@ class ScaleHead(nn.Module):
         return self.last(functional.relu(hidden + self.wide(hidden)))
 
 
-class _Block(nn.Module):
-    """Convolution, ReLU, convolution, and the input added."""
+class ResidualBlock(nn.Module):
+    """
+    Convolution, ReLU, convolution, and the input added.
 
-    def __init__(self, n_features, norm, dilation=1):
+    Parameters
+    ----------
+    n_features : int
+        Channels.
+    norm : {"batch", None}, optional
+        Normalisation after both convolutions.
+    dilation : int, optional
+        The first convolution reads pixels this far apart.
+    """
+
+    def __init__(self, n_features, norm=None, dilation=1):
         super().__init__()
         # The seed paper's order: the rectifier comes before the first normalisation.
         conv, *normalise = _conv_norm(n_features, norm, dilation)
@@ -340,6 +359,7 @@ class _Block(nn.Module):
         )
 
     def forward(self, x):
+        """The input and what was made of it, ``(n, n_features, ny, nx)``."""
         return x + self.body(x)
 
 

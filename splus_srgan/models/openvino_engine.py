@@ -76,8 +76,8 @@ class OpenVINOEngine:
     def _compile(self, shape, threads):
         if self._models is None:
             self._models = _undisturbed(_convert, self._generator, self.with_scale)
-        fine = [2 * n for n in shape[2:]]
-        shapes = {"y": list(shape), "features": [1, self._generator.last.in_channels, *fine]}
+        sides = [self._generator.feature_factor * n for n in shape[2:]]
+        shapes = {"y": list(shape), "features": [1, self._generator.last.in_channels, *sides]}
         compiled = []
         for model, precision in zip(self._models, (self.precision, "float32"), strict=True):
             own = model.clone()
@@ -126,7 +126,7 @@ class _Head(torch.nn.Module):
 
 def _convert(generator, with_scale):
     """Body and head as models of OpenVINO, for images of any shape."""
-    y = torch.zeros(1, generator.options["n_bands"], *_EXAMPLE, dtype=torch.float32, device="cpu")
+    y = torch.zeros(1, generator.in_channels, *_EXAMPLE, dtype=torch.float32, device="cpu")
     with torch.no_grad():
         features = generator.features(y)
     parts = (_Body(generator), (y,)), (_Head(generator, with_scale), (y, features))

@@ -28,6 +28,7 @@ _OPTIONAL = (
     "turned",
     "edge_reach",
     "uncertainty",
+    "first_stage",
     "training",
     "scores",
     "license",
@@ -83,6 +84,13 @@ def parse_card(text):
         raise ValueError(f"has unknown entries: {', '.join(unknown)}")
     for key, value in content.items():
         _RULES[key](key, value)
+    joint = content["generator"].get("kind") == "joint"
+    _check(
+        joint == bool(content.get("first_stage")),
+        "first_stage",
+        "given for a joint generator, and for no other",
+        content.get("first_stage", {}),
+    )
     return content
 
 
@@ -204,6 +212,12 @@ def _uncertainty(key, value):
             _calibration(f"{key}.{name}", value[name])
 
 
+def _first_stage(key, value):
+    _table(key, value)
+    for name, digest in value.items():
+        _sha256(f"{key}.{name}", digest)
+
+
 def _calibration(key, table):
     _table(key, table)
     shape = []
@@ -236,6 +250,7 @@ _RULES = {
     "turned": _boolean,
     "edge_reach": _reach,
     "uncertainty": _uncertainty,
+    "first_stage": _first_stage,
     "training": _table,
     "scores": _table,
     "license": _text,

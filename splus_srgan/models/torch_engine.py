@@ -79,23 +79,21 @@ def _keep_rounding(generator):
     input channels or reads pixels far apart, and not elsewhere; so such layers are computed
     as layers of many channels and of adjacent pixels, with the same result.
     """
-    body = getattr(generator, "generator", generator)  # of one that is told its bands
-    body.first[0] = _ManyChannels(body.first[0])
-    if body.scale is not None:
-        body.scale.of_generated = _ManyChannels(body.scale.of_generated)
-        body.scale.wide = _Phases(body.scale.wide)
-    for block in body.blocks:
-        layers = getattr(block, "body", block)
-        for name, layer in layers.named_children():
+    generator.first[0] = _ManyChannels(generator.first[0])
+    if generator.scale is not None:
+        generator.scale.of_generated = _ManyChannels(generator.scale.of_generated)
+        generator.scale.wide = _Phases(generator.scale.wide)
+    for block in generator.blocks:
+        for name, layer in block.body.named_children():
             if max(getattr(layer, "dilation", (1,))) > 1:
-                setattr(layers, name, _Phases(layer))
+                setattr(block.body, name, _Phases(layer))
 
 
 def _save_memory(generator):
     """Upsample and convolve strip by strip: the upsampled features would be the largest array."""
-    body = getattr(generator, "generator", generator)
-    body.tail = _InStrips(body.upsample, body.tail)
-    body.upsample = torch.nn.Identity()
+    if generator.feature_factor > 1:
+        generator.tail = _InStrips(generator.upsample, generator.tail)
+        generator.upsample = torch.nn.Identity()
 
 
 class _InStrips(torch.nn.Module):

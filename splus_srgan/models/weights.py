@@ -23,7 +23,9 @@ __all__ = [
     "ANY_BAND",
     "WeightsCard",
     "available",
+    "choose_among",
     "choose_cards",
+    "first_stage_of",
     "load_card",
     "load_generator",
     "save_weights",
@@ -79,6 +81,9 @@ class WeightsCard:
         Nothing, or how errors become standard deviations: ``kind`` of the scale that the
         generator predicts, its ``calibration``, and that of the ``ensemble`` of eight
         (`splus_srgan.training.calibration`).
+    first_stage : dict
+        Of a joint generator: name of each of the shipped weights that it stands on, in the order
+        in which they are chosen, and their SHA-256.
     training, scores : dict
         How it was trained, and what was measured.
     license, acknowledgements : str
@@ -101,6 +106,7 @@ class WeightsCard:
     turned: bool = False
     edge_reach: int | None = None
     uncertainty: dict = field(default_factory=dict)
+    first_stage: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)
     scores: dict = field(default_factory=dict)
     license: str = ""
@@ -136,8 +142,16 @@ class WeightsCard:
 
     @property
     def takes_subsets(self):
-        """Whether the generator takes any of its bands together, and is told of each."""
+        """Whether it takes any of its bands together, and is told of each."""
         return self.generator.get("kind") == "joint"
+
+    @property
+    def scale(self):
+        """Distribution whose scale is predicted, as in `~splus_srgan.models.generator.SRResNet`."""
+        if self.takes_subsets:
+            kinds = {card.scale for card in first_stage_of(self)}
+            return kinds.pop() if len(kinds) == 1 else None
+        return self.generator.get("scale")
 
     @property
     def takes_any_band(self):
@@ -369,7 +383,7 @@ def choose_cards(weights, bands):
     """
     found = [_canonical_or_same(band) for band in bands]
     if str(weights) == "auto":
-        return _choose_shipped(found)
+        return choose_among([load_card(n) for n in _AUTOMATIC if n in available()], found)
     card = load_card(weights)
     _check_flux_scale(card)
     if card.takes_any_band:
@@ -385,8 +399,65 @@ def choose_cards(weights, bands):
     return [(card, [found.index(band) for band in card.bands])]
 
 
-def _choose_shipped(found):
-    cards = [load_card(name) for name in _AUTOMATIC if name in available()]
+def first_stage_of(card):
+    """
+    Model cards of the weights that a joint generator stands on.
+
+    Parameters
+    ----------
+    card : `WeightsCard`
+        Card of a joint generator.
+
+    Returns
+    -------
+    cards : list of `WeightsCard`
+        In the order in which they are chosen.
+
+    Raises
+    ------
+    WeightsError
+        If one is not shipped with this version, or has other weights here.
+    """
+    cards = []
+    for name, digest in card.first_stage.items():
+        found = load_card(name) if name in available() else None
+        if found is None or found.sha256 != digest:
+            raise WeightsError(
+                f"weights {card.name!r} stand on {name!r} with sha256 {digest}; this version has "
+                f"{'none of that name' if found is None else found.sha256}: use weights that were "
+                "made with this version"
+            )
+        cards.append(found)
+    return cards
+
+
+def choose_among(cards, found):
+    """
+    Which of some weights restore which bands: each those that are left, in this order.
+
+    Parameters
+    ----------
+    cards : sequence of `WeightsCard`
+        Weights for several bands are for these together, where all of them are there.
+    found : sequence of str
+        Bands of the data.
+
+    Returns
+    -------
+    chosen : list of tuple
+        As `choose_cards` gives it.
+
+    Raises
+    ------
+    WeightsError
+        If none is for a band.
+
+    Examples
+    --------
+    >>> from splus_srgan.models.weights import choose_among, load_card
+    >>> choose_among([load_card("splus-any")], ["i", "r"])[0][1]
+    [0, 1]
+    """
     chosen, left = [], list(range(len(found)))
     for card in cards:
         places = left if card.takes_any_band else _covered(card, found, left)
@@ -395,7 +466,7 @@ def _choose_shipped(found):
             left = [k for k in left if k not in places]
     if left:
         raise WeightsError(
-            f"no shipped weights for bands {', '.join(found[k] for k in left)}; there are: "
+            f"no weights for bands {', '.join(found[k] for k in left)}; there are: "
             + ", ".join(f"{c.name} ({' '.join(c.bands)})" for c in cards)
         )
     return chosen

@@ -21,6 +21,7 @@ from .config.training import preset as preset
 from .data.dataset import FolderPairs as FolderPairs
 from .data.dataset import Pairs as Pairs
 from .data.dataset import RenderedPairs as RenderedPairs
+from .data.dataset import RestoredPairs as RestoredPairs
 from .data.dataset import SimulatedPairs as SimulatedPairs
 from .data.dataset import make_dataset as make_dataset
 from .data.dataset import render_pairs as render_pairs

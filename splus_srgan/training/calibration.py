@@ -197,7 +197,7 @@ def calibrate(enhancer, fields, *, seed=0, progress_bar=None):
     kept = {key: value for key, value in card.uncertainty.items() if key == "ensemble"}
     if enhancer.uncertainty == "ensemble":
         return {**card.uncertainty, "ensemble": table}
-    return {"kind": card.generator["scale"], "calibration": table, **kept}
+    return {"kind": card.scale, "calibration": table, **kept}
 
 
 def measure_coverage(enhancer, fields, *, progress_bar=None):

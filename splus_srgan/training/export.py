@@ -122,13 +122,14 @@ def export_weights(
         "target_psf": {"profile": "Moffat", "fwhm": fwhm, "beta": beta},
         "domain": _SIMULATED_DOMAIN if is_simulated(data) else {},
         "flux_anchor": flux_anchor,
-        # A generator that is told what it sees is run once, not on turned images too.
-        "turned": data.space == "noise" and not data.subsets,
+        "turned": data.space == "noise",
         "training": _training(content, config),
         "scores": content[CONTENT]["scores"] if scores is None else scores,
         "license": license,
         "acknowledgements": thanks if acknowledgements is None else acknowledgements,
     }
+    if data.subsets:
+        card["first_stage"] = {one.name: one.sha256 for one in map(load_card, data.first_stage)}
     if uncertainty is not None:
         card["uncertainty"] = uncertainty
     return _write_whole(load_average(content), Path(folder), card)

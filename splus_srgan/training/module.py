@@ -16,7 +16,6 @@ from splus_srgan.training.networks import (
     make_discriminator,
     make_generator,
     read_start,
-    widen,
 )
 from splus_srgan.training.optimizers import (
     clip_gradients,
@@ -168,9 +167,6 @@ class SRGANModule(L.LightningModule):
         """
         Load the generator of another run, which may have fewer residual blocks.
 
-        A joint generator may start from a plain one of some of its bands
-        (`~splus_srgan.training.networks.widen`).
-
         Parameters
         ----------
         source : str or path-like
@@ -182,9 +178,7 @@ class SRGANModule(L.LightningModule):
         OSError, ValueError
             If there is none, or it holds a generator of another kind.
         """
-        weights, bands, self.history = read_start(source)
-        if self.config.generator.kind == "joint" and _is_plain(weights):
-            weights = widen(weights, bands, self.generator)
+        weights, self.history = read_start(source)
         for network in (self.generator, self.average):
             grow(network, weights)
 
@@ -465,10 +459,6 @@ class SRGANModule(L.LightningModule):
 
     def _ordered(self, images):
         return images.contiguous(memory_format=torch.channels_last) if self._bfloat16 else images
-
-
-def _is_plain(weights):
-    return not any(".tell." in name for name in weights)
 
 
 def _mean_known(values):

@@ -130,8 +130,8 @@ def test_reach_is_not_too_small(field, monkeypatch):
     enhancer = SRGANEnhancer("splus-grz", **OPTIONS, flux_anchor=0)
     whole = enhancer(field)
 
-    def narrow(shape, *, margin, halo, align):
-        return sections(shape, margin=margin, halo=halo // 3, align=align, side=48)
+    def narrow(shape, *, margin, halo):
+        return sections(shape, margin=margin, halo=halo // 3, side=48)
 
     monkeypatch.setattr(_enhancement, "sections", narrow)
     assert (enhancer(field)["r"].data != whole["r"].data).any()

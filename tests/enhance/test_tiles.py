@@ -186,33 +186,27 @@ def test_sizes_must_be_integers():
     length=st.integers(1, 400),
     largest=st.integers(1, 120),
     margin=st.integers(0, 50),
-    align=st.integers(1, 8),
 )
-def test_windows_hold_what_they_must(length, largest, margin, align):
+def test_windows_hold_what_they_must(length, largest, margin):
     parts = equal_parts(length, largest)
     assert [parts[0][0], parts[-1][1]] == [0, length]
     sizes = [last - first for first, last in parts]
     options = {"largest": max(sizes), "margin": margin, "length": length}
-    windows = [window(part, **options, align=align) for part in parts]
+    windows = [window(part, **options) for part in parts]
     for (first, last), (start, stop) in zip(parts, windows, strict=True):
         assert 0 <= start <= max(first - margin, 0)
         assert min(last + margin, length) <= stop <= length
-        assert start % align == 0
-    sizes = [stop - start for start, stop in windows]
-    assert max(sizes) - min(sizes) < align
-    if align == 1:
-        assert windows == [window(part, **options) for part in parts]
+    assert len({stop - start for start, stop in windows}) == 1
 
 
 @given(
     shape=st.tuples(st.integers(1, 300), st.integers(1, 300)),
     margin=st.integers(0, 20),
     halo=st.integers(0, 40),
-    align=st.integers(1, 4),
     side=st.integers(20, 150),
 )
-def test_sections_cover_the_image_once_and_see_enough(shape, margin, halo, align, side):
-    parts = sections(shape, margin=margin, halo=halo, align=align, side=side)
+def test_sections_cover_the_image_once_and_see_enough(shape, margin, halo, side):
+    parts = sections(shape, margin=margin, halo=halo, side=side)
     count = np.zeros(shape, int)
     for part in parts:
         count[part.kept] += 1
@@ -222,12 +216,9 @@ def test_sections_cover_the_image_once_and_see_enough(shape, margin, halo, align
             assert min(kept.stop + margin, n) <= made.stop <= n
             assert 0 <= seen.start <= max(made.start - halo, 0)
             assert min(made.stop + halo, n) <= seen.stop <= n
-            assert seen.start % align == 0
     assert (count == 1).all()
     assert (len(parts) == 1) == (max(shape) <= 1.4 * side)
-    assert parts == sections(shape, margin=margin, halo=halo, align=align, side=side)
-    if align == 1:
-        assert parts == sections(shape, margin=margin, halo=halo, side=side)
+    assert parts == sections(shape, margin=margin, halo=halo, side=side)
 
 
 def test_place_within_another():

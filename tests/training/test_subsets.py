@@ -9,25 +9,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from torch.nn.functional import pixel_shuffle
 
 from splus_srgan import splus
-from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.joint import JointResNet
 from splus_srgan.models.weights import load_card, load_generator
 from splus_srgan.pixels.psf import core_profile
+from splus_srgan.pixels.stretch import NoiseAsinhStretch
 from splus_srgan.simulate.field import simulate_field
 from splus_srgan.training.config.training import load_config, preset
-from splus_srgan.training.data.dataset import (
-    FolderPairs,
-    RenderedPairs,
-    SimulatedPairs,
-    render_pairs,
-)
-from splus_srgan.training.data.fields import CONDITIONS, SEEDS
-from splus_srgan.training.data.samples import Pairs
+from splus_srgan.training.data.fields import SEEDS
+from splus_srgan.training.data.restored import RestoredPairs
 from splus_srgan.training.data.subsets import SETS, draw_subset, spread_planes, tell_bands
-from splus_srgan.training.networks import make_generator, widen
-from splus_srgan.training.optimizers import grow
+from splus_srgan.training.networks import make_generator
 from splus_srgan.training.run import train
 from splus_srgan.training.terms import GeneratorTerms
 
@@ -36,11 +30,14 @@ SHAPE = (24, 24)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Two rendered fields of four bands."""
-    path = tmp_path_factory.mktemp("rendered")
-    render_pairs(path, 2, shape=SHAPE, bands=("g", "r", "J0660", "z"))
-    return path
+def pairs(tmp_path_factory):
+    """Two fields of four bands, drawn anew each time."""
+    return make_pairs(cache=tmp_path_factory.mktemp("cache"), crop=16)
+
+
+def make_pairs(*, bands=("g", "r", "J0660", "z"), number=2, **options):
+    first = ("splus-grz", "splus-any")
+    return RestoredPairs(number, shape=SHAPE, bands=bands, first_stage=first, **options)
 
 
 # What is drawn
@@ -73,9 +70,9 @@ def test_validation_goes_through_fixed_sets():
 # What is told
 
 
-def test_what_is_told_is_what_the_field_was_seen_through(folder):
-    pairs = RenderedPairs(folder, subsets=True, augmentation="none")
-    rows = pairs[0]["told"].numpy()
+def test_what_is_told_is_what_the_field_was_seen_through(pairs):
+    every = make_pairs(augmentation="none", number=1)
+    rows = every[0]["told"].numpy()
     conditions = simulate_field((SEEDS["train"], 0), shape=SHAPE, bands=pairs.bands).conditions
     for row, band in zip(rows, pairs.bands, strict=True):
         seen = conditions[band]
@@ -103,40 +100,85 @@ def test_sometimes_nothing_is_known():
     assert_array_equal(rows[rows[:, 0, 1] == 0][:, 0, 2:5], 0)
 
 
-def test_folders_that_know_no_psf_are_refused(folder, tmp_path):
-    for name in ("clean.npy", "sharp.npy"):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
-    text = (folder / CONDITIONS).read_text().replace('"psf"', '"other"')
-    (tmp_path / CONDITIONS).write_text(text)
-    with pytest.raises(ValueError, match=r"data.subsets needs fields that know their PSFs"):
-        RenderedPairs(tmp_path, subsets=True)[0]
-
-
 # Samples
 
 
-def test_absent_bands_are_empty_and_have_no_weight(folder):
-    pairs = RenderedPairs(folder, subsets=True, crop=16)
+def test_absent_bands_are_empty_and_have_no_weight(pairs):
     seen = set()
     for k in range(24):
         sample = pairs[k]
         present = sample["told"][:, 0] > 0
         assert 1 <= int(present.sum()) <= 4
-        for name in ("input", "target", "truth", "noisy", "weight"):
-            assert sample[name].shape[0] == 4
-            assert_array_equal(sample[name][~present], 0)
+        made = sample["input"][4:].reshape(4, 4, 16, 16)
+        for planes in (sample["input"][:4], made, *(sample[n] for n in ("target", "weight"))):
+            assert planes.shape[0] == 4
+            assert_array_equal(planes[~present], 0)
         assert torch.all(sample["electrons"][~present] == 1)
         assert torch.all(sample["weight"][present].amax((1, 2)) == 1)
-        assert torch.all(sample["input"][present].std((1, 2)) > 0)
+        assert torch.all(sample["input"][:4][present].std((1, 2)) > 0)
         seen.add(int(present.sum()))
     assert len(seen) > 2
 
 
-def test_samples_depend_on_their_number_alone(folder):
-    one, two = (RenderedPairs(folder, subsets=True, crop=16, seed=4) for _ in range(2))
+def test_the_first_stage_is_the_shipped_weights(pairs):
+    """Of the whole field, together where all their bands are there; crops and turns follow."""
+    whole = make_pairs(augmentation="none", number=3)
+    for k, bands in ((0, ("g", "r", "J0660", "z")), (2, ("g", "r"))):
+        sample = whole[k]
+        told = [band for band, row in zip(whole.bands, sample["told"], strict=True) if row[0]]
+        assert told == list(bands)
+        y = sample["input"][:4]
+        made = pixel_shuffle(sample["input"][4:], 2)
+        with torch.inference_mode():
+            if "z" in bands:
+                expected = load_generator("splus-grz")(y[[0, 1, 3]][None])[0]
+                assert_allclose(made[[0, 1, 3]], expected, atol=1e-5)
+            alone = 2 if "J0660" in bands else 1
+            expected = load_generator("splus-any")(y[alone][None, None])[0, 0]
+            assert_allclose(made[alone], expected, atol=1e-5)
+    for k in range(6):  # what is made lies over what was there, however it is turned
+        sample = pairs[k]
+        made = pixel_shuffle(sample["input"][4:], 2)
+        for name in ("target", "truth"):
+            assert sample[name].shape == made.shape
+        for band in np.flatnonzero(sample["told"][:, 0]):
+            one, two = made[band].ravel(), sample["target"][band].ravel()
+            assert np.corrcoef(one, two)[0, 1] > 0.5
+
+
+def test_truth_is_the_target_without_stretch(pairs):
+    sample = pairs[3]
+    present = sample["told"][:, 0] > 0
+    expected = NoiseAsinhStretch(0.0, 1.0, softening=3.0, range=2.0).inverse(sample["target"])
+    assert_allclose(sample["truth"][present], np.asarray(expected)[present], rtol=1e-5, atol=1e-6)
+
+
+def test_samples_depend_on_their_number_alone(pairs, tmp_path):
+    one, two = (make_pairs(crop=16, seed=4, cache=cache) for cache in (None, tmp_path))
+    again = make_pairs(crop=16, seed=4, cache=tmp_path)
     for k in (7, 3):
         for name, value in one[k].items():
             assert_array_equal(value, two[k][name])
+            assert_array_equal(value, again[k][name])
+
+
+def test_what_is_kept_is_of_these_weights_and_options(tmp_path):
+    kept = {make_pairs(cache=tmp_path, **changes)._folder for changes in ({}, {"depth": 0.5})}
+    first = {"shape": SHAPE, "bands": ("g", "r", "J0660", "z"), "cache": tmp_path}
+    kept.add(RestoredPairs(2, first_stage=["splus-any"], **first)._folder)
+    assert len(kept) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"augmentation": "paper"}, "augmentation 'symmetries' or 'none'"),
+        ({"crop": 25}, r"crop must be at most the smaller side of the shape \(24, 24\); got 25"),
+    ],
+)
+def test_pairs_that_cannot_be_are_refused(changes, text):
+    with pytest.raises(ValueError, match=text):
+        make_pairs(**changes)
 
 
 def test_planes_go_to_their_places():
@@ -146,11 +188,10 @@ def test_planes_go_to_their_places():
     assert_array_equal(spread["electrons"], [1, 6, 1, 5])
 
 
-def test_the_loss_does_not_see_absent_bands(folder):
+def test_the_loss_does_not_see_absent_bands(pairs):
     """Neither its value nor its gradient depends on what is made in them."""
     config = load_config({"preset": "twelve"}, {"losses.flux_sizes": [6]})
     terms = GeneratorTerms(config)
-    pairs = RenderedPairs(folder, subsets=True, crop=16)
     sample = next(pairs[k] for k in range(30) if 0 < pairs[k]["told"][:, 0].sum() < 4)
     batch = {name: torch.as_tensor(value)[None] for name, value in sample.items()}
     made = (batch["target"] + 0.1).requires_grad_()
@@ -189,18 +230,18 @@ def test_twelve_is_the_joint_generator_of_all_bands():
             "generator.norm must be None where generator.kind is 'joint'",
         ),
         ({"data.single_band": True}, "data.subsets needs data.single_band=False"),
-        ({"generator.coarse_blocks": -1}, "generator.coarse_blocks must be at least 0"),
+        ({"generator.scale": "laplace"}, "generator.scale must be None where generator.kind"),
+        ({"data.source": "pairs"}, "data.subsets needs .* data.source='simulation'; got"),
+        ({"data.first_stage": []}, "data.first_stage must be a list of names of weights"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes, text):
     with pytest.raises(ValueError, match=text):
         load_config({"preset": "twelve"}, changes)
-    with pytest.raises(ValueError, match=r"coarse_blocks must be 0 where generator.kind"):
-        load_config({"preset": "fidelity"}, {"generator.coarse_blocks": 2})
 
 
 def test_a_run_ends_with_weights_for_any_subset(tmp_path):
-    small = {"n_features": 8, "n_blocks": 1, "coarse_blocks": 1, "n_tail_features": 8}
+    small = {"n_features": 8, "n_blocks": 1}
     changes = {
         "generator": small,
         "data": {
@@ -223,51 +264,7 @@ def test_a_run_ends_with_weights_for_any_subset(tmp_path):
     result = train(load_config({"preset": "twelve"}, changes), progress_bar=False)
     card = load_card(result.card)
     assert card.takes_subsets
-    assert not card.turned
+    assert list(card.first_stage) == ["splus-grz", "splus-any"]
     assert card.bands == ["g", "r", "J0660"]
     assert isinstance(load_generator(card), JointResNet)
     assert Path(result.last).is_file()
-
-
-def test_simulated_pairs_have_subsets_too():
-    pairs = SimulatedPairs(1, shape=SHAPE, bands=("r", "J0660"), subsets=True, augmentation="none")
-    assert pairs[0]["told"].shape == (2, 7)
-    assert pairs[0]["input"].shape == (2, *SHAPE)
-
-
-def test_kinds_of_pairs_that_know_no_psf_refuse_subsets_before_any_work():
-    """As folders of real pairs do; a training would otherwise end at its first sample."""
-
-    class Real(Pairs):
-        def _linear(self, place, bands):
-            raise AssertionError("asked for a sample")
-
-    with pytest.raises(ValueError, match=r"subsets must be False for pairs .* of Real; got True"):
-        Real(BANDS, subsets=True)
-    assert Real(BANDS).subsets is False
-    assert FolderPairs._told is None
-
-
-# Starting from a plain generator.
-
-
-def test_joint_generator_starts_as_the_plain_one_for_its_bands():
-    torch.manual_seed(2)
-    options = {"n_features": 6, "n_blocks": 2, "n_tail_features": 5, "dilations": (2,)}
-    plain = SRResNet(3, **options, low_pass=2, scale="laplace")
-    for parameter in plain.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    joint = JointResNet(("u", "g", "J0515", "r", "i", "z"), **options)
-    grow(joint, widen(plain.state_dict(), ("z", "g", "r"), joint))
-    y = torch.randn(2, 3, 12, 14)
-    told = joint.tell(("z", "g", "r"), psfs=[(1.2, 3.0)] * 3, sigmas=[0.1] * 3)
-    torch.testing.assert_close(told(y), plain(y))
-    alone = joint.tell(("i",))(y[:, :1])
-    assert torch.isfinite(alone).all()
-
-
-def test_start_from_bands_that_the_run_has_not_is_told():
-    joint = JointResNet(("g", "r"), n_features=4, n_blocks=1)
-    weights = SRResNet(2, n_features=4, n_blocks=1, low_pass=2).state_dict()
-    with pytest.raises(ValueError, match=r"data.bands must include .*'z' is missing"):
-        widen(weights, ("g", "z"), joint)

@@ -50,7 +50,14 @@ Schedule = Literal["cosine", "constant"]
 
 
 # What a joint generator leaves no choice of.
-_JOINT = {"norm": None, "first_kernel": 3, "last_kernel": 3, "output": "residual"}
+_JOINT = {
+    "norm": None,
+    "first_kernel": 3,
+    "last_kernel": 3,
+    "n_tail_features": 32,
+    "output": "residual",
+    "scale": None,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +71,8 @@ class GeneratorConfig(_Section):
     Parameters
     ----------
     kind : {"srresnet", "joint"}, optional
-        ``"joint"`` takes any subset of ``data.bands`` and is told of each; it needs
-        ``data.subsets``.
+        ``"joint"`` is a second stage for any subset of ``data.bands`` and is told of each; it
+        needs ``data.subsets``.
     n_features : int, optional
         Channels of the body, at least 1.
     n_blocks : int, optional
@@ -81,8 +88,6 @@ class GeneratorConfig(_Section):
     dilations : list of int, optional
         One more residual block for each, whose first convolution reads pixels this far
         apart; each at least 1.
-    coarse_blocks : int, optional
-        Blocks at half the resolution, at least 0; only ``"joint"`` has them.
     low_pass : int, optional
         Order of the filter that the generated image goes through
         (`~splus_srgan.models.generator.low_pass`); 0: none.
@@ -101,7 +106,6 @@ class GeneratorConfig(_Section):
     n_tail_features: int = 32
     output: Output = "residual"
     dilations: tuple[int, ...] = (2, 4, 8, 4, 2)
-    coarse_blocks: int = 0
     low_pass: int = 2
     scale: Scale | None = None
     initialization: Initialization = "torch"
@@ -110,7 +114,7 @@ class GeneratorConfig(_Section):
 
     def __post_init__(self):
         self._integers(1, "n_features", "n_blocks", "n_tail_features")
-        self._integers(0, "low_pass", "coarse_blocks")
+        self._integers(0, "low_pass")
         for name in ("first_kernel", "last_kernel"):
             if check_integer(self._key(name), getattr(self, name), minimum=1) % 2 == 0:
                 raise ValueError(f"{self._key(name)} must be odd; got {getattr(self, name)!r}")
@@ -118,12 +122,11 @@ class GeneratorConfig(_Section):
         check_one_of(self._key("scale"), self.scale, (*options_of(Scale), None))
         self._one_of(kind=Kind, output=Output, initialization=Initialization)
         self._tuple("dilations", filled=False)
-        fixed = _JOINT if self.kind == "joint" else {"coarse_blocks": 0}
-        for name, value in fixed.items():
+        for name, value in _JOINT.items() if self.kind == "joint" else ():
             if getattr(self, name) != value:
                 raise ValueError(
                     f"{self._key(name)} must be {value!r} where {self._key('kind')} is "
-                    f"{self.kind!r}; got {getattr(self, name)!r}"
+                    f"'joint'; got {getattr(self, name)!r}"
                 )
 
     def options(self, bands):
@@ -142,7 +145,7 @@ class GeneratorConfig(_Section):
         """
         options = dataclasses.asdict(self)
         joint = options.pop("kind") == "joint"
-        for name in ("initialization", *(_JOINT if joint else ("coarse_blocks",))):
+        for name in ("initialization", *(_JOINT if joint else ())):
             del options[name]
         return options | {"bands" if joint else "n_bands": bands}
 

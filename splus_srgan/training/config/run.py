@@ -29,8 +29,11 @@ class DataConfig(_Section):
     single_band : bool, optional
         Give one band, drawn at random, instead of all: a generator for any one band.
     subsets : bool, optional
-        Give a random subset of the bands, the others empty, and tell the PSF and the depth of
-        each: for a generator of the kind ``"joint"``.
+        Give a random subset of the bands, the others empty, with what the first stage makes
+        of them, and tell the PSF and the depth of each: for a generator of the kind ``"joint"``.
+    first_stage : list of str, optional
+        Weights of the first stage, names or paths of model cards, in the order in which they
+        are chosen; only with ``subsets``.
     space : {"noise", "seed"}, optional
         Arcsinh stretch in units of the sky noise, or the seed paper's (arcsinh, then
         minimum to maximum of each image).
@@ -70,6 +73,7 @@ class DataConfig(_Section):
     bands: tuple[str, ...] = ("g", "r", "z")
     single_band: bool = False
     subsets: bool = False
+    first_stage: tuple[str, ...] = ("splus-grz", "splus-any")
     space: Space = "noise"
     softening: float = 3.0
     range: float = 2.0
@@ -106,11 +110,8 @@ class DataConfig(_Section):
         self._not_negative("sigma_error", "sky_error", "depth", "zero_point")
         if self.crop is not None:
             self._check_crop()
-        if self.subsets and (self.single_band or self.space != "noise"):
-            raise ValueError(
-                "data.subsets needs data.single_band=False and data.space='noise'; got "
-                f"{self.single_band!r} and {self.space!r}"
-            )
+        if self.subsets:
+            self._check_subsets()
 
     @property
     def sources(self):
@@ -134,6 +135,20 @@ class DataConfig(_Section):
         if len(set(bands)) != len(bands):
             raise ValueError(f"data.bands must not repeat a band; got {self.bands!r}")
         object.__setattr__(self, "bands", tuple(bands))
+
+    def _check_subsets(self):
+        if self.single_band or self.space != "noise" or not self.simulated:
+            raise ValueError(
+                "data.subsets needs data.single_band=False, data.space='noise' and "
+                f"data.source='simulation'; got {self.single_band!r}, {self.space!r} and "
+                f"{self.source!r}"
+            )
+        first = [self.first_stage] if isinstance(self.first_stage, str) else self.first_stage
+        if not first or not all(isinstance(name, str) and name for name in first):
+            raise ValueError(
+                f"data.first_stage must be a list of names of weights; got {self.first_stage!r}"
+            )
+        object.__setattr__(self, "first_stage", tuple(first))
 
     def _check_crop(self):
         self._integers(8, "crop")

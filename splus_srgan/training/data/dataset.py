@@ -15,6 +15,7 @@ from splus_srgan.pairs.folder.pairs import PairFolder
 from splus_srgan.training.data.crops import add_noise
 from splus_srgan.training.data.fields import CLEAN, CONDITIONS, SEEDS, render_pairs
 from splus_srgan.training.data.matched import check_pairs, hold_out, read_pair, read_sides
+from splus_srgan.training.data.restored import RestoredPairs
 from splus_srgan.training.data.samples import Pairs
 from splus_srgan.training.data.simulated import RenderedPairs, SimulatedPairs
 from splus_srgan.utils.validate import check_one_of
@@ -24,6 +25,7 @@ __all__ = [
     "FolderPairs",
     "Pairs",
     "RenderedPairs",
+    "RestoredPairs",
     "SimulatedPairs",
     "make_dataset",
     "render_pairs",
@@ -174,7 +176,7 @@ def make_dataset(config, purpose):
     validation = purpose == "validation"
     if validation and data.n_validation == 0:
         return None
-    names = "single_band", "subsets", "space", "softening", "range", "sigma_error", "sky_error"
+    names = "single_band", "space", "softening", "range", "sigma_error", "sky_error"
     options = {name: getattr(data, name) for name in names}
     options |= {"bands": data.bands, "seed": config.run.seed}
     if validation:
@@ -192,6 +194,10 @@ def make_dataset(config, purpose):
         return RenderedPairs(data.sources, **options)
     number = data.n_validation if validation else data.n_pairs
     kept = {"shape": data.shape, "cache": data.cache}
+    if data.subsets:
+        return RestoredPairs(
+            number, purpose=purpose, first_stage=data.first_stage, **kept, **options
+        )
     return SimulatedPairs(number, purpose=purpose, **kept, **options)
 
 

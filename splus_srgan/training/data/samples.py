@@ -9,7 +9,6 @@ import torch
 from torch.utils.data import Dataset
 
 from splus_srgan.training.data.crops import PAPER_SYMMETRIES, noise_sample, seed_sample, turn
-from splus_srgan.training.data.subsets import draw_subset, spread_planes
 from splus_srgan.utils.validate import check_finite, check_integer, check_one_of, check_positive
 
 __all__ = ["Pairs", "Place"]
@@ -60,10 +59,6 @@ class Pairs(Dataset, ABC):
         Side of the crop in input pixels; `None` for whole images.
     single_band : bool, optional
         Give one band, drawn at random, instead of all.
-    subsets : bool, optional
-        Give all planes, but fill only those of a subset of the bands, drawn at random
-        (`~splus_srgan.training.data.subsets.draw_subset`), and tell of each band what
-        `~splus_srgan.models.joint.told_values` gives.
     space : {"noise", "seed"}, optional
         Arcsinh stretch in units of the measured sky noise, or the seed paper's:
         ``arcsinh(10 x / 3)`` of the counts, ``arcsinh(100 x / 3)`` of the target in
@@ -106,8 +101,7 @@ class Pairs(Dataset, ABC):
     ``weight`` (n_band, 2 ny, 2 nx), the weight 0 where nothing is to be learned; and
     ``index``, the number of the sample.  In ``"noise"`` also ``noisy`` and ``truth``, the
     same without stretch in sky noises, the truth per *input* pixel (four output pixels
-    make one), and ``electrons`` (n_band,) per sky noise.  With ``subsets`` also ``told``
-    (n_band, 7); the planes of absent bands hold 0, and so does their weight.
+    make one), and ``electrons`` (n_band,) per sky noise.
     """
 
     def __init__(
@@ -116,7 +110,6 @@ class Pairs(Dataset, ABC):
         *,
         crop=None,
         single_band=False,
-        subsets=False,
         space="noise",
         softening=3.0,
         range=2.0,
@@ -129,13 +122,7 @@ class Pairs(Dataset, ABC):
     ):
         self.bands = tuple(bands)
         self.crop = None if crop is None else check_integer("crop", crop, minimum=1)
-        self.single_band, self.subsets = bool(single_band), bool(subsets)
-        if self.subsets and self._told is None:
-            raise ValueError(
-                "subsets must be False for pairs that do not tell the PSF of each band, those of "
-                f"{type(self).__name__}; got True: train a joint generator on simulated or "
-                "rendered pairs"
-            )
+        self.single_band = bool(single_band)
         self.space = check_one_of("space", space, _SPACES)
         self.augmentation = check_one_of("augmentation", augmentation, _AUGMENTATIONS)
         self.stretch = {
@@ -180,9 +167,6 @@ class Pairs(Dataset, ABC):
         if not (np.isfinite(linear.image).all() and np.isfinite(linear.target).all()):
             raise ValueError(f"{linear.name} must be finite everywhere; make it again")
         sample = self._stretched(place, linear)
-        if self.subsets:
-            sample = spread_planes(sample, bands, len(self.bands))
-            sample["told"] = self._told(place, linear, bands)
         for name, value in sample.items():
             image = turn(value, *place.symmetry) if value.ndim == 3 else value
             sample[name] = torch.from_numpy(np.ascontiguousarray(image, np.float32))
@@ -217,10 +201,6 @@ class Pairs(Dataset, ABC):
 
     def _choose_bands(self, place):
         every = list(range(len(self.bands)))
-        if self.subsets:
-            rng = None if self.augmentation == "none" else self._rng("subset", place.k)
-            names = draw_subset(rng, self.bands, place.k)
-            return [self.bands.index(name) for name in names]
         if not self.single_band:
             return every
         if self.augmentation == "none":
@@ -237,10 +217,6 @@ class Pairs(Dataset, ABC):
     @abstractmethod
     def _linear(self, place, bands):
         """The pair of a sample in a linear unit."""
-
-    # What a generator may know of each band, ``(n_band, 7)``, of a place, its linear pair and its
-    # bands: a method of the kinds of pairs that know their PSFs.
-    _told = None
 
     def _stretched(self, place, linear):
         rng, n = self._rng_of(place, "errors"), len(linear.image)

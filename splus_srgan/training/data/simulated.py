@@ -10,7 +10,6 @@ from splus_srgan.simulate.reference import reference_noise
 from splus_srgan.training.data.crops import OFFSETS, simulate_band, stack_bands
 from splus_srgan.training.data.fields import CLEAN, FieldStore, RenderedFolder
 from splus_srgan.training.data.samples import Pairs
-from splus_srgan.training.data.subsets import tell_bands
 from splus_srgan.utils.validate import check_integer
 
 __all__ = ["RenderedPairs", "SimulatedPairs"]
@@ -59,17 +58,6 @@ class _FieldPairs(Pairs):
             parts = field.clean[b], sharp, field.conditions[b]
             rows.append(simulate_band(rng, *parts, depth=depth, flux=factor))
         return stack_bands(rows, field.name)
-
-    def _told(self, place, linear, bands):
-        rng, conditions = self._rng_of(place, "told"), self._field(place.pair).conditions
-        seen = [conditions[b] for b in bands]
-        if any("psf" not in one for one in seen):
-            raise ValueError(
-                f"data.subsets needs fields that know their PSFs, and {linear.name} was rendered "
-                "before they did: render it again"
-            )
-        names = [self.bands[b] for b in bands]
-        return tell_bands(rng, names, seen, linear.sigma, bands, len(self.bands))
 
     def _check_room(self, shape, what):
         """Refuse a crop that does not fit."""

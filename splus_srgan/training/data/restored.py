@@ -1,0 +1,209 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Simulated fields as the first stage restored them: what a joint generator is trained on."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from splus_srgan.models.engines import make_engine
+from splus_srgan.models.weights import choose_among, load_card, load_generator
+from splus_srgan.training.data.crops import turn
+from splus_srgan.training.data.simulated import SimulatedPairs
+from splus_srgan.training.data.subsets import draw_subset, spread_planes, tell_bands
+from splus_srgan.utils.files import atomic_path
+from splus_srgan.utils.validate import check_integer
+
+__all__ = ["RestoredPairs"]
+
+_MEMORY = 2**29  # bytes of fields that a process keeps
+
+
+class RestoredPairs(SimulatedPairs):
+    """
+    Simulated pairs with what the first stage made of each band, for subsets of the bands.
+
+    Each field is observed and restored once, whole, when it is first asked for; crops, turns,
+    subsets of the bands and what is told of them are drawn anew each time.
+
+    Parameters
+    ----------
+    n_pairs : int
+        As for `~splus_srgan.training.data.simulated.SimulatedPairs`.
+    first_stage : sequence of str or path-like
+        Weights of the first stage, in the order in which they are to be chosen
+        (`~splus_srgan.models.weights.choose_among`).
+    crop : int or None, optional
+        Side of the crop in input pixels; `None` for whole images.
+    cache : path-like, optional
+        Folder that keeps fields and what was made of them (4.5 MB for twelve bands of 96 x 96
+        pixels).
+    **options
+        Those of `~splus_srgan.training.data.simulated.SimulatedPairs`.
+
+    Raises
+    ------
+    ValueError
+        If an option is not possible; copies as in the seed paper are not.
+
+    Notes
+    -----
+    A sample is as in `~splus_srgan.training.data.samples.Pairs`, with all bands; planes of
+    absent ones hold 0, and so does their weight.  ``input`` (5 n_band, ny, nx) has the bands,
+    and then the four phases of each that the first stage made; ``told`` (n_band, 7) is what
+    `~splus_srgan.models.joint.told_values` gives.
+
+    Examples
+    --------
+    >>> from splus_srgan.training.data.restored import RestoredPairs
+    >>> pairs = RestoredPairs(1, first_stage=["splus-any"], shape=(24, 24), bands=("g", "r"))
+    >>> pairs[0]["input"].shape, pairs[0]["told"].shape
+    (torch.Size([10, 24, 24]), torch.Size([2, 7]))
+    """
+
+    def __init__(self, n_pairs, *, first_stage, crop=None, cache=None, **options):
+        super().__init__(n_pairs, cache=cache, **options)
+        if self.augmentation == "paper" or self.single_band or self.space != "noise":
+            raise ValueError(
+                "pairs for a joint generator need augmentation 'symmetries' or 'none', all bands, "
+                f"and space 'noise'; got {self.augmentation!r}, single_band={self.single_band!r} "
+                f"and {self.space!r}"
+            )
+        self._side = None if crop is None else check_integer("crop", crop, minimum=1)
+        if crop is not None and crop > min(self.shape):
+            raise ValueError(
+                f"crop must be at most the smaller side of the shape {self.shape}; got {crop}"
+            )
+        self.cards = [load_card(weights) for weights in first_stage]
+        self._folder = None if cache is None else self._named(Path(cache), options)
+        self._purpose = options.get("purpose", "train")
+        self._engines, self._known, self._room = {}, {}, _MEMORY
+
+    def _named(self, cache, options):
+        """Folder of what these weights make of these fields."""
+        key = options | {"n_pairs": self.n_pairs, "cards": [card.sha256 for card in self.cards]}
+        digest = hashlib.sha256(json.dumps(key, default=str, sort_keys=True).encode())
+        return cache / f"restored-{digest.hexdigest()[:12]}"
+
+    def __getitem__(self, k):
+        place = self._place(check_integer("k", k, minimum=0))
+        whole = self._whole(place.pair)
+        names = draw_subset(self._rng("subset", k) if self.fresh else None, self.bands, k)
+        bands = [self.bands.index(name) for name in names]
+        window = self._cut(k, whole["input"].shape[1:])
+        sample = {
+            "input": whole["input"][bands][:, *window],
+            "made": _phases(self._made(whole, names)[:, *_fine(window)]),
+            "target": whole["target"][bands][:, *_fine(window)],
+            "weight": whole["weight"][bands][:, *_fine(window)].astype(np.float32),
+            "electrons": whole["electrons"][bands],
+        }
+        sample = self._spread(sample, bands)
+        told = self._rng_of(place, "told"), names, [{"psf": p} for p in whole["psf"][bands]]
+        sample["told"] = tell_bands(*told, whole["sigma"][bands], bands, len(self.bands))
+        for name, value in sample.items():
+            sample[name] = torch.from_numpy(np.ascontiguousarray(value, np.float32))
+        return _turned(sample, *place.symmetry) | {"index": place.k}
+
+    def _cut(self, k, shape):
+        """Rows and columns of the crop."""
+        size = np.array(shape if self._side is None else (self._side, self._side))
+        room = np.array(shape) - size
+        first = self._rng("crop", k).integers(0, room + 1) if self.fresh else room // 2
+        return tuple(slice(int(a), int(a + n)) for a, n in zip(first, size, strict=True))
+
+    def _spread(self, sample, bands):
+        made = sample.pop("made")
+        sample = spread_planes(sample, bands, len(self.bands))
+        phases = np.zeros((len(self.bands), *made.shape[1:]), np.float32)
+        phases[bands] = made
+        phases = phases.reshape(-1, *phases.shape[2:])
+        sample["input"] = np.concatenate([sample["input"], phases])
+        sample["truth"] = self._linear_of(sample["target"])
+        return sample
+
+    def _linear_of(self, stretched):
+        softening, reach = self.stretch["softening"], self.stretch["range"]
+        return np.float32(softening) * np.sinh(np.float32(reach) * stretched)
+
+    def _made(self, whole, names):
+        """What the first stage gives for these bands together."""
+        made = np.empty((len(names), *whole["target"].shape[1:]), np.float32)
+        for card, places in choose_among(self.cards, names):
+            made[places] = whole[card.name][self._rows(card, [names[k] for k in places])]
+        return made
+
+    def _rows(self, card, names):
+        known = self.bands if card.takes_any_band else card.bands
+        return [known.index(name) for name in names]
+
+    def _whole(self, number):
+        """A field and what the first stage made of it: from memory, from a file, or now."""
+        if number in self._known:
+            return self._known[number]
+        whole = self._read_or_make(number)
+        size = sum(part.nbytes for part in whole.values())
+        if size <= self._room:
+            self._known[number], self._room = whole, self._room - size
+        return whole
+
+    def _read_or_make(self, number):
+        if self._folder is None:
+            return self._make(number)
+        path = self._folder / f"{self._purpose}-{number:06d}.npz"
+        if not path.exists():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            whole = self._make(number)
+            with atomic_path(path, overwrite=True) as temporary, temporary.open("wb") as file:
+                np.savez(file, **whole)
+        with np.load(path) as kept:
+            return {name: kept[name] for name in kept.files}
+
+    def _make(self, number):
+        place = self._place(number)
+        linear = self._linear(place, list(range(len(self.bands))))
+        sample = self._stretched(place, linear)
+        whole = {name: np.float32(sample[name]) for name in ("input", "target", "electrons")}
+        whole["weight"] = np.uint8(sample["weight"] > 0)
+        whole["sigma"] = np.asarray(linear.sigma)
+        whole["psf"] = np.array([one["psf"] for one in self._field(place.pair).conditions])
+        for card in self.cards:
+            whole[card.name] = self._restore(card, whole["input"])
+        return whole
+
+    def _restore(self, card, y):
+        """What weights make: of each band, or of theirs together (nothing, if one is not here)."""
+        if card.name not in self._engines:
+            generator = load_generator(card)
+            self._engines[card.name] = make_engine(generator, device="cpu", precision="float32")
+        engine = self._engines[card.name]
+        if card.takes_any_band:
+            return np.concatenate([engine(plane[None]) for plane in y])
+        if not set(card.bands) <= set(self.bands):
+            return np.empty((0, 0, 0), np.float32)
+        return engine(y[[self.bands.index(band) for band in card.bands]])
+
+
+def _fine(window):
+    return tuple(slice(2 * part.start, 2 * part.stop) for part in window)
+
+
+def _phases(images):
+    """``(n_band, 4, ny, nx)``."""
+    found = functional.pixel_unshuffle(torch.from_numpy(np.ascontiguousarray(images)), 2)
+    return found.reshape(len(images), -1, *found.shape[1:]).numpy()
+
+
+def _turned(sample, turns, flip):
+    """A sample in one of the symmetries of the square; the phases change places, too."""
+    n_band = len(sample["told"])
+    made = functional.pixel_shuffle(sample["input"][n_band:], 2)
+    sample["input"] = sample["input"][:n_band]
+    for name, value in (sample | {"made": made}).items():
+        if value.ndim == 3:
+            sample[name] = torch.from_numpy(turn(value.numpy(), turns, flip))
+    phases = functional.pixel_unshuffle(sample.pop("made"), 2)
+    return sample | {"input": torch.cat((sample["input"], phases))}
