@@ -3,6 +3,7 @@
 
 import re
 
+from splus_srgan.cli.keywords import keywords_as_options
 from splus_srgan.cli.output import printable
 
 __all__ = ["flag_names", "in_command_words"]
@@ -71,12 +72,7 @@ def in_command_words(text, flags=(), command=""):
     flags = dict(flags)
     if command:
         text = re.sub(rf"\b{command}\.([\w.]+)", lambda m: flags.get(m.group(1), m.group(1)), text)
-    for name, flag in flags.items():
-        text = re.sub(rf"^{re.escape(name)}(?= must\b|:)", flag, text)
-        text = re.sub(rf"(?<![\w.-]){re.escape(name)}=True\b", flag, text)
-        text = re.sub(rf"(?<![\w.-]){re.escape(name)}='(\w+)'", rf"{flag} \1", text)
-        text = re.sub(rf"(?<![\w.-]){re.escape(name)}=(?=\W|$)", flag, text)
-    return re.sub(r"(--[\w-]+) \(\1\)", r"\1", text)
+    return keywords_as_options(text, flags)
 
 
 def _of_the_parser(text):

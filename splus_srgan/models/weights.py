@@ -324,7 +324,9 @@ def load_generator(weights):
 
     card = verify(weights)
     try:
-        state = {key: part.clone() for key, part in load_file(card.path, device="cpu").items()}
+        # Older safetensors make tensors where the caller's default device is.
+        with torch.device("cpu"):
+            state = {key: part.clone() for key, part in load_file(card.path, device="cpu").items()}
         # Without memory or random numbers of its own: those of the caller stay as they are.
         with torch.device("meta"):
             generator = _make_generator(card.generator)

@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Whatever is typed or stands in a file: a result, or a line that says what is wrong."""
 
+import ast
 import os
 import random
 import re
@@ -14,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+import splus_srgan
 from splus_srgan.cli import main as cli
-from splus_srgan.cli.main import COMMANDS, main
-from splus_srgan.cli.words import in_command_words
+from splus_srgan.cli.main import COMMANDS, _parsers, main
+from splus_srgan.cli.words import flag_names, in_command_words
 from splus_srgan.training.config.training import load_config
 
 SEED = 20
@@ -153,8 +155,55 @@ def test_library_words_become_those_of_the_command_line():
         ("sky must be a number; got 'x'", "--sky must be a number; got 'x'"),
         ("the blue sky must be", "the blue sky must be"),
         ("\x1b[31mred\nlines", "[31mred lines"),
+        ("no PSF; give psf=, or sky=0 to do without", "no PSF; give --sky 0 to do without"),
+        ("no PSF; give psf=, or sky=0.5", "no PSF; give --sky 0.5"),
+        ("no sky in r; give psf= (or wait)", "no sky in r"),
+        ("unusual (a spike; psf='measure' finds it) in r", "unusual (a spike) in r"),
+        ("is no image; wrap it: CCDData(data, unit='adu')", "is no image; wrap it"),
+        ("sky must be given: Wiener(psf=(1.2, 3))", "--sky must be given"),
+        (
+            "needs uncertainty=True; take uncertainty=False",
+            "needs --uncertainty generator; take --uncertainty none",
+        ),
+        ("take space='seed'", "take --data.space seed"),
+        # Names that somebody gave are no keywords.
+        ("a/psf=1.fits and psf=1.fits do not exist", "a/psf=1.fits and psf=1.fits do not exist"),
+        ("cannot read: 'psf=3'", "cannot read: 'psf=3'"),
     ):
-        assert in_command_words(text, flags) == wanted
+        assert in_command_words(text, flags | {"data.space": "--data.space"}) == wanted
+
+
+def _messages():
+    """Texts of the package, with a 3 for each value that they are given."""
+    for path in sorted(Path(splus_srgan.__file__).parent.rglob("*.py")):
+        tree = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        formatted = [node.values for node in tree if isinstance(node, ast.JoinedStr)]
+        parts = {id(part) for values in formatted for part in values}
+        whole = [
+            [node] for node in tree if isinstance(node, ast.Constant) and id(node) not in parts
+        ]
+        for values in formatted + whole:
+            text = "".join(
+                str(getattr(part, "value", "3")) if isinstance(part, ast.Constant) else "3"
+                for part in values
+            )
+            if re.search(r"\b[a-z_]{2,}=", text) and "\n" not in text:
+                yield text
+
+
+MESSAGES = list(_messages())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_message_advises_a_keyword_of_python(command):
+    """Every text of the package that names keywords, in the words of each command."""
+    flags = flag_names(_parsers()[command])
+    advice = re.compile(r"\b(give|pass|use|take|choose|check|by)( [a-z]+)? [a-z_]+=")
+    assert len(MESSAGES) > 40
+    for text in MESSAGES:
+        told = in_command_words(text, flags)
+        after = told.removeprefix(re.split("[;:] ", told)[0])  # what is wrong comes first
+        assert not advice.search(after), (text, told)
 
 
 WORDS = (

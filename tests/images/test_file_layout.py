@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Files of bands, as other readers see them."""
 
+import astropy
 import numpy as np
 import pytest
 from astropy import units as u
@@ -12,6 +13,7 @@ from astropy.nddata import (
     UnknownUncertainty,
     VarianceUncertainty,
 )
+from astropy.utils import minversion
 from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -19,6 +21,7 @@ from splus_srgan import Quality, read_bands, write_bands
 from splus_srgan.images.io.reserve import reserve_bands
 from splus_srgan.images.quality import describe
 
+ASTROPY_READS_FLAGS = minversion(astropy, "8.0")
 NOISE = np.random.default_rng(5).normal(size=(12, 16)).astype(np.float32)
 
 
@@ -100,10 +103,13 @@ def test_astropy_reads_all(tmp_path, kind, number):
         hdu=("SCI", number),
         hdu_uncertainty=(name, number),
         hdu_mask=("BPM", number),
-        hdu_flags=("DQ", number),
         hdu_psf=("PSF", number),
+        **({"hdu_flags": ("DQ", number)} if ASTROPY_READS_FLAGS else {}),
     )
-    assert_same(image, list(field.values())[number - 1])
+    expected = list(field.values())[number - 1]
+    if not ASTROPY_READS_FLAGS:
+        expected.flags = None
+    assert_same(image, expected)
     assert image.uncertainty.unit == u.adu ** {"ERR": 1, "VAR": 2, "IVAR": -2}[name]
 
 

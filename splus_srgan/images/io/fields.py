@@ -206,8 +206,8 @@ def _find(paths, bands, options):
         if name is None:
             raise ValueError(
                 f"{one.path} does not say its band in a FILTER, BAND or BANDS card; "
-                f"name it: read_bands({{'r': {str(one.path)!r}}}), or give bands= (--bands) with "
-                f"the bands of all files in order"
+                f"give bands= with the bands of all files in order, or name it by "
+                f"read_bands({{'r': {str(one.path)!r}}})"
             )
         labels.append(str(one.path))
     check_distinct([name for name, _ in found], labels)
