@@ -128,7 +128,8 @@ KINDS = {
         "tilt",
         0.0,
         0.5,
-        "one level of the sky does not fit the frame; subtract the background, or give its map: enhancer(field, sky=map)",
+        "one level of the sky does not fit the frame; subtract the background, or give its map: "
+        "enhancer(field, sky=map)",
         errors=4.0,
     ),
     "step": Kind(
