@@ -15,7 +15,16 @@ __all__ = ["DESCRIPTION", "add_arguments", "run"]
 DESCRIPTION = "say what this installation has: devices, engines, weights, folders, versions"
 
 _NEEDED = ("numpy", "scipy", "astropy", "torch", "safetensors", "photutils", "reproject")
-_OPTIONAL = ("openvino", "lightning", "matplotlib", "jinja2", "splusdata", "pyvo", "shtab")
+_OPTIONAL = (
+    "openvino",
+    "lightning",
+    "matplotlib",
+    "jinja2",
+    "splusdata",
+    "pyvo",
+    "shtab",
+    "distributed",
+)
 
 
 def add_arguments(parser):

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from splus_srgan.cli.bar import progress
+from splus_srgan.cli.batch import PSF_MODES, run_batch
 from splus_srgan.cli.common import (
-    SOME_FAILED,
     UsageError,
     add_config,
     add_engine,
@@ -24,7 +24,6 @@ __all__ = ["DESCRIPTION", "add_arguments", "run"]
 DESCRIPTION = "bring the images of a field onto a grid of half the pixel size"
 
 _UNCERTAINTY = {None: False, "none": False, "generator": True, "ensemble": "ensemble"}
-_PSF_MODES = ("auto", "header", "measure")
 _ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fit.gz", ".fts.gz")
 
 
@@ -46,6 +45,11 @@ def add_arguments(parser):
         "folder, or a pattern such as 'tiles/*.fits'",
     )  # fmt: skip
     add("--resume", action="store_true", help="of a batch, skip the fields that are done")
+    add(
+        "--scheduler", type=str, metavar="ADDRESS",
+        help="of a batch, have the workers of a dask.distributed cluster enhance the fields: "
+        "tcp://HOST:PORT of its scheduler, or local:N for N processes of this machine",
+    )  # fmt: skip
     add_output(parser, what="folder to write to, made if needed; or the file, ending in .fits")
     add_engine(parser)
     add("--precision", type=str, default="auto", help="auto, float32 or bfloat16")
@@ -114,11 +118,12 @@ def run(options):
     if options.clean:
         return _run_clean(options)
     if options.batch is not None:
-        return _run_batch(options)
+        return run_batch(options, lambda: _enhancer(options, {}, progress_bar=None))
     if not options.files:
         raise UsageError("enhance needs at least one FILE, or --batch TABLE")
-    if options.resume:
-        raise UsageError("--resume goes with --batch only")
+    for name in ("resume", "scheduler"):
+        if getattr(options, name):
+            raise UsageError(f"--{name} goes with --batch only")
     target = _target(options)
     check_free([target], options.overwrite)
     if options.preview:
@@ -165,7 +170,7 @@ def _prepared(options, field):
 
 def _run_clean(options):
     """Remove what killed runs left behind, and say what it was."""
-    if options.batch is not None or options.resume or options.dry_run:
+    if options.batch is not None or options.resume or options.scheduler or options.dry_run:
         raise UsageError("--clean goes with -o and files alone")
     from splus_srgan.enhance.restart import clean
 
@@ -174,40 +179,6 @@ def _run_clean(options):
         say(f"removed {path}")
     if not removed:
         say(f"{options.output}: nothing was left behind")
-
-
-def _run_batch(options):
-    """Enhance many fields, and say which failed."""
-    for name in ("sky", "sigma", "preview", "dry_run"):
-        if getattr(options, name):
-            raise UsageError(f"--{name.replace('_', '-')} does not go with --batch")
-    if options.format == "scubes":
-        raise UsageError("--format scubes does not go with --batch")
-    if options.psf[0] not in _PSF_MODES:
-        raise UsageError(f"--psf must be one of {', '.join(_PSF_MODES)} with --batch")
-
-    from splus_srgan.enhance.batch import SUMMARY, enhance_batch, list_fields
-
-    fields = list_fields(options.batch, files=options.files)
-    summary = enhance_batch(
-        _enhancer(options, {}, progress_bar=None),
-        fields,
-        options.output,
-        resume=options.resume,
-        overwrite=options.overwrite,
-        progress_bar=progress,
-        bands=options.bands,
-        hdu=options.hdu,
-        unit=options.unit,
-    )
-    failed = summary[summary["status"] == "failed"]
-    for row in failed:
-        tell(f"{row['name']}: {row['reason']}", least=0)
-    done = (summary["status"] == "done").sum()
-    skipped = (summary["status"] == "skipped").sum()
-    path = Path(options.output) / SUMMARY
-    say(f"{path}: {done} done, {skipped} skipped, {len(failed)} failed")
-    return SOME_FAILED if len(failed) else None
 
 
 def _target(options):
@@ -263,7 +234,7 @@ def _per_band(texts, name, field):
 
 
 def _psf(texts, field):
-    if len(texts) == 1 and texts[0] in _PSF_MODES:
+    if len(texts) == 1 and texts[0] in PSF_MODES:
         return texts[0]
     found = {}
     for band, text in _by_band(texts, "psf", "1.4,3.0, or g=1.5,2.8 r=1.3,3.2").items():

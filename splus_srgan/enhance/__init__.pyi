@@ -1,7 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-from .batch import BatchField as BatchField
 from .batch import enhance_batch as enhance_batch
-from .batch import list_fields as list_fields
+from .batch_list import BatchField as BatchField
+from .batch_list import list_fields as list_fields
 from .enhancer import SRGANEnhancer as SRGANEnhancer
 from .flux_anchor import anchor_flux as anchor_flux
 from .flux_anchor import moffat_matching_kernel as moffat_matching_kernel

@@ -1,206 +1,58 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Many fields, one after the other: what fails is a row with its reason, not the end."""
+"""Many fields, here or on the workers of a cluster: one that fails is a row, not the end."""
 
+import copy
 import errno
+import os
+import pickle
 import time
+import uuid
+import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
+from threading import Lock
 
-import numpy as np
-from astropy import units as u
-from astropy.coordinates import SkyCoord
-from astropy.io.registry import IORegistryError
 from astropy.table import Table
-from astropy.wcs.utils import skycoord_to_pixel
 
-from splus_srgan.images.io.fields import read_bands
-from splus_srgan.splus import BANDS
-from splus_srgan.utils.files import atomic_path, check_folder, make_folder, safe_name
+from splus_srgan.enhance.batch_list import FieldReader
+from splus_srgan.exceptions import SplusSrganWarning
+from splus_srgan.utils.cluster import calls_as_completed, unpickle_once
+from splus_srgan.utils.files import atomic_path, check_folder, make_folder
 
-__all__ = ["SUMMARY", "BatchField", "enhance_batch", "list_fields"]
+__all__ = ["SUMMARY", "enhance_batch"]
 
 SUMMARY = "summary.ecsv"
 """Name of the table of what became of each field."""
 
-_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fit.gz", ".fts.gz")
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-_LEAST_SIZE = 16  # pixels, of a cutout
-
-
-@dataclass(frozen=True)
-class BatchField:
-    """
-    A field of a batch: where it is, and which part of it is wanted.
-
-    Parameters
-    ----------
-    name : str
-        Name, that of its output too.
-    paths : str, list of str or dict of str to str
-        As `~splus_srgan.images.io.fields.read_bands` takes them.
-    options : dict, optional
-        ``bands``, ``hdu`` and ``unit`` of the same function.
-    center : `~astropy.coordinates.SkyCoord`, optional
-        Center of the part that is wanted; all of it by default.
-    size : int, optional
-        Side of that part in input pixels.
-    """
-
-    name: str
-    paths: object
-    options: dict
-    center: SkyCoord | None = None
-    size: int | None = None
-
-
-def list_fields(source, *, files=()):
-    """
-    Read the list of fields of a batch.
-
-    Parameters
-    ----------
-    source : `~astropy.table.Table` or path-like
-        A table (or its file, ECSV, CSV or FITS) with a row per field, a folder whose FITS files
-        are a field each, or a pattern such as ``"tiles/*.fits"``.  Columns of a table:
-
-        ``name``
-            Name of the field, and of its output.
-        ``file``, or one per band (``g``, ``r``, ``J0660``, ...)
-            File of all bands, or of each band; a band that a field lacks is left empty.
-            Relative to the table's folder.
-        ``bands``, ``hdu``, ``unit``
-            Options of `~splus_srgan.images.io.fields.read_bands`, bands separated by commas.
-        ``ra``, ``dec`` (degrees), ``size`` (input pixels)
-            A part of the field.  Without columns of files it is cut out of ``files``.
-    files : sequence of path-like, optional
-        Files of the one field that the parts are cut out of.
-
-    Returns
-    -------
-    fields : list of `BatchField`
-        One per row or file.
-
-    Raises
-    ------
-    OSError
-        If the table cannot be read.
-    ValueError
-        If it has no rows, a column is missing, or two fields have one name.
-
-    Examples
-    --------
-    >>> from astropy.table import Table
-    >>> from splus_srgan.enhance.batch import list_fields
-    >>> table = Table({"name": ["a", "b"], "file": ["a.fits", "b.fits"]})
-    >>> [field.name for field in list_fields(table)]
-    ['a', 'b']
-    """
-    if not isinstance(source, Table):
-        paths = _pattern(Path(source))
-        if paths is not None:
-            stems = [_stem(path) for path in paths]
-            fields = [
-                BatchField(safe_name(stem), str(path), {})
-                for stem, path in zip(stems, paths, strict=True)
-            ]
-            return _checked(fields, source)
-    table, folder = (source, Path()) if isinstance(source, Table) else _read_table(Path(source))
-    lacking = {"name"} - set(table.colnames)
-    bands = [name for name in table.colnames if name in BANDS]
-    parts = {"ra", "dec", "size"} & set(table.colnames)
-    if not (bands or "file" in table.colnames or files):
-        lacking.add("file, or one per band")
-    if parts:
-        lacking |= {"ra", "dec", "size"} - parts
-    if lacking:
-        raise ValueError(
-            f"the table of a batch must have the columns {', '.join(sorted(lacking))}; "
-            f"it has {', '.join(table.colnames)}"
-        )
-    return _checked([_of_row(row, bands, bool(parts), folder, files) for row in table], source)
-
-
-def _pattern(path):
-    """Files of a folder or a pattern; `None` where it names a file."""
-    if path.is_file():
-        return None
-    if path.is_dir():
-        found = path.iterdir()
-    elif any(sign in path.name for sign in "*?["):
-        found = path.parent.glob(path.name)
-    else:
-        raise FileNotFoundError(f"{path} does not exist: give a table, a folder or a pattern")
-    return sorted(p for p in found if p.name.lower().endswith(_ENDINGS) and p.name[0] != ".")
-
-
-def _stem(path):
-    name = path.name
-    for ending in sorted(_ENDINGS, key=len, reverse=True):
-        if name.lower().endswith(ending):
-            return name[: -len(ending)]
-    return name
-
-
-def _read_table(path):
-    try:
-        return Table.read(path), path.parent
-    except (IORegistryError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise OSError(f"{path} cannot be read as a table (ECSV, CSV or FITS): {reason}") from error
-
-
-def _of_row(row, bands, is_part, folder, files):
-    """The field of a row."""
-    text = {name: _text(row[name]) for name in row.colnames}
-    paths = {band: str(folder / text[band]) for band in bands if text[band]}
-    if text.get("file"):
-        paths = str(folder / text["file"])
-    elif not paths:
-        paths = [str(path) for path in files]
-    options = {name: text[name] for name in ("unit", "hdu", "bands") if text.get(name)}
-    if "bands" in options:
-        options["bands"] = [band.strip() for band in options["bands"].split(",")]
-    if options.get("hdu", "").isdigit():
-        options["hdu"] = int(options["hdu"])
-    if not is_part:
-        return BatchField(safe_name(text["name"]), paths, options)
-    try:
-        center = SkyCoord(float(text["ra"]), float(text["dec"]), unit="deg")
-        size = int(u.Quantity(text["size"] or "0").value)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"ra, dec and size of {text['name']!r} must be numbers: {error}") from None
-    return BatchField(safe_name(text["name"]), paths, options, center, size)
-
-
-def _text(value):
-    return "" if np.ma.is_masked(value) else str(getattr(value, "value", value)).strip()
-
-
-def _checked(fields, source):
-    if not fields:
-        raise ValueError(f"a batch must hold at least one field; got none in {source}")
-    names = [field.name for field in fields]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"fields must have names of their own; twice there: {', '.join(twice)}")
-    return fields
+# Of a worker: filters of warnings belong to the process, and torch has threads of its own.
+_ONE_AT_A_TIME = Lock()
 
 
 def enhance_batch(
-    enhancer, fields, folder, *, resume=False, overwrite=False, progress_bar=None, **options
+    enhancer,
+    fields,
+    folder,
+    *,
+    resume=False,
+    overwrite=False,
+    progress_bar=None,
+    client=None,
+    **options,
 ):
     """
     Enhance many fields into files, and go on where one fails.
 
-    The next field is read while one is enhanced and written.
+    The next field is read while one is enhanced and written.  Or each worker of a cluster reads,
+    enhances and writes one field at a time, to the same bytes but for the date.
 
     Parameters
     ----------
     enhancer : `~splus_srgan.enhance.enhancer.SRGANEnhancer`
         Enhancer.
-    fields : list of `BatchField`
-        As of `list_fields`.
+    fields : list of `~splus_srgan.enhance.batch_list.BatchField`
+        As of `~splus_srgan.enhance.batch_list.list_fields`.
     folder : path-like
         Where ``<name>_sr.fits`` and ``summary.ecsv`` go; made if needed.
     resume : bool, optional
@@ -209,6 +61,9 @@ def enhance_batch(
         Whether outputs of other runs may be replaced.
     progress_bar : callable, optional
         Wraps the list of fields.
+    client : `distributed.Client`, optional
+        Client of a cluster, whose workers find input and output under the same paths as this
+        process.  A field whose worker is lost is begun again on another, at most three times.
     **options
         ``bands``, ``hdu`` and ``unit`` of `~splus_srgan.images.io.fields.read_bands` for fields
         that do not state their own.
@@ -224,7 +79,8 @@ def enhance_batch(
     FileExistsError
         If an output exists, and neither ``resume`` nor ``overwrite`` is set.
     OSError
-        If the folder cannot be made, or the disk is full: what is no field's fault.
+        If the folder cannot be made, the disk is full, or the scheduler is lost: what is no
+        field's fault.
     """
     folder = Path(folder)
     check_folder(folder)
@@ -241,75 +97,71 @@ def enhance_batch(
     for field in fields:
         if field not in todo:
             rows.append(_row(field, "skipped", "it is there", 0.0, outputs[field.name]))
-    with ThreadPoolExecutor(1) as reader:
-        source = _Source(options)
-        ahead = reader.submit(source.read, todo[0]) if todo else None
-        for k, field in enumerate(progress_bar(todo) if progress_bar else todo):
-            coming = ahead
-            # Its pixels are read while this field is enhanced.
-            start = time.perf_counter()
-            status, reason = "done", ""
-            try:
-                images = coming.result()
-                ahead = _next(reader, source, todo, k)
-                enhancer.to_file(images, outputs[field.name], overwrite=overwrite)
-            except Exception as error:
-                if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
-                    raise
-                status, reason = "failed", " ".join(str(error).split()) or type(error).__name__
-                ahead = ahead if ahead is not coming else _next(reader, source, todo, k)
-            seconds = time.perf_counter() - start
-            rows.append(_row(field, status, reason, seconds, outputs[field.name]))
+    if client is None:
+        ends = _here(enhancer, todo, outputs, overwrite, options)
+    else:
+        ends = _on_workers(client, enhancer, todo, outputs, options)
+    by_name = {field.name: field for field in todo}
+    with closing(ends):
+        for _ in progress_bar(todo) if progress_bar else todo:
+            name, *end = next(ends)
+            rows.append(_row(by_name[name], *end, outputs[name]))
             _write(folder / SUMMARY, rows, fields)
     return _write(folder / SUMMARY, rows, fields)
 
 
-def _next(reader, source, todo, k):
-    return reader.submit(source.read, todo[k + 1]) if k + 1 < len(todo) else None
+def _here(enhancer, todo, outputs, overwrite, options):
+    """Enhance in this process; the pixels of the next field are read meanwhile."""
+    source = FieldReader(options)
+    with ThreadPoolExecutor(1) as reader:
+        coming = [reader.submit(source.read, field) for field in todo[:1]]
+        for k, field in enumerate(todo):
+            coming += [reader.submit(source.read, later) for later in todo[k + 1 : k + 2]]
+            read = coming.pop(0).result
+            yield field.name, *_attempt(enhancer, read, outputs[field.name], overwrite)
 
 
-class _Source:
-    """Fields as they are needed; of one file many parts may be wanted, so the last is kept."""
-
-    def __init__(self, options):
-        self.options = {name: value for name, value in options.items() if value is not None}
-        self._last, self._images = None, None
-
-    def read(self, field):
-        """Read a field, or its part."""
-        options = self.options | field.options
-        asked = (repr(field.paths), repr(options))
-        if asked != self._last:
-            self._last, self._images = None, None
-            images = read_bands(field.paths, memmap=True, **options)
-            self._last, self._images = asked, images
-        if field.center is None:
-            return self._images
-        return {band: _part(image, field) for band, image in self._images.items()}
+def _attempt(enhancer, read, output, overwrite):
+    """Read a field, enhance it and write it: status, reason, seconds."""
+    start = time.perf_counter()
+    status, reason = "done", ""
+    try:
+        enhancer.to_file(read(), output, overwrite=overwrite)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            raise
+        status, reason = "failed", " ".join(str(error).split()) or type(error).__name__
+    return status, reason, time.perf_counter() - start
 
 
-def _part(image, field):
-    """The part of an image around a position."""
-    if image.wcs is None:
-        raise ValueError("the files must have a WCS, for a part to be cut out of them")
-    if field.size < _LEAST_SIZE:
-        raise ValueError(f"size must be at least {_LEAST_SIZE} input pixels; got {field.size}")
-    x, y = (float(v) for v in skycoord_to_pixel(field.center, image.wcs.celestial))
-    if not np.isfinite([x, y]).all():
-        raise ValueError(f"{_place(field)} is not on the image")
-    window = []
-    for middle, length in zip((y, x), image.shape, strict=True):
-        first = round(middle - (field.size - 1) / 2)
-        if first < 0 or first + field.size > length:
-            raise ValueError(f"{field.size} pixels around {_place(field)} are not all on the image")
-        window.append(slice(first, first + field.size))
-    part = image[tuple(window)]
-    part.psf = image.psf  # slicing forgets it
-    return part
+def _on_workers(client, enhancer, todo, outputs, options):
+    """Enhance on the workers of a cluster: only rows of the summary come back."""
+    enhancer = copy.copy(enhancer)
+    enhancer.progress_bar = None  # of blocks, which nobody sees there
+    # A name of its own: nothing is remembered of files that another batch read.
+    pickled = pickle.dumps((enhancer, FieldReader(options), uuid.uuid4().hex))
+    calls = {
+        field.name: (pickled, field.absolute(), os.path.abspath(outputs[field.name]))
+        for field in todo
+    }
+    for name, end in calls_as_completed(client, _on_worker, calls):
+        told, *end = end or ((), "failed", "its workers were lost, one after the other", 0.0)
+        for category, text in told:
+            warnings.warn(f"{name}: {text}", category, stacklevel=4)
+        yield name, *end
 
 
-def _place(field):
-    return f"ra {field.center.ra.deg:.5f}, dec {field.center.dec.deg:+.5f}"
+def _on_worker(pickled, field, output):
+    """What a worker does: warnings of this package, status, reason, seconds."""
+    with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        enhancer, source, _ = unpickle_once(pickled)
+        # What is there may be replaced, or is what a worker made that was lost afterwards.
+        end = _attempt(enhancer, lambda: source.read(field), Path(output), overwrite=True)
+    told = [
+        (w.category, str(w.message)) for w in caught if issubclass(w.category, SplusSrganWarning)
+    ]
+    return list(dict.fromkeys(told)), *end
 
 
 def _row(field, status, reason, seconds, output):

@@ -9,7 +9,8 @@ import pytest
 from astropy.table import Table
 
 from splus_srgan import simulate_field
-from splus_srgan.enhance.batch import enhance_batch, list_fields
+from splus_srgan.enhance.batch import enhance_batch
+from splus_srgan.enhance.batch_list import list_fields
 from splus_srgan.images.io.fields import read_bands, write_bands
 
 BANDS = ("g", "r")
@@ -94,7 +95,7 @@ def test_the_file_of_many_parts_is_read_once(folder, tmp_path, monkeypatch):
         calls.append(args)
         return read_bands(*args, **kwargs)
 
-    monkeypatch.setattr("splus_srgan.enhance.batch.read_bands", counted)
+    monkeypatch.setattr("splus_srgan.enhance.batch_list.read_bands", counted)
     center = read_bands(folder / "a.fits")["r"].wcs.pixel_to_world(20, 20)
     names = [f"n{k}" for k in range(5)]
     table = Table({"name": names, "ra": 5 * [center.ra.deg], "dec": 5 * [center.dec.deg]})

@@ -1,0 +1,91 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Many fields, of ``splus-srgan enhance --batch``, here or on the workers of a cluster."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+from splus_srgan.cli.bar import progress
+from splus_srgan.cli.common import SOME_FAILED, UsageError
+from splus_srgan.cli.output import say, tell
+
+__all__ = ["PSF_MODES", "run_batch"]
+
+PSF_MODES = ("auto", "header", "measure")
+"""Where the PSF may come from, for all fields alike."""
+
+
+def run_batch(options, make_enhancer):
+    """
+    Enhance many fields, and say which failed.
+
+    Parameters
+    ----------
+    options : namespace
+        Of the command.
+    make_enhancer : callable
+        Makes the enhancer of these options.
+
+    Returns
+    -------
+    status : int or None
+        3 where some failed.
+    """
+    _check(options)
+
+    from splus_srgan.enhance.batch import SUMMARY, enhance_batch
+    from splus_srgan.enhance.batch_list import list_fields
+
+    fields = list_fields(options.batch, files=options.files)
+    with _client(options.scheduler) as client:
+        summary = enhance_batch(
+            make_enhancer(),
+            fields,
+            options.output,
+            resume=options.resume,
+            overwrite=options.overwrite,
+            progress_bar=progress,
+            client=client,
+            bands=options.bands,
+            hdu=options.hdu,
+            unit=options.unit,
+        )
+    failed = summary[summary["status"] == "failed"]
+    for row in failed:
+        tell(f"{row['name']}: {row['reason']}", least=0)
+    done = (summary["status"] == "done").sum()
+    skipped = (summary["status"] == "skipped").sum()
+    path = Path(options.output) / SUMMARY
+    say(f"{path}: {done} done, {skipped} skipped, {len(failed)} failed")
+    return SOME_FAILED if len(failed) else None
+
+
+def _check(options):
+    """Refuse what does not go with many fields, before anything is read."""
+    for name in ("sky", "sigma", "preview", "dry_run"):
+        if getattr(options, name):
+            raise UsageError(f"--{name.replace('_', '-')} does not go with --batch")
+    if options.format == "scubes":
+        raise UsageError("--format scubes does not go with --batch")
+    if options.psf[0] not in PSF_MODES:
+        raise UsageError(f"--psf must be one of {', '.join(PSF_MODES)} with --batch")
+    if options.scheduler is not None:
+        from splus_srgan.utils.cluster import check_scheduler
+
+        try:
+            check_scheduler(options.scheduler)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+
+
+@contextmanager
+def _client(scheduler):
+    """The client of the cluster, where one is wanted."""
+    if scheduler is None:
+        yield None
+        return
+    from splus_srgan.utils.cluster import open_client
+
+    with open_client(scheduler) as client:
+        if not client.nthreads():
+            tell(f"{scheduler}: no workers yet; waiting for the first", least=0)
+        yield client

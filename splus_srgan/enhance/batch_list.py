@@ -1,0 +1,243 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""The fields of a batch: which they are, and their pixels."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io.registry import IORegistryError
+from astropy.table import Table
+from astropy.wcs.utils import skycoord_to_pixel
+
+from splus_srgan.images.io.fields import read_bands
+from splus_srgan.splus import BANDS
+from splus_srgan.utils.files import safe_name
+
+__all__ = ["BatchField", "FieldReader", "list_fields"]
+
+_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fit.gz", ".fts.gz")
+_LEAST_SIZE = 16  # pixels, of a cutout
+
+
+@dataclass(frozen=True)
+class BatchField:
+    """
+    A field of a batch: where it is, and which part of it is wanted.
+
+    Parameters
+    ----------
+    name : str
+        Name, that of its output too.
+    paths : str, list of str or dict of str to str
+        As `~splus_srgan.images.io.fields.read_bands` takes them.
+    options : dict, optional
+        ``bands``, ``hdu`` and ``unit`` of the same function.
+    center : `~astropy.coordinates.SkyCoord`, optional
+        Center of the part that is wanted; all of it by default.
+    size : int, optional
+        Side of that part in input pixels.
+    """
+
+    name: str
+    paths: object
+    options: dict
+    center: SkyCoord | None = None
+    size: int | None = None
+
+    def absolute(self):
+        """The same field for a process whose working folder is another."""
+        if isinstance(self.paths, dict):
+            paths = {band: os.path.abspath(path) for band, path in self.paths.items()}
+        elif isinstance(self.paths, list):
+            paths = [os.path.abspath(path) for path in self.paths]
+        else:
+            paths = os.path.abspath(self.paths)
+        return replace(self, paths=paths)
+
+
+def list_fields(source, *, files=()):
+    """
+    Read the list of fields of a batch.
+
+    Parameters
+    ----------
+    source : `~astropy.table.Table` or path-like
+        A table (or its file, ECSV, CSV or FITS) with a row per field, a folder whose FITS files
+        are a field each, or a pattern such as ``"tiles/*.fits"``.  Columns of a table:
+
+        ``name``
+            Name of the field, and of its output.
+        ``file``, or one per band (``g``, ``r``, ``J0660``, ...)
+            File of all bands, or of each band; a band that a field lacks is left empty.
+            Relative to the table's folder.
+        ``bands``, ``hdu``, ``unit``
+            Options of `~splus_srgan.images.io.fields.read_bands`, bands separated by commas.
+        ``ra``, ``dec`` (degrees), ``size`` (input pixels)
+            A part of the field.  Without columns of files it is cut out of ``files``.
+    files : sequence of path-like, optional
+        Files of the one field that the parts are cut out of.
+
+    Returns
+    -------
+    fields : list of `BatchField`
+        One per row or file.
+
+    Raises
+    ------
+    OSError
+        If the table cannot be read.
+    ValueError
+        If it has no rows, a column is missing, or two fields have one name.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from splus_srgan.enhance.batch_list import list_fields
+    >>> table = Table({"name": ["a", "b"], "file": ["a.fits", "b.fits"]})
+    >>> [field.name for field in list_fields(table)]
+    ['a', 'b']
+    """
+    if not isinstance(source, Table):
+        paths = _pattern(Path(source))
+        if paths is not None:
+            stems = [_stem(path) for path in paths]
+            fields = [
+                BatchField(safe_name(stem), str(path), {})
+                for stem, path in zip(stems, paths, strict=True)
+            ]
+            return _checked(fields, source)
+    table, folder = (source, Path()) if isinstance(source, Table) else _read_table(Path(source))
+    lacking = {"name"} - set(table.colnames)
+    bands = [name for name in table.colnames if name in BANDS]
+    parts = {"ra", "dec", "size"} & set(table.colnames)
+    if not (bands or "file" in table.colnames or files):
+        lacking.add("file, or one per band")
+    if parts:
+        lacking |= {"ra", "dec", "size"} - parts
+    if lacking:
+        raise ValueError(
+            f"the table of a batch must have the columns {', '.join(sorted(lacking))}; "
+            f"it has {', '.join(table.colnames)}"
+        )
+    return _checked([_of_row(row, bands, bool(parts), folder, files) for row in table], source)
+
+
+def _pattern(path):
+    """Files of a folder or a pattern; `None` where it names a file."""
+    if path.is_file():
+        return None
+    if path.is_dir():
+        found = path.iterdir()
+    elif any(sign in path.name for sign in "*?["):
+        found = path.parent.glob(path.name)
+    else:
+        raise FileNotFoundError(f"{path} does not exist: give a table, a folder or a pattern")
+    return sorted(p for p in found if p.name.lower().endswith(_ENDINGS) and p.name[0] != ".")
+
+
+def _stem(path):
+    name = path.name
+    for ending in sorted(_ENDINGS, key=len, reverse=True):
+        if name.lower().endswith(ending):
+            return name[: -len(ending)]
+    return name
+
+
+def _read_table(path):
+    try:
+        return Table.read(path), path.parent
+    except (IORegistryError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise OSError(f"{path} cannot be read as a table (ECSV, CSV or FITS): {reason}") from error
+
+
+def _of_row(row, bands, is_part, folder, files):
+    """The field of a row."""
+    text = {name: _text(row[name]) for name in row.colnames}
+    paths = {band: str(folder / text[band]) for band in bands if text[band]}
+    if text.get("file"):
+        paths = str(folder / text["file"])
+    elif not paths:
+        paths = [str(path) for path in files]
+    options = {name: text[name] for name in ("unit", "hdu", "bands") if text.get(name)}
+    if "bands" in options:
+        options["bands"] = [band.strip() for band in options["bands"].split(",")]
+    if options.get("hdu", "").isdigit():
+        options["hdu"] = int(options["hdu"])
+    if not is_part:
+        return BatchField(safe_name(text["name"]), paths, options)
+    try:
+        center = SkyCoord(float(text["ra"]), float(text["dec"]), unit="deg")
+        size = int(u.Quantity(text["size"] or "0").value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"ra, dec and size of {text['name']!r} must be numbers: {error}") from None
+    return BatchField(safe_name(text["name"]), paths, options, center, size)
+
+
+def _text(value):
+    return "" if np.ma.is_masked(value) else str(getattr(value, "value", value)).strip()
+
+
+def _checked(fields, source):
+    if not fields:
+        raise ValueError(f"a batch must hold at least one field; got none in {source}")
+    names = [field.name for field in fields]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"fields must have names of their own; twice there: {', '.join(twice)}")
+    return fields
+
+
+class FieldReader:
+    """
+    Fields as they are needed; of one file many parts may be wanted, so the last is kept.
+
+    Parameters
+    ----------
+    options : dict
+        ``bands``, ``hdu`` and ``unit`` of `~splus_srgan.images.io.fields.read_bands` for fields
+        that do not state their own.
+    """
+
+    def __init__(self, options):
+        self.options = {name: value for name, value in options.items() if value is not None}
+        self._last, self._images = None, None
+
+    def read(self, field):
+        """Read a field (a `BatchField`), or its part, as a dict of band to image."""
+        options = self.options | field.options
+        asked = (repr(field.paths), repr(options))
+        if asked != self._last:
+            self._last, self._images = None, None
+            images = read_bands(field.paths, memmap=True, **options)
+            self._last, self._images = asked, images
+        if field.center is None:
+            return self._images
+        return {band: _part(image, field) for band, image in self._images.items()}
+
+
+def _part(image, field):
+    """The part of an image around a position."""
+    if image.wcs is None:
+        raise ValueError("the files must have a WCS, for a part to be cut out of them")
+    if field.size < _LEAST_SIZE:
+        raise ValueError(f"size must be at least {_LEAST_SIZE} input pixels; got {field.size}")
+    x, y = (float(v) for v in skycoord_to_pixel(field.center, image.wcs.celestial))
+    if not np.isfinite([x, y]).all():
+        raise ValueError(f"{_place(field)} is not on the image")
+    window = []
+    for middle, length in zip((y, x), image.shape, strict=True):
+        first = round(middle - (field.size - 1) / 2)
+        if first < 0 or first + field.size > length:
+            raise ValueError(f"{field.size} pixels around {_place(field)} are not all on the image")
+        window.append(slice(first, first + field.size))
+    part = image[tuple(window)]
+    part.psf = image.psf  # slicing forgets it
+    return part
+
+
+def _place(field):
+    return f"ra {field.center.ra.deg:.5f}, dec {field.center.dec.deg:+.5f}"

@@ -1,0 +1,204 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Calls on the workers of a dask.distributed cluster, a bounded number at a time."""
+
+import logging
+import os
+import pickle
+import re
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from functools import lru_cache
+
+from splus_srgan.utils.optional import import_optional
+
+__all__ = ["calls_as_completed", "check_scheduler", "open_client", "unpickle_once"]
+
+_AHEAD = 2  # calls for each worker: one that runs, and one that waits
+
+
+def check_scheduler(scheduler):
+    """
+    Read where the workers are.
+
+    Parameters
+    ----------
+    scheduler : str
+        ``"tcp://HOST:PORT"`` or ``"tls://HOST:PORT"`` of a scheduler that runs, or
+        ``"local:N"`` for ``N`` processes of this machine.
+
+    Returns
+    -------
+    number : int or None
+        Number of processes of this machine; `None` for an address.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+
+    Examples
+    --------
+    >>> from splus_srgan.utils.cluster import check_scheduler
+    >>> check_scheduler("local:4")
+    4
+    """
+    local = re.fullmatch(r"local:([1-9][0-9]{0,3})", scheduler, re.ASCII)
+    address = re.fullmatch(r"(tcp|tls)://[^\s/]+:([0-9]{1,5})", scheduler, re.ASCII)
+    if not local and not (address and 0 < int(address[2]) < 65536):
+        raise ValueError(
+            "scheduler must be tcp://HOST:PORT, tls://HOST:PORT, or local:N for N processes of "
+            f"this machine, N from 1 to 9999; got {scheduler!r}"
+        )
+    return int(local[1]) if local else None
+
+
+@contextmanager
+def open_client(scheduler):
+    """
+    Open the client of a cluster, and close it after use.
+
+    Processes of this machine share its cores: each has as many threads as are left for it, or as
+    the environment variable ``OMP_NUM_THREADS`` says.
+
+    Parameters
+    ----------
+    scheduler : str
+        As `check_scheduler` takes it.
+
+    Yields
+    ------
+    client : `distributed.Client`
+        Client.
+
+    Raises
+    ------
+    ConnectionError
+        If no scheduler answers within ``distributed.comm.timeouts.connect`` of dask's
+        configuration (30 seconds).
+    ImportError
+        If dask.distributed is not installed.
+    ValueError
+        If ``scheduler`` is wrong.
+    """
+    number = check_scheduler(scheduler)
+    distributed = import_optional("distributed", "distributed")
+    if number is None:
+        with _client_of(distributed, scheduler) as client:
+            yield client
+        return
+    from dask.system import CPU_COUNT
+
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, CPU_COUNT // number))
+    with (
+        distributed.LocalCluster(
+            n_workers=number,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            # What is mapped of a file counts as memory there, but takes none.
+            memory_limit=0,
+            silence_logs=logging.ERROR,
+            env={"OMP_NUM_THREADS": threads},
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+def _client_of(distributed, address):
+    try:
+        return distributed.Client(address)
+    except OSError as error:
+        raise ConnectionError(
+            f"no scheduler answers at {address}; start one with 'dask scheduler', and workers with "
+            f"'dask worker {address}'"
+        ) from error
+
+
+def calls_as_completed(client, function, calls):
+    """
+    Call a function on workers, and yield what becomes of each call in the order they end.
+
+    At most two calls for each worker are submitted at a time, so that the scheduler holds few of
+    them.  A call whose worker is lost is made again on another; so the function must not mind.
+
+    Parameters
+    ----------
+    client : `distributed.Client`
+        Client of the cluster.
+    function : callable
+        Function that the workers can import.
+    calls : dict of str to tuple
+        Arguments of each call, by its name.
+
+    Yields
+    ------
+    name : str
+        Name of a call.
+    value : object or None
+        What it returned; `None` where so many workers were lost with it that it is given up.
+
+    Raises
+    ------
+    ConnectionError
+        If the scheduler is lost.
+    Exception
+        What a call raised; those that have not begun are cancelled.
+    """
+    distributed = import_optional("distributed", "distributed")
+    waiting, running = iter(calls.items()), {}
+    ended = distributed.as_completed()
+
+    def refill():
+        most = _AHEAD * max(1, len(client.nthreads()))  # workers come and go
+        while len(running) < most:
+            name, arguments = next(waiting, (None, None))
+            if name is None:
+                return
+            future = client.submit(function, *arguments, pure=False)
+            running[future] = name
+            ended.add(future)
+
+    try:
+        refill()
+        for future in ended:
+            yield running.pop(future), _value(distributed, future)
+            refill()
+    except (CancelledError, distributed.CancelledError) as error:
+        raise ConnectionError(f"the scheduler at {client.scheduler.address} was lost") from error
+    finally:
+        if client.status == "running":
+            client.cancel(list(running))
+
+
+def _value(distributed, future):
+    try:
+        return future.result()
+    except distributed.KilledWorker:
+        return None
+
+
+@lru_cache(maxsize=1)
+def unpickle_once(pickled):
+    """
+    Unpickle an object; the last one is kept, and with it what it has built since.
+
+    Parameters
+    ----------
+    pickled : bytes
+        What `pickle.dumps` made of the object.
+
+    Returns
+    -------
+    unpickled : object
+        The same one while ``pickled`` is the same.
+
+    Examples
+    --------
+    >>> import pickle
+    >>> from splus_srgan.utils.cluster import unpickle_once
+    >>> pickled = pickle.dumps([1, 2])
+    >>> unpickle_once(pickled) is unpickle_once(pickled)
+    True
+    """
+    return pickle.loads(pickled)
