@@ -27,4 +27,3 @@ from .stretch import ChainedStretch as ChainedStretch
 from .stretch import InverseStretch as InverseStretch
 from .stretch import MinMaxStretch as MinMaxStretch
 from .stretch import NoiseAsinhStretch as NoiseAsinhStretch
-from .stretch import stretch_from_dict as stretch_from_dict

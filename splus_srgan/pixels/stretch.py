@@ -8,8 +8,6 @@ difference from astropy's own: nothing is clipped unless asked for, so that
 bright pixels alike.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 from astropy.visualization import BaseStretch, CompositeStretch
 
@@ -20,7 +18,6 @@ from splus_srgan.utils.elementwise import (
     check_out,
     finite_array,
     is_scalar,
-    plain,
 )
 from splus_srgan.utils.validate import check_positive
 
@@ -30,7 +27,6 @@ __all__ = [
     "InverseStretch",
     "MinMaxStretch",
     "NoiseAsinhStretch",
-    "stretch_from_dict",
 ]
 
 
@@ -92,33 +88,6 @@ class _Stretch(BaseStretch):
     def inverse(self):
         """The stretch that undoes this one (`InverseStretch`)."""
         return InverseStretch(self)
-
-    @classmethod
-    def from_dict(cls, options):
-        """
-        Rebuild a stretch from what `to_dict` gave.
-
-        Parameters
-        ----------
-        options : dict
-            The class name under ``"type"``, and the class's own arguments.
-
-        Returns
-        -------
-        stretch : instance of this class
-
-        Raises
-        ------
-        ValueError
-            If ``options`` describe another class, or are incomplete.
-        """
-        stretch = stretch_from_dict(options)
-        if not isinstance(stretch, cls):
-            raise ValueError(
-                f"options['type'] must be {cls.__name__!r} for {cls.__name__}.from_dict; got "
-                f"{options['type']!r}: use stretch_from_dict for any stretch"
-            )
-        return stretch
 
 
 class AsinhStretch(_Stretch):
@@ -186,10 +155,6 @@ class AsinhStretch(_Stretch):
     def legacy(cls):
         """The seed paper's stretch of the Legacy target, ``arcsinh(100 x / 3)``."""
         return cls(cls.LEGACY_SCALE)
-
-    def to_dict(self):
-        """Plain `dict` (JSON types) from which ``from_dict`` rebuilds this stretch."""
-        return {"type": "AsinhStretch", "scale": self.scale}
 
     def _forward(self, x, y):
         np.multiply(x, self.scale, out=y)
@@ -296,15 +261,6 @@ class MinMaxStretch(_Stretch):
         vmax = high if self.vmax is None else self.vmax
         return MinMaxStretch(vmin, vmax, per_band=self.per_band)
 
-    def to_dict(self):
-        """Plain `dict` (JSON types) from which ``from_dict`` rebuilds this stretch."""
-        return {
-            "type": "MinMaxStretch",
-            "vmin": plain(self.vmin),
-            "vmax": plain(self.vmax),
-            "per_band": self.per_band,
-        }
-
     def _limit(self, name, value):
         value = finite_array(name, value)
         if value.ndim != int(self.per_band) or value.size == 0:
@@ -401,19 +357,9 @@ class NoiseAsinhStretch(_Stretch):
         self.sky = finite_array("sky", sky)
         self.sigma = finite_array("sigma", sigma)
         if not np.all(self.sigma > 0):
-            raise ValueError(f"sigma must be above 0 everywhere; got {plain(self.sigma.min())!r}")
+            raise ValueError(f"sigma must be above 0 everywhere; got {float(self.sigma.min())!r}")
         self.softening = check_positive("softening", softening)
         self.range = check_positive("range", range)
-
-    def to_dict(self):
-        """Plain `dict` (JSON types) from which ``from_dict`` rebuilds this stretch."""
-        return {
-            "type": "NoiseAsinhStretch",
-            "sky": plain(self.sky),
-            "sigma": plain(self.sigma),
-            "softening": self.softening,
-            "range": self.range,
-        }
 
     def _parameters(self):
         return ("sky", self.sky), ("sigma", self.sigma)
@@ -474,10 +420,6 @@ class InverseStretch(_Stretch):
         """The stretch that this one undoes."""
         return self._stretch
 
-    def to_dict(self):
-        """Plain `dict` (JSON types) from which ``from_dict`` rebuilds this stretch."""
-        return {"type": "InverseStretch", "stretch": self._stretch.to_dict()}
-
     def _parameters(self):
         return self._stretch._parameters()
 
@@ -500,9 +442,9 @@ class ChainedStretch(CompositeStretch):
     Notes
     -----
     This is `astropy.visualization.CompositeStretch` that does not clip by
-    default and can be written to a `dict`.  Where the stretch on the left of
-    the ``+`` is one of astropy's own, Python asks that one to compose, and
-    the result clips unless called with ``clip=False``.
+    default.  Where the stretch on the left of the ``+`` is one of astropy's
+    own, Python asks that one to compose, and the result clips unless called
+    with ``clip=False``.
 
     Examples
     --------
@@ -538,81 +480,6 @@ class ChainedStretch(CompositeStretch):
         return result[()] if scalar else result
 
     __add__ = _Stretch.__add__
-    from_dict = classmethod(_Stretch.from_dict.__func__)
 
     def __repr__(self):
         return f"{self.transform_2!r} + {self.transform_1!r}"
-
-    def to_dict(self):
-        """
-        Plain `dict` (JSON types) from which ``from_dict`` rebuilds this stretch.
-
-        Raises
-        ------
-        TypeError
-            If one of the two is a foreign stretch that cannot be written.
-        """
-        options = {"type": "ChainedStretch"}
-        for name, stretch in ("first", self.transform_1), ("second", self.transform_2):
-            if not hasattr(stretch, "to_dict"):
-                raise TypeError(
-                    f"{name} must be a stretch of this module to be written to a dict; got "
-                    f"{type(stretch).__name__}"
-                )
-            options[name] = stretch.to_dict()
-        return options
-
-
-_CLASSES = {
-    cls.__name__: (cls, names)
-    for cls, names in (
-        (AsinhStretch, {"scale"}),
-        (MinMaxStretch, {"vmin", "vmax", "per_band"}),
-        (NoiseAsinhStretch, {"sky", "sigma", "softening", "range"}),
-        (InverseStretch, {"stretch"}),
-        (ChainedStretch, {"first", "second"}),
-    )
-}
-
-
-def stretch_from_dict(options):
-    """
-    Rebuild any stretch of this module from what its ``to_dict`` gave.
-
-    Parameters
-    ----------
-    options : dict
-        The class name under ``"type"``, and the class's own arguments.
-
-    Returns
-    -------
-    stretch : stretch of the class named
-
-    Raises
-    ------
-    TypeError
-        If ``options`` are no dictionary.
-    ValueError
-        If the class is unknown, or arguments are missing or too many.
-
-    Examples
-    --------
-    >>> from splus_srgan.pixels.stretch import AsinhStretch, stretch_from_dict
-    >>> stretch_from_dict({"type": "AsinhStretch", "scale": 2.5})
-    AsinhStretch(scale=2.5)
-    """
-    if not isinstance(options, Mapping):
-        raise TypeError(f"options must be a dict, as to_dict gives it; got {options!r}")
-    name = options.get("type")
-    if name not in _CLASSES:
-        allowed = ", ".join(repr(known) for known in _CLASSES)
-        raise ValueError(f"options['type'] must be one of {allowed}; got {name!r}")
-    cls, names = _CLASSES[name]
-    given = set(options) - {"type"}
-    if given != names:
-        raise ValueError(
-            f"options of {name} must be {', '.join(sorted(names))}; got "
-            f"{', '.join(sorted(given)) or 'none'}"
-        )
-    nested = {"stretch", "first", "second"}
-    return cls(**{k: stretch_from_dict(options[k]) if k in nested else options[k] for k in names})

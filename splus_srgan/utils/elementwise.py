@@ -19,7 +19,6 @@ __all__ = [
     "check_out",
     "finite_array",
     "is_scalar",
-    "plain",
     "unit_of",
 ]
 
@@ -148,13 +147,8 @@ def finite_array(name, value):
     return array
 
 
-def plain(value):
-    """Value as JSON can hold it: arrays become (nested) lists of numbers."""
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-
-
 def brief(value):
     """Representation of a parameter, with maps told by their shape alone."""
     if isinstance(value, np.ndarray) and (value.ndim > 1 or value.size > 20):
         return f"<array of shape {value.shape}>"
-    return repr(plain(value))
+    return repr(value.tolist() if isinstance(value, np.ndarray | np.generic) else value)

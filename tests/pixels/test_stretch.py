@@ -1,7 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Stretches: formulas, exact inverses, and life among astropy's stretches."""
 
-import json
 import pickle
 
 import numpy as np
@@ -22,7 +21,6 @@ from splus_srgan.pixels.stretch import (
     InverseStretch,
     MinMaxStretch,
     NoiseAsinhStretch,
-    stretch_from_dict,
 )
 
 PER_BAND = NoiseAsinhStretch([0.0, 1.0, -2.0], [0.1, 0.5, 2.0], softening=2.0, range=6.0)
@@ -401,14 +399,6 @@ def test_one_limit_alone_does_not_help(limit):
     assert MinMaxStretch(0.0, 9.0).fit(np.full((4, 4), 7.0)).vmax == 9
 
 
-def test_dict_says_every_limit():
-    options = {"type": "MinMaxStretch", "vmin": 1.0, "vmax": 4.0, "per_band": False}
-    assert MinMaxStretch(1.0, 4.0).to_dict() == options
-    chain = (MinMaxStretch(1.0, 4.0) + AsinhStretch(2.0)).to_dict()
-    assert set(chain) == {"type", "first", "second"}
-    assert options in chain.values()
-
-
 def test_fit_returns_a_new_stretch(cube):
     stretch = MinMaxStretch()
     stretch.fit(cube)
@@ -474,8 +464,6 @@ def test_composition_with_astropy(cube):
     assert_allclose(doubled(cube), ours(2 * cube))
     assert_allclose(doubled.inverse(doubled(cube)), cube)
     assert_allclose((LinearStretch(2, 0) + ours)(cube, clip=False), 2 * ours(cube))
-    with pytest.raises(TypeError, match="first must be a stretch of this module"):
-        doubled.to_dict()
     assert "LinearStretch" in repr(doubled)
 
 
@@ -490,17 +478,6 @@ def test_composition_keeps_the_precision_of_one_rounding():
     back = chain.inverse(chain(x).astype(np.float64))
     # Offset and range of the second stretch set what float32 can hold.
     assert_allclose(back, x, rtol=3e-6)
-
-
-@any_stretch
-def test_dict_round_trip_through_json(stretch, cube):
-    for one in (stretch, stretch.inverse):
-        options = json.loads(json.dumps(one.to_dict()))
-        again = stretch_from_dict(options)
-        assert type(again) is type(one)
-        assert again.to_dict() == one.to_dict()
-        assert_array_equal(again(cube), one(cube))
-        assert_array_equal(type(one).from_dict(options)(cube), one(cube))
 
 
 @any_stretch
@@ -520,30 +497,6 @@ def test_repr_is_code():
     assert repr(AsinhStretch(1) + AsinhStretch(2)) == (
         "AsinhStretch(scale=1.0) + AsinhStretch(scale=2.0)"
     )
-
-
-def test_unfitted_range_can_be_written():
-    assert MinMaxStretch.from_dict(MinMaxStretch(vmin=1).to_dict()).vmax is None
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({}, r"options\['type'\] must be one of 'AsinhStretch', .*'ChainedStretch'; got None"),
-        ({"type": "sqrt"}, "got 'sqrt'"),
-        ({"type": "AsinhStretch"}, "options of AsinhStretch must be scale; got none"),
-        ({"type": "AsinhStretch", "scale": 1, "a": 2}, "must be scale; got a, scale"),
-        ({"type": "AsinhStretch", "scale": -1}, "scale must be above 0; got -1"),
-    ],
-)
-def test_bad_dicts_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        stretch_from_dict(options)
-
-
-def test_from_dict_wants_its_own_class():
-    with pytest.raises(ValueError, match=r"must be 'MinMaxStretch' for MinMaxStretch\.from_dict"):
-        MinMaxStretch.from_dict(AsinhStretch(1.0).to_dict())
 
 
 def test_inverse_stretch_refuses_foreign_stretches():
@@ -592,9 +545,3 @@ def test_colorbar_is_drawn(clip):
     assert (colorbar.vmin, colorbar.vmax) == (-5.0, 400.0)
     assert_allclose(norm([-5.0, 400.0]), [0, 1])
     assert_allclose(norm.inverse(0.5), -5 + 405 * stretch.inverse(0.5))
-
-
-@pytest.mark.parametrize("options", [None, "AsinhStretch", 3])
-def test_stretches_come_from_dictionaries_alone(options):
-    with pytest.raises(TypeError, match="options must be a dict, as to_dict gives it; got"):
-        stretch_from_dict(options)
