@@ -102,6 +102,14 @@ def page(name):
 
 
 def _purpose(card, parameters, radius):
+    if card.takes_subsets:
+        return (
+            f"For any of the bands {', '.join(card.bands)}, in any number and order, restored "
+            f"together.  A second stage: what {_all(card.first_stage)} make of each band is "
+            f"corrected by all of them.  Its generator has {parameters:,} parameters and sees "
+            f"{radius} input pixels to each side of what those see, and is told the PSF and the "
+            "depth of each band."
+        )
     bands = "any one band" if card.takes_any_band else f"the bands {', '.join(card.bands)} together"
     text = (
         f"For {bands}.  The generator has {parameters:,} parameters and sees {radius} input pixels "
@@ -116,6 +124,10 @@ def _purpose(card, parameters, radius):
             "nearly the right strength on the whole, and not always in the right place."
         )
     return text
+
+
+def _all(names):
+    return " and ".join(f":doc:`{name} <{name}>`" for name in names)
 
 
 def _is_adversarial(card):
@@ -147,6 +159,8 @@ def _output(card):
         )
     if card.uncertainty:
         text += "  The generator predicts its uncertainty, calibrated on fields of its own."
+        if card.takes_subsets:
+            text = text.replace("The generator predicts", "The first stage predicts")
     return text
 
 

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-Train the generator for any subset of the twelve bands, in as many sittings as it takes.
+Train the second stage for any subset of the twelve bands, in as many sittings as it takes.
 
     python tools/train_twelve.py WORK                  # begins, or goes on where it was stopped
     python tools/train_twelve.py WORK --minutes 60     # one sitting of an hour

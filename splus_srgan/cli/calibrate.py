@@ -12,6 +12,7 @@ __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "train and calibrate the uncertainties of weights, and write a new model card"
 
+_SHAPE, _BANDS = (128, 128), ("g", "r", "z")  # of the fields
 _BINS = {"truth": "truth over sky noise", "image": "S/N stated"}
 
 
@@ -76,6 +77,11 @@ def run(options):
     from splus_srgan.training.calibration import train_head
 
     card = _card_of(options.weights, options.output)
+    if card.takes_subsets and options.minutes > 0:
+        raise UsageError(
+            f"weights {card.name!r} have the head of their first stage: give --minutes 0 to "
+            "calibrate it for them"
+        )
     generator = load_generator(card)
     if options.minutes > 0:
         generator = train_head(
@@ -109,11 +115,11 @@ def _calibrated(card, generator, entries, mode, options):
     from splus_srgan.training.data.fields import SEEDS
 
     enhancer = SRGANEnhancer(card, uncertainty=mode)
-    entries["uncertainty"] = calibrate(enhancer, _fields("validation", options.fields))
+    entries["uncertainty"] = calibrate(enhancer, _fields(card, "validation", options.fields))
     card = save_weights(generator, options.output, **entries)
     if options.test:
         enhancer = SRGANEnhancer(card, uncertainty=mode)
-        table = measure_coverage(enhancer, _fields("test", options.test))
+        table = measure_coverage(enhancer, _fields(card, "test", options.test))
         say(f"uncertainty={mode!r}, {options.test} fields of seeds ({SEEDS['test']}, k)")
         say("\n".join(_format(table)))
         name = "coverage" if mode is True else "coverage_ensemble"
@@ -179,11 +185,13 @@ def _rendered(card, options):
     )
 
 
-def _fields(purpose, number):
-    from splus_srgan.simulate.field import simulate_field
+def _fields(card, purpose, number):
     from splus_srgan.training.data.fields import SEEDS
+    from splus_srgan.training.export import calibration_field
 
-    return (simulate_field((SEEDS[purpose], k)) for k in progress(range(number)))
+    options = {"shape": _SHAPE, "bands": card.bands if card.takes_subsets else _BANDS}
+    seeds = ((SEEDS[purpose], k) for k in progress(range(number)))
+    return (calibration_field(card, seed, **options) for seed in seeds)
 
 
 def _format(table):

@@ -316,7 +316,7 @@ class SRGANEnhancer:
             report = check_stack(stack, sky, sigma, unlike, psfs)
             warn_of_unusual(report, stacklevel=4)
         restorers = [
-            Restorer(card, self._runner(card, _told(card, stack, psfs, sigma)), own)
+            Restorer(card, self._runner(card, _told(card, stack, psfs, sigma, own)), own)
             for card, own in chosen
         ]
         strength = cards[0].flux_anchor if self.flux_anchor is None else self.flux_anchor
@@ -373,12 +373,12 @@ class SRGANEnhancer:
         return self._first[card.sha256]
 
 
-def _told(card, stack, psfs, sigma):
-    """What a generator that takes subsets is told of the bands of a field."""
+def _told(card, stack, psfs, sigma, places):
+    """What a generator that takes subsets is told of its bands of a field."""
     if not card.takes_subsets:
         return None
     sigmas = None
     if stack.unit == u.nmgy:  # of other units the depth is not known without a zero point
-        sigmas = [float(value) for value in np.median(sigma, axis=(1, 2))]
-    bands = [tidy_band(band) for band in stack.bands]
-    return {"bands": bands, "psfs": [psf.core for psf in psfs], "sigmas": sigmas}
+        sigmas = [float(np.median(sigma[k])) for k in places]
+    bands = [tidy_band(stack.bands[k]) for k in places]
+    return {"bands": bands, "psfs": [psfs[k].core for k in places], "sigmas": sigmas}

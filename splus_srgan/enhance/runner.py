@@ -19,8 +19,8 @@ class Runner:
     device, precision, engine, uncertainty, turned
         As `~splus_srgan.enhance.enhancer.SRGANEnhancer` takes them.
     told : dict, optional
-        Arguments of `~splus_srgan.models.joint.JointResNet.tell`, for a card that
-        ``takes_subsets``.
+        ``bands``, ``psfs`` and ``sigmas`` of `~splus_srgan.models.stages.TwoStageEngine`, for a
+        card that ``takes_subsets``.
     first : `~splus_srgan.models.stages.FirstStage`, optional
         What comes before, for such a card.
     """
@@ -36,15 +36,14 @@ class Runner:
         from splus_srgan.models.weights import load_generator
 
         turned = card.turned if turned is None else turned
-        generator, options = load_generator(card), {"with_scale": uncertainty is True}
-        if card.takes_subsets:
-            generator, options = generator.tell(**told), {}
-        options |= {"device": device, "precision": precision, "engine": engine}
+        generator = load_generator(card)
+        with_scale = uncertainty is True and first is None
+        options = {"device": device, "precision": precision, "engine": engine}
         self.radius = generator.receptive_field_radius
-        self.engine = make_engine(generator, **options)
-        if card.takes_subsets:
-            self.radius += first.radius
-            self.engine = TwoStageEngine(first, self.engine, told["bands"])
+        self.engine = make_engine(generator, with_scale=with_scale, **options)
+        if first is not None:
+            self.radius += first.radius + TwoStageEngine.reach
+            self.engine = TwoStageEngine(first, self.engine, stretch=card.stretch, **told)
         if uncertainty == "ensemble":
             self.engine = EnsembleEngine(self.engine, turned=turned)
         elif turned:

@@ -10,8 +10,9 @@ from .features import starlet_noise as starlet_noise
 from .generator import ResidualBlock as ResidualBlock
 from .generator import SRResNet as SRResNet
 from .generator import low_pass as low_pass
+from .guide import guided_planes as guided_planes
 from .joint import JointResNet as JointResNet
-from .joint import ToldGenerator as ToldGenerator
+from .joint import joint_planes as joint_planes
 from .joint import told_values as told_values
 from .openvino_engine import OpenVINOEngine as OpenVINOEngine
 from .stages import FirstStage as FirstStage

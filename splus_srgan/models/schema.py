@@ -157,7 +157,8 @@ def _generator(key, value):
     _table(key, value)
     for name, entry in value.items():
         if isinstance(entry, int | float) and not isinstance(entry, bool):
-            good = isinstance(entry, int) and 0 <= entry <= 10_000
+            whole = isinstance(entry, int) or name in ("softening", "range")
+            good = whole and 0 <= entry <= 10_000
             _check(good, f"{key}.{name}", "an integer of 0 to 10000", entry)
         elif isinstance(entry, list):
             good = len(entry) <= 1000 and all(isinstance(k, int | str) for k in entry)

@@ -4,7 +4,14 @@
 import numpy as np
 
 from splus_srgan.models.engines import make_engine
-from splus_srgan.models.weights import choose_among, first_stage_of, load_generator
+from splus_srgan.models.guide import REACH, guided_planes
+from splus_srgan.models.joint import joint_planes, told_values
+from splus_srgan.models.weights import (
+    choose_among,
+    first_stage_of,
+    load_generator,
+    restored_together,
+)
 
 __all__ = ["FirstStage", "TwoStageEngine"]
 
@@ -80,13 +87,29 @@ class TwoStageEngine:
     first : `FirstStage`
         The first stage.
     second : callable
-        Engine of a `~splus_srgan.models.joint.ToldGenerator`.
+        Engine of a `~splus_srgan.models.joint.JointResNet`.
+    stretch : dict
+        ``softening`` and ``range``, see `~splus_srgan.NoiseAsinhStretch`.
     bands : sequence of str
         Bands, in their order.
+    psfs, sigmas : sequence or None, optional
+        PSF and sky noise of each, see `~splus_srgan.models.joint.told_values`.
     """
 
-    def __init__(self, first, second, bands):
-        self.first, self.second, self.bands = first, second, tuple(bands)
+    reach = REACH
+    """Input pixels that the guides add to the receptive fields of both stages."""
+
+    def __init__(self, first, second, *, stretch, bands, psfs=None, sigmas=None):
+        self.first, self.second, self.stretch = first, second, dict(stretch)
+        self.bands, n_bands = tuple(bands), len(bands)
+        psfs, sigmas = (given or [None] * n_bands for given in (psfs, sigmas))
+        known = zip(bands, restored_together(first.cards, bands), psfs, sigmas, strict=True)
+        self._told = np.stack(
+            [
+                told_values(band, n_bands=n_bands, together=together, psf=psf, sigma=sigma)
+                for band, together, psf, sigma in known
+            ]
+        )
         self.with_scale = first.with_scale
         self.name, self.device, self.precision = second.name, second.device, second.precision
 
@@ -94,12 +117,7 @@ class TwoStageEngine:
         """Generate from one stretched image."""
         y = np.asarray(y, np.float32)
         made = self.first(y, bands=self.bands)
-        made, scales = made[: len(y)], made[len(y) :]
-        return np.concatenate((self.second(np.concatenate((y, _phases(made)))), scales))
-
-
-def _phases(images):
-    """The phases of fine images, those of a band one after the other, on the coarse grid."""
-    n_band, ny, nx = images.shape
-    cut = images.reshape(n_band, ny // _FACTOR, _FACTOR, nx // _FACTOR, _FACTOR)
-    return cut.transpose(0, 2, 4, 1, 3).reshape(-1, ny // _FACTOR, nx // _FACTOR)
+        planes = joint_planes(guided_planes(y, made[: len(y)], **self.stretch), self._told)
+        for k, one in enumerate(planes):
+            made[k] = self.second(one)[0]
+        return made

@@ -28,6 +28,7 @@ __all__ = [
     "first_stage_of",
     "load_card",
     "load_generator",
+    "restored_together",
     "save_weights",
     "verify",
 ]
@@ -462,7 +463,7 @@ def choose_among(cards, found):
     """
     chosen, left = [], list(range(len(found)))
     for card in cards:
-        places = left if card.takes_any_band else _covered(card, found, left)
+        places = _covered(card, found, left)
         if places:
             chosen.append((card, places))
             left = [k for k in left if k not in places]
@@ -474,8 +475,31 @@ def choose_among(cards, found):
     return chosen
 
 
+def restored_together(cards, bands):
+    """
+    Which bands some weights restore together with others.
+
+    Parameters
+    ----------
+    cards, bands
+        As for `choose_among`.
+
+    Returns
+    -------
+    together : list of bool
+        For each of the bands.
+    """
+    chosen = choose_among(cards, bands)
+    places = {k for card, own in chosen if not card.takes_any_band and len(own) > 1 for k in own}
+    return [k in places for k in range(len(bands))]
+
+
 def _covered(card, found, left):
-    """Places of the bands of a card, if each is there once."""
+    """Which of the places that are left a card is for."""
+    if card.takes_any_band:
+        return left
+    if card.takes_subsets:
+        return [k for k in left if found[k] in card.bands and found.count(found[k]) == 1]
     places = [[k for k in left if found[k] == band] for band in card.bands]
     return [one[0] for one in places] if all(len(one) == 1 for one in places) else []
 

@@ -19,10 +19,17 @@ from splus_srgan.training.calibration import calibrate
 from splus_srgan.training.checkpoints import CONTENT, averaged_weights, read_checkpoint
 from splus_srgan.training.config.training import load_config
 from splus_srgan.training.data.fields import SEEDS
+from splus_srgan.training.data.subsets import draw_subset
 from splus_srgan.training.networks import make_generator
 from splus_srgan.utils.files import replace_file
 
-__all__ = ["calibrate_weights", "export_weights", "is_simulated", "load_average"]
+__all__ = [
+    "calibrate_weights",
+    "calibration_field",
+    "export_weights",
+    "is_simulated",
+    "load_average",
+]
 
 # Seen in the simulation: seeing in arcsec, and pixels of so many sky noises.
 _SIMULATED_DOMAIN = {"fwhm": [0.95, 2.4], "signal": 3e4}
@@ -30,6 +37,7 @@ _SIMULATED_THANKS = (
     "Trained on simulations alone, whose magnitudes, sizes, colors, seeing and noise follow "
     "S-PLUS and the Legacy Surveys."
 )
+_SUBSET = 1  # stream of random numbers beside those of the simulation
 _MATCHED_THANKS = "Trained on images of S-PLUS and of the DESI Legacy Imaging Surveys."
 
 
@@ -164,10 +172,8 @@ def calibrate_weights(card, *, shape=(128, 128), bands=None, n_fields=150, progr
     """
     known = load_card(card)
     bands = tuple(known.bands if bands is None else bands)
-    fields = (
-        simulate_field((SEEDS["validation"], k), shape=tuple(shape), bands=bands)
-        for k in range(n_fields)
-    )
+    seeds = ((SEEDS["validation"], k) for k in range(n_fields))
+    fields = (calibration_field(known, seed, shape=tuple(shape), bands=bands) for seed in seeds)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SplusSrganWarning)
         found = calibrate(SRGANEnhancer(known, uncertainty=True), fields, progress_bar=progress_bar)
@@ -175,6 +181,32 @@ def calibrate_weights(card, *, shape=(128, 128), bands=None, n_fields=150, progr
     path = Path(known.folder) / f"{known.name}.json"
     replace_file(path, json.dumps(known.to_dict(), indent=2) + "\n")
     return known
+
+
+def calibration_field(card, seed, *, shape, bands):
+    """
+    Simulate a field as weights are meant to see them.
+
+    Parameters
+    ----------
+    card : `~splus_srgan.models.weights.WeightsCard`
+        Weights; those that take subsets of their bands see one that
+        `~splus_srgan.training.data.subsets.draw_subset` gives.
+    seed : tuple of int
+        Of the simulation, and of the subset.
+    shape : tuple of int
+        ``(ny, nx)`` in input pixels.
+    bands : sequence of str
+        Bands, or what the subset is drawn from.
+
+    Returns
+    -------
+    field : `~splus_srgan.simulate.field.SimulatedField`
+        The field.
+    """
+    if card.takes_subsets:
+        bands = draw_subset(np.random.default_rng([*seed, _SUBSET]), bands)
+    return simulate_field(seed, shape=shape, bands=tuple(bands))
 
 
 def _write_whole(generator, folder, card):

@@ -144,16 +144,14 @@ class SRGANModule(L.LightningModule):
     def _bfloat16(self):
         return self.config.run.precision == "bfloat16"
 
-    def forward(self, y, *told):
+    def forward(self, y):
         """
         Generate, with the averaged weights.
 
         Parameters
         ----------
         y : `~torch.Tensor`, shape (n, n_band, ny, nx)
-            Stretched images.
-        *told : `~torch.Tensor`, shape (n, n_band, 7)
-            What a generator of the kind ``"joint"`` is told.
+            Stretched images; for a generator of the kind ``"joint"``, its planes of each band.
 
         Returns
         -------
@@ -161,7 +159,7 @@ class SRGANModule(L.LightningModule):
             Stretched, float32.
         """
         with self._autocast():
-            return self.average(self._ordered(y), *told)
+            return self.average(self._ordered(y))
 
     def start_from(self, source):
         """
@@ -252,7 +250,7 @@ class SRGANModule(L.LightningModule):
         with self._autocast():
             y = self._ordered(batch["input"])
             made = self.generator.forward_with_scale if self._has_scale else self.generator
-            result = made(y, *_told(batch))
+            result = made(y)
         generated, log_scale = result if self._has_scale else (result, None)
         terms = self._terms(batch, generated, log_scale, precision=precision)
         if ramp > 0:
@@ -386,13 +384,14 @@ class SRGANModule(L.LightningModule):
         batch_idx : int
             Number of the batch.
         """
-        generated = self(batch["input"], *_told(batch))
+        generated = self(batch["input"])
         for k in range(len(generated)):
             sample = {name: values[k] for name, values in batch.items()}
             row = field_scores(generated[k], sample, self.config.data)
             self.validation_rows.append({"index": int(sample.get("index", -1)), **row})
             if len(self.pictures) < self.config.run.n_pictures:
-                shown = {"input": sample["input"], "generated": generated[k]}
+                y = sample["input"]
+                shown = {"input": y[:, 0] if y.ndim == 4 else y, "generated": generated[k]}
                 shown["target"] = sample["target"]
                 self.pictures.append({name: image.cpu().numpy() for name, image in shown.items()})
 
@@ -458,14 +457,11 @@ class SRGANModule(L.LightningModule):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16)
 
     def _ordered(self, images):
-        return images.contiguous(memory_format=torch.channels_last) if self._bfloat16 else images
+        if not self._bfloat16 or images.ndim != 4:
+            return images
+        return images.contiguous(memory_format=torch.channels_last)
 
 
 def _mean_known(values):
     known = [value for value in values if value == value]
     return sum(known) / len(known) if known else float("nan")
-
-
-def _told(batch):
-    """What the generator is told beside the images, where the data have it."""
-    return [batch["told"]] if "told" in batch else []

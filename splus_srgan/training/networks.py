@@ -21,7 +21,8 @@ MODULE_STATE = "splus_srgan_module"
 def make_generator(config):
     """Make the generator of a configuration."""
     if config.generator.kind == "joint":
-        generator = JointResNet(**config.generator.options(config.data.bands))
+        stretch = {name: getattr(config.data, name) for name in ("softening", "range")}
+        generator = JointResNet(**config.generator.options(config.data.bands), **stretch)
     else:
         generator = SRResNet(**config.generator.options(config.data.n_bands))
     if config.generator.initialization == "glorot":

@@ -249,7 +249,7 @@ def _finish(folder, trainer, module, checkpoints):
 def _export(checkpoint, folder, config):
     """Write the weights; the uncertainties of simulated fields are calibrated."""
     card = export_weights(checkpoint, folder)
-    if config.generator.scale is None or config.data.space == "seed":
+    if card.scale is None or config.data.space == "seed":
         return
     if not is_simulated(config.data):
         # The noise of real targets would be taken for errors of the generator.

@@ -12,7 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch.nn.functional import pixel_shuffle
 
 from splus_srgan import splus
-from splus_srgan.models.joint import JointResNet
+from splus_srgan.models.guide import GUIDED_PLANES
+from splus_srgan.models.joint import PLANES, JointResNet
 from splus_srgan.models.weights import load_card, load_generator
 from splus_srgan.pixels.psf import core_profile
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
@@ -20,10 +21,9 @@ from splus_srgan.simulate.field import simulate_field
 from splus_srgan.training.config.training import load_config, preset
 from splus_srgan.training.data.fields import SEEDS
 from splus_srgan.training.data.restored import RestoredPairs
-from splus_srgan.training.data.subsets import SETS, draw_subset, spread_planes, tell_bands
+from splus_srgan.training.data.subsets import SETS, draw_subset, tell_bands
 from splus_srgan.training.networks import make_generator
 from splus_srgan.training.run import train
-from splus_srgan.training.terms import GeneratorTerms
 
 BANDS = tuple(splus.BANDS)
 SHAPE = (24, 24)
@@ -70,53 +70,49 @@ def test_validation_goes_through_fixed_sets():
 # What is told
 
 
-def test_what_is_told_is_what_the_field_was_seen_through(pairs):
+def test_what_is_told_is_what_the_field_was_seen_through():
     every = make_pairs(augmentation="none", number=1)
-    rows = every[0]["told"].numpy()
-    conditions = simulate_field((SEEDS["train"], 0), shape=SHAPE, bands=pairs.bands).conditions
-    for row, band in zip(rows, pairs.bands, strict=True):
+    rows = every[0]["input"][:, GUIDED_PLANES:, 0, 0].numpy()
+    conditions = simulate_field((SEEDS["train"], 0), shape=SHAPE, bands=every.bands).conditions
+    for row, band in zip(rows, every.bands, strict=True):
         seen = conditions[band]
-        assert row[0] == 1
-        if row[1]:  # the field has the number 0: no wings
+        assert_allclose(row[0], np.log(4) / np.log(12))
+        assert row[1] == (band != "J0660")
+        if row[2]:  # the field has the number 0: no wings
             expected = core_profile(seen.fwhm, seen.beta, 0.0)
-            assert_allclose(row[2] * 0.3 + 1.35, expected[0], rtol=0.08)
-            assert_allclose(row[4] * 0.1 + 0.25, 0, atol=1e-6)
-        if row[5]:
+            assert_allclose(row[3] * 0.3 + 1.35, expected[0], rtol=0.08)
+            assert_allclose(row[5] * 0.1 + 0.25, 0, atol=1e-6)
+        if row[6]:
             noise = splus.BANDS[band].noise[0]
-            assert_allclose(np.exp(row[6] * 0.5) * noise, seen.sigma, rtol=0.2)
+            assert_allclose(np.exp(row[7] * 0.5) * noise, seen.sigma, rtol=0.2)
 
 
 def test_sometimes_nothing_is_known():
     rng = np.random.default_rng(0)
     seen = [{"psf": (1.3, 3.5, 0.28)}] * 2
     rows = np.array(
-        [tell_bands(rng, ("g", "r"), seen, (0.05, 0.06), (0, 2), 3) for _ in range(300)]
+        [tell_bands(rng, ("g", "r"), seen, (0.05, 0.06), (False, True)) for _ in range(300)]
     )
-    assert_array_equal(rows[:, 1], 0)  # absent
-    assert_array_equal(rows[:, [0, 2], 0], 1)
-    for column in (1, 5):
-        assert_array_equal(rows[:, 0, column], rows[:, 2, column])
+    assert_array_equal(rows[:, :, 1], np.broadcast_to([0, 1], (300, 2)))
+    for column in (2, 6):
+        assert_array_equal(rows[:, 0, column], rows[:, 1, column])
         assert 0.75 < rows[:, 0, column].mean() < 0.95
-    assert_array_equal(rows[rows[:, 0, 1] == 0][:, 0, 2:5], 0)
+    assert_array_equal(rows[rows[:, 0, 2] == 0][:, 0, 3:6], 0)
 
 
 # Samples
 
 
-def test_absent_bands_are_empty_and_have_no_weight(pairs):
+def test_samples_are_of_bands_of_a_subset(pairs):
     seen = set()
     for k in range(24):
         sample = pairs[k]
-        present = sample["told"][:, 0] > 0
-        assert 1 <= int(present.sum()) <= 4
-        made = sample["input"][4:].reshape(4, 4, 16, 16)
-        for planes in (sample["input"][:4], made, *(sample[n] for n in ("target", "weight"))):
-            assert planes.shape[0] == 4
-            assert_array_equal(planes[~present], 0)
-        assert torch.all(sample["electrons"][~present] == 1)
-        assert torch.all(sample["weight"][present].amax((1, 2)) == 1)
-        assert torch.all(sample["input"][:4][present].std((1, 2)) > 0)
-        seen.add(int(present.sum()))
+        assert sample["input"].shape == (4, PLANES, 16, 16)
+        number = np.exp(float(sample["input"][0, GUIDED_PLANES, 0, 0]) * np.log(12))
+        different = len({tuple(image.ravel().tolist()) for image in sample["target"]})
+        assert different <= round(number) <= 4
+        assert torch.all(sample["weight"].amax((1, 2)) == 1)
+        seen.add(round(number))
     assert len(seen) > 2
 
 
@@ -124,11 +120,9 @@ def test_the_first_stage_is_the_shipped_weights(pairs):
     """Of the whole field, together where all their bands are there; crops and turns follow."""
     whole = make_pairs(augmentation="none", number=3)
     for k, bands in ((0, ("g", "r", "J0660", "z")), (2, ("g", "r"))):
-        sample = whole[k]
-        told = [band for band, row in zip(whole.bands, sample["told"], strict=True) if row[0]]
-        assert told == list(bands)
-        y = sample["input"][:4]
-        made = pixel_shuffle(sample["input"][4:], 2)
+        planes = whole[k]["input"]
+        assert len(planes) == len(bands)
+        y, made = planes[:, 0], pixel_shuffle(planes[:, 1:5], 2)[:, 0]
         with torch.inference_mode():
             if "z" in bands:
                 expected = load_generator("splus-grz")(y[[0, 1, 3]][None])[0]
@@ -138,19 +132,17 @@ def test_the_first_stage_is_the_shipped_weights(pairs):
             assert_allclose(made[alone], expected, atol=1e-5)
     for k in range(6):  # what is made lies over what was there, however it is turned
         sample = pairs[k]
-        made = pixel_shuffle(sample["input"][4:], 2)
+        made = pixel_shuffle(sample["input"][:, 1:5], 2)[:, 0]
         for name in ("target", "truth"):
             assert sample[name].shape == made.shape
-        for band in np.flatnonzero(sample["told"][:, 0]):
-            one, two = made[band].ravel(), sample["target"][band].ravel()
-            assert np.corrcoef(one, two)[0, 1] > 0.5
+        for one, two in zip(made, sample["target"], strict=True):
+            assert np.corrcoef(one.ravel(), two.ravel())[0, 1] > 0.5
 
 
 def test_truth_is_the_target_without_stretch(pairs):
     sample = pairs[3]
-    present = sample["told"][:, 0] > 0
     expected = NoiseAsinhStretch(0.0, 1.0, softening=3.0, range=2.0).inverse(sample["target"])
-    assert_allclose(sample["truth"][present], np.asarray(expected)[present], rtol=1e-5, atol=1e-6)
+    assert_allclose(sample["truth"], np.asarray(expected), rtol=1e-5, atol=1e-6)
 
 
 def test_samples_depend_on_their_number_alone(pairs, tmp_path):
@@ -179,31 +171,6 @@ def test_what_is_kept_is_of_these_weights_and_options(tmp_path):
 def test_pairs_that_cannot_be_are_refused(changes, text):
     with pytest.raises(ValueError, match=text):
         make_pairs(**changes)
-
-
-def test_planes_go_to_their_places():
-    sample = {"input": np.ones((2, 3, 3)), "electrons": np.array([5.0, 6.0])}
-    spread = spread_planes(sample, [3, 1], 4)
-    assert_array_equal(spread["input"][:, 0, 0], [0, 1, 0, 1])
-    assert_array_equal(spread["electrons"], [1, 6, 1, 5])
-
-
-def test_the_loss_does_not_see_absent_bands(pairs):
-    """Neither its value nor its gradient depends on what is made in them."""
-    config = load_config({"preset": "twelve"}, {"losses.flux_sizes": [6]})
-    terms = GeneratorTerms(config)
-    sample = next(pairs[k] for k in range(30) if 0 < pairs[k]["told"][:, 0].sum() < 4)
-    batch = {name: torch.as_tensor(value)[None] for name, value in sample.items()}
-    made = (batch["target"] + 0.1).requires_grad_()
-    found = terms(batch, made)
-    sum(found.values()).backward()
-    absent = batch["told"][0, :, 0] == 0
-    assert_array_equal(made.grad[0, absent], 0)
-    assert (made.grad[0, ~absent] != 0).any()
-    changed = made.detach().clone()
-    changed[0, absent] = 3.0
-    for name, value in terms(batch, changed).items():
-        assert_allclose(value, found[name].detach())
 
 
 def test_matched_pairs_cannot_tell(tmp_path):
@@ -240,7 +207,8 @@ def test_what_does_not_fit_is_refused(changes, text):
         load_config({"preset": "twelve"}, changes)
 
 
-def test_a_run_ends_with_weights_for_any_subset(tmp_path):
+def test_a_run_ends_with_weights_for_any_subset(tmp_path, monkeypatch):
+    monkeypatch.setattr("splus_srgan.training.run.CALIBRATION_FIELDS", 2)
     small = {"n_features": 8, "n_blocks": 1}
     changes = {
         "generator": small,
@@ -265,6 +233,7 @@ def test_a_run_ends_with_weights_for_any_subset(tmp_path):
     card = load_card(result.card)
     assert card.takes_subsets
     assert list(card.first_stage) == ["splus-grz", "splus-any"]
+    assert card.uncertainty["calibration"]
     assert card.bands == ["g", "r", "J0660"]
     assert isinstance(load_generator(card), JointResNet)
     assert Path(result.last).is_file()

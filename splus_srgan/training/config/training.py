@@ -274,7 +274,7 @@ def _default():
 def _twelve():
     return TrainingConfig(
         name="twelve",
-        generator=GeneratorConfig(kind="joint", n_blocks=6, dilations=(2, 4)),
+        generator=GeneratorConfig(kind="joint", n_features=32, n_blocks=4, dilations=()),
         # Quadratic in faint light, whose mean it keeps; linear in bright.
         losses=LossConfig(
             pixel=1.0, pixel_kind="charbonnier", pixel_softening=0.7, charbonnier_epsilon=0.05

@@ -7,13 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from splus_srgan.models.engines import make_engine
-from splus_srgan.models.weights import choose_among, load_card, load_generator
+from splus_srgan.models.guide import guided_planes
+from splus_srgan.models.joint import joint_planes
+from splus_srgan.models.weights import (
+    choose_among,
+    load_card,
+    load_generator,
+    restored_together,
+)
 from splus_srgan.training.data.crops import turn
 from splus_srgan.training.data.simulated import SimulatedPairs
-from splus_srgan.training.data.subsets import draw_subset, spread_planes, tell_bands
+from splus_srgan.training.data.subsets import draw_subset, tell_bands
 from splus_srgan.utils.files import atomic_path
 from splus_srgan.utils.validate import check_integer
 
@@ -49,20 +55,26 @@ class RestoredPairs(SimulatedPairs):
     ValueError
         If an option is not possible; copies as in the seed paper are not.
 
+    Attributes
+    ----------
+    n_bands : int
+        Bands of a sample, drawn from those of the subset; in validation all of them.
+
     Notes
     -----
-    A sample is as in `~splus_srgan.training.data.samples.Pairs`, with all bands; planes of
-    absent ones hold 0, and so does their weight.  ``input`` (5 n_band, ny, nx) has the bands,
-    and then the four phases of each that the first stage made; ``told`` (n_band, 7) is what
-    `~splus_srgan.models.joint.told_values` gives.
+    A sample is as in `~splus_srgan.training.data.samples.Pairs`, but for ``input``
+    (n_band, 29, ny, nx), which is what `~splus_srgan.models.joint.JointResNet` reads of each
+    band; there is no ``noisy``.
 
     Examples
     --------
     >>> from splus_srgan.training.data.restored import RestoredPairs
     >>> pairs = RestoredPairs(1, first_stage=["splus-any"], shape=(24, 24), bands=("g", "r"))
-    >>> pairs[0]["input"].shape, pairs[0]["told"].shape
-    (torch.Size([10, 24, 24]), torch.Size([2, 7]))
+    >>> pairs[0]["input"].shape, pairs[0]["target"].shape
+    (torch.Size([4, 29, 24, 24]), torch.Size([4, 48, 48]))
     """
+
+    n_bands = 4
 
     def __init__(self, n_pairs, *, first_stage, crop=None, cache=None, **options):
         super().__init__(n_pairs, cache=cache, **options)
@@ -94,19 +106,38 @@ class RestoredPairs(SimulatedPairs):
         names = draw_subset(self._rng("subset", k) if self.fresh else None, self.bands, k)
         bands = [self.bands.index(name) for name in names]
         window = self._cut(k, whole["input"].shape[1:])
+        y = turn(whole["input"][bands][:, *window], *place.symmetry)
+        made = turn(self._made(whole, names)[:, *_fine(window)], *place.symmetry)
+        target, weight = (
+            turn(whole[name][bands][:, *_fine(window)], *place.symmetry)
+            for name in ("target", "weight")
+        )
+        seen = [{"psf": psf} for psf in whole["psf"][bands]]
+        told = tell_bands(
+            self._rng_of(place, "told"),
+            names,
+            seen,
+            whole["sigma"][bands],
+            restored_together(self.cards, names),
+        )
         sample = {
-            "input": whole["input"][bands][:, *window],
-            "made": _phases(self._made(whole, names)[:, *_fine(window)]),
-            "target": whole["target"][bands][:, *_fine(window)],
-            "weight": whole["weight"][bands][:, *_fine(window)].astype(np.float32),
+            "input": joint_planes(guided_planes(y, made, **self.stretch), told),
+            "target": target,
+            "weight": weight,
+            "truth": self._linear_of(target),
             "electrons": whole["electrons"][bands],
         }
-        sample = self._spread(sample, bands)
-        told = self._rng_of(place, "told"), names, [{"psf": p} for p in whole["psf"][bands]]
-        sample["told"] = tell_bands(*told, whole["sigma"][bands], bands, len(self.bands))
+        chosen = self._chosen(k, len(bands))
         for name, value in sample.items():
-            sample[name] = torch.from_numpy(np.ascontiguousarray(value, np.float32))
-        return _turned(sample, *place.symmetry) | {"index": place.k}
+            sample[name] = torch.from_numpy(np.ascontiguousarray(value[chosen], np.float32))
+        return sample | {"index": place.k}
+
+    def _chosen(self, k, number):
+        """Which bands of the subset are learned: a fixed number, or in order all of them."""
+        if not self.fresh:
+            return list(range(number))
+        rng = self._rng("band", k)
+        return rng.choice(number, self.n_bands, replace=number < self.n_bands).tolist()
 
     def _cut(self, k, shape):
         """Rows and columns of the crop."""
@@ -114,16 +145,6 @@ class RestoredPairs(SimulatedPairs):
         room = np.array(shape) - size
         first = self._rng("crop", k).integers(0, room + 1) if self.fresh else room // 2
         return tuple(slice(int(a), int(a + n)) for a, n in zip(first, size, strict=True))
-
-    def _spread(self, sample, bands):
-        made = sample.pop("made")
-        sample = spread_planes(sample, bands, len(self.bands))
-        phases = np.zeros((len(self.bands), *made.shape[1:]), np.float32)
-        phases[bands] = made
-        phases = phases.reshape(-1, *phases.shape[2:])
-        sample["input"] = np.concatenate([sample["input"], phases])
-        sample["truth"] = self._linear_of(sample["target"])
-        return sample
 
     def _linear_of(self, stretched):
         softening, reach = self.stretch["softening"], self.stretch["range"]
@@ -189,21 +210,3 @@ class RestoredPairs(SimulatedPairs):
 
 def _fine(window):
     return tuple(slice(2 * part.start, 2 * part.stop) for part in window)
-
-
-def _phases(images):
-    """``(n_band, 4, ny, nx)``."""
-    found = functional.pixel_unshuffle(torch.from_numpy(np.ascontiguousarray(images)), 2)
-    return found.reshape(len(images), -1, *found.shape[1:]).numpy()
-
-
-def _turned(sample, turns, flip):
-    """A sample in one of the symmetries of the square; the phases change places, too."""
-    n_band = len(sample["told"])
-    made = functional.pixel_shuffle(sample["input"][n_band:], 2)
-    sample["input"] = sample["input"][:n_band]
-    for name, value in (sample | {"made": made}).items():
-        if value.ndim == 3:
-            sample[name] = torch.from_numpy(turn(value.numpy(), turns, flip))
-    phases = functional.pixel_unshuffle(sample.pop("made"), 2)
-    return sample | {"input": torch.cat((sample["input"], phases))}

@@ -5,7 +5,7 @@ import numpy as np
 
 from splus_srgan.models.joint import TOLD, told_values
 
-__all__ = ["SETS", "draw_subset", "spread_planes", "tell_bands"]
+__all__ = ["SETS", "draw_subset", "tell_bands"]
 
 SETS = ("grz", "gri", "griz", "ugriz")
 """Sets of broad bands that are common."""
@@ -62,33 +62,7 @@ def draw_subset(rng, bands, number=0):
     return [band for band in bands if band in chosen] or bands
 
 
-def spread_planes(sample, bands, n_band):
-    """
-    Put the planes of a subset to their places among all.
-
-    Parameters
-    ----------
-    sample : dict of str to `~numpy.ndarray`
-        Arrays whose first axis are the bands of the subset.
-    bands : sequence of int
-        Their places.
-    n_band : int
-        Bands in all.
-
-    Returns
-    -------
-    spread : dict of str to `~numpy.ndarray`
-        Arrays of ``n_band`` planes; ``electrons`` are 1 and the rest is 0 elsewhere.
-    """
-    spread = {}
-    for name, values in sample.items():
-        fill = np.ones if name == "electrons" else np.zeros
-        spread[name] = fill((n_band, *values.shape[1:]), np.float32)
-        spread[name][bands] = values
-    return spread
-
-
-def tell_bands(rng, bands, conditions, sigmas, places, n_band):
+def tell_bands(rng, bands, conditions, sigmas, together):
     """
     Tell of bands what a header would, with its errors and gaps.
 
@@ -96,27 +70,29 @@ def tell_bands(rng, bands, conditions, sigmas, places, n_band):
     ----------
     rng : `~numpy.random.Generator`
         Source of errors and gaps.
-    bands, conditions, sigmas : sequence
+    bands, conditions, sigmas, together : sequence
         Name of each band of a subset, its ``psf`` (see
-        `~splus_srgan.models.joint.told_values`), and its sky noise in nanomaggies.
-    places : sequence of int
-        Places of these bands among all.
-    n_band : int
-        Bands in all.
+        `~splus_srgan.models.joint.told_values`), its sky noise in nanomaggies, and whether the
+        first stage restored it with others.
 
     Returns
     -------
     told : `~numpy.ndarray`, shape (n_band, 7)
         float32.
     """
-    told = np.zeros((n_band, len(TOLD)), np.float32)
+    told = np.zeros((len(bands), len(TOLD)), np.float32)
     psf_known, depth_known = rng.random(2) < _KNOWN  # a header has all or nothing
-    for place, band, seen, sigma in zip(places, bands, conditions, sigmas, strict=True):
+    every = zip(told, bands, conditions, sigmas, together, strict=True)
+    for row, band, seen, sigma, with_others in every:
         wrong = rng.standard_normal(4)
         fwhm, beta, wings = seen["psf"]
         psf = fwhm * (1 + _PSF_ERROR * wrong[0]), beta * (1 + 3 * _PSF_ERROR * wrong[1]), wings
         sigma = sigma * np.exp(_DEPTH_ERROR * wrong[2])
-        told[place] = told_values(
-            band, psf=psf if psf_known else None, sigma=sigma if depth_known else None
+        row[:] = told_values(
+            band,
+            n_bands=len(bands),
+            together=with_others,
+            psf=psf if psf_known else None,
+            sigma=sigma if depth_known else None,
         )
     return told

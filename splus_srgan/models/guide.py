@@ -1,0 +1,96 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+What the bands of a field say of each other: the local spectrum, and a guide made with it.
+
+Around every pixel the bands are taken to differ by their brightness alone, as measured on some
+scale: what all of them show together is then an image of each, with far less noise.  Where they
+do differ, as in an emission line, it is the job of the generator not to believe it.
+"""
+
+import numpy as np
+from scipy import ndimage
+
+__all__ = ["GUIDED_PLANES", "REACH", "guided_planes"]
+
+SCALES = (1.5, 3.0, 6.0)
+"""Standard deviations of the Gaussians (output pixels) on whose scales spectra are measured."""
+
+FAINT = 0.3
+"""Softening of the stretch of faint light, in sky noises of an input pixel."""
+
+_TRUNCATE = 3.0
+_NOISE = 0.02  # of the first stage, smoothed, in sky noises
+_BRIGHTEST = 1e6  # sky noises; squares of more could overflow
+_FACTOR = 2
+_PHASES = _FACTOR**2
+
+GUIDED_PLANES = 1 + _PHASES * (2 + len(SCALES))
+"""Planes of each band: the input, and phases of what was made of it, twice, and of the guides."""
+
+REACH = -(-int(_TRUNCATE * max(SCALES) + 0.5) // _FACTOR)
+"""Input pixels on which a guide depends, on each side."""
+
+
+def guided_planes(y, made, *, softening, range):
+    r"""
+    Images of each band, and what the other bands would have them be.
+
+    With :math:`x_b`, what the first stage made of band :math:`b` in sky noises, and
+    :math:`\langle\,\rangle_s` a mean with Gaussian weights, the guide of scale :math:`s` is
+
+    .. math:: p_b = \langle x_b \rangle_s \left(1 + \frac{\sum_a \langle x_a \rangle_s
+              (x_a - \langle x_a \rangle_s)}{\sum_a (\langle x_a \rangle_s^2 + \epsilon^2)}\right)
+
+    the least-squares fit of one image to all bands, with the local spectrum
+    :math:`\langle x_a \rangle_s`.
+
+    Parameters
+    ----------
+    y : `~numpy.ndarray`, shape (n_band, ny, nx)
+        Stretched input.
+    made : `~numpy.ndarray`, shape (n_band, 2 ny, 2 nx)
+        Stretched result of the first stage.
+    softening, range : float
+        Of the stretch, see `~splus_srgan.NoiseAsinhStretch`.
+
+    Returns
+    -------
+    planes : `~numpy.ndarray`, shape (n_band, 21, ny, nx)
+        float32.  The input; the phases of the fine grid of what was made; the same as
+        :math:`f(x_b) = {\rm arcsinh}(x_b / 0.3)`; and of :math:`f(p_b) - f(x_b)` for each scale.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.models.guide import guided_planes
+    >>> flat = np.full((2, 8, 6), 0.5, np.float32)
+    >>> planes = guided_planes(flat, flat.repeat(2, 1).repeat(2, 2), softening=3.0, range=2.0)
+    >>> planes.shape, bool(np.abs(planes[:, 9:]).max() < 1e-6)
+    ((2, 21, 8, 6), True)
+    """
+    made = np.asarray(made, np.float32)
+    linear = np.float32(softening) * np.sinh(np.float32(range) * made)
+    linear = np.clip(linear, -_BRIGHTEST, _BRIGHTEST)
+    faint = _faint(linear)
+    parts = [np.asarray(y, np.float32)[:, None], _phases(made), _phases(faint)]
+    for scale in SCALES:
+        parts.append(_phases(_faint(_guide(linear, scale)) - faint))
+    return np.concatenate(parts, 1)
+
+
+def _guide(linear, scale):
+    axes = (0, scale, scale)
+    mean = ndimage.gaussian_filter(linear, axes, mode="nearest", truncate=_TRUNCATE)
+    shared = (mean * (linear - mean)).sum(0) / (mean**2 + np.float32(_NOISE**2)).sum(0)
+    return mean * (1 + shared)
+
+
+def _faint(linear):
+    return np.arcsinh(linear / np.float32(FAINT))
+
+
+def _phases(images):
+    """The phases of fine images on the coarse grid, ``(n_band, 4, ny, nx)``."""
+    n_band, ny, nx = images.shape
+    cut = images.reshape(n_band, ny // _FACTOR, _FACTOR, nx // _FACTOR, _FACTOR)
+    return cut.transpose(0, 2, 4, 1, 3).reshape(n_band, _PHASES, ny // _FACTOR, nx // _FACTOR)
