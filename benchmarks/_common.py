@@ -45,6 +45,7 @@ _PACKAGES = (
     "photutils",
     "scikit-image",
     "bm3d",
+    "distributed",
     "splus_srgan",
 )
 

@@ -48,7 +48,7 @@ if os.environ.get("READTHEDOCS") == "True":
     }
 _OTHERS = (
     "astropy|numpy|scipy|torch|dask|photutils|pathlib|jsonargparse|matplotlib|enum|fits|u|np|"
-    "abc|threading|collections|lightning|typing|argparse"
+    "abc|threading|collections|lightning|typing|argparse|distributed"
 )
 _BUILTINS = (
     "None|True|False|bool|int|float|str|list|tuple|dict|object|"

@@ -83,7 +83,7 @@ def open_client(scheduler):
     number = check_scheduler(scheduler)
     distributed = import_optional("distributed", "distributed")
     if number is None:
-        with _client_of(distributed, scheduler) as client:
+        with _one_line(), _client_of(distributed, scheduler) as client:
             yield client
         return
     from dask.system import CPU_COUNT
@@ -103,6 +103,18 @@ def open_client(scheduler):
         distributed.Client(cluster) as client,
     ):
         yield client
+
+
+@contextmanager
+def _one_line():
+    """Leave it to our errors to tell of a scheduler that is lost, without what dask logs of it."""
+    log = logging.getLogger("distributed.client")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _client_of(distributed, address):
@@ -146,6 +158,7 @@ def calls_as_completed(client, function, calls):
         What a call raised; those that have not begun are cancelled.
     """
     distributed = import_optional("distributed", "distributed")
+    lost = (CancelledError, distributed.CancelledError, distributed.comm.CommClosedError)
     waiting, running = iter(calls.items()), {}
     ended = distributed.as_completed()
 
@@ -164,8 +177,10 @@ def calls_as_completed(client, function, calls):
         for future in ended:
             yield running.pop(future), _value(distributed, future)
             refill()
-    except (CancelledError, distributed.CancelledError) as error:
-        raise ConnectionError(f"the scheduler at {client.scheduler.address} was lost") from error
+    except lost as error:
+        raise ConnectionError(
+            f"the scheduler at {client.scheduler.address} was lost; what is done stays"
+        ) from error
     finally:
         if client.status == "running":
             client.cancel(list(running))

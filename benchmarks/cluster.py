@@ -1,0 +1,145 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+A batch of fields here, and on one worker and two of dask.distributed, one thread each.
+
+Prints how long each takes without the start of its processes, and whether the bytes of the outputs
+are the same (without the cards of the date); then how much memory a scheduler has, which runs in a
+process of its own, while its workers cut many small parts out of a field and enhance them.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+
+from _common import TEST_SEED, busy_note, make_parser, parse, print_table, quiet
+from astropy.table import Table
+from distributed import Client
+
+from splus_srgan import SRGANEnhancer, simulate_field
+from splus_srgan.enhance.batch import enhance_batch
+from splus_srgan.enhance.batch_list import list_fields
+from splus_srgan.images.io.fields import write_bands
+
+_SMALL = 24  # side of a small part, input pixels
+
+
+@contextmanager
+def cluster(folder, number):
+    """A scheduler and workers as ``dask scheduler`` and ``dask worker`` start them."""
+    file = folder / f"scheduler_{number}.json"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    where = ["--scheduler-file", file]
+    commands = [["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *where]]
+    commands += number * [["worker", "--nthreads", "1", "--no-dashboard", *where]]
+    with ExitStack() as stack:
+        for command in commands:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dask", *command],
+                env=environment,
+                cwd=folder,
+                stderr=subprocess.DEVNULL,
+            )
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+        while not file.exists():
+            time.sleep(0.1)
+        client = stack.enter_context(Client(scheduler_file=str(file)))
+        client.wait_for_workers(number)
+        yield client
+
+
+def undated(folder):
+    """Bytes of each output, without the cards that say when it was made."""
+    found = {}
+    for path in folder.glob("*.fits"):
+        content = bytearray(path.read_bytes())
+        for start in range(0, len(content), 80):
+            if content[start : start + 8] in (b"SRDATE  ", b"CHECKSUM"):
+                content[start : start + 80] = bytes(80)
+        found[path.name] = bytes(content)
+    return found
+
+
+def timed(enhancer, fields, folder, client):
+    """Seconds of a batch, after one field that loads the weights."""
+    enhance_batch(enhancer, fields[:1], folder, client=client)
+    start = time.perf_counter()
+    enhance_batch(enhancer, fields, folder, overwrite=True, client=client)
+    return time.perf_counter() - start
+
+
+def compare(enhancer, fields, folder):
+    """Rows of the table of times."""
+    rows, first = [], None
+    for number in (0, 1, 2):
+        with cluster(folder, number) if number else nullcontext() as client:
+            seconds = timed(enhancer, fields, folder / f"out_{number}", client)
+        made = undated(folder / f"out_{number}")
+        first = first or (made, seconds)
+        same = "yes" if made == first[0] and len(made) == len(fields) else "NO"
+        name = f"{number} workers" if number else "none"
+        rows.append((name, f"{seconds:.1f}", f"{first[1] / seconds:.2f}", same))
+    return rows
+
+
+def memory():
+    """Resident memory of a process, MiB."""
+    import psutil
+
+    return psutil.Process().memory_info().rss / 2**20
+
+
+def watch(enhancer, path, folder, number):
+    """Memory of a scheduler while many parts of one field are enhanced."""
+    center = simulate_field((TEST_SEED, 0)).observed["r"].wcs.pixel_to_world(60, 60)
+    table = Table({"name": [f"part{k:04d}" for k in range(number)]})
+    table["ra"], table["dec"], table["size"] = center.ra.deg, center.dec.deg, _SMALL
+    fields, rows = list_fields(table, files=[path]), []
+
+    with cluster(folder, 2) as client:
+
+        def bar(items):
+            for k, item in enumerate(items):
+                if k % max(1, number // 8) == 0 or k == number - 1:
+                    rows.append((k, f"{client.run_on_scheduler(memory):.1f}"))
+                yield item
+
+        enhance_batch(enhancer, fields, folder / "parts", client=client, progress_bar=bar)
+    return rows
+
+
+def main():
+    """Run."""
+    parser = make_parser(__doc__, fields=12)
+    parser.add_argument("--side", type=int, default=256, help="of a field, input pixels")
+    parser.add_argument("--parts", type=int, default=200, help="small tasks")
+    options = parse(parser)
+    enhancer = SRGANEnhancer(
+        options.weights[0], precision=options.precision, engine=options.engine, device="cpu"
+    )
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        folder = Path(folder)
+        (folder / "fields").mkdir()
+        for k in range(options.fields):
+            field = simulate_field((TEST_SEED, k), shape=2 * (options.side,)).observed
+            write_bands(folder / "fields" / f"field{k:03d}.fits", field)
+        fields = list_fields(folder / "fields")
+        print_table(
+            f"{len(fields)} fields of {options.side} x {options.side} x 3",
+            ("cluster", "s", "times as fast", "same bytes"),
+            compare(enhancer, fields, folder),
+        )
+        print_table(
+            f"scheduler, {options.parts} parts of {_SMALL} x {_SMALL} x 3",
+            ("done", "resident MiB"),
+            watch(enhancer, fields[0].paths, folder, options.parts),
+        )
+    print(f"  ({busy_note()})")
+
+
+if __name__ == "__main__":
+    main()
