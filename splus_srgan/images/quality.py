@@ -15,8 +15,9 @@ class Quality(enum.IntFlag):
     """
     What may be wrong with an output pixel; 0 is a pixel without remarks.
 
-    The network looks at all bands at once, so a pixel that is missing in one
-    band is `NEAR_MISSING` in the others.
+    *Near* a pixel is what the network may compute from it: within its reach, the radius of its
+    receptive field, and not that pixel itself.  The network looks at all bands that it restores
+    together, so a pixel that is missing in one of them is `NEAR_MISSING` in the others.
 
     Examples
     --------
@@ -29,11 +30,11 @@ class Quality(enum.IntFlag):
     MISSING = 1
     """No valid input here: the value was filled in and is masked."""
     NEAR_MISSING = 2
-    """Within reach of a missing pixel, of this band or another."""
+    """Within reach of a missing pixel of this band, or of one that is restored with it."""
     SATURATED = 4
     """The input has 95 % of the level in the card SATURATE or more."""
     NEAR_SATURATED = 8
-    """Within reach of a saturated pixel, of this band or another."""
+    """Within reach of a saturated pixel of this band, or of one that is restored with it."""
     EDGE = 16
     """So near the border that what lies beyond it may change the value by more than 0.1 of its
     uncertainty, as measured for the weights; without a measurement, within their reach."""

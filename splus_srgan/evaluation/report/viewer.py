@@ -31,8 +31,8 @@ _FLAGS = {
     Quality.SATURATED: ((204, 121, 167), 190, "input at or above saturation"),
     Quality.EXTRAPOLATED: ((0, 158, 115), 90, "outside what the weights were trained for"),
     Quality.UNUSUAL: ((0, 114, 178), 190, "a spike, or in an area of one value"),
-    Quality.NEAR_MISSING: ((230, 159, 0), 70, "within reach of a missing pixel"),
-    Quality.NEAR_SATURATED: ((240, 228, 66), 60, "within reach of a saturated pixel"),
+    Quality.NEAR_MISSING: ((230, 159, 0), 70, "the network saw a missing pixel"),
+    Quality.NEAR_SATURATED: ((240, 228, 66), 60, "the network saw a saturated pixel"),
     Quality.EDGE: ((86, 180, 233), 60, "the border may change it"),
 }
 
