@@ -72,7 +72,8 @@ const UNSEEN = 'script, style, noscript, svg, .visually-hidden, [disabled]';
     if (ratio >= (large ? 3 : 4.5) - 0.005) continue;
     const path = [one, one.parentElement].map((e) => e.tagName.toLowerCase()
       + [...e.classList].map((c) => '.' + c).join('')).reverse().join(' > ');
-    const key = theme + ': ' + path + ' ' + style.color + ' on rgb(' + back.map(Math.round).join(', ') + ')';
+    const colors = style.color + ' on rgb(' + back.map(Math.round).join(', ') + ')';
+    const key = theme + ': ' + path + ' ' + colors;
     found[key] = found[key] || {ratio: Math.round(100 * ratio) / 100, text: text.slice(0, 40)};
   }
   }
