@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from scipy.ndimage import maximum_filter
 
 from splus_srgan.enhance.tiles import equal_parts, generate_blocks, sections, window, within
 from splus_srgan.models.generator import SRResNet
@@ -81,6 +82,31 @@ def test_halo_is_not_wider_than_it_must_be(small):
     )
     assert_array_equal(right, engine(image))
     assert np.any(narrow != right)
+
+
+@pytest.mark.parametrize("radius", [0, 2])
+def test_blank_blocks_are_generated_once(radius):
+    """To the same bits; one of negative zeros is another, as is one that sees anything else."""
+    image = np.zeros((2, 160, 160), np.float32)
+    image[1] = 0.3
+    image[:, :30, 70:] = 1 + noise((2, 30, 90)) ** 2
+    image[0, 144:, 144:] = -0.0
+    seen = []
+
+    def engine(block):
+        return repeat(maximum_filter(block, size=(1, 2 * radius + 1, 2 * radius + 1)))
+
+    def counting(block):
+        seen.append(block)
+        return engine(block)
+
+    made = generate_blocks(counting, image, radius=radius, block_size=16)
+    if radius:
+        assert_array_equal(made, engine(image))
+    else:  # of two zeros, either may be the maximum
+        assert_array_equal(made.view(np.uint32), engine(image).view(np.uint32))
+    # Of 10 x 10 blocks 12 hold noise, 1 negative zeros, which with a radius 3 others see as well.
+    assert len(seen) == 1 + 12 + (4 if radius else 1)
 
 
 def test_blocks_are_equal_and_reported():
