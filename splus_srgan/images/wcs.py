@@ -8,13 +8,20 @@ FITS centers the first pixel on 1, so the image begins at 0.5 and a position
 
 import re
 import warnings
-from string import ascii_uppercase
 
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS, DistortionLookupTable, FITSFixedWarning, Sip
 
-from splus_srgan.images.cards import finer, multiply, rescale_card, set_default, shift
+from splus_srgan.images.cards import finer, multiply, rescale_card
+from splus_srgan.images.wcs_cards import (
+    SEQUENT,
+    alternates,
+    check_wcs_cards,
+    scale_physical_cards,
+    scale_sip_cards,
+    scale_wcs_cards,
+)
 from splus_srgan.utils.validate import check_integer, check_positive
 
 __all__ = ["upsample_header", "upsample_wcs"]
@@ -165,28 +172,20 @@ def upsample_header(header, *, factor=2, flux_scale=None, new_psf=False):
     """
     factor = check_integer("factor", factor, minimum=1)
     flux_scale = factor**-2 if flux_scale is None else check_positive("flux_scale", flux_scale)
-    _check_header(header)
+    check_wcs_cards(header)
     fine = header.copy()
     if factor == 1 and flux_scale == 1 and not new_psf:
         return fine
     axes = [axis + 1 for axis in _header_axes(header)]
-    for alternate in _alternates(header):
-        _scale_wcs_cards(fine, alternate, axes, factor)
-    _scale_sip_cards(fine, factor)
-    _scale_physical_cards(fine, axes, factor)
+    for alternate in alternates(header):
+        scale_wcs_cards(fine, alternate, axes, factor)
+    scale_sip_cards(fine, factor)
+    scale_physical_cards(fine, axes, factor)
     for axis in axes:
         multiply(fine, f"NAXIS{axis}", factor)
     for keyword in dict.fromkeys(fine.keys()):
         rescale_card(fine, keyword, axes, factor, flux_scale, new_psf)
     return fine
-
-
-# The WCS object
-
-# Projections with a distortion that wcslib applies, as it does CQDIS, between PC
-# and CDELT.  Where such is in play PC takes the change of scale, not CDELT, for
-# what reaches the distortion must stay as it is.
-_SEQUENT = "-(TPV|TNX|ZPX)"
 
 
 def _image_axes(wcs):
@@ -229,7 +228,7 @@ def _scale_linear(wcs, axes, factor):
     matrix = np.array(wcs.wcs.get_pc())
     others = [axis for axis in range(wcs.naxis) if axis not in axes]
     mixed = matrix[np.ix_(axes, others)].any() or matrix[np.ix_(others, axes)].any()
-    if mixed or re.search(rf"CQDIS|{_SEQUENT}", described):
+    if mixed or re.search(rf"CQDIS|{SEQUENT}", described):
         matrix[:, axes] /= factor
         wcs.wcs.pc = matrix
     else:
@@ -298,34 +297,6 @@ def _scale_shape(wcs, fine, axes, factor):
         fine.pixel_bounds = bounds
 
 
-# The header's WCS
-
-
-def _check_header(header):
-    if not isinstance(header, fits.Header):
-        raise TypeError(
-            f"header must be an astropy.io.fits.Header; got {type(header).__name__}: "
-            "make one with fits.Header(meta)"
-        )
-    if header.get("XTENSION", "").strip() in ("BINTABLE", "TABLE"):
-        raise ValueError(
-            "header must be an image's; got a table's: open compressed files with astropy.io.fits, "
-            "which shows the image's own header"
-        )
-    for keyword in header:
-        if re.fullmatch(r"(CPDIS|D2IMDIS)\d[A-Z]?|AXISCORR|D2IMEXT", keyword):
-            raise ValueError(
-                f"header must not have distortions that its cards do not fully describe; got "
-                f"{keyword}: read the WCS along with its tables, WCS(header, hdulist), and use "
-                "upsample_wcs and WCS.to_fits"
-            )
-        if keyword == "AMDX1":
-            raise ValueError(
-                "header must not have a plate solution of the DSS; got AMDX1: remove the AMDXn and "
-                "AMDYn cards where the header has an ordinary WCS as well"
-            )
-
-
 def _header_axes(header):
     """0-based pixel axes of the image, from the linear part of the WCS alone."""
     linear = r"WCSAXES|NAXIS\d*|(CTYPE|CUNIT|CRPIX|CRVAL|CDELT|CROTA)\d+|(CD|PC|PV|PS)\d+_\d+"
@@ -334,90 +305,3 @@ def _header_axes(header):
         warnings.simplefilter("ignore", FITSFixedWarning)
         wcs = WCS(fits.Header(cards))
     return _image_axes(wcs)
-
-
-def _alternates(header):
-    """Letters of the descriptions of the WCS that there may be; "" is the main one."""
-    last = {keyword[-1] for keyword in header if keyword}
-    return ["", *(letter for letter in ascii_uppercase if letter in last)]
-
-
-def _scale_wcs_cards(header, alternate, axes, factor):
-    matrix = _matrix_cards(header, "CD", alternate)
-    # Any card of a WCS makes one; what it lacks has a default, which changes with the grid.
-    given = bool(matrix or _matrix_cards(header, "PC", alternate)) or any(
-        f"{name}{axis}{alternate}" in header
-        for axis in axes
-        for name in ("CTYPE", "CRPIX", "CRVAL", "CDELT")
-    )
-    for axis in axes:
-        if given:
-            set_default(header, f"CRPIX{axis}{alternate}", 0.0)
-        shift(header, f"CRPIX{axis}{alternate}", factor)
-    for keyword, _, column in matrix:
-        if column in axes:
-            multiply(header, keyword, 1 / factor)
-    if given and not matrix and _must_scale_pc(header, alternate, axes):
-        for axis in axes:
-            set_default(header, f"PC{axis}_{axis}{alternate}", 1.0)
-        for keyword, _, column in _matrix_cards(header, "PC", alternate):
-            if column in axes:
-                multiply(header, keyword, 1 / factor)
-        return
-    for axis in axes:
-        if given and not matrix:
-            set_default(header, f"CDELT{axis}{alternate}", 1.0)
-        multiply(header, f"CDELT{axis}{alternate}", 1 / factor)
-
-
-def _matrix_cards(header, name, alternate):
-    """Keyword, row and column of the elements of the CD or PC matrix."""
-    found = (re.fullmatch(rf"{name}(\d+)_(\d+){alternate}", keyword) for keyword in header)
-    return [(m[0], int(m[1]), int(m[2])) for m in found if m]
-
-
-def _must_scale_pc(header, alternate, axes):
-    """Whether the change of scale has to go to PC, for the reasons at `_scale_linear`."""
-    if _is_sequent(header, alternate, axes):
-        for axis in axes:
-            if header.get(f"CROTA{axis}{alternate}", 0):
-                raise ValueError(
-                    f"header must not have CROTA{axis} along with a distortion that follows the "
-                    "matrix (CQDIS, TPV, TNX, ZPX); got both: write its rotation as PCi_j cards"
-                )
-        return True
-    return any(
-        header[keyword] != 0 and (row in axes) != (column in axes)
-        for keyword, row, column in _matrix_cards(header, "PC", alternate)
-    )
-
-
-def _is_sequent(header, alternate, axes):
-    # SCAMP once wrote TPV under the name of TAN; astropy reads it as TPV.
-    scamp = any(re.fullmatch(rf"PV\d+_([5-9]|\d\d){alternate}", keyword) for keyword in header)
-    return any(
-        f"CQDIS{axis}{alternate}" in header
-        or re.search(_SEQUENT, ctype := str(header.get(f"CTYPE{axis}{alternate}", "")))
-        or (scamp and "-TAN" in ctype)
-        for axis in axes
-    )
-
-
-def _scale_sip_cards(header, factor):
-    for keyword in list(header):
-        if match := re.fullmatch(r"[AB]P?_(\d)_(\d)", keyword):
-            multiply(header, keyword, float(factor) ** (1 - int(match[1]) - int(match[2])))
-
-
-def _scale_physical_cards(header, axes, factor):
-    """IRAF's affine map from physical (detector) to image pixels, LTM and LTV."""
-    linear = [keyword for keyword in header if re.fullmatch(r"LTM\d_\d|LTV\d", keyword)]
-    if not linear:
-        return
-    for axis in axes:
-        set_default(header, f"LTV{axis}", 0.0)
-        shift(header, f"LTV{axis}", factor)
-        set_default(header, f"LTM{axis}_{axis}", 1.0)
-    for keyword, row, _ in _matrix_cards(header, "LTM", ""):
-        if row in axes:
-            multiply(header, keyword, factor)

@@ -2,9 +2,9 @@
 from .bandpasses import band_weights as band_weights
 from .bandpasses import bandpass as bandpass
 from .bandpasses import pivot as pivot
-from .field import BandConditions as BandConditions
+from .conditions import BandConditions as BandConditions
+from .conditions import draw_conditions as draw_conditions
 from .field import SimulatedField as SimulatedField
-from .field import draw_conditions as draw_conditions
 from .field import simulate_field as simulate_field
 from .noise import correlated_noise as correlated_noise
 from .noise import noise_variance as noise_variance

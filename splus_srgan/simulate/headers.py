@@ -26,7 +26,7 @@ class FieldHeaders:
         First band.
     shape : tuple of int
         ``(ny, nx)`` of the S-PLUS image.
-    conditions : `~splus_srgan.simulate.field.BandConditions`
+    conditions : `~splus_srgan.simulate.conditions.BandConditions`
         What the first band was seen through.
     pointing : tuple
         RA and Dec (deg) of the reference pixel, and the pixel ``(x, y)``, 1-based.

@@ -13,23 +13,23 @@ from splus_srgan import splus
 from splus_srgan.images.header import psf_from_header, winged_psf_from_header
 from splus_srgan.images.wcs import upsample_header, upsample_wcs
 from splus_srgan.pixels.psf import TARGET_PSF, WINGS, core_profile
+from splus_srgan.simulate.conditions import BandConditions, draw_conditions
 from splus_srgan.simulate.field import (
     KINDS,
     PSFS,
-    BandConditions,
-    _FineGrid,
-    _observe,
     correlated_noise,
-    draw_conditions,
     noise_variance,
     simulate_field,
 )
+from splus_srgan.simulate.galaxies import add_disc_galaxy, add_elliptical
 from splus_srgan.simulate.light import Light
-from splus_srgan.simulate.scene import Scene, add_disc_galaxy, add_elliptical, deposit, sersic
+from splus_srgan.simulate.observe import FineGrid, observe
+from splus_srgan.simulate.profiles import deposit, sersic
+from splus_srgan.simulate.scene import Scene
 
 FINE_SCALE = 0.55 / 4
 PADDED, FRAME = 112, 64  # S-PLUS pixels with and without the margin
-GRID = _FineGrid((4 * PADDED, 4 * PADDED), FINE_SCALE)
+GRID = FineGrid((4 * PADDED, 4 * PADDED), FINE_SCALE)
 X, Y = 4 * PADDED / 2 + 3.3, 4 * PADDED / 2 - 2.1  # fine pixels
 
 CONDITIONS = BandConditions(
@@ -57,7 +57,7 @@ def star():
     """One star of 1000 nMgy, seen by S-PLUS and as the target."""
     plane = np.zeros((1, 4 * PADDED, 4 * PADDED), np.float32)
     deposit(plane, np.array([X]), np.array([Y]), np.array([[1000.0]]))
-    return _observe(plane[0], CONDITIONS, (FRAME, FRAME), GRID)
+    return observe(plane[0], CONDITIONS, (FRAME, FRAME), GRID)
 
 
 def on_grid(step):
@@ -157,7 +157,7 @@ def test_galaxies_agree_with_galsim(galsim, step, index, axis_ratio, angle, radi
     profile, window = sersic(shape, X, Y, radius / FINE_SCALE, index, axis_ratio, angle)
     plane = np.zeros(shape, np.float32)
     plane[window] += profile
-    ours = _observe(plane, CONDITIONS, (FRAME, FRAME), GRID)[0 if step == 4 else 1]
+    ours = observe(plane, CONDITIONS, (FRAME, FRAME), GRID)[0 if step == 4 else 1]
 
     galaxy = galsim.Sersic(n=index, half_light_radius=radius * np.sqrt(axis_ratio))
     galaxy = galaxy.shear(q=axis_ratio, beta=angle * galsim.radians)
@@ -197,7 +197,7 @@ def test_wings_stay_where_they_are(radius):
     deposit(plane[None], np.array([X]), np.array([Y]), np.array([[1000.0]]))
     winged = dataclasses.replace(CONDITIONS, wings=0.3)
     sums = []
-    for image, step in zip(_observe(plane, winged, (FRAME, FRAME), GRID), (4, 2), strict=True):
+    for image, step in zip(observe(plane, winged, (FRAME, FRAME), GRID), (4, 2), strict=True):
         aperture = CircularAperture(on_grid(step), radius / (FINE_SCALE * step))
         sums.append(aperture.do_photometry(image, method="exact")[0][0])
     lost = 0.3 / (1 + (radius / WINGS[0]) ** 2)  # closed form for beta = 2
@@ -267,8 +267,8 @@ def test_both_grids_hold_the_same_flux():
     """Over the whole scene, without a margin, sums agree: four pixels share one's flux."""
     plane = np.zeros((256, 256), np.float32)
     plane[90:150, 70:160] = np.random.default_rng(0).random((60, 90), np.float32)
-    grid = _FineGrid(plane.shape, FINE_SCALE)
-    coarse, fine = _observe(plane, CONDITIONS, (64, 64), grid)
+    grid = FineGrid(plane.shape, FINE_SCALE)
+    coarse, fine = observe(plane, CONDITIONS, (64, 64), grid)
     assert_allclose(coarse.sum(), plane.sum(), rtol=1e-5)
     assert_allclose(fine.sum(), plane.sum(), rtol=1e-5)
 
@@ -279,8 +279,8 @@ def test_both_ways_to_sample_agree(coma):
     plane = np.zeros((240, 264), np.float32)
     plane[90:150, 70:160] = np.random.default_rng(0).random((60, 90), np.float32)
     seen = dataclasses.replace(CONDITIONS, coma=coma, wings=0.28, offset=(0.04, -0.03))
-    grid = _FineGrid(plane.shape, FINE_SCALE)
-    both = (_observe(plane, seen, (37, 42), grid, fold=fold) for fold in (True, False))
+    grid = FineGrid(plane.shape, FINE_SCALE)
+    both = (observe(plane, seen, (37, 42), grid, fold=fold) for fold in (True, False))
     for fast, plain in zip(*both, strict=True):
         assert_allclose(fast, plain, atol=2e-6 * plain.max())
 

@@ -19,21 +19,18 @@ import dataclasses
 import difflib
 import tomllib
 from argparse import SUPPRESS, ArgumentError
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from splus_srgan.splus import BANDS
 from splus_srgan.training.config.networks import (
-    DISCRIMINATOR_TERMS,
     DiscriminatorConfig,
     GeneratorConfig,
     LossConfig,
     OptimizerConfig,
 )
+from splus_srgan.training.config.presets import PRESETS, preset
 from splus_srgan.training.config.run import DataConfig, RunConfig
+from splus_srgan.training.config.whole import SECTIONS, TrainingConfig
 from splus_srgan.utils.bounded_yaml import LIMITS, load_yaml, parser_mode, read_text
-from splus_srgan.utils.files import check_name
-from splus_srgan.utils.validate import check_one_of
 
 __all__ = [
     "PRESETS",
@@ -49,241 +46,6 @@ __all__ = [
     "load_config",
     "preset",
 ]
-
-PRESETS = ("seed", "default", "fidelity", "twelve")
-"""Names that `preset` knows."""
-
-# These compare linear fluxes, which the seed paper's stretch does not keep.
-_LINEAR_TERMS = ("flux", "aperture", "binned_flux")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """
-    A whole training run.
-
-    Parameters
-    ----------
-    name : str, optional
-        Name of the recipe; presets give their own.
-    generator : `GeneratorConfig`, optional
-        The generator.
-    discriminator : `DiscriminatorConfig`, optional
-        The discriminator.
-    losses : `LossConfig`, optional
-        Terms of the loss.
-    optimizer : `OptimizerConfig`, optional
-        Optimizers and schedule.
-    data : `DataConfig`, optional
-        Pairs.
-    run : `RunConfig`, optional
-        Length, devices, output.
-
-    Examples
-    --------
-    >>> from splus_srgan.training.config.training import load_config
-    >>> config = load_config({"preset": "fidelity", "data": {"batch_size": 8}})
-    >>> config.data.batch_size, config.losses.adversarial
-    (8, 0.0)
-    """
-
-    name: str = "fidelity"
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
-    losses: LossConfig = field(default_factory=LossConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    run: RunConfig = field(default_factory=RunConfig)
-
-    def __post_init__(self):
-        check_name(self.name)  # of the weights
-        for name, kind in _SECTIONS.items():
-            if not isinstance(getattr(self, name), kind):
-                raise TypeError(
-                    f"{name} must be a {kind.__name__}; got {type(getattr(self, name)).__name__}"
-                )
-        if (self.generator.kind == "joint") != self.data.subsets:
-            raise ValueError(
-                "generator.kind='joint' and data.subsets go together; got "
-                f"{self.generator.kind!r} and {self.data.subsets!r}"
-            )
-        self._check_space()
-        self._check_scale()
-        self._check_phases()
-
-    def to_dict(self):
-        """
-        The configuration as nested plain data, fit for YAML, TOML and JSON.
-
-        Returns
-        -------
-        content : dict
-            `load_config` makes the same configuration of it.
-        """
-        return _plain(dataclasses.asdict(self))
-
-    def _check_space(self):
-        if self.data.space == "noise":
-            return
-        wrong = [name for name in _LINEAR_TERMS if getattr(self.losses, name) > 0]
-        if self.losses.pixel > 0 and self.losses.pixel_kind == "noise":
-            wrong.append("pixel (of the kind 'noise')")
-        if self.losses.pixel > 0 and self.losses.pixel_softening is not None:
-            wrong.append("pixel_softening (of pixel)")
-        if self.losses.needs_discriminator and self.losses.adversarial_softening is not None:
-            wrong.append("adversarial_softening (of adversarial)")
-        if wrong:
-            raise ValueError(
-                f"losses.{wrong[0]} needs linear fluxes, which data.space='seed' does not keep: "
-                "set its weight to 0, or take data.space='noise'"
-            )
-
-    def _check_scale(self):
-        if (self.generator.scale is None) != (self.losses.nll == 0):
-            raise ValueError(
-                "generator.scale and losses.nll go together: one predicts what the other "
-                f"teaches; got scale={self.generator.scale!r} and nll={self.losses.nll!r}"
-            )
-
-    def _check_phases(self):
-        if not self.losses.needs_discriminator:
-            return
-        run, weights = self.run, self.losses.weights
-        if run.pretrain_epochs + run.ramp_epochs > run.epochs:
-            raise ValueError(
-                "run.pretrain_epochs and run.ramp_epochs together must be at most run.epochs; "
-                f"got {run.pretrain_epochs} + {run.ramp_epochs} > {run.epochs}"
-            )
-        others = [w for name, w in weights.items() if name not in DISCRIMINATOR_TERMS]
-        if run.pretrain_epochs and not any(others):
-            raise ValueError(
-                "run.pretrain_epochs must be 0 where all losses need the discriminator; "
-                f"got {run.pretrain_epochs}"
-            )
-
-
-_SECTIONS = {
-    "generator": GeneratorConfig,
-    "discriminator": DiscriminatorConfig,
-    "losses": LossConfig,
-    "optimizer": OptimizerConfig,
-    "data": DataConfig,
-    "run": RunConfig,
-}
-
-
-def preset(name):
-    """
-    A configuration that is ready to run.
-
-    Parameters
-    ----------
-    name : {"seed", "default", "fidelity", "twelve"}
-        ``"seed"`` is the seed paper's recipe.  ``"fidelity"`` is pixels and fluxes, no
-        discriminator.  ``"default"`` is the same followed by a discriminator of patches, which
-        sees faint light amplified, and power spectra.  ``"twelve"`` is pixels and fluxes for
-        any subset of the twelve bands, with a generator that is told their PSFs and depths.
-
-    Returns
-    -------
-    config : `TrainingConfig`
-        The configuration.
-
-    Raises
-    ------
-    ValueError
-        If there is no preset of that name.
-
-    Examples
-    --------
-    >>> from splus_srgan.training.config.training import preset
-    >>> preset("seed").optimizer.rate
-    0.0002
-    """
-    check_one_of("preset", name, PRESETS)
-    return {"seed": _seed, "default": _default, "fidelity": TrainingConfig, "twelve": _twelve}[
-        name
-    ]()
-
-
-def _seed():
-    return TrainingConfig(
-        name="seed",
-        generator=GeneratorConfig(
-            n_features=64,
-            n_blocks=16,
-            norm="batch",
-            first_kernel=9,
-            last_kernel=9,
-            n_tail_features=256,
-            output="tanh",
-            dilations=(),
-            low_pass=0,
-            initialization="glorot",
-        ),
-        discriminator=DiscriminatorConfig(kind="patch", n_features=64),
-        losses=LossConfig(
-            pixel=0.0,
-            flux=0.0,
-            feature=1.0,
-            adversarial=1e-3,
-            adversarial_kind="bce",
-            discriminator_kind="mse",
-            vgg_normalize=False,
-        ),
-        optimizer=OptimizerConfig(
-            name="adam",
-            rate=2e-4,
-            discriminator_rate=2e-4,
-            beta1=0.5,
-            beta2=0.999,
-            epsilon=1e-7,  # Keras' own
-            schedule="constant",
-            warm_up_steps=0,
-            clip_norm=0.0,
-            ema=0.0,
-        ),
-        data=DataConfig(
-            space="seed",
-            crop=None,
-            batch_size=2,
-            n_pairs=125,
-            augmentation="paper",
-            sigma_error=0.0,
-            sky_error=0.0,
-            depth=0.0,
-            n_validation=25,
-            validation="random",
-        ),
-        run=RunConfig(epochs=500, steps_per_epoch=None, validate_every=10, precision="float32"),
-    )
-
-
-def _default():
-    return TrainingConfig(
-        name="default",
-        # Without spectral norm: differences are so faint that a U-Net with it tells none.
-        discriminator=DiscriminatorConfig(kind="patch", n_features=24, n_dense=128),
-        losses=LossConfig(
-            adversarial=0.01, adversarial_softening=0.3, spectrum=0.1, spectrum_floor=0.002
-        ),
-        run=RunConfig(pretrain_epochs=50, ramp_epochs=10),
-    )
-
-
-def _twelve():
-    return TrainingConfig(
-        name="twelve",
-        generator=GeneratorConfig(kind="joint", n_features=32, n_blocks=4, dilations=()),
-        # Quadratic in faint light, whose mean it keeps; linear in bright.
-        losses=LossConfig(
-            pixel=1.0, pixel_kind="charbonnier", pixel_softening=0.7, charbonnier_epsilon=0.05
-        ),
-        data=DataConfig(
-            bands=tuple(BANDS), subsets=True, shape=(96, 96), crop=48, depth=0.35, n_pairs=1200
-        ),
-        run=RunConfig(epochs=400, steps_per_epoch=100, validate_every=5),
-    )
 
 
 def load_config(source=None, overrides=None, *, base=None):
@@ -363,7 +125,7 @@ def add_config_arguments(parser):
         Parser of the command.
     """
     parser.add_argument("--name", type=str, default=SUPPRESS, help="name of the recipe")
-    for section, kind in _SECTIONS.items():
+    for section, kind in SECTIONS.items():
         documented = _documentation(kind)
         for key in dataclasses.fields(kind):
             parser.add_argument(
@@ -448,9 +210,9 @@ def _merge(known, content, where, prefix=""):
 def _suggestion(key):
     keys = {
         f"{section}.{entry.name}": entry.name
-        for section, kind in _SECTIONS.items()
+        for section, kind in SECTIONS.items()
         for entry in dataclasses.fields(kind)
-    } | {name: name for name in ("preset", "name", *_SECTIONS)}
+    } | {name: name for name in ("preset", "name", *SECTIONS)}
     section, _, last = key.rpartition(".")
     # A right name in the wrong section is as common a mistake as a misspelled one.
     own = [name for full, name in keys.items() if full.startswith(f"{section}.")]
@@ -460,7 +222,7 @@ def _suggestion(key):
         if near:
             return f"did you mean {near[0]!r}?"
     known = [full for full in keys if full.startswith(f"{section}.")]
-    return f"known are {', '.join(known or ['preset', 'name', *_SECTIONS])}"
+    return f"known are {', '.join(known or ['preset', 'name', *SECTIONS])}"
 
 
 def _build(content):
@@ -473,13 +235,5 @@ def _build(content):
         parsed = parser.parse_object(content, defaults=False)
     except ArgumentError as error:
         raise ValueError(" ".join(str(error).split())) from error
-    sections = {name: kind(**vars(parsed[name])) for name, kind in _SECTIONS.items()}
+    sections = {name: kind(**vars(parsed[name])) for name, kind in SECTIONS.items()}
     return TrainingConfig(name=parsed["name"], **sections)
-
-
-def _plain(value):
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    return value

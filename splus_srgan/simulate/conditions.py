@@ -1,0 +1,114 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""What the sky and the telescope do to one band: PSF, noise, zero point, errors of the position."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from splus_srgan import splus
+from splus_srgan.pixels.psf import WING_SHARE
+from splus_srgan.utils.validate import check_one_of
+
+__all__ = ["BandConditions", "draw_conditions"]
+
+_COMA = (0.02, 0.05)  # standard deviation and limit, see coma_transfer
+
+_WINGS = (WING_SHARE, 0.05, 0.40)  # mean, standard deviation and limit
+
+_OFFSET = 0.06  # arcsec, largest standard deviation of a band's astrometric error
+
+
+@dataclass(frozen=True)
+class BandConditions:
+    """
+    What the sky and the telescope did to one band.
+
+    Attributes
+    ----------
+    fwhm, beta : float
+        PSF: FWHM (arcsec) and Moffat beta of the one profile that the header states; of its
+        core, see `~splus_srgan.pixels.psf.core_profile`.
+    ellipticity, position_angle : float
+        PSF: ``1 - b/a``, and the angle of the major axis (radians, from x to y).
+    sigma : float
+        Sky noise, nanomaggies per pixel.
+    electrons : float
+        Electrons per nanomaggie in the whole exposure.
+    sky : float
+        Sky left over by the survey's sky subtraction, nanomaggies per pixel.
+    zero_point : float
+        AB magnitude of 1 ADU.
+    saturation : float
+        Saturation level, ADU per pixel.
+    dithers : tuple of tuple of float
+        Fractional offsets ``(dy, dx)`` of the exposures that were resampled and
+        averaged.  They set the correlation of the noise.
+    coma : tuple of float
+        PSF: its lopsidedness ``(y, x)``, see `~splus_srgan.pixels.psf.coma_transfer`.
+    wings : float
+        PSF: share of the light in its wings, see `~splus_srgan.pixels.psf.wing_transfer`.
+    offset : tuple of float
+        Astrometric error ``(dy, dx)`` of the band, arcsec: its images, the target
+        included, are moved by it.  Bands of real tiles lie up to 0.1 arcsec apart.
+    """
+
+    fwhm: float
+    beta: float
+    ellipticity: float
+    position_angle: float
+    sigma: float
+    electrons: float
+    sky: float
+    zero_point: float
+    saturation: float
+    dithers: tuple[tuple[float, float], ...]
+    coma: tuple[float, float] = (0.0, 0.0)
+    wings: float = 0.0
+    offset: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def adu_per_nmgy(self):
+        """ADU that one nanomaggie gives."""
+        return 10 ** (0.4 * (self.zero_point - 22.5))
+
+
+def draw_conditions(rng, band):
+    """
+    Draw what an S-PLUS image of a band may look like, and somewhat beyond.
+
+    Parameters
+    ----------
+    rng : `~numpy.random.Generator`
+        Source of the draw.
+    band : str
+        One of `splus_srgan.splus.BANDS`, whose medians are taken.
+
+    Returns
+    -------
+    conditions : `BandConditions`
+        Seeing, noise, zero point and the rest.
+    """
+    facts = splus.BANDS[check_one_of("band", band, tuple(splus.BANDS))]
+    mode = rng.integers(2)
+    sigma = np.clip(facts.noise[0] * rng.lognormal(0.05, 0.22), facts.noise[0] * 0.6, None)
+    n_dither = rng.choice([3, 3, 3, 4, 6])
+    # Streams of their own, so that they change nothing else of a seed.
+    astrometry, optics = rng.spawn(2)
+    wings, scatter, most = _WINGS
+    offset = astrometry.normal(0, astrometry.uniform(0, _OFFSET), 2)
+    coma = np.clip(optics.normal(0, _COMA[0], 2), -_COMA[1], _COMA[1])
+    return BandConditions(
+        fwhm=float(np.clip(facts.fwhm[0] * rng.lognormal(0, 0.17), 0.95, 2.4)),
+        beta=float(np.clip(facts.beta[0] * rng.lognormal(0, 0.16), 2.1, 4.6)),
+        ellipticity=float(min(abs(rng.normal(0, 0.045)), 0.15)),
+        position_angle=float(rng.uniform(0, np.pi)),
+        sigma=float(sigma),
+        electrons=float(facts.exposure * 10 ** (0.4 * (facts.electron_zero_point - 22.5))),
+        sky=float(rng.normal(0, 0.04) * sigma),
+        zero_point=float(facts.zero_points[mode] + rng.normal(0, 0.05)),
+        saturation=float(facts.saturation),
+        dithers=tuple((float(dy), float(dx)) for dy, dx in rng.uniform(-0.5, 0.5, (n_dither, 2))),
+        coma=(float(coma[0]), float(coma[1])),
+        wings=float(np.clip(optics.normal(wings, scatter), 0, most)),
+        offset=(float(offset[0]), float(offset[1])),
+    )
