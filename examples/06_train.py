@@ -3,7 +3,7 @@ Train a small network, and judge it
 ===================================
 
 A training with everything that belongs to it, made so small that it ends within a minute: pairs, a
-configuration, the run, its card, and the question whether the result is any good.
+configuration, the run, its model card, and the question whether the result is any good.
 """
 
 # %%

@@ -18,7 +18,7 @@ _PAGE = """\
 {title}
 {rule}
 
-.. This page is written by tools/model_cards.py from the card of the weights.
+.. This page is written by tools/model_cards.py from the model card.
 
 Version {version}, SHA-256 ``{sha256}``, {size:.1f} MB.  {purpose}
 

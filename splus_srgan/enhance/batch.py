@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Many fields, here or on the workers of a cluster: one that fails is a row, not the end."""
+"""Many fields, here or on the workers of a cluster: one that fails does not stop the others."""
 
 import copy
 import errno
@@ -63,7 +63,7 @@ def enhance_batch(
         Wraps the list of fields.
     client : `distributed.Client`, optional
         Client of a cluster, whose workers find input and output under the same paths as this
-        process.  A field whose worker is lost is begun again on another, at most three times.
+        process.  A field whose worker is lost is started again on another, at most three times.
     **options
         ``bands``, ``hdu`` and ``unit`` of `~splus_srgan.images.io.fields.read_bands` for fields
         that do not state their own.

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""The fields of a batch: which they are, and their pixels."""
+"""The fields of a batch: their list, and how their pixels are read."""
 
 import os
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ class BatchField:
     Parameters
     ----------
     name : str
-        Name, that of its output too.
+        Name of the field and of its output.
     paths : str, list of str or dict of str to str
         As `~splus_srgan.images.io.fields.read_bands` takes them.
     options : dict, optional
@@ -48,7 +48,7 @@ class BatchField:
     size: int | None = None
 
     def absolute(self):
-        """The same field for a process whose working folder is another."""
+        """The same field for a process in another working folder."""
         if isinstance(self.paths, dict):
             paths = {band: os.path.abspath(path) for band, path in self.paths.items()}
         elif isinstance(self.paths, list):
@@ -193,7 +193,7 @@ def _checked(fields, source):
 
 class FieldReader:
     """
-    Fields as they are needed; of one file many parts may be wanted, so the last is kept.
+    Read fields as they are needed; the last is kept, as many parts of one may be wanted.
 
     Parameters
     ----------

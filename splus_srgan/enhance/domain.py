@@ -10,7 +10,7 @@ from splus_srgan.images.grid import pixel_sides
 
 __all__ = ["check_domain", "outside_domain"]
 
-_SCALE_TOLERANCE = 0.03  # pixel scales this close to the card's are inside its domain
+_SCALE_TOLERANCE = 0.03  # pixel scales this close to the model card's are inside its domain
 
 
 def outside_domain(stack, cards, psfs, *, stacklevel):

@@ -4,7 +4,7 @@ Tie the local flux of an enhanced image to that of its input.
 
 The enhanced image, convolved to the PSF of the input, should be the input without
 its noise.  Where it is not, and where there is significant flux, it is multiplied by
-a smooth factor, as in an iteration of Richardson and Lucy's: the shape of a source
+a smooth factor, as in an iteration of Richardson and Lucy: the shape of a source
 stays what the generator made it, its flux becomes what was observed.
 """
 
@@ -108,7 +108,7 @@ def anchor_flux(
     strength : float, optional
         0 (nothing) to 1.
     mask : `~numpy.ndarray` of bool, shape (n_band, ny, nx), optional
-        Pixels of the input that tell nothing of the flux: missing or saturated.
+        Pixels of the input that say nothing about the flux: missing or saturated.
 
     Returns
     -------

@@ -1,8 +1,8 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-A guard at the door: whether an input is an image as the generator learned it.
+Whether an input looks like the images that the generator was trained on.
 
-Nothing is refused that could be right.  What is unusual is told, flagged and recorded.
+Nothing is refused that could be right.  What is unusual is reported, flagged and recorded.
 """
 
 import warnings
@@ -136,7 +136,7 @@ class InputReport:
 @numpy_defaults
 def check_input(data, *, bands=None, mask=None, unit=None, wcs=None, sky=None, sigma=None):
     """
-    Look whether an input is an image as the weights know them.
+    Check whether an input looks like the images that the weights were trained on.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ class Kind:
     advice : str
         What to do about it.
     errors : float
-        Standard errors of the value that the limits are wider by.
+        Number of standard errors of the value by which the limits are widened.
     warns : bool
         Whether the enhancer warns of it; another warning may say it.
     """

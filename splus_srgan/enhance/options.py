@@ -12,7 +12,7 @@ __all__ = ["check_head", "check_options", "check_uncertainty"]
 
 def check_options(device, precision, engine, block_size, turned, progress_bar):
     """
-    Refuse what is none of the options of an enhancer; the engine checks the hardware.
+    Refuse options that an enhancer does not take; the engine checks the hardware.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def check_uncertainty(value):
 
 
 def check_head(card, uncertainty):
-    """Raise `ValueError` if the generator of a card lacks the head that is asked for."""
+    """Raise `ValueError` if the generator of a model card lacks the head that is asked for."""
     if uncertainty is True and not card.scale:
         raise ValueError(
             f"uncertainty=True needs weights that predict it, and {card.name!r} do not: take "

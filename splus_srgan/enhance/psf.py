@@ -45,7 +45,7 @@ class InputPSF:
     stated : tuple of float or None
         FWHM (arcsec) and beta of one profile for core and wings, as headers have it.
     width_of_stars : float
-        FWHM of the stars over that stated, where they surely disagree; else NaN.
+        FWHM of the stars over that stated, where they clearly disagree; else NaN.
     """
 
     source: str
@@ -88,7 +88,7 @@ def check_psf(psf):
     Raises
     ------
     ValueError
-        If it is no mode, or a PSF no PSF.
+        If it is not a known mode, or a value is not a PSF.
     """
     if isinstance(psf, str) and psf in _MODES:
         return psf
@@ -187,14 +187,14 @@ class _Stars:
         return {"pixel_scale": self.pixel_scale, "saturation": level}
 
     def measured(self, k, stated):
-        """PSF of a band by its stars; of a header the share of the wings, if they are too few."""
+        """PSF of a band from its stars; the wings of the header if they are too few."""
         psf = measure_psf_array(*self._band(k), **self._options(k))
         if not psf.measured:
             return InputPSF("none", None, stated.wings, None)
         return InputPSF.of_profile("measured", psf.fwhm, psf.beta, psf.wings)
 
     def disagreement(self, k, core):
-        """FWHM of the stars over that stated, if it is surely another; else NaN."""
+        """FWHM of the stars over that stated, if it is clearly another; else NaN."""
         ratio, error = width_ratio(*self._band(k), core, **self._options(k))
         if not abs(ratio - 1) > max(_TOLERANCE, _SURE * error):
             return np.nan

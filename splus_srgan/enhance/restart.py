@@ -36,7 +36,7 @@ _ANY = r".{1,200}"
 
 class Journal:
     """
-    What is done of an output; each step is written down when it is on the file.
+    What is done of an output; each step is noted once it is in the file.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Journal:
         return bool(self._made)
 
     def has(self, section, planes, place):
-        """Whether a section is made, and its bytes are those that were made."""
+        """Whether a section is made, and its bytes are unchanged."""
         known = {self._made.get(section), self._calibrated.get(section)} - {None}
         return bool(known) and planes.digest(place) in known
 
@@ -82,7 +82,7 @@ class Journal:
 @contextmanager
 def unfinished_file(path, work, *, overwrite=False):
     """
-    Lay out the output of a field, or go on with the one that a run left that was killed.
+    Lay out the output of a field, or go on with the one that a killed run left.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def unfinished_file(path, work, *, overwrite=False):
 
 
 def _begin(data, log, work, path):
-    """The journal of a run that was killed, if it is one of this call, else a new one."""
+    """The journal of a killed run of this same call, else a new one."""
     wanted = {"journal": 2, "date": work.record["date"]} | _identity(work)
     first, *lines = _read(log) or [None]
     if first is not None:
@@ -249,7 +249,7 @@ def _cards(work):
 
 def clean(path):
     """
-    Remove what runs that were killed left behind.
+    Remove what killed runs left behind.
 
     Parameters
     ----------

@@ -42,10 +42,10 @@ class Prepared:
     filled, sky, sigma : `~numpy.ndarray`
         Image without missing pixels, its sky and noise, of what is generated.
     useless : `~numpy.ndarray` of bool
-        Pixels of what is generated that tell nothing of the flux: missing, saturated, or beyond
+        Pixels of what is generated that say nothing about the flux: missing, saturated, or beyond
         what the generator was trained for.
     quality, missing : `~numpy.ndarray`
-        Flags, and what is masked in the output, of what is kept, on the fine grid.
+        Flags and mask of what is kept of the output, on the fine grid.
     """
 
     part: Section
@@ -137,7 +137,7 @@ def generate(work, view, bar=None):
 
 def finish(work, view, generated, log_scale):
     """
-    Make linear images with the observed flux of what was generated.
+    Turn what was generated into linear images with the observed flux.
 
     Parameters
     ----------

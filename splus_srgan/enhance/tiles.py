@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-Cut a large image into sections, and sections into blocks, with the result of the whole image.
+Cut a large image into sections, and sections into blocks; the result is that of the whole image.
 
 A section is what is in memory at once; a block is what the generator sees at once.  Each is
 looked at with a margin as wide as its result depends on, which is then cut off: what is left
@@ -287,8 +287,8 @@ def window(part, *, largest, margin, length):
     Returns
     -------
     start, stop : int
-        They have one distance for all parts, since engines prepare themselves for each shape
-        of image: at the ends of the axis, a window reaches farther to the inside.
+        The length is the same for all parts, since engines prepare themselves for each shape
+        of image: at the ends of the axis, a window reaches farther inwards.
 
     Examples
     --------

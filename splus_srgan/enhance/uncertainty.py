@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Standard deviations of an enhanced image, from what its generator says of its errors."""
+"""Standard deviations of an enhanced image, from what its generator says about its errors."""
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def linear_std(generated, log_scale, sigma, *, softening, range, kind):
     softening, range : float
         Of the stretch.
     kind : {"laplace", "gaussian", "ensemble"}
-        What the scale is of.
+        What the scale describes.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def linear_std(generated, log_scale, sigma, *, softening, range, kind):
 
 def calibrate_std(std, signal, sigma, table):
     r"""
-    Multiply standard deviations with a calibration, in place.
+    Multiply standard deviations by a calibration, in place.
 
     Its factor depends on the signal to noise of a pixel, image over ``std``, and on how its
     ``std`` compares with the sky noise: :math:`\ln f` is bilinear between the knots in
@@ -88,7 +88,7 @@ def calibrate_std(std, signal, sigma, table):
 
 def table_weights(std, signal, sigma, table):
     """
-    Which entries of a calibration a pixel is between, and with which weights.
+    Entries of a calibration that a pixel lies between, and their weights.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Pixels far beyond what a generator was trained for: treated as missing, and told."""
+"""Pixels far beyond what a generator was trained for: treated as missing, and reported."""
 
 import warnings
 from dataclasses import replace
@@ -18,7 +18,7 @@ BRIGHTEST = 1e6
 
 def without_wild_pixels(stack, sky, sigma, *, stacklevel):
     """
-    Mask what neither sky nor source can be, with a warning that says how much.
+    Mask what neither sky nor source can be, with a warning that says how many pixels.
 
     Parameters
     ----------

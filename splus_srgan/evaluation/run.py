@@ -215,7 +215,7 @@ def _named(baselines):
 
 
 def _method_name(enhancer, output):
-    """What the cards call the weights, else what the method calls itself."""
+    """What the header calls the weights, else what the method calls itself."""
     if named := _cards(output, "SRMODEL"):
         return " + ".join(named)
     name = getattr(enhancer, "name", "") or getattr(enhancer, "__name__", "")
@@ -237,7 +237,7 @@ def _listened_to(enhance, images):
 
 
 def _cards(output, *names):
-    """What cards say of the bands, each once: bands may have weights of their own."""
+    """What the headers of the bands say, each once: bands may have weights of their own."""
     metas = [image.meta or {} for image in output.values()]
     said = (" ".join(str(meta[name]) for name in names if name in meta) for meta in metas)
     return [text for text in dict.fromkeys(said) if text]

@@ -136,12 +136,12 @@ def match_to_grid(
     A new pixel is a weighted sum of old ones, and its variance that of the weights,
     :math:`\sum_i w_i^2 \sigma_i^2`. For cubic splines that is 1 at the center of an old
     pixel, 0.57 at its corner, 0.78 on average. What goes missing is in the correlation of
-    neighbors: errors of sums over many pixels are *not* to be computed from the standard
-    deviations of the pixels alone. As for a sum over an aperture much larger than a pixel,
+    neighbors: errors of sums over many pixels must *not* be computed from the standard
+    deviations of the pixels alone. The error of a sum over an aperture much larger than a pixel
     it is that of the original pixels.
 
     Missing pixels are filled from their neighbors before the resampling; new pixels whose
-    four nearest old ones include a missing one are masked. Those behind see the filled value
+    four nearest old ones include a missing one are masked. Pixels farther away see the filled value
     with the weight of the tails of the kernel only.
 
     Examples
@@ -198,7 +198,7 @@ def match_pair(
     progress_bar=None,
 ):
     r"""
-    Bring two images of one field to a pair: the sharper one on a grid twice as fine.
+    Make a pair of two images of one field: the sharper one on a grid twice as fine.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def match_pair(
     method, order
         As for `match_to_grid`.
     max_shift : float, optional
-        Shift in arcsec beyond which the WCS are held to be wrong.
+        Shift in arcsec beyond which the WCS are taken to be wrong.
     input_scale, target_scale : float, optional
         Pixel scale (arcsec, good to 6 %) of a side that has no WCS; it is then registered on
         the other side by the images alone.
@@ -250,7 +250,7 @@ def match_pair(
     (`~splus_srgan.pairs.registration.measure.measure_registration`), and ``target`` resampled
     once, onto the corrected positions. The kernel is that of
     `photutils.psf_matching.make_wiener_kernel`, with the least regularization for which the
-    noise no more than doubles; ``psf`` of the result is what came of it.
+    noise no more than doubles; ``psf`` of the result is the PSF that this reaches.
 
     The uncertainty of ``target`` is propagated through both steps, with the correlation
     of its noise, which is measured on blank sky. It holds for single pixels: noise of
@@ -288,7 +288,7 @@ def match_pair(
 
 
 def _plain(wcs):
-    """A copy without the shape, which read from the header of a cube has an axis too many."""
+    """A copy without its shape, which has an axis too many when read from the header of a cube."""
     wcs = wcs.deepcopy()
     wcs.pixel_shape = None
     return wcs
@@ -356,7 +356,7 @@ def _common_bands(input, target):
 
 
 def _find_missing_wcs(input, target, input_scale, target_scale, notes):
-    """Give the side without a WCS the one that the images tell, in place."""
+    """Give the side without a WCS the one found from the images, in place."""
     sides = {"input": (input, input_scale), "target": (target, target_scale)}
     missing = [name for name, (side, _) in sides.items() if next(iter(side.values())).wcs is None]
     if len(missing) == 2:

@@ -166,7 +166,7 @@ def _calibrated(images, zero_points):
 
 def load_zero_points(text):
     """
-    Get zero points from where a user says.
+    Get zero points from the place that a user names.
 
     Parameters
     ----------

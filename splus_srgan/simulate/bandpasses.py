@@ -94,7 +94,7 @@ def _weights_of(band):
 
 def band_weights(bands):
     r"""
-    Weights that make the flux in a band of a spectrum.
+    Weights that turn a spectrum into its flux in each band.
 
     .. math:: F = \frac{\int f_\lambda\, T \lambda \, d\lambda}{\int T / \lambda \, d\lambda}
 
@@ -110,7 +110,7 @@ def band_weights(bands):
     Returns
     -------
     weights : `~numpy.ndarray`, shape (n_band, n_wavelength)
-        To be multiplied with spectra at `WAVELENGTHS`.
+        To be multiplied by spectra at `WAVELENGTHS`.
 
     Examples
     --------

@@ -132,7 +132,7 @@ def _source_table(scene, wcs, offset):
 @numpy_defaults
 def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, psf="real"):
     """
-    Simulate a field as S-PLUS sees it, and the image to be had from it.
+    Simulate a field as S-PLUS sees it, and the sharp, noise-free image of it.
 
     Galaxies (bulge and disc, spiral arms, bars, dust, knots; ellipticals), faint
     galaxies behind them and stars up to saturation, with the magnitudes, sizes and

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Headers of a simulated field, as real tiles have them."""
+"""Headers of a simulated field, like those of real tiles."""
 
 from astropy.io import fits
 from astropy.wcs import WCS

@@ -22,17 +22,17 @@ _NEAR = 0.016  # redshift at which Halpha leaves J0660
 
 class Light:
     """
-    Turn magnitudes and colours into fluxes, by way of a spectrum where that is needed.
+    Turn magnitudes and colours into fluxes, through a spectrum where one is needed.
 
     The fluxes in g, r and z are those of the magnitude and the colours.  Other bands
-    follow from a template that is bent until it has them.
+    follow from a template that is bent until it has these.
 
     Parameters
     ----------
     bands : sequence of str
         Bands of the field.
     rng : `~numpy.random.Generator`
-        Source of what only spectra have: redshifts, dust, lines.
+        Source of what only spectra need: redshifts, dust, lines.
     """
 
     def __init__(self, bands, rng):
@@ -67,7 +67,7 @@ class Light:
         galaxy : dict
             Result of `galaxy`.
         reddening : float, optional
-            Optical depth at 5500 Angstrom of the dust before them.
+            Optical depth at 5500 Angstrom of the dust in front of them.
         halpha : float or `~numpy.ndarray`, shape (n,), optional
             Equivalent width of Halpha and [NII], Angstrom at rest.
 
@@ -100,7 +100,7 @@ class Light:
         return band_weights(self.bands) @ spectrum.T * 10 ** (-0.4 * (magnitude - 22.5)) / in_r
 
     def line_source(self):
-        """Draw a source that shines in one narrow band alone, but for wide bands around it."""
+        """Draw a source that shines in one narrow band, and in the wide bands around it."""
         band = str(self.rng.choice(NARROW_BANDS))
         inside = WAVELENGTHS[bandpass(band, WAVELENGTHS) > 0.5]
         flux = 10 ** self.rng.uniform(-0.3, 1.7)

@@ -38,16 +38,16 @@ class FineGrid:
 
     @cached_property
     def target(self):
-        """Of the PSF of the target, without wings."""
+        """Transfer function of the target's PSF, without wings."""
         return moffat_transfer(self.fy, self.fx, *TARGET_PSF)
 
     @cached_property
     def wings(self):
-        """Of the wings alone."""
+        """Transfer function of the wings alone."""
         return wing_transfer(self.fy, self.fx, np.float32(0), 1.0)
 
     def seeing(self, conditions, *, fast):
-        """Of the PSF of a band, without wings and without coma; and the FWHM of this core."""
+        """Transfer function of a band's PSF, without wings and coma; and the FWHM of this core."""
         fwhm, beta = core_profile(conditions.fwhm, conditions.beta, conditions.wings)
         angles = {
             "ellipticity": conditions.ellipticity,
@@ -71,7 +71,7 @@ def _sample(spectrum, shape, step):
     """
     Every ``step``-th pixel of an image, from its spectrum.
 
-    The spectrum of the samples is the one of the image with all its orders on each other.
+    The spectrum of the samples is that of the image with all its aliases added up.
     """
     ny, nx = shape[0] // step, shape[1] // step
     rows = spectrum.reshape(step, ny, -1).sum(axis=0)
@@ -85,8 +85,8 @@ def observe(plane, conditions, shape, grid, *, fold=True):
     """
     One band of the scene on the S-PLUS grid and on the target grid, nanomaggies per pixel.
 
-    To sample in the Fourier domain, and a transfer function in single precision, are the fast
-    way, and equal to rounding; without ``fold`` the fine image is made first.
+    Sampling in the Fourier domain, with transfer functions in single precision, is fast and
+    equal to within rounding; without ``fold`` the fine image is made first.
     """
     spectrum = fft.rfft2(plane)
     seeing, fwhm = grid.seeing(conditions, fast=fold)

@@ -33,7 +33,7 @@ def reference_images(field, *, seed):
     Parameters
     ----------
     field : `~splus_srgan.simulate.field.SimulatedField`
-        Field with bands of `REFERENCE_SIGMA`.
+        Field whose bands are all in `REFERENCE_SIGMA`.
     seed : int or sequence of int
         The same seed gives the same noise.
 
@@ -46,7 +46,7 @@ def reference_images(field, *, seed):
     Raises
     ------
     ValueError
-        If a band is none of theirs.
+        If they do not have a band.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def reference_noise(rng, shape, band):
     Raises
     ------
     ValueError
-        If the band is none of theirs.
+        If they do not have the band.
 
     Examples
     --------

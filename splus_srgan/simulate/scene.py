@@ -48,7 +48,7 @@ class Scene:
             plane[window] += np.float32(flux) * profile
 
     def note(self, kind, x, y, fluxes, half_light_radius=0.0):
-        """Enter a source into the list."""
+        """Add a source to the list."""
         self.sources.append(
             {"kind": kind, "x": x, "y": y, "half_light_radius": half_light_radius}
             | {f"flux_{band}": flux for band, flux in zip(self.bands, fluxes, strict=True)}
@@ -172,7 +172,7 @@ def draw_scene(rng, *, shape, frame, fine_scale, bands, kind, spectra):
     kind : {"galaxy", "fill", "cluster", "stars", "blank"}
         What the field is about.
     spectra : `~numpy.random.Generator`
-        Source of what shows in other bands than g, r and z alone.
+        Source of what shows only in bands other than g, r and z.
 
     Returns
     -------

@@ -182,7 +182,7 @@ def population_spectrum(g_r, *, redshift=0.0, reddening=0.0):
     Parameters
     ----------
     g_r : float
-        Wanted colour; the nearest that the mix can have.
+        Wanted colour; the mix takes the nearest one that it can have.
     redshift : float, optional
         Between 0 and 0.1.
     reddening : float, optional
@@ -232,10 +232,10 @@ def add_lines(spectrum, halpha, *, redshift=0.0, nii=0.4, oiii=1.0, oii=2.0):
     redshift : float, optional
         Of the lines.
     nii : float, optional
-        Flux of both lines of [NII] by that of :math:`H\alpha`.
+        Flux of both lines of [NII] over that of :math:`H\alpha`.
     oiii, oii : float, optional
-        Flux of [OIII] 5007 and of [OII] by that of :math:`H\beta`, which is that of
-        :math:`H\alpha` by 2.86.
+        Flux of [OIII] 5007 and of [OII] over that of :math:`H\beta`, which is that of
+        :math:`H\alpha` over 2.86.
 
     Returns
     -------
@@ -293,7 +293,7 @@ def fit_colours(spectrum, fluxes):
     r"""
     Bend spectra until they have given fluxes in g, r and z.
 
-    A spectrum is multiplied with :math:`\exp p(\ln \lambda)`, where :math:`p` is linear
+    A spectrum is multiplied by :math:`\exp p(\ln \lambda)`, where :math:`p` is linear
     between the pivot wavelengths of the three bands and constant beyond them.  Features and
     equivalent widths stay.
 
@@ -342,7 +342,7 @@ def line_fluxes(bands, wavelength, band, flux):
     Parameters
     ----------
     bands : sequence of str
-        Where it is looked at.
+        Bands to give the flux in.
     wavelength : float
         Of the line, Angstrom.
     band : str

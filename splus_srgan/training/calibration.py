@@ -6,7 +6,7 @@ Uncertainties for a generator: a head for their scale, and a calibration of what
 generator makes of an image stays what it was, to the last bit.  `calibrate` compares the
 standard deviations of final images with the truth of simulated fields, and finds the factors
 with which 68 % and 95 % of the truths lie within one and two of them, at every brightness.
-Both together, from a card or a checkpoint to a card with uncertainties::
+Both together, from a model card or a checkpoint to a model card with uncertainties::
 
     splus-srgan calibrate splus-grz pairs -o weights --minutes 4
 """
@@ -168,7 +168,7 @@ def calibrate(enhancer, fields, *, seed=0, progress_bar=None):
     ----------
     enhancer : `~splus_srgan.SRGANEnhancer`
         With weights that were named (not ``"auto"``), and ``uncertainty`` `True` or
-        ``"ensemble"``: what is to be calibrated.  A calibration in its card is left out.
+        ``"ensemble"``: what is to be calibrated.  A calibration in its model card is left out.
     fields : iterable
         Held-out fields, `~splus_srgan.simulate.field.SimulatedField` or what has its
         ``observed`` and ``target`` as well.  What is measured is the final image, with its
@@ -182,7 +182,7 @@ def calibrate(enhancer, fields, *, seed=0, progress_bar=None):
     Returns
     -------
     uncertainty : dict
-        For the card of the weights: that of the enhancer's, with the calibration in
+        For the model card: that of the enhancer's weights, with the calibration in
         ``calibration``, or ``ensemble`` for the ensemble.
 
     Raises
@@ -249,7 +249,8 @@ def _without_calibration(enhancer):
     _check_uncertain(enhancer)
     if isinstance(enhancer.weights, str):
         raise ValueError(
-            "enhancer must have weights of its own to calibrate, a name or the path of a card; got "
+            "enhancer must have weights of its own to calibrate, a name or the path of a model "
+            "card; got "
             f"{enhancer.weights!r}"
         )
     raw = copy.copy(enhancer)

@@ -154,7 +154,7 @@ def calibrate_weights(card, *, shape=(128, 128), bands=None, n_fields=150, progr
     shape : tuple of int, optional
         ``(ny, nx)`` of the fields in input pixels.
     bands : sequence of str, optional
-        Bands of the fields; those of the card by default.
+        Bands of the fields; those of the model card by default.
     n_fields : int, optional
         Fields, of the seeds of the validation.
     progress_bar : callable, optional
@@ -210,7 +210,7 @@ def calibration_field(card, seed, *, shape, bands):
 
 
 def _write_whole(generator, folder, card):
-    """Write both files beside their places and rename them, the card last."""
+    """Write both files beside their places and rename them, the model card last."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as beside:
         written = save_weights(generator, beside, **card)

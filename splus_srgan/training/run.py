@@ -10,7 +10,7 @@ The folder of a run holds::
     tensorboard/         the same, where TensorBoard is installed
     pictures/            validation images: input, generated, target
     checkpoints/         last.ckpt and best.ckpt, each enough to go on from
-    weights/             the card of the best, or with a discriminator of the last, for
+    weights/             the model card of the best, or with a discriminator of the last, for
                          `splus_srgan.SRGANEnhancer`
 """
 
@@ -74,7 +74,7 @@ class TrainingResult:
     folder : `~pathlib.Path`
         The folder of the run.
     card : `~pathlib.Path`
-        Card of the exported weights: of the best checkpoint, or of the last one where
+        Model card of the exported weights: of the best checkpoint, or of the last one where
         nothing was validated, or a discriminator was trained.
     best : `~pathlib.Path` or None
         Checkpoint of the best validation.

@@ -4,7 +4,7 @@ Classical ways to a finer, less noisy image, called like the enhancer.
 
 Each stands for what is to be had without a network, so that every table can have it
 beside the enhancer.  All measure sky and sigma as the enhancer does, fill missing pixels as
-it does, and write the same cards, so that all are scored alike.
+it does, and write the same header cards, so that all are scored alike.
 
 Denoising works in noise units, ``y = arcsinh((x - sky) / (3 sigma))``, where the sky has a
 standard deviation of 1/3 and bright sources keep their contrast.  Only the methods that work

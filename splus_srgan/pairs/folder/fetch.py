@@ -38,7 +38,7 @@ def fetch_pairs(
     """
     Fetch, match and judge the pairs of a list, and go on where an earlier call stopped.
 
-    What a call that was killed had fetched is not fetched again, and pairs that are in
+    What a killed call had fetched is not fetched again, and pairs that are in
     the folder, rejected and failed ones included, are left alone; the index is the same
     as that of a call that was not interrupted.
 
@@ -56,7 +56,7 @@ def fetch_pairs(
         ``match(input, target)`` gives a `~splus_srgan.pairs.match.MatchedPair`;
         `~splus_srgan.pairs.match.match_pair` by default.
     limits : `~splus_srgan.pairs.quality.pair.PairLimits`, optional
-        What a pair must keep to be accepted.
+        Limits that a pair must meet to be accepted.
     retry_failed : bool, optional
         Whether to try those again that failed.
     settings : dict, optional
@@ -183,7 +183,7 @@ def match_files(
     match : callable, optional
         As in `fetch_pairs`.
     limits : `~splus_srgan.pairs.quality.pair.PairLimits`, optional
-        What a pair must keep to be accepted.
+        Limits that a pair must meet to be accepted.
     overwrite : bool, optional
         Whether a pair of that name may be replaced.
 

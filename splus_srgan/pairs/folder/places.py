@@ -1,10 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-What lies where in a folder of pairs, and what of it may be replaced or removed.
+The files in a folder of pairs, and which of them may be replaced or removed.
 
 Only what this package made is touched: the folder of a pair, known by its record; the files
 of one that is not finished, known by their names; the index and the contact sheet, known by
-what is written in them.  Nothing is removed with all that is in it.
+what is written in them.  No folder is removed with whatever is in it.
 """
 
 from contextlib import suppress
@@ -38,7 +38,7 @@ _FILES = (*(f"{side}.fits" for side in SIDES), RECORD)
 
 
 def check_pair_name(name):
-    """Return a name that a pair can have, or refuse it."""
+    """Return a name if a pair can have it, else refuse it."""
     if check_name(name).lower() in (INDEX, SETTINGS, SHEET):
         raise ValueError(f"name must not be that of a file of the folder; got {name!r}")
     return name
@@ -51,7 +51,7 @@ def list_sides(folder, name):
 
 def check_replaceable(folder, name):
     """
-    Make sure that nothing stands in the place of a pair but a pair of ours.
+    Make sure that the place of a pair is free, or holds a pair made by this package.
 
     Parameters
     ----------

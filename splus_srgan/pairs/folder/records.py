@@ -2,8 +2,8 @@
 """
 Records of pairs, and the index made of them.
 
-A record is a small JSON file beside the images of its pair, and comes to its place
-together with them.  The index is nothing but all records in the order of their names:
+A record is a small JSON file beside the images of its pair, and is moved
+into place together with them.  The index is simply all records in the order of their names:
 however often a run was interrupted, the same pairs give the same bytes.
 """
 
@@ -249,7 +249,7 @@ def read_json(path):
     Raises
     ------
     ValueError
-        If it is no JSON, or no regular file of a sensible size.
+        If it is not JSON, or not a regular file of a sensible size.
     """
     path = Path(path)
     if not path.exists():

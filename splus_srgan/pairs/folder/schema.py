@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""The one schema of a pair's record: what is in it, and that nobody has changed it since."""
+"""The schema of a pair's record: what is in it, and whether it was changed since."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 def sealed(record):
     """
-    Add to a record the sha256 of all the rest of it.
+    Add to a record the sha256 of the rest of it.
 
     Parameters
     ----------

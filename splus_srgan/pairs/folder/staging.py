@@ -37,12 +37,12 @@ def list_positions(table):
     -------
     positions : dict of str to `~astropy.coordinates.SkyCoord`
         By name, in the order of the table.  A name keeps letters, digits and ``_.+-``,
-        everything else becomes ``_``; without the column it is made of the position.
+        everything else becomes ``_``; without the column it is made from the position.
 
     Raises
     ------
     ValueError
-        If a column is missing, a position is none, or a name appears twice.
+        If a column is missing, a position is invalid, or a name appears twice.
     """
     columns = {name.lower(): name for name in table.colnames}
     missing = [name for name in ("ra", "dec") if name not in columns]
@@ -99,7 +99,7 @@ def _name_of(position):
 
 def stage(folder, name, side, source, position):
     """
-    Give one side of a pair, from an earlier run where it had got as far as that.
+    Give one side of a pair, as an earlier run stored it if there was one.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def stage(folder, name, side, source, position):
 
 def reason_of(error):
     """
-    Put the error that stopped a pair into words, or pass on one that is not its own.
+    Put the error that stopped a pair into words, or raise it if the pair is not to blame.
 
     Parameters
     ----------

@@ -68,7 +68,7 @@ def with_wcs(image, wcs):
 
 
 def _rebuilt(image, **changes):
-    """An image with some parts replaced; astropy's own ways lose the PSF."""
+    """An image with some parts replaced; astropy's own methods lose the PSF."""
     names = ["unit", "wcs", "mask", "meta", "uncertainty"]
     if isinstance(image, NDDataArray):
         names += ["flags", "psf"]
@@ -88,7 +88,7 @@ class Prepared:
     sky : float
         Its sky, per pixel.
     kernel : `~numpy.ndarray` or None
-        What brings it to the target PSF.
+        Brings it to the target PSF.
     psf_error : float
         What is left of the difference, as a share of the target PSF's peak; NaN without kernel.
     """
@@ -107,7 +107,7 @@ def prepare(input, target, band, setup, notes):
 
 
 def _missing(image):
-    """Masked, or so bright that the detector may have bent."""
+    """Masked, or so bright that the detector may not have been linear."""
     data = np.asarray(image.data)
     return missing_pixels(data, image.mask) | saturated_pixels(data, image.meta, image.unit)
 
@@ -163,7 +163,7 @@ def _align_pair(data, mask, input, setup):
 
 
 def choose_corrections(measured, notes):
-    """Map of pixels to correct each band by; a band that is lost follows the others."""
+    """Pixel map that corrects each band; a band that could not be measured follows the others."""
     good = {
         band: found
         for band, found in measured.items()
@@ -257,7 +257,7 @@ def _sky(target, band, notes):
 
 
 def _kernel(target, setup, band, notes):
-    """Kernel that brings an image to the target PSF, and what it leaves over."""
+    """Kernel that brings an image to the target PSF, and the error that remains."""
     if setup.target_psf is None:
         return None, float("nan")
     scale = pixel_scale(image_wcs(target.wcs))

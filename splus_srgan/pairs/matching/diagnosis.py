@@ -52,7 +52,7 @@ def check_described(input, target, measured, covered, max_shift, missing):
     measured : dict of str to `~splus_srgan.pairs.registration.align.Alignment` or None
         Registration by the WCS.
     covered : dict of str to float
-        Share of the field that both have.
+        Share of the field that both sides cover.
     max_shift : float
         Arcsec.
     missing : callable

@@ -49,7 +49,7 @@ def resample_image(
     image, wcs, shape, method, order, block_size, progress_bar
         As there.
     move : `~splus_srgan.pairs.registration.pixel_map.PixelMap`, optional
-        From the new pixels to those of ``wcs`` where the image shows what they should.
+        From the new pixels to the pixels of ``wcs`` that really show what belongs there.
     kernel : `~numpy.ndarray`, optional
         What the image is convolved with beforehand, on its own pixels.
     correlation : `~numpy.ndarray`, optional
@@ -88,7 +88,7 @@ def resample_image(
 
 def image_plane(image, sky=0.0, kernel=None):
     """
-    Give what is resampled, sky off and convolved, and how to take its values.
+    Prepare what is resampled, without sky and convolved, and say what its values are.
 
     Returns
     -------
@@ -201,7 +201,7 @@ def _carries_flags(image):
 
 
 def _quality(image):
-    """The flags of an image that has no other place for them than its metadata."""
+    """The flags of an image that can hold them only in its metadata."""
     quality = None if isinstance(image.meta, Header) else (image.meta or {}).get("QUALITY")
     return quality if isinstance(quality, np.ndarray) else None
 

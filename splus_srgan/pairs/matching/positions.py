@@ -55,7 +55,7 @@ def pixel_positions(wcs_in, wcs_out, shape, *, start=(0, 0)):
     Notes
     -----
     The map is smooth: it is computed at every 16th pixel and interpolated by a cubic
-    spline, which agrees with every pixel's own to some 1e-6 pixels. Where a part of the
+    spline, which agrees with the exact position to about 1e-6 pixels. Where a part of the
     output has no position in the input (beyond the horizon of a projection, or where the
     inverse of a distortion does not converge), it is computed at every pixel, and is NaN there.
     """
@@ -75,7 +75,7 @@ def pixel_positions(wcs_in, wcs_out, shape, *, start=(0, 0)):
 
 def local_matrix(wcs_in, wcs_out, shape):
     """
-    Give how the pixels of two grids lie on each other, in the middle of the input.
+    Give the local map between the pixels of two grids, in the middle of the input.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def local_matrix(wcs_in, wcs_out, shape):
 
 
 def _positions(wcs_in, wcs_out, y, x):
-    """Input position ``(y, x)`` of output pixels; NaN where the way back does not lead there."""
+    """Input position ``(y, x)`` of output pixels; NaN where the inverse does not lead back."""
     wcs_in = mapped_wcs(wcs_in, PixelMap())
     sky = wcs_out.pixel_to_world(x, y)
     places = np.array(wcs_in.world_to_pixel(sky)[::-1], float)
@@ -127,7 +127,7 @@ def _every_position(wcs_in, wcs_out, rows, columns):
 
 
 def _slope(values, axis):
-    """Difference to the next pixels, of both sides where both have a value."""
+    """Difference to the neighboring pixels, on both sides where both have a value."""
     step = np.diff(values, axis=axis)
     blank = np.full_like(np.take(values, [0], axis), np.nan)
     sides = np.concatenate([blank, step], axis), np.concatenate([step, blank], axis)

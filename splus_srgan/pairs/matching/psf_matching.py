@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Bring an image to another PSF: kernels of photutils, no noisier than allowed."""
+"""Bring an image to another PSF, with kernels that raise the noise no more than allowed."""
 
 import numpy as np
 from scipy import ndimage, signal
@@ -128,6 +128,6 @@ def _plain_wiener(source, target, regularization):
 
 
 def convolve(data, kernel):
-    """Convolve an image without missing pixels; beyond its edges it goes on as at the edge."""
+    """Convolve an image without missing pixels; the edge is repeated beyond itself."""
     padded = np.pad(data.astype(float), [(n // 2, n // 2) for n in kernel.shape], mode="edge")
     return signal.oaconvolve(padded, kernel, mode="valid")

@@ -52,7 +52,7 @@ class Plane:
 @dataclass(frozen=True, eq=False)
 class Resampling:
     """
-    How it is done.
+    How to resample.
 
     Attributes
     ----------
@@ -194,7 +194,7 @@ def _reproject(data, wcs_in, wcs_out, shape, options):
 
 
 def _touched(missing, coordinates, options, area):
-    """Output pixels to which a missing one contributes directly, not by the tail of a spline."""
+    """Output pixels to which a missing one contributes directly, not by a spline's tail alone."""
     if options.method == "interp" and options.order == "nearest-neighbor":
         places = np.nan_to_num(coordinates, nan=0.0)
         return ndimage.map_coordinates(missing.astype(float), places, order=0) > 0.5

@@ -41,12 +41,12 @@ def resampling_weights(method, order, ratio, phase):
     ratio : float
         Size of an output pixel in input pixels.
     phase : float
-        Position of the output pixel's center behind that of an input pixel, 0 to 1.
+        Offset of the output pixel's center from that of an input pixel, 0 to 1.
 
     Returns
     -------
     weights : `~numpy.ndarray`, shape (2 * reach + 1,)
-        Of the input pixels ``-reach`` to ``reach`` around the latter one; sum 1.
+        Of the input pixels from ``-reach`` to ``reach`` around that input pixel; sum 1.
     """
     reach = _reach(ratio)
     offset = np.arange(-reach, reach + 1) - phase
@@ -221,7 +221,7 @@ def _autocorrelation(noise, valid, lags):
 
 
 def _shifted(array, dy, dx):
-    """The array and its shifted copy where both are there."""
+    """The array and its shifted copy where they overlap."""
     ny, nx = array.shape
     one = array[max(0, dy) : ny + min(0, dy), max(0, dx) : nx + min(0, dx)]
     two = array[max(0, -dy) : ny + min(0, -dy), max(0, -dx) : nx + min(0, -dx)]

@@ -54,7 +54,7 @@ def measure_band(
     band : str
         Its name.
     residual, found : `~splus_srgan.pairs.registration.measure.Registration`, optional
-        Of the target against the input, as it is and before it was corrected.
+        Of the target against the input, now and before it was corrected.
     flux_ratio : tuple of float, optional
         Flux of the target over that of the input, and its error.
 
@@ -82,7 +82,7 @@ def measure_band(
 
 
 def _gain(flux_ratio, units_differ):
-    """Flux of the target over that of the input to compare sources by; 1 where it is unsure."""
+    """Flux ratio, target over input, used to compare sources; 1 where it is uncertain."""
     ratio, error = flux_ratio
     sure = units_differ or error < _SURE * ratio
     return float(ratio) if ratio > 0 and math.isfinite(ratio) and sure else 1.0
@@ -103,7 +103,7 @@ def _side(image, scale, band):
 
 
 def known_saturated(image, data, band):
-    """Pixels at the level in the header, or with the bit of the Legacy Surveys for it."""
+    """Pixels at the header's saturation level, or flagged as saturated by the Legacy Surveys."""
     saturated = header.saturated_pixels(data, image.meta, image.unit)
     flags = getattr(image, "flags", None)
     if "LSAREA" in image.meta and np.shape(flags) == data.shape:
@@ -113,7 +113,7 @@ def known_saturated(image, data, band):
 
 
 def _seeing(image, side):
-    """FWHM (arcsec) by the PSF of the image, its header or its stars, the first that is there."""
+    """FWHM (arcsec) from the PSF of the image, else from its header, else from its stars."""
     psf = getattr(image, "psf", None)
     if psf is not None:
         return measure.half_maximum_width(psf) * side.pixel_scale
@@ -153,7 +153,7 @@ def _registration_numbers(residual, found, scale):
 
 
 def _differences(first, second, gain):
-    """Sources and trails that one side alone has, on the grid of the input."""
+    """Sources and trails that only one side has, on the grid of the input."""
     binned = _bin(second.flux / gain)
     mask = first.mask | first.saturated | (_bin(second.mask | second.saturated) > 0)
     sigmas = (first.sigma, 2 * second.sigma / gain)

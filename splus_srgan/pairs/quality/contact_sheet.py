@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""All pairs of a set on one picture: input, target and what is left between them."""
+"""All pairs of a set on one picture: input, target and their difference."""
 
 from pathlib import Path
 
@@ -138,7 +138,7 @@ def _folded(text, width):
 
 
 def _planes(first, second, band):
-    """The three images of a pair, with the limits of gray of each."""
+    """The three images of a pair, with the gray limits of each."""
     names = [name for name in first if name in second]
     band = names[len(names) // 2] if band not in names else band
     coarse, fine = _filled(first[band]), _filled(second[band])
@@ -150,7 +150,7 @@ def _planes(first, second, band):
 
 
 def _gain(first, second, band):
-    """What brings the target to the unit of the input, by the brightest pixels of both."""
+    """Factor that brings the target to the unit of the input, from the brightest pixels of both."""
     if first[band].unit == second[band].unit:
         return 1.0
     sides = (_filled(side[band]) for side in (first, second))
@@ -166,7 +166,7 @@ def _filled(image):
 
 
 def _sky_and_noise(data):
-    """Sky level and noise, as good as a picture needs them, in a hundredth of the time."""
+    """Sky level and noise, as accurate as a picture needs, in a hundredth of the time."""
     edge = max(1, min(data.shape) // 10)
     frame = [data[:edge], data[-edge:], data[:, :edge], data[:, -edge:]]
     sky = _median(np.concatenate([part.ravel() for part in frame]))

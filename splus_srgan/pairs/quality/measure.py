@@ -2,7 +2,7 @@
 """
 Plain measurements on the two sides of a pair: seeing, depth, sources that differ, trails.
 
-Everything takes arrays on one grid; what is missing is `True` in a mask.
+Everything takes arrays on one grid; missing pixels are `True` in a mask.
 """
 
 import math
@@ -167,7 +167,7 @@ class SourceComparison:
     error : `~numpy.ndarray`
         Standard error of their difference.
     different : `~numpy.ndarray` of bool
-        Where both contradict each other.
+        Where the two contradict each other.
     """
 
     y: np.ndarray
@@ -233,7 +233,7 @@ def compare_sources(first, second, mask, sigmas, *, fwhms, n_sigma=8, fraction=0
 
 
 def blur_sharper(first, second, fwhms):
-    """Bring both images to about the broader PSF; give its FWHM too."""
+    """Bring both images roughly to the broader PSF; give its FWHM as well."""
     known = [f for f in fwhms if np.isfinite(f)]
     broad = max(known, default=3.0)
     images = []
@@ -252,7 +252,7 @@ def longest_trail(difference, model, mask, sigma, *, n_sigma=2.5, tolerance=0.3)
     difference : `~numpy.ndarray`, shape (ny, nx)
         One image minus the other.
     model : `~numpy.ndarray`, shape (ny, nx)
-        Flux of the sources, around which a difference is no news.
+        Flux of the sources, around which differences are expected.
     mask : `~numpy.ndarray` of bool, shape (ny, nx)
         `True` is missing.
     sigma : float
@@ -260,7 +260,7 @@ def longest_trail(difference, model, mask, sigma, *, n_sigma=2.5, tolerance=0.3)
     n_sigma : float, optional
         Significance from which a pixel of the smoothed difference counts.
     tolerance : float, optional
-        Error that is granted, as a share of the flux of the sources.
+        Error that is allowed, as a share of the flux of the sources.
 
     Returns
     -------

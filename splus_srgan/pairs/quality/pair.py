@@ -3,7 +3,7 @@
 Whether a matched pair is fit to learn from, in numbers and in words.
 
 The selection by eye, made repeatable: each pair is measured, every number is held
-against a limit, and whatever breaks one is a reason to reject the pair.
+against a limit, and each limit that is exceeded is a reason to reject the pair.
 """
 
 import math
@@ -25,7 +25,7 @@ _SIGNIFICANT = 3  # standard errors
 @dataclass(frozen=True)
 class PairLimits:
     """
-    What a pair must keep to be accepted.
+    Limits that a pair must meet to be accepted.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class PairLimits:
     rotation : float, optional
         Largest rotation left (deg).
     scale : float, optional
-        Largest error of the pixel scale that is left, as a share.
+        Largest remaining error of the pixel scale, as a fraction.
     flux_ratio : tuple of float, optional
         Least and largest flux of the target over that of the input, both in one unit.
     missing : float, optional
@@ -48,7 +48,7 @@ class PairLimits:
     different : int, optional
         How many sources may be on one side alone, or differ strongly in flux.
     trail : float, optional
-        Largest share of a line across the frame that one side alone shows as bright;
+        Largest share of a line across the frame that only one side shows as bright;
         a satellite that crosses it has nearly 1.
 
     Notes
@@ -105,7 +105,7 @@ class BandQuality:
     sources, different : int
         Sources that were compared, and those that one side lacks or that differ strongly.
     trail : float
-        Share of a line across the frame that one side alone shows as bright.
+        Share of a line across the frame that only one side shows as bright.
     """
 
     shift_y: float = _quantity(u.arcsec, default=math.nan)
@@ -148,7 +148,7 @@ class BandQuality:
 @dataclass(frozen=True)
 class PairReport:
     """
-    What is known of a pair, and what follows from it.
+    What is known about a pair, and the verdict.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def _unregistered(bands, limits):
 
 
 def _reasons(quality, limits):
-    """Say which limits a band breaks; NaN breaks none."""
+    """Say which limits a band exceeds; NaN exceeds none."""
     return [
         *_geometry_reasons(quality, limits),
         *_side_reasons(quality, limits),

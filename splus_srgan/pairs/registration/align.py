@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Align two images: find them first, fit then, and hold what cannot be measured."""
+"""Align two images: search, then fit, and hold fixed what cannot be measured."""
 
 from dataclasses import dataclass, replace
 
@@ -167,7 +167,7 @@ def _values(change, center):
 
 
 def centered_map(reference_shape, image_shape, matrix):
-    """Map that puts the centers of two images upon each other."""
+    """Map that puts the centers of two images on each other."""
     centers = [(np.array(shape) - 1) / 2 for shape in (reference_shape, image_shape)]
     return PixelMap(np.array(matrix, float), *centers)
 

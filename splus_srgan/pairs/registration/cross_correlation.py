@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Images made ready for comparison, and the shift at which two of them are most alike."""
+"""Images prepared for comparison, and the shift at which two of them are most alike."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ __all__ = ["Picture", "correlate", "make_picture", "valid_places"]
 @dataclass(frozen=True, eq=False)
 class Picture:
     """
-    An image, made ready: no missing pixels, no sky, noise known.
+    An image prepared for comparison: no missing pixels, no sky, known noise.
 
     Attributes
     ----------

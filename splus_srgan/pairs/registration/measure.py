@@ -200,7 +200,7 @@ def register_images(image, reference, *, scale=None, mask=None, reference_mask=N
     """
     Find where an image without a usable WCS lies on one that has one.
 
-    All eight ways to lay down the array are tried: as it is, transposed, flipped, rotated
+    All eight orientations of the array are tried: as it is, transposed, flipped, rotated
     by right angles.
 
     Parameters
@@ -341,7 +341,7 @@ def _picture(name, image, mask=None):
 
 
 def _either(one, two):
-    """Of two masks the union, the second one being that of a masked array."""
+    """Union of two masks, the second one that of a masked array."""
     if two is np.ma.nomask:
         return one
     return two if one is None else np.asarray(one, bool) | two
