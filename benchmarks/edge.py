@@ -23,7 +23,7 @@ from _common import (
 from splus_srgan import simulate_field
 
 _FIRST = 7000  # number of the first field, beyond those of the other benchmarks
-_MARGIN = 64  # input pixels around the middle, more than any receptive field reaches
+_MARGIN = 80  # input pixels around the middle, more than any receptive field reaches
 _SIDE = 80  # of the middle: every distance within the reach, and a little more
 _KINDS = ("galaxy", "fill", "cluster", "stars")
 _SMALL, _SHARE = 0.1, 1e-3

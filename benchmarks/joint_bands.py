@@ -331,7 +331,9 @@ def swapped(enhancer, k):
         for n in (k, k + 5000)
     )
     right = without_sky(enhance(enhancer, one.observed))
-    wrong = without_sky(enhance(enhancer, one.observed | {"g": two.observed["g"]}))
+    foreign = two.observed["g"].copy()
+    foreign.wcs = one.observed["g"].wcs
+    wrong = without_sky(enhance(enhancer, one.observed | {"g": foreign}))
     changes = [abs(wrong[b].sum() / right[b].sum() - 1) for b in ALL if b != "g"]
     return float(np.median(changes))
 

@@ -57,17 +57,12 @@ print(list(cube))
 # %%
 # Enhance it
 # ----------
-# Any bands can be given.  Those that weights restore together go together, the others one by one;
-# :doc:`/user_guide/weights` says which.  Here only the three that the map needs.
-
-import warnings
-
-from splus_srgan.exceptions import FallbackWarning
+# Any bands can be given.  For a line map each is best restored by itself: weights that restore
+# bands together (``splus``) take them to be more alike than they are where a line shines
+# (:doc:`/user_guide/weights`).  Here only the three that the map needs.
 
 needed = {band: cube[band] for band in ("r", "J0660", "i")}
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", FallbackWarning)  # each of these by itself: that is meant
-    sharp = SRGANEnhancer(device="cpu")(needed, sky=0.0)
+sharp = SRGANEnhancer("splus-any", device="cpu")(needed, sky=0.0)
 for band, image in sharp.items():
     fwhm = image.header["SRPSFFWH"], image.header["SRFWHM"]
     print(f"{band}: FWHM {fwhm[0]:.2f} -> {fwhm[1]:.2f} arcsec")

@@ -5,6 +5,7 @@ Train the second stage for any subset of the twelve bands, in as many sittings a
     python tools/train_twelve.py WORK                  # begins, or goes on where it was stopped
     python tools/train_twelve.py WORK --minutes 60     # one sitting of an hour
     python tools/train_twelve.py WORK --rehearse       # a handful of fields and steps
+    python tools/train_twelve.py WORK --ship 0.7       # calibrate, measure, install as splus
 
 WORK/run is a run of the preset ``twelve`` with its checkpoints and metrics, WORK/fields keeps
 what was simulated.  On a GPU, and on processors that multiply it, bodies run in bfloat16;
@@ -14,9 +15,25 @@ elsewhere in float32.  Options after ``--`` change the configuration of a new ru
 """
 
 import argparse
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+ROOT = Path(__file__).parents[1]
+SHIPPED = ROOT / "splus_srgan" / "models" / "weights"
+NAME, FIRST_STAGE = "splus", "splus-any"
+SETS = ("gri", "griz", "ugriz", "twelve")
+THANKS = (
+    "Trained on simulations alone, whose magnitudes, sizes, colors, seeing and noise follow "
+    "S-PLUS and the Legacy Surveys."
+)
+FIELDS = {"calibration": 60, "test": 40, "gains": 12}
+"""How many simulated fields of each purpose; of a rehearsal one."""
 
 REHEARSAL = (
     *("--generator.n_features", "8", "--generator.n_blocks", "1"),
@@ -63,14 +80,75 @@ def command(work, *, minutes=None, rehearse=False, changes=()):
     return [*begin, *options, *sitting, *(REHEARSAL if rehearse else ()), *changes]
 
 
+def ship(work, version, *, rehearse=False):
+    """
+    Calibrate and measure the weights of a run, and put them into the package.
+
+    Parameters
+    ----------
+    work : `~pathlib.Path`
+        Folder of a finished run.
+    version : str
+        Of the weights.
+    rehearse : bool, optional
+        Whether to take a field of each purpose, and install in WORK/installed.
+    """
+    number = dict.fromkeys(FIELDS, 1) if rehearse else FIELDS
+    cards, table = work / "cards", work / "joint.ecsv"
+    checkpoint = work / "run" / "checkpoints" / "best.ckpt"
+    options = ["--minutes", 0, "--fields", number["calibration"], "--test", number["test"]]
+    options += ["--name", NAME, "--version", version, "-o", cards]
+    _run(sys.executable, "-m", "splus_srgan", "calibrate", checkpoint, *options)
+    card = cards / f"{NAME}.json"
+    options = ["--parts", "gains", "--methods", "bicubic", "--fields", number["gains"]]
+    options += ["--sets", *SETS, "--weights", card, FIRST_STAGE, "-o", table]
+    _run(sys.executable, ROOT / "benchmarks" / "joint_bands.py", *options)
+    folder = work / "installed" if rehearse else SHIPPED
+    install(card, Table.read(work / "joint-gains.ecsv"), folder)
+    if not rehearse:
+        _run(sys.executable, ROOT / "tools" / "model_cards.py")
+
+
+def install(path, gains, folder):
+    """Put a card, with what was measured, and its weights into a folder."""
+    card = json.loads(path.read_text())
+    number = len(set(gains["field"]))
+    scores = {
+        "measured_with": f"benchmarks/joint_bands.py, {number} simulated fields of seeds (3, k)",
+        "space": "asinh(100 x / 3), x in nanomaggies per output pixel, range of the truth",
+    }
+    for name in SETS:
+        for words, method in (("", NAME), (", each band by itself", FIRST_STAGE)):
+            rows = gains[(gains["set"] == name) & (gains["method"] == method)]
+            scores[f"PSNR (dB) in {name}{words}"] = {
+                band: round(float(np.nanmean(rows["frame"][rows["band"] == band])), 2)
+                for band in dict.fromkeys(rows["band"])
+            }
+    card["scores"] = scores | {"coverage": card["scores"]["coverage"]}
+    card |= {"license": "BSD-3-Clause", "acknowledgements": THANKS}
+    folder.mkdir(exist_ok=True)
+    shutil.copyfile(path.with_name(card["file"]), folder / card["file"])
+    (folder / path.name).write_text(json.dumps(card, indent=2) + "\n")
+
+
+def _run(*typed):
+    typed = [str(part) for part in typed]
+    print("$ " + " ".join(typed), flush=True)
+    subprocess.run(typed, check=True)
+
+
 def main(arguments=None):
     """Run the command, and give its exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("work", type=Path, help="folder of the run")
     parser.add_argument("--minutes", type=float, help="length of this sitting")
     parser.add_argument("--rehearse", action="store_true", help="a handful of fields and steps")
+    parser.add_argument("--ship", metavar="VERSION", help="install the weights of a finished run")
     parser.add_argument("changes", nargs="*", help="after --: options of splus-srgan train")
     told = parser.parse_args(arguments)
+    if told.ship:
+        ship(told.work, told.ship, rehearse=told.rehearse)
+        return 0
     typed = command(told.work, minutes=told.minutes, rehearse=told.rehearse, changes=told.changes)
     print(" ".join(typed), flush=True)
     return subprocess.run(typed, check=False).returncode

@@ -53,8 +53,8 @@ def _weights(work):
         return None
     name = work.restorer_of(alone[0]).card.name
     return (
-        f"no shipped weights restore {_named(work, sorted(alone))} together with the other bands: "
-        f"{name} restores each by itself. Name {name} as weights where that is meant"
+        f"{name} restores {_named(work, sorted(alone))} each by itself. Name {name} as weights "
+        "where that is meant, or splus to restore bands of S-PLUS together"
     )
 
 

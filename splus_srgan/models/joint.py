@@ -29,6 +29,7 @@ _PHASES = _UPSCALING**2
 _MADE, _FAINT, _GUIDES = (slice(1 + k * _PHASES, 1 + (k + 1) * _PHASES) for k in range(3))
 _GUIDES = slice(_GUIDES.start, GUIDED_PLANES)
 _LARGEST = 20.0  # of a faint stretch: 7e7 sky noises; a hyperbolic sine must not overflow
+_BRIGHT = 30.0
 # Middle and spread of what is told, so that it is of order one.
 _FWHM, _BETA, _WINGS, _DEPTH = (1.35, 0.3), (3.7, 0.9), (0.25, 0.1), 0.5
 
@@ -102,10 +103,12 @@ class JointResNet(nn.Module):
     With what the first stage made, :math:`x` in sky noises, :math:`f(x) = {\rm arcsinh}(x / 0.3)`,
     guides :math:`p_s`, and `~splus_srgan.models.generator.low_pass` :math:`L`, it gives the image
 
-    .. math:: f^{-1}\left(f(x) + L\,\bigl(R + \sum_s w_s [f(p_s) - f(x)]\bigr)\right)
+    .. math:: f^{-1}\left(f(x) + \frac{L\,\bigl(R + \sum_s w_s [f(p_s) - f(x)]\bigr)}
+              {1 + (x / x_0)^2}\right)
 
-    stretched as the input is; :math:`R` is what the residual blocks make of all planes.
-    Everything happens on the grid of the input, at a fraction of the cost of the first stage.
+    stretched as the input is; :math:`R` is what the residual blocks make of all planes, and
+    :math:`x_0` is ``bright``: what is brighter is known from the band itself.  Everything
+    happens on the grid of the input, at a fraction of the cost of the first stage.
 
     Parameters
     ----------
@@ -115,6 +118,8 @@ class JointResNet(nn.Module):
         As for `~splus_srgan.models.generator.SRResNet`.
     softening, range : float, optional
         Of the stretch of input and output, see `~splus_srgan.NoiseAsinhStretch`.
+    bright : float, optional
+        Of what is so bright (sky noises of an input pixel), half the correction is left.
 
     Notes
     -----
@@ -146,10 +151,11 @@ class JointResNet(nn.Module):
         low_pass=2,
         softening=3.0,
         range=2.0,
+        bright=_BRIGHT,
     ):
         super().__init__()
         self.bands, self.low_pass = _checked_bands(bands), low_pass
-        self.softening, self.range = softening, range
+        self.softening, self.range, self.bright = softening, range, bright
         self.options = {
             "kind": "joint",
             "bands": list(self.bands),
@@ -159,6 +165,7 @@ class JointResNet(nn.Module):
             "low_pass": low_pass,
             "softening": softening,
             "range": range,
+            "bright": bright,
         }
         self.first = nn.Sequential(_conv(PLANES, n_features), nn.ReLU(inplace=True))
         steps = [1] * n_blocks + list(dilations)
@@ -238,13 +245,18 @@ class JointResNet(nn.Module):
             functional.pixel_shuffle(part, _UPSCALING)
             for part in (planes[:, _MADE], planes[:, _FAINT], correction)
         )
-        corrected = faint + low_pass(correction, self.low_pass)
+        # What is bright is known from the band itself, and must not take from the others.
+        share = 1 / (1 + (self._linear(faint) / self.bright) ** 2)
+        corrected = faint + share * low_pass(correction, self.low_pass)
         # Not f itself and back: what is not corrected keeps all its digits.
         return made + self._stretched(corrected) - self._stretched(faint)
 
     def _stretched(self, faint):
-        linear = (FAINT / self.softening) * torch.sinh(faint.clamp(-_LARGEST, _LARGEST))
-        return torch.asinh(linear) / self.range
+        return torch.asinh(self._linear(faint) / self.softening) / self.range
+
+    @staticmethod
+    def _linear(faint):
+        return FAINT * torch.sinh(faint.clamp(-_LARGEST, _LARGEST))
 
 
 def _conv(n_in, n_out):

@@ -157,7 +157,7 @@ def _generator(key, value):
     _table(key, value)
     for name, entry in value.items():
         if isinstance(entry, int | float) and not isinstance(entry, bool):
-            whole = isinstance(entry, int) or name in ("softening", "range")
+            whole = isinstance(entry, int) or name in ("softening", "range", "bright")
             good = whole and 0 <= entry <= 10_000
             _check(good, f"{key}.{name}", "an integer of 0 to 10000", entry)
         elif isinstance(entry, list):

@@ -386,7 +386,7 @@ def choose_cards(weights, bands):
     """
     found = [_canonical_or_same(band) for band in bands]
     if str(weights) == "auto":
-        return choose_among([load_card(n) for n in _AUTOMATIC if n in available()], found)
+        return choose_among([load_card(name) for name in _AUTOMATIC], found)
     card = load_card(weights)
     _check_flux_scale(card)
     if card.takes_any_band:

@@ -130,7 +130,8 @@ def export_weights(
         "target_psf": {"profile": "Moffat", "fwhm": fwhm, "beta": beta},
         "domain": _SIMULATED_DOMAIN if is_simulated(data) else {},
         "flux_anchor": flux_anchor,
-        "turned": data.space == "noise",
+        # Of two stages the second has what the mean of turned images would bring.
+        "turned": data.space == "noise" and not data.subsets,
         "training": _training(content, config),
         "scores": content[CONTENT]["scores"] if scores is None else scores,
         "license": license,

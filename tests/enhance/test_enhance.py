@@ -163,7 +163,7 @@ def test_spelling_of_the_bands_is_kept(enhancer, field, sharp):
 
 
 def test_band_sets_without_weights_are_enhanced_one_by_one(enhancer, field):
-    with pytest.warns(FallbackWarning, match="no shipped weights restore g, r together"):
+    with pytest.warns(FallbackWarning, match="splus-any restores g, r each by itself"):
         pair = enhancer({"g": field["g"], "r": field["r"]})
     assert pair["r"].header["SRMODEL"] == "splus-any"
     assert_array_equal(pair["r"].data, enhancer(field["r"]).data)

@@ -56,7 +56,7 @@ def test_an_anchor_that_is_not_wanted_is_not_missed(field):
 def test_bands_that_no_weights_restore_together_are_told(field):
     two = {band: field[band] for band in ("g", "r")}
     (message,) = told(SRGANEnhancer(**OPTIONS), two)
-    assert message.startswith("no shipped weights restore g, r together with the other bands")
+    assert message.startswith("splus-any restores g, r each by itself")
     assert told(SRGANEnhancer("splus-any", **OPTIONS), two) == []
     assert told(SRGANEnhancer(**OPTIONS), two["r"], bands="r") == []
 

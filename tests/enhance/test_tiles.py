@@ -63,11 +63,15 @@ def test_blocks_of_a_wide_image_equal_it(n_bands):
 def test_blocks_of_the_shipped_weights_equal_the_whole_image(name):
     generator = load_generator(name)
     engine = TorchEngine(generator, device="cpu", precision="float32")
-    image = noise((generator.options["n_bands"], 53, 83))
+    image = noise((generator.in_channels, 53, 83))
     whole = engine(image)
     for block_size in (24, 32, 50):
         blocks = generate_blocks(
-            engine, image, radius=generator.receptive_field_radius, block_size=block_size
+            engine,
+            image,
+            radius=generator.receptive_field_radius,
+            block_size=block_size,
+            n_planes=len(whole),
         )
         assert_array_equal(blocks, whole, err_msg=f"block_size {block_size}")
 

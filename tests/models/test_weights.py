@@ -20,11 +20,13 @@ from splus_srgan.models.weights import (
     WeightsCard,
     available,
     choose_cards,
+    first_stage_of,
     load_card,
     load_generator,
     save_weights,
     verify,
 )
+from splus_srgan.splus import BANDS
 
 ENTRIES = {
     "version": "1.2",
@@ -69,7 +71,11 @@ def test_shipped_cards_hold(name):
     card = verify(name)
     generator = load_generator(card)
     assert not generator.training
-    assert generator.options["n_bands"] == len(card.bands)
+    if card.takes_subsets:
+        assert generator.bands == tuple(card.bands) == tuple(BANDS)
+        assert [one.name for one in first_stage_of(card)] == list(card.first_stage)
+    else:
+        assert generator.options["n_bands"] == len(card.bands)
     assert all(torch.isfinite(parameter).all() for parameter in generator.parameters())
     assert card.name == name
     assert card.pixel_scale == 0.55
@@ -77,6 +83,10 @@ def test_shipped_cards_hold(name):
     assert {"fwhm", "beta"} <= set(card.target_psf)
     assert card.license
     assert card.path.stat().st_size < 4e6
+
+
+def test_shipped_weights_are_small():
+    assert sum(load_card(name).path.stat().st_size for name in available()) < 12e6
 
 
 # Save and load

