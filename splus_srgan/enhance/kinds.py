@@ -82,7 +82,7 @@ KINDS = {
     "stretched": Kind(
         "a stretched image",
         "slope",
-        0.5,
+        1.0,
         np.inf,
         f"noise falls where it is bright, as in a picture with asinh or gamma; {_LINEAR}",
     ),

@@ -50,7 +50,8 @@ def inspect_band(data, mask, sky, sigma):
     sample, missing = gather_windows(data, mask, side=_SIDE, most=_WINDOWS, gap=_GAP)
     missing = missing_pixels(sample, missing)
     plane = _in_sigma(sample, missing, _sample(sky, mask), _sample(sigma, mask))
-    blank = _blank(sample, missing, plane)
+    flat = oddities.blank_pixels(np.where(missing, np.nan, sample))
+    blank = flat & (plane <= _SATURATED)
     valid = ~missing & ~blank
     if valid.sum() < _LEAST:
         return {}
@@ -58,7 +59,7 @@ def inspect_band(data, mask, sky, sigma):
     sigma = min(1.0, _noise_of(plane, valid) or 1.0)
     values = {"blank": float(np.mean(blank[~missing]))}
     values |= _of_values(sample, plane, valid, sigma)
-    values |= _of_noise(plane, valid, sigma)
+    values |= _of_noise(plane, valid, flat, sigma)
     values |= _of_levels(plane / sigma, valid, data.shape)
     values["spikes"] = float(oddities.spike_pixels(plane, valid, 0.0, sigma).sum())
     return values
@@ -76,15 +77,15 @@ def _of_values(sample, plane, valid, sigma):
     }
 
 
-def _of_noise(plane, valid, sigma):
-    """What the noise is like."""
+def _of_noise(plane, valid, flat, sigma):
+    """What the noise is like; saturated stars, which are flat, have none."""
     faint, flux = sourceless(plane, valid, 0.0, sigma)
     lowest, highest = np.percentile(flux[valid], (1, 99.9))
     ratios, error = oddities.noise_texture(plane, locally_faint(plane, valid, sigma))
     return {
         "texture": float(np.mean(ratios)),
         "texture_error": error,
-        "slope": oddities.noise_slope(plane, valid, flux, faint),
+        "slope": oddities.noise_slope(plane, valid & ~flat, faint, sigma),
         "pedestal": float(lowest / highest) if lowest > _PEDESTAL else 0.0,
     }
 

@@ -9,6 +9,7 @@ they are missing, and the noise.
 
 import numpy as np
 from scipy import ndimage
+from scipy.stats import chi2
 
 from splus_srgan.pixels.missing import missing_pixels
 
@@ -32,6 +33,11 @@ _SHARPEST = 0.34  # mean of the four neighbors of a star's brightest pixel over 
 _NOISE_OF_SPIKES = np.sqrt(1 + 1 / (4 * _SHARPEST**2))  # of a pixel and of its neighbors, in sigma
 _SURE = 6.5  # standard errors of a spike
 _TOGETHER = 500  # pixels whose surroundings are looked at at a time
+_BRIGHT = 5.0 * 2.0 ** np.arange(0, 6.5, 0.5)  # sigma
+_REACH = 4  # pixels: what the noise of a pixel is made of
+_PER_DEGREE = 2.7  # pixels for each degree of freedom of that noise, from its power spectrum
+_CHANCE = 5e-5
+_LEAST_FAINT = 200  # pixels
 
 
 def blank_pixels(data):
@@ -234,38 +240,58 @@ def noise_texture(data, faint):
     return tuple(map(float, ratios)), 1.8 / np.sqrt(max(min(number), 1))
 
 
-def noise_slope(data, valid, flux, faint):
-    """
-    Noise where the image is bright over that where it is faint.
+def noise_slope(data, valid, faint, sigma):
+    r"""
+    Noise where the image is bright over that where it is faint, at most.
 
-    Photons make it rise; a logarithm, a square root or an asinh makes it fall.
+    Photons make it rise; a logarithm, a square root or an asinh makes it fall.  The noise is that
+    of the image after four times :math:`1 - G`, :math:`G` a Gaussian of 0.6 pixels, which leaves
+    hardly anything of what a PSF has smoothed, and what it leaves makes the ratio larger.
 
     Parameters
     ----------
     data, valid, faint
-        As for `noise_texture`; ``valid`` with sources.
-    flux : `~numpy.ndarray`, shape (ny, nx)
-        Smoothed image.
+        As for `noise_texture`; ``valid`` with sources, without areas of one value.
+    sigma : float
+        Noise per pixel; ``data`` are 0 at the level of the sky.
 
     Returns
     -------
     ratio : float
-        The lowest of some bins of rising flux; 1 where too little is bright.
+        Of standard deviations, by the largest variance of which the one found is not below what
+        chance gives once in 20,000 times; the lowest of the pixels above 5, 7, ... 320 sigma.
+        NaN where too little is bright, or faint.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.pixels.oddities import noise_slope
+    >>> y, x = np.mgrid[-60:60, -60:60]
+    >>> galaxy = 200 * np.exp(-np.hypot(y, x) / 8)
+    >>> image = galaxy + np.random.default_rng(1).normal(size=galaxy.shape)
+    >>> valid, faint = galaxy > -1, galaxy < 0.5
+    >>> noise_slope(image, valid, faint, 1.0) > 1
+    True
+    >>> noise_slope(10 * np.arcsinh(image / 10), valid, faint, 1.0) < 0.5
+    True
     """
-    # The smaller of two directions: structure is rarely as strong along both.
-    plane = np.minimum(_bend_plane(data, valid, 0), _bend_plane(data, valid, 1))
-    usable = np.isfinite(plane)
-    low = np.median(plane[usable & faint]) if (usable & faint).sum() > 50 else np.nan
-    order = np.sort(flux[usable])
-    if order.size < 500 or not low > 0:
-        return 1.0
-    ratios = [1.0]
-    for top, bottom in ((0.9, 0.97), (0.95, 0.985), (0.97, 0.995)):
-        first, last = (order[int(share * (order.size - 1))] for share in (top, bottom))
-        here = usable & (flux >= first) & (flux <= last)
-        if here.sum() >= 40:
-            ratios.append(float(np.median(plane[here]) / low))
-    return min(ratios)
+    fine = np.asarray(data, np.float32) / np.float32(sigma)
+    flux = ndimage.minimum_filter(ndimage.gaussian_filter(fine, 1.0), 3)
+    for _ in range(4):
+        fine = fine - ndimage.gaussian_filter(fine, 0.6)
+    inside = ndimage.minimum_filter(valid, 2 * _REACH + 1, mode="constant", cval=False)
+    power = np.square(fine, dtype=float)
+    faint = ndimage.minimum_filter(faint, 5) & inside
+    if faint.sum() < _LEAST_FAINT:
+        return np.nan
+    ratios = []
+    for level in _BRIGHT:
+        bright = power[inside & (flux > level)]
+        freedom = bright.size / _PER_DEGREE
+        if freedom >= 2:
+            share = chi2.ppf(_CHANCE, freedom) / freedom
+            ratios.append(bright.mean() / power[faint].mean() / share)
+    return float(np.sqrt(min(ratios, default=np.nan)))
 
 
 def spike_pixels(data, valid, sky, sigma):
@@ -350,11 +376,3 @@ def _bend(data, valid, axis, k):
     data, valid = (np.moveaxis(a, axis, 0) for a in (data, valid))
     used = valid[: -2 * k] & valid[k:-k] & valid[2 * k :]
     return np.abs(data[: -2 * k] - 2 * data[k:-k] + data[2 * k :])[used]
-
-
-def _bend_plane(data, valid, axis):
-    """Absolute second differences at their middle pixel; NaN where one is missing."""
-    data = np.moveaxis(np.where(valid, data, np.nan), axis, 0)
-    plane = np.full(data.shape, np.nan, data.dtype)
-    plane[1:-1] = np.abs(data[:-2] - 2 * data[1:-1] + data[2:])
-    return np.moveaxis(plane, 0, axis)

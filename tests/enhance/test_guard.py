@@ -80,7 +80,12 @@ def picture(data, sigma):
     return np.clip(np.round(30 + 5 * data / sigma), 0, 255)
 
 
+def stretched(data, sigma):
+    return 10 * sigma * np.arcsinh(data / (10 * sigma))
+
+
 DEFECTS = {
+    "stretched": stretched,
     "picture": picture,
     "floor": clipped,
     "grid": gridded,

@@ -39,7 +39,7 @@ def test_units_and_levels_do_not_matter(scale, level):
     plain = inspect_band(data, np.zeros(data.shape, bool), 0.0, 1.0)
     moved = inspect_band(scale * (data + level), np.zeros(data.shape, bool), scale * level, scale)
     for name, value in plain.items():
-        assert moved[name] == pytest.approx(value, rel=1e-3, abs=1e-3), name
+        assert moved[name] == pytest.approx(value, rel=1e-3, abs=1e-3, nan_ok=True), name
 
 
 @pytest.mark.parametrize("floor", [-1.5, 0.0, 0.5])
@@ -168,15 +168,64 @@ def test_stars_are_no_spikes(fwhm, flux):
         assert not oddities.spike_pixels(image, image == image, 0.0, 1.0).any()
 
 
-def test_a_stretched_galaxy_has_noise_that_falls():
-    rng = np.random.default_rng(2)
+def bright_galaxy(peak=300):
     y, x = np.indices((128, 128))
-    galaxy = 300 * np.exp(-np.hypot(y - 64, x - 64) / 20)
-    image = galaxy + rng.normal(0, np.sqrt(1 + galaxy / 17))
-    assert inspected(image)["slope"] > 0.8
-    stretched = np.arcsinh(image / 3)
-    sigma = np.std(stretched[:16, :16])
-    assert inspected(stretched, sigma=sigma)["slope"] < 0.5
+    return peak * np.exp(-np.hypot(y - 64, x - 64) / 12)
+
+
+def crowd():
+    """Stars of 30 to 3000 sigma."""
+    rng, image = np.random.default_rng(4), np.zeros((128, 128))
+    star = psf_image((2.4, 3.0), pixel_scale=1.0, radius=12)
+    for place, flux in zip(
+        rng.integers(13, 115, (25, 2)), np.geomspace(200, 20000, 25), strict=True
+    ):
+        y, x = place
+        image[y - 12 : y + 13, x - 12 : x + 13] += flux * star
+    return image
+
+
+STRETCHES = {
+    "asinh at 3 sigma": lambda x: 3 * np.arcsinh(x / 3),
+    "asinh at 10 sigma": lambda x: 10 * np.arcsinh(x / 10),
+    "logarithm": lambda x: 8 * np.log1p(np.maximum(x + 5, 0) / 8),
+    "gamma": lambda x: np.maximum(x + 5, 0) ** 0.3,
+}
+
+
+@pytest.mark.parametrize("stretch", STRETCHES.values(), ids=STRETCHES)
+@pytest.mark.parametrize("scene", [bright_galaxy, crowd])
+def test_noise_of_a_stretched_image_falls(scene, stretch):
+    truth = scene()
+    image = truth + np.random.default_rng(2).normal(0, np.sqrt(1 + truth / 30))
+    assert inspected(image)["slope"] > 1
+    stretched = stretch(image)
+    stretched = stretched - np.median(stretched)
+    noise = np.abs(np.diff(stretched[:, :16], axis=0))
+    sigma = np.median(noise) / 0.6745 / np.sqrt(2)
+    assert inspected(stretched, sigma=sigma)["slope"] < 0.7
+
+
+def test_noise_that_does_not_rise_is_no_stretch():
+    """Where the sky has far more photons than the sources."""
+    for seed in range(20):
+        galaxy = bright_galaxy(30 * 2 ** (seed % 5))
+        image = galaxy + np.random.default_rng(seed).normal(size=galaxy.shape)
+        assert oddities.noise_slope(image, galaxy >= 0, galaxy < 1, 1.0) > 1
+
+
+def test_flat_cores_of_saturated_stars_are_no_stretch(noise):
+    y, x = np.indices(noise.shape)
+    star = 1e5 * (1 + np.hypot(y - 48, x - 48) ** 2 / 9) ** -3.0
+    image = star + noise * np.sqrt(1 + star / 30)
+    flat = star > 290
+    image = np.where(flat, 300, np.minimum(image, 300))
+    assert oddities.noise_slope(image, ~flat, star < 1, 1.0) > 1
+    assert inspected(image)["slope"] > 1
+
+
+def test_nothing_bright_shows_no_slope(noise):
+    assert np.isnan(inspected(noise)["slope"])
 
 
 def test_little_that_is_valid_is_not_judged(noise):
