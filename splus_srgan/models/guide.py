@@ -21,13 +21,13 @@ FAINT = 0.3
 _TRUNCATE = 3.0
 _NOISE = 0.02  # of the first stage, smoothed, in sky noises
 _BRIGHTEST = 1e6  # sky noises; squares of more could overflow
-_FACTOR = 2
-_PHASES = _FACTOR**2
+_UPSCALING = 2
+_PHASES = _UPSCALING**2
 
 GUIDED_PLANES = 1 + _PHASES * (2 + len(SCALES))
 """Planes of each band: the input, and phases of what was made of it, twice, and of the guides."""
 
-REACH = -(-int(_TRUNCATE * max(SCALES) + 0.5) // _FACTOR)
+REACH = -(-int(_TRUNCATE * max(SCALES) + 0.5) // _UPSCALING)
 """Input pixels on which a guide depends, on each side."""
 
 
@@ -92,5 +92,5 @@ def _faint(linear):
 def _phases(images):
     """The phases of fine images on the coarse grid, ``(n_band, 4, ny, nx)``."""
     n_band, ny, nx = images.shape
-    cut = images.reshape(n_band, ny // _FACTOR, _FACTOR, nx // _FACTOR, _FACTOR)
-    return cut.transpose(0, 2, 4, 1, 3).reshape(n_band, _PHASES, ny // _FACTOR, nx // _FACTOR)
+    cut = images.reshape(n_band, ny // _UPSCALING, _UPSCALING, nx // _UPSCALING, _UPSCALING)
+    return cut.transpose(0, 2, 4, 1, 3).reshape(n_band, _PHASES, ny // _UPSCALING, nx // _UPSCALING)

@@ -15,7 +15,7 @@ from splus_srgan.models.weights import (
 
 __all__ = ["FirstStage", "TwoStageEngine"]
 
-_FACTOR = 2
+_UPSCALING = 2
 
 
 class FirstStage:
@@ -66,7 +66,7 @@ class FirstStage:
         """
         n_band, ny, nx = y.shape
         n_planes = n_band * (1 + self.with_scale)
-        fine = np.empty((n_planes, _FACTOR * ny, _FACTOR * nx), np.float32)
+        fine = np.empty((n_planes, _UPSCALING * ny, _UPSCALING * nx), np.float32)
         for card, places in choose_among(self.cards, bands):
             for group in [[k] for k in places] if card.takes_any_band else [places]:
                 planes = self._engines[card.name](y[group])

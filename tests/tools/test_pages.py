@@ -79,7 +79,9 @@ def all_blocks():
 
 
 def kind_of(language, text):
-    """What a block is: python, shell, config, text."""
+    """What a block is: python, shell, recording of a terminal, config, text."""
+    if text.startswith("$ "):
+        return "recording"
     if language in ("yaml", "toml", "json", "text", "rst"):
         return "config"
     first = text.split()[0]
@@ -127,6 +129,10 @@ def test_a_block_of_code_is_right(language, text):
                 module = importlib.import_module(node.module)
                 for alias in node.names:
                     assert hasattr(module, alias.name), f"{node.module} has no {alias.name}"
+    elif kind == "recording":  # test_cli_transcript compares what was said
+        called = re.findall(r"^\$ splus-srgan (\S+)", text, re.M)
+        assert called
+        assert set(called) <= set(COMMANDS)
     elif kind == "shell":
         for line in text.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=not line.startswith("#")) or [""]
