@@ -29,7 +29,7 @@ class Restorer:
     @property
     def groups(self):
         """Places of the bands that the generator takes at a time."""
-        return [[k] for k in self.places] if self.card.takes_any_band else [self.places]
+        return self.card.groups(self.places)
 
     def record(self):
         """What goes into the header of these bands."""

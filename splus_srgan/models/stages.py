@@ -68,7 +68,7 @@ class FirstStage:
         n_planes = n_band * (1 + self.with_scale)
         fine = np.empty((n_planes, _UPSCALING * ny, _UPSCALING * nx), np.float32)
         for card, places in choose_among(self.cards, bands):
-            for group in [[k] for k in places] if card.takes_any_band else [places]:
+            for group in card.groups(places):
                 planes = self._engines[card.name](y[group])
                 fine[group] = planes[: len(group)]
                 if self.with_scale:

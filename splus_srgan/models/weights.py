@@ -159,6 +159,10 @@ class WeightsCard:
         """Whether the generator takes any one band."""
         return list(self.bands) == [ANY_BAND]
 
+    def groups(self, places):
+        """Of these bands, those that the generator takes at a time, as a list of lists."""
+        return [[k] for k in places] if self.takes_any_band else [list(places)]
+
 
 def available():
     """

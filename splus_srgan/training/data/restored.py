@@ -17,6 +17,7 @@ from splus_srgan.models.weights import (
     load_generator,
     restored_together,
 )
+from splus_srgan.pixels.stretch import NoiseAsinhStretch
 from splus_srgan.training.data.crops import turn
 from splus_srgan.training.data.simulated import SimulatedPairs
 from splus_srgan.training.data.subsets import draw_subset, tell_bands
@@ -124,7 +125,7 @@ class RestoredPairs(SimulatedPairs):
             "input": joint_planes(guided_planes(y, made, **self.stretch), told),
             "target": target,
             "weight": weight,
-            "truth": self._linear_of(target),
+            "truth": NoiseAsinhStretch(0.0, 1.0, **self.stretch).inverse(target),
             "electrons": whole["electrons"][bands],
         }
         chosen = self._chosen(k, len(bands))
@@ -145,10 +146,6 @@ class RestoredPairs(SimulatedPairs):
         room = np.array(shape) - size
         first = self._rng("crop", k).integers(0, room + 1) if self.fresh else room // 2
         return tuple(slice(int(a), int(a + n)) for a, n in zip(first, size, strict=True))
-
-    def _linear_of(self, stretched):
-        softening, reach = self.stretch["softening"], self.stretch["range"]
-        return np.float32(softening) * np.sinh(np.float32(reach) * stretched)
 
     def _made(self, whole, names):
         """What the first stage gives for these bands together."""

@@ -77,7 +77,7 @@ def tell_bands(rng, bands, conditions, sigmas, together):
 
     Returns
     -------
-    told : `~numpy.ndarray`, shape (n_band, 7)
+    told : `~numpy.ndarray`, shape (n_band, 8)
         float32.
     """
     told = np.zeros((len(bands), len(TOLD)), np.float32)
