@@ -127,8 +127,8 @@ def _purpose(card, parameters, radius):
             f"For any of the bands {', '.join(card.bands)}, in any number and order, restored "
             f"together.  A second stage: what {_all(card.first_stage)} make of each band is "
             f"corrected by all of them.  Its generator has {parameters:,} parameters and sees "
-            f"{radius + REACH} input pixels to each side of what those see, and is told the PSF and "
-            "the depth of each band."
+            f"{radius + REACH} input pixels to each side of what those see, and is told the PSF "
+            "and the depth of each band."
         )
     bands = "any one band" if card.takes_any_band else f"the bands {', '.join(card.bands)} together"
     text = (
