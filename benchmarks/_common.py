@@ -177,11 +177,11 @@ def quiet():
 
 
 def make_enhancers(options, **keywords):
-    """One enhancer for each card."""
+    """One enhancer for each model card."""
     chosen = {"precision": options.precision, "engine": options.engine} | keywords
     names = [load_card(weights).name for weights in options.weights]
     if len(set(names)) < len(names):
-        raise SystemExit(f"--weights must have names of their own in their cards; got {names}")
+        raise SystemExit(f"--weights must have different names in their model cards; got {names}")
     return {
         name: SRGANEnhancer(weights, **chosen)
         for name, weights in zip(names, options.weights, strict=True)

@@ -16,7 +16,7 @@ What bands gain from each other, and whether they stay honest.
     An HII region in J0660 alone, a star that one band lacks, blank fields, and what happens to
     the other bands when g is that of another field.
 
-Weights are those of any card that takes the bands: ``--weights runs/twelve/.../twelve.json``.
+Any weights that take the bands will do: ``--weights runs/twelve/.../twelve.json``.
 """
 
 import numpy as np
@@ -82,7 +82,7 @@ def gains(options, enhancers):
                 try:
                     images = enhance(enhancer, {band: field.observed[band] for band in bands})
                 except WeightsError:
-                    continue  # a card of other bands
+                    continue  # weights for other bands
                 made[mine] = (without_sky(images), True)
             for method, (images, sharp) in made.items():
                 rows += [

@@ -131,7 +131,7 @@ def engine_runner(generator, engine, precision):
 
 
 def ours(card, precision):
-    """The way from the enhancer: blocks with their halo, and the second pass of the card."""
+    """The way from the enhancer: blocks with their halo, and the second pass of the model card."""
     runner = Runner(card, "cpu", precision, "auto", False)
     return lambda image: runner.generate(image, block_size=384, bar=None)
 

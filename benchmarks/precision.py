@@ -182,7 +182,7 @@ def speed(options):
                 )
             )
     print_table(
-        f"Seconds per {side} x {side} image (three bands, or one for a one-band card), "
+        f"Seconds per {side} x {side} image (three bands, or one for one-band weights), "
         f"{options.repeats} repeats",
         ("weights, engine, precision", "median s", "least s", "Mpx/s", "times faster"),
         lines,

@@ -117,7 +117,7 @@ JOINT = (
     "weighted sum",
     "low rank",
 )
-"""Methods that look at all bands at once, as a three-band card does."""
+"""Methods that look at all bands at once, as three-band weights do."""
 
 
 def score(field, fine, *, sharp=False):

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-The PSF of the output by its stars: against the one that the card promises, and the input's.
+The PSF of the output, from its stars, beside that of the model card and that of the input.
 
 Stars of S/N above 30 in real tiles; medians and their errors over the stars of all tiles, and
 whether the limits of `splus_srgan.evaluation.limits.LIMITS` are met.  --simulated N takes

@@ -1,9 +1,9 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-Write the pages docs/model_cards/*.rst from the cards of the shipped weights.
+Write the pages docs/model_cards/*.rst from the model cards of the shipped weights.
 
     python tools/model_cards.py           # write them
-    python tools/model_cards.py --check   # fail where a page is not that of its card
+    python tools/model_cards.py --check   # fail where a page is not that of its model card
 """
 
 import sys
@@ -212,7 +212,7 @@ def _stage(stage):
 
 
 def _scores(scores, level=0):
-    """Tables of what the card states; what is no table stands before them."""
+    """Tables of what the model card states; what is no table stands before them."""
     blocks, rows = [], []
     for name, value in scores.items():
         if isinstance(value, str):
@@ -248,7 +248,9 @@ def main(arguments):
         else:
             path.write_text(text)
     if wrong:
-        print(f"not those of their cards: {', '.join(wrong)}; run python tools/model_cards.py")
+        print(
+            f"not those of their model cards: {', '.join(wrong)}; run python tools/model_cards.py"
+        )
     return bool(wrong)
 
 

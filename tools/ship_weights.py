@@ -4,7 +4,7 @@ Make the weights that the package ships, and put them in their place.
 
     python tools/ship_weights.py make WORK --version 0.6     # hours: pairs, runs, heads
     python tools/ship_weights.py measure WORK                # an hour: benchmarks
-    python tools/ship_weights.py install WORK                # cards with scores, and their pages
+    python tools/ship_weights.py install WORK                # model cards, and their pages
 
 Each step is a command that could be typed, and is printed.  What WORK has already is not done
 again, and a run that was stopped goes on.  Runs start from the shipped weights, or with
@@ -125,7 +125,7 @@ def make(options):
 
 
 def train(options, recipe, folder, start, steps, changes):
-    """Train, or go on; a run that has its weights is finished.  Its card."""
+    """Train, or go on; a run that has its weights is finished.  Its model card."""
     card = folder / "weights" / f"{recipe}.json"
     if card.is_file():
         return card
@@ -164,7 +164,7 @@ def calibrate(options, name, card):
 
 
 def measure(options):
-    """Run the benchmarks whose results the cards state."""
+    """Run the benchmarks whose results the model cards state."""
     cards = [options.work / "cards" / f"{name}.json" for name in NAMES]
     common = ["--weights", *cards, "-o"]
     trust = ("--only", "flux", "kron", "--flux-fields", options.photometry_fields)
@@ -184,7 +184,7 @@ def measure(options):
 
 
 def install(options):
-    """Put the cards, with what was measured, into the package, and write their pages."""
+    """Put the model cards, with what was measured, into the package, and write their pages."""
     shipped = options.work / "installed" if options.rehearse else SHIPPED
     shipped.mkdir(exist_ok=True)
     for name in NAMES:
@@ -201,7 +201,7 @@ def install(options):
 
 
 def scores(work, name):
-    """What a card states of the benchmarks."""
+    """What a model card states of the benchmarks."""
     table = Table.read(work / "quality.ecsv")
     table = table[np.isfinite(table["psnr"])]
     number = len(set(table["field"]))
@@ -270,7 +270,7 @@ def parse():
     )
     add = parser.add_argument
     add("step", choices=("make", "measure", "install"))
-    add("work", type=Path, help="folder of pairs, runs, cards and tables")
+    add("work", type=Path, help="folder of pairs, runs, model cards and tables")
     add("--version", default="0.1", help="of the weights; default %(default)s")
     add("--rehearse", action="store_true", help="a handful of everything")
     for size, number in SIZES.items():

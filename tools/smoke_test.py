@@ -31,7 +31,7 @@ def check_files():
 
 
 def check_weights():
-    """Every shipped card has its weights file, with the hash it states."""
+    """Every shipped model card has its weights file, with the hash it states."""
     assert weights.available(), "no weights are shipped"
     for name in weights.available():
         weights.verify(name)

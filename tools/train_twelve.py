@@ -110,7 +110,7 @@ def ship(work, version, *, rehearse=False):
 
 
 def install(path, gains, folder):
-    """Put a card, with what was measured, and its weights into a folder."""
+    """Put a model card, with what was measured, and its weights into a folder."""
     card = json.loads(path.read_text())
     number = len(set(gains["field"]))
     scores = {

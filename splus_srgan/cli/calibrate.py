@@ -61,7 +61,7 @@ def add_arguments(parser):
 
 def run(options):
     """
-    Train the head, calibrate it, and write the new card.
+    Train the head, calibrate it, and write the new model card.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def _check_name(name):
 
 
 def _calibrated(card, generator, entries, mode, options):
-    """Calibrate a way to uncertainties, test it where that is wanted; the new card."""
+    """Calibrate a way to uncertainties, test it if asked to; the new model card."""
     from splus_srgan.enhance.enhancer import SRGANEnhancer
     from splus_srgan.models.weights import save_weights
     from splus_srgan.training.calibration import calibrate, measure_coverage
@@ -129,7 +129,7 @@ def _calibrated(card, generator, entries, mode, options):
 
 
 def _entries(card, options):
-    """What the new card has from the old one, and how the head was made."""
+    """What the new model card keeps of the old one, and how the head was made."""
     from splus_srgan.training.data.fields import SEEDS
 
     entries = card.to_dict()
@@ -163,7 +163,7 @@ def _score(table, number):
 
 
 def _card_of(weights, folder):
-    """The card of weights; that of a checkpoint is written first."""
+    """The model card of weights; that of a checkpoint is written first."""
     from splus_srgan.models.weights import load_card
 
     if not str(weights).endswith(".ckpt"):

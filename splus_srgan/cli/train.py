@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""The command ``splus-srgan train``: from a configuration to weights with their card."""
+"""The command ``splus-srgan train``: from a configuration to weights with their model card."""
 
 import sys
 

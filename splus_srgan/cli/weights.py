@@ -45,7 +45,7 @@ def run(options):
     for name in [options.name] if options.name else weights.available():
         if options.action == "verify":
             weights.verify(name)
-            say(f"{name}: the file has the hash that its card states")
+            say(f"{name}: the file has the hash that its model card states")
         else:
             card = weights.load_card(name).to_dict()
             say(f"{name}: bands {', '.join(card['bands'])}")

@@ -44,7 +44,7 @@ class SRGANEnhancer:
     Parameters
     ----------
     weights : str, path-like or `~splus_srgan.models.weights.WeightsCard`, optional
-        Name of shipped weights, path or URL of a card, or ``"auto"``: the shipped
+        Name of shipped weights, path or URL of a model card, or ``"auto"``: the shipped
         weights for several bands where all of these are given, and for the other bands
         those that take any one band (`~splus_srgan.models.weights.choose_cards`).
     device : str, optional
@@ -57,17 +57,17 @@ class SRGANEnhancer:
         generated.  The result does not depend on it.
     flux_anchor : float or bool, optional
         Strength (0 to 1) of the correction that ties the flux of sources to the
-        input's (`splus_srgan.enhance.flux_anchor`); `None` follows the card.  It needs the
-        PSF of the input, and is only as good as that; a band without goes without, and its card
-        SRANCHOR says 0.
+        input's (`splus_srgan.enhance.flux_anchor`); `None` follows the model card.  It
+        needs the PSF of the input, and is only as good as that; a band whose PSF is unknown is
+        not corrected, and its header card SRANCHOR is 0.
     psf : {"auto", "header", "measure"} or mapping, optional
         Where the PSF of each band of the input comes from.  ``"header"``: the cards FWHMMEAN and
-        FWHMBETA (beta is 3 without), if there is a WCS.  ``"measure"``: its stars
+        FWHMBETA (beta is 3 without it), if there is a WCS.  ``"measure"``: its stars
         (`~splus_srgan.images.stars.measure_psf`), at least three.  ``"auto"``: the header,
         compared with the stars, or these where it says nothing.  Or a mapping of band to
         ``(FWHM in arcsec, Moffat beta)`` as headers state them, or to a
         `~splus_srgan.images.stars.MeasuredPSF`; the share of the wings may be a third number.
-        The cards SRPSFIN, SRPSFFWH, SRPSFBET and SRPSFWNG say what was taken.
+        The header cards SRPSFIN, SRPSFFWH, SRPSFBET and SRPSFWNG say what was taken.
     check_input : bool, optional
         Whether to look first if the input is an image as the generator learned it
         (`splus_srgan.enhance.guard.check_input`): an `~splus_srgan.exceptions.UnusualInputWarning`
@@ -340,7 +340,7 @@ class SRGANEnhancer:
 
     def _runner(self, card, told):
         """
-        The engine of a card, built once, also where several threads ask for it.
+        The engine of a model card, built once, also where several threads ask for it.
 
         One that is told of a field is built for the field; the last one is kept.
         """

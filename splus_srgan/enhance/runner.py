@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""What runs the generator of a card."""
+"""What runs the generator of a model card."""
 
 import warnings
 
@@ -20,9 +20,9 @@ class Runner:
         As `~splus_srgan.enhance.enhancer.SRGANEnhancer` takes them.
     told : dict, optional
         ``bands``, ``psfs`` and ``sigmas`` of `~splus_srgan.models.stages.TwoStageEngine`, for a
-        card that ``takes_subsets``.
+        model card that ``takes_subsets``.
     first : `~splus_srgan.models.stages.FirstStage`, optional
-        What comes before, for such a card.
+        The stage before it, for such a model card.
     """
 
     _largest = None  # block for which there was memory, once there was not for a larger one

@@ -1,8 +1,8 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-Weights and their cards: what a generator expects, promises and was trained on.
+Weights and their model cards: what a generator expects, promises and was trained on.
 
-A card is a JSON file beside the weights (safetensors, never pickle).  The shipped
+A model card is a JSON file beside the weights (safetensors, never pickle).  The shipped
 ones lie in the package and work offline; others load by path or URL.
 """
 
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 ANY_BAND = "any"
-"""Band name of a card whose generator takes any one band."""
+"""Band name of a model card whose generator takes any one band."""
 
 _FOLDER = Path(__file__).with_name("weights")
 _AUTOMATIC = ("splus-grz", "splus-any")  # the others are taken by name alone
@@ -50,9 +50,9 @@ class WeightsCard:
     Attributes
     ----------
     name, version : str
-        What provenance cards say.
+        As the header cards of an enhanced image state them.
     file : str
-        Name of the safetensors file beside the card.
+        Name of the safetensors file beside the model card.
     sha256 : str
         Hash of that file.
     generator : dict
@@ -90,7 +90,7 @@ class WeightsCard:
     license, acknowledgements : str
         Terms of the weights, and whom to thank.
     folder : str
-        Where the card was found.
+        Where the model card was found.
     """
 
     name: str
@@ -131,7 +131,7 @@ class WeightsCard:
         return html_table(f"model card {self.name}", rows)
 
     def to_dict(self):
-        """The card as plain data, without the place where it was found."""
+        """The model card as plain data, without the folder where it was found."""
         card = asdict(self)
         del card["folder"]
         return card
@@ -179,14 +179,15 @@ def available():
 
 def load_card(weights):
     """
-    Read a card.
+    Read a model card.
 
     Parameters
     ----------
     weights : str, path-like or `WeightsCard`
-        Name of shipped weights, path of a card or of a folder with one card, or the
-        URL of a card (its weights lie beside it; both go to astropy's cache). A card has at
-        most 1 MiB and half a minute, weights 512 MiB and 15 minutes.
+        Name of shipped weights, path of a model card or of a folder with one model card, or
+        the URL of a model card (its weights lie beside it; both go to astropy's cache). A
+        download is limited to 1 MiB and half a minute for the model card, and to 512 MiB and
+        15 minutes for the weights.
 
     Returns
     -------
@@ -198,14 +199,15 @@ def load_card(weights):
     TypeError
         If ``weights`` is none of these.
     WeightsError
-        If there is no such card, or it is not complete.
+        If there is no such model card, or it is not complete.
     """
     if isinstance(weights, WeightsCard):
         return weights
     if not isinstance(weights, str | os.PathLike):
         raise TypeError(
             f"weights must be a str, path or WeightsCard; got {weights!r}; take one of "
-            f"{', '.join(map(repr, available()))}, or the path or URL of a card (*.json)"
+            f"{', '.join(map(repr, available()))}, or the path or URL of a model card "
+            "(*.json)"
         )
     text = str(weights)
     if text in available():
@@ -217,7 +219,7 @@ def load_card(weights):
         cards = sorted(path.glob("*.json"))
         if len(cards) != 1:
             raise WeightsError(
-                f"weights folder {text!r} must hold one card (*.json); found {len(cards)}"
+                f"weights folder {text!r} must hold one model card (*.json); found {len(cards)}"
             )
         path = cards[0]
     if path.suffix == ".safetensors":
@@ -225,7 +227,7 @@ def load_card(weights):
     if not path.is_file():
         raise WeightsError(
             f"weights must be 'auto', one of {', '.join(map(repr, available()))}, or the path or "
-            f"URL of a card (*.json); got {text!r}"
+            f"URL of a model card (*.json); got {text!r}"
         )
     return _read_card(path)
 
@@ -252,13 +254,13 @@ def _download_card(url):
         weights_url = url.partition("?")[0].rsplit("/", 1)[0] + "/" + card.file
         weights = fetch_file(weights_url, validate=partial(_check_hash, card), **_WEIGHTS_LIMITS)
     except ServiceError as error:
-        clear_download_cache(shown)  # it may be the card that is wrong, and would stay so
+        clear_download_cache(shown)  # the model card may be what is wrong, and would stay so
         raise WeightsError(
-            f"weights card {shown!r} or its weights could not be fetched ({error.reason}); fetch "
-            "both by hand and give the path of the card"
+            f"model card {shown!r} or its weights could not be fetched ({error.reason}); fetch "
+            "both by hand and give the path of the model card"
         ) from error
     except ValueError as error:
-        raise WeightsError(f"weights card {shown!r}: {error}") from error
+        raise WeightsError(f"model card {shown!r}: {error}") from error
     return WeightsCard(**card.to_dict() | {"file": weights.name, "folder": str(weights.parent)})
 
 
@@ -267,14 +269,14 @@ def _check_hash(card, path):
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != card.sha256:
         raise OSError(
-            f"weights file of card {card.name!r} has sha256 {found}, its card says {card.sha256}: "
+            f"weights file of {card.name!r} has sha256 {found}, its model card says {card.sha256}: "
             "the file was changed or did not arrive whole"
         )
 
 
 def verify(weights):
     """
-    Check that a weights file is the one that its card describes.
+    Check that a weights file is the one that its model card describes.
 
     Parameters
     ----------
@@ -284,28 +286,30 @@ def verify(weights):
     Returns
     -------
     card : `WeightsCard`
-        The card.
+        The model card.
 
     Raises
     ------
     WeightsError
-        If the file is missing, or its SHA-256 is not the card's.
+        If the file is missing, or its SHA-256 is not that of the model card.
     """
     card = load_card(weights)
     if not card.path.is_file():
-        raise WeightsError(f"weights file {str(card.path)!r} of card {card.name!r} is missing")
+        raise WeightsError(
+            f"weights file {str(card.path)!r} of model card {card.name!r} is missing"
+        )
     found = hashlib.sha256(card.path.read_bytes()).hexdigest()
     if found != card.sha256:
         raise WeightsError(
-            f"weights file {str(card.path)!r} has sha256 {found}, its card says {card.sha256}: "
-            "the file was changed or did not arrive whole; get it again"
+            f"weights file {str(card.path)!r} has sha256 {found}, its model card says "
+            f"{card.sha256}: the file was changed or did not arrive whole; get it again"
         )
     return card
 
 
 def load_generator(weights):
     """
-    Build the generator of a card, with its weights, after checking their hash.
+    Build the generator of a model card, with its weights, after checking their hash.
 
     Parameters
     ----------
@@ -321,7 +325,7 @@ def load_generator(weights):
     Raises
     ------
     WeightsError
-        If the file is missing, not the card's, or does not fit the generator.
+        If the file is missing, is not the one of the model card, or does not fit the generator.
     """
     import torch
     from safetensors import SafetensorError
@@ -338,7 +342,7 @@ def load_generator(weights):
         generator.load_state_dict(state, assign=True)
     except (KeyError, RuntimeError, SafetensorError, TypeError, ValueError, OverflowError) as error:
         said = " ".join(str(error).split())  # torch says it in several lines
-        raise WeightsError(f"weights {card.name!r} do not fit their card: {said}") from error
+        raise WeightsError(f"weights {card.name!r} do not fit their model card: {said}") from error
     for key, part in state.items():
         if part.is_floating_point() and not bool(torch.isfinite(part).all()):
             raise WeightsError(
@@ -413,7 +417,7 @@ def first_stage_of(card):
     Parameters
     ----------
     card : `WeightsCard`
-        Card of a joint generator.
+        Model card of a joint generator.
 
     Returns
     -------
@@ -499,7 +503,7 @@ def restored_together(cards, bands):
 
 
 def _covered(card, found, left):
-    """Which of the places that are left a card is for."""
+    """Which of the places that are left a model card is for."""
     if card.takes_any_band:
         return left
     if card.takes_subsets:
@@ -535,7 +539,7 @@ def _canonical_or_same(band):
 
 def save_weights(generator, folder, **card):
     """
-    Write a generator's weights and their card.
+    Write a generator's weights and their model card.
 
     Parameters
     ----------

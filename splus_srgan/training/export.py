@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""From a checkpoint to weights with their card, ready for `splus_srgan.SRGANEnhancer`."""
+"""From a checkpoint to weights with their model card, ready for `splus_srgan.SRGANEnhancer`."""
 
 import dataclasses
 import json
@@ -76,7 +76,7 @@ def export_weights(
     acknowledgements=None,
 ):
     """
-    Write the generator of a checkpoint as weights with their card.
+    Write the generator of a checkpoint as weights with their model card.
 
     Parameters
     ----------
@@ -146,12 +146,12 @@ def export_weights(
 
 def calibrate_weights(card, *, shape=(128, 128), bands=None, n_fields=150, progress_bar=None):
     """
-    Calibrate the uncertainties of exported weights on simulated fields, in their card.
+    Calibrate the uncertainties of exported weights on simulated fields, in their model card.
 
     Parameters
     ----------
     card : path-like
-        The card, of a generator that predicts a scale; it is replaced.
+        Model card of a generator that predicts a scale; it is replaced.
     shape : tuple of int, optional
         ``(ny, nx)`` of the fields in input pixels.
     bands : sequence of str, optional
@@ -275,7 +275,7 @@ def _measured_fwhm(source):
 
 
 def _training(content, config):
-    """How the weights came about, for the card."""
+    """How the weights came about, for the model card."""
     data = "pairs of a folder"
     if config.data.simulated:
         data = f"simulated fields, seeds ({SEEDS['train']}, k)"

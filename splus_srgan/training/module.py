@@ -168,8 +168,8 @@ class SRGANModule(L.LightningModule):
         Parameters
         ----------
         source : str or path-like
-            Name or path of a card, a checkpoint, or the folder of a run, of which the
-            best one is taken, or with a discriminator the last.
+            Name or path of a model card, a checkpoint, or the folder of a run.  Of a run its
+            best checkpoint is taken, or with a discriminator the last.
 
         Raises
         ------

@@ -55,7 +55,9 @@ def read_start(source):
         try:
             card = load_card(source)
         except WeightsError as error:
-            raise WeightsError(f"run.start_from is no run, checkpoint or card: {error}") from error
+            raise WeightsError(
+                f"run.start_from is no run, checkpoint or model card: {error}"
+            ) from error
         return load_generator(card).state_dict(), list(card.training.get("stages", []))
     checkpoint = read_checkpoint(path)
     stages = checkpoint[MODULE_STATE]["stages"]

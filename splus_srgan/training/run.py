@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-A whole training run: from a configuration to weights with their card.
+A whole training run: from a configuration to weights with their model card.
 
 The folder of a run holds::
 

@@ -29,8 +29,8 @@ def html_table(title, rows):
     Examples
     --------
     >>> from splus_srgan.utils.notebook import html_table
-    >>> html_table("card", {"bands": "<g>"})
-    '<b>card</b><table><tr><th>bands</th><td>&lt;g&gt;</td></tr></table>'
+    >>> html_table("model card", {"bands": "<g>"})
+    '<b>model card</b><table><tr><th>bands</th><td>&lt;g&gt;</td></tr></table>'
     """
     lines = [
         f"<tr><th>{escape(str(name))}</th><td>{escape(str(value))}</td></tr>"

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""The uncertainty head: generator, engines, blocks, card, enhancer and files."""
+"""The uncertainty head: generator, engines, blocks, model card, enhancer and files."""
 
 import dataclasses
 

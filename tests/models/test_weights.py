@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Weights and their cards: what is shipped, what is refused, what is downloaded."""
+"""Weights and their model cards: what is shipped, what is refused, what is downloaded."""
 
 import json
 import shutil
@@ -49,7 +49,7 @@ def card(tmp_path):
 
 
 def edit(card, **changes):
-    """Change entries of a card's file; `None` takes one out."""
+    """Change entries of a model card's file; `None` takes one out."""
     path = card.path.with_suffix(".json")
     content = {**json.loads(path.read_text()), **changes}
     path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
@@ -123,13 +123,13 @@ def test_changed_weights_are_refused(card):
     content[-1] ^= 1
     card.path.write_bytes(content)
     for load in (verify, load_generator):
-        with pytest.raises(WeightsError, match=r"has sha256 [0-9a-f]{64}, its card says"):
+        with pytest.raises(WeightsError, match=r"has sha256 [0-9a-f]{64}, its model card says"):
             load(card)
 
 
 def test_missing_weights_are_named(card):
     card.path.unlink()
-    with pytest.raises(WeightsError, match=r"small\.safetensors' of card 'small' is missing"):
+    with pytest.raises(WeightsError, match=r"small\.safetensors' of model card 'small' is missing"):
         verify(card)
 
 
@@ -161,7 +161,7 @@ def test_broken_card_is_refused(card, text):
 @pytest.mark.parametrize("change", [{"n_features": 5}, {"n_blocks": 0}, {"colour": 1}])
 def test_weights_that_do_not_fit_their_card_are_refused(card, change):
     path = edit(card, generator=card.generator | change)
-    with pytest.raises(WeightsError, match="weights 'small' do not fit their card"):
+    with pytest.raises(WeightsError, match="weights 'small' do not fit their model card"):
         load_generator(path)
 
 
@@ -171,13 +171,13 @@ def test_weights_file_that_is_no_safetensors_is_refused(card):
 
     card.path.write_bytes(b"\x80\x04 no tensors here")
     path = edit(card, sha256=hashlib.sha256(card.path.read_bytes()).hexdigest())
-    with pytest.raises(WeightsError, match="weights 'small' do not fit their card"):
+    with pytest.raises(WeightsError, match="weights 'small' do not fit their model card"):
         load_generator(path)
 
 
 def test_folder_must_hold_one_card(tmp_path, card):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(WeightsError, match=r"must hold one card \(\*\.json\); found 0"):
+    with pytest.raises(WeightsError, match=r"must hold one model card \(\*\.json\); found 0"):
         load_card(tmp_path / "empty")
     shutil.copy(card.path.with_suffix(".json"), card.path.with_name("second.json"))
     with pytest.raises(WeightsError, match="found 2"):
@@ -286,7 +286,7 @@ def test_url_without_a_card_says_so(server):
 
 
 def test_answers_without_end_are_refused(server, card, monkeypatch):
-    """Neither a card nor weights are taken beyond their size, whatever the server says."""
+    """Neither a model card nor weights are taken beyond their size, whatever the server says."""
     for part, limits in (("json", "_CARD_LIMITS"), ("safetensors", "_WEIGHTS_LIMITS")):
         server.clear()
         url = server.url_for("/small.json")

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""The pages of the model cards say what the cards say."""
+"""The pages of the model cards say what these say."""
 
 import subprocess
 import sys

@@ -29,7 +29,7 @@ def test_three_commands_make_measure_and_install_all_weights(tmp_path):
     rehearse("make", tmp_path)
     after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     assert after == before
-    pytest.importorskip("bm3d", reason="the cards state what BM3D reaches: needs bm3d")
+    pytest.importorskip("bm3d", reason="the model cards state what BM3D reaches: needs bm3d")
     rehearse("measure", tmp_path)
     rehearse("install", tmp_path)
     for name in plain:

@@ -299,7 +299,7 @@ def test_narrow_distributions_of_noise_still_have_knots():
     assert np.isfinite(table["factor"]).all()
 
 
-# From a card to a card
+# From a model card to a model card
 
 
 def test_one_command_makes_a_card_with_uncertainties(tmp_path, capsys, monkeypatch):

@@ -196,8 +196,8 @@ class RunConfig(_Section):
     seed : int, optional
         Of weights, order, noise and augmentation, at least 0.
     start_from : str or None, optional
-        Name or path of a card, the folder of a run, or a checkpoint, whose generator is the
-        start; it may have fewer residual blocks.
+        Name or path of a model card, the folder of a run, or a checkpoint, whose generator is
+        the start; it may have fewer residual blocks.
     n_pictures : int, optional
         Validation images drawn, at least 0.
     progress_bar : bool, optional

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""The stretch of the card, for tensors."""
+"""The stretch of the model card, for tensors."""
 
 import torch
 
