@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""The command ``splus-srgan calibrate``: weights to weights that predict their uncertainties."""
+"""The command ``splus-srgan calibrate``: it makes weights predict their uncertainties."""
 
 import math
 
@@ -155,7 +155,7 @@ def _score(table, number):
     found = {"measured_on": f"{number} fields of seeds ({SEEDS['test']}, k)"}
     for row in table[table["band"] == "all"]:
         shares = [float(row[f"coverage_{level}"]) for level in (68, 95)]
-        # Of a bin without pixels nothing is known, and JSON has no NaN.
+        # Nothing is known about an empty bin, and JSON has no NaN.
         shares = [round(share, 3) if math.isfinite(share) else None for share in shares]
         bins = f"{_BINS[row['by']]} {row['low']:g} to {row['high']:g}"
         found[bins] = shares

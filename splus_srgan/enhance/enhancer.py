@@ -38,8 +38,8 @@ class SRGANEnhancer:
     """
     Turn survey images into sharper, less noisy ones with twice the pixels per axis.
 
-    Options are given here, data at the call.  Flux is conserved: a value per pixel
-    is shared by four pixels, a surface brightness stays what it is.
+    Options are given here, data at the call.  Flux is conserved: a flux per pixel
+    is shared among four pixels, a surface brightness is kept.
 
     Parameters
     ----------
@@ -77,9 +77,9 @@ class SRGANEnhancer:
         Whether to give the standard deviation of each pixel
         (`~astropy.nddata.StdDevUncertainty`): half the width of the interval that holds
         68 % of the truths, in the unit of the data, infinite where the input is missing.
-        `True` needs weights that predict it; ``"ensemble"`` takes the spread of what the
-        eight symmetries of a square make of the image, with any weights, in four times
-        the time.  The image itself is the same either way.
+        `True` needs weights that predict it; ``"ensemble"`` takes the spread of the
+        results in the eight symmetries of a square, with any weights, in four times the
+        time.  The image itself is the same either way.
     engine : {"auto", "torch", "openvino"}, optional
         What runs the generator.  ``"auto"`` takes OpenVINO for bfloat16 on the CPU,
         where it is installed.
@@ -122,7 +122,7 @@ class SRGANEnhancer:
         turned=None,
         progress_bar=None,
     ):
-        # Fail here, near the cause, and not after the data were read.
+        # Fail here, near the cause, and not after the data have been read.
         self.weights = weights if str(weights) == "auto" else load_card(weights)
         check_options(device, precision, engine, block_size, turned, progress_bar)
         self.device, self.precision, self.engine = device, precision, engine
@@ -149,7 +149,7 @@ class SRGANEnhancer:
         return html_table("SRGANEnhancer", {"weights": weights} | rows)
 
     def __getstate__(self):
-        """What another process makes an equal enhancer of: options, and no engines."""
+        """What another process needs to build an equal enhancer: options, and no engines."""
         made = "_runners", "_first", "_lock"
         return {key: part for key, part in vars(self).items() if key not in made}
 
@@ -164,8 +164,8 @@ class SRGANEnhancer:
         ----------
         data : mapping of str to NDData, or `~astropy.nddata.NDData`
             Band to image ``(ny, nx)``, all on one grid; one image; or a stack
-            ``(n_band, ny, nx)``.  `~astropy.nddata.CCDData` is an NDData.  It is not
-            modified.
+            ``(n_band, ny, nx)``.  `~astropy.nddata.CCDData` is an NDData.  The data are
+            not modified.
         bands : str or sequence of str, optional
             Names of the bands of a stack, where its ``meta["BANDS"]`` does not have
             them; or which bands of a mapping to take.
@@ -199,7 +199,7 @@ class SRGANEnhancer:
             If the weights are for other bands.
         """
         given = {"bands": bands, "mask": mask, "unit": unit, "wcs": wcs}
-        # Where the caller has numpy raise, only what is wrong may.
+        # The caller may have told numpy to raise: harmless events must not.
         with np.errstate(**NUMPY_DEFAULTS):
             stack = unpack(data, **given, new_uncertainty=bool(self.uncertainty))
             return self._call(stack, sky, sigma)
@@ -232,9 +232,9 @@ class SRGANEnhancer:
         Parameters
         ----------
         data, bands, mask, unit, wcs, sky, sigma
-            As for a call, but that pixels may stay in their files
-            (``read_bands(..., memmap=True)``): no copy of them is made.  What a call would give
-            in one object goes into the file by band.
+            As for a call, except that pixels may stay in their files
+            (``read_bands(..., memmap=True)``): no copy of them is made.  What a call would
+            return in one object is written band by band.
         path : path-like
             ``.fits``; or ``.fits.gz`` or ``.fits.fz`` (compressed tile by tile, without loss), for
             which the output has to fit into memory.
@@ -299,7 +299,7 @@ class SRGANEnhancer:
                 yield file, None
 
     def _prepare(self, stack, sky, sigma):
-        """All that comes before the pixels of the output."""
+        """Everything that precedes the pixels of the output."""
         flux_factor = flux_per_pixel_factor(stack.unit, FACTOR)
         chosen = choose_cards(self.weights, stack.bands)
         for card, _ in chosen:
@@ -342,7 +342,7 @@ class SRGANEnhancer:
         """
         The engine of a model card, built once, also where several threads ask for it.
 
-        One that is told of a field is built for the field; the last one is kept.
+        One that is told about a field is built for this field; the last one is kept.
         """
         with self._lock:
             key = card.sha256, str(told) if told else None
@@ -363,7 +363,7 @@ class SRGANEnhancer:
             return self._runners[key]
 
     def _first_stage(self, card):
-        """What comes before a joint generator, built once."""
+        """The first stage of a joint generator, built once."""
         from splus_srgan.models.stages import FirstStage
 
         if card.sha256 not in self._first:
@@ -374,11 +374,11 @@ class SRGANEnhancer:
 
 
 def _told(card, stack, psfs, sigma, places):
-    """What a generator that takes subsets is told of its bands of a field."""
+    """What a generator that takes subsets is told about its bands of a field."""
     if not card.takes_subsets:
         return None
     sigmas = None
-    if stack.unit == u.nmgy:  # of other units the depth is not known without a zero point
+    if stack.unit == u.nmgy:  # in other units the depth is unknown without a zero point
         sigmas = [float(np.median(sigma[k])) for k in places]
     bands = [tidy_band(stack.bands[k]) for k in places]
     return {"bands": bands, "psfs": [psfs[k].core for k in places], "sigmas": sigmas}

@@ -25,7 +25,7 @@ class Runner:
         The stage before it, for such a model card.
     """
 
-    _largest = None  # block for which there was memory, once there was not for a larger one
+    _largest = None  # largest block that fits into memory, once a larger one did not
 
     def __init__(
         self, card, device, precision, engine, uncertainty, turned=None, told=None, first=None
@@ -51,7 +51,7 @@ class Runner:
 
     @property
     def threads(self):
-        """Number of threads that work on the CPU may take: those of the generator."""
+        """Number of threads for work on the CPU: that of the generator."""
         import torch
 
         return torch.get_num_threads()
@@ -80,7 +80,7 @@ class Runner:
                 block_size = self._smaller(block_size, error)
 
     def _smaller(self, block_size, error):
-        """Half a block, told the first time; an error where that would not help."""
+        """Half the block size, with a warning the first time; an error where that cannot help."""
         if block_size < 64:
             raise MemoryError(
                 f"memory ran out ({error}) with blocks of only {block_size} pixels: close other "
@@ -88,8 +88,8 @@ class Runner:
             ) from error
         if self._largest is None:
             warnings.warn(
-                f"memory ran out with blocks of {block_size} pixels; smaller ones are tried, and "
-                f"kept (block_size={block_size // 2} would say so from the start)",
+                f"memory ran out with blocks of {block_size} pixels; smaller ones are tried and "
+                f"kept (block_size={block_size // 2} avoids this message)",
                 SplusSrganWarning,
                 stacklevel=2,
             )
@@ -98,5 +98,5 @@ class Runner:
 
 
 def _n_planes(engine, y):
-    """Planes that an engine gives: with the scale of the errors, two for each band."""
+    """Number of planes that an engine returns: with the scale of the errors, two for each band."""
     return 2 * len(y) if getattr(engine, "with_scale", False) else len(y)

@@ -105,6 +105,6 @@ def is_out_of_memory(error):
     """Whether an error says that memory ran out, on a GPU or on the CPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    # What torch says of the CPU's memory on Windows, and elsewhere; and OpenVINO.
+    # Messages about the CPU's memory: torch's on Windows, torch's elsewhere, and OpenVINO's.
     said = ("not enough memory", "can't allocate memory", "bad_alloc")
     return isinstance(error, RuntimeError) and any(text in str(error) for text in said)

@@ -2,9 +2,9 @@
 """
 The second stage for any subset of the twelve bands: what each learns from the others.
 
-Weights of few bands come first; what they make of each band is then corrected by what all bands
+Weights of few bands restore each band first; the result is then corrected by what all bands
 show together (`splus_srgan.models.guide`), by a generator that is told the PSF and the depth of
-the band.  It is the same for all bands, so their number and order do not matter.
+the band.  One generator serves all bands, so their number and order do not matter.
 """
 
 import numpy as np
@@ -19,10 +19,10 @@ from splus_srgan.models.guide import FAINT, GUIDED_PLANES
 __all__ = ["PLANES", "TOLD", "JointResNet", "joint_planes", "told_values"]
 
 TOLD = ("bands", "together", "psf known", "fwhm", "beta", "wings", "depth known", "depth")
-"""What the generator is told of a band, in this order; 0 where not known."""
+"""What the generator is told about a band, in this order; 0 where not known."""
 
 PLANES = GUIDED_PLANES + len(TOLD)
-"""Planes that the generator reads of a band."""
+"""Planes that the generator reads for each band."""
 
 _UPSCALING = 2
 _PHASES = _UPSCALING**2
@@ -30,13 +30,13 @@ _MADE, _FAINT, _GUIDES = (slice(1 + k * _PHASES, 1 + (k + 1) * _PHASES) for k in
 _GUIDES = slice(_GUIDES.start, GUIDED_PLANES)
 _LARGEST = 20.0  # of a faint stretch: 7e7 sky noises; a hyperbolic sine must not overflow
 _BRIGHT = 30.0
-# Middle and spread of what is told, so that it is of order one.
+# Mean and spread of these values, which bring them to order one.
 _FWHM, _BETA, _WINGS, _DEPTH = (1.35, 0.3), (3.7, 0.9), (0.25, 0.1), 0.5
 
 
 def told_values(band, *, n_bands=1, together=False, psf=None, sigma=None):
     """
-    Put what is known of a band into the numbers that the generator reads.
+    Put what is known about a band into the numbers that the generator reads.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def told_values(band, *, n_bands=1, together=False, psf=None, sigma=None):
 
 def joint_planes(guided, told):
     """
-    Images, and what is told of each band as an image of one value.
+    Images, and what is known about each band as images of constant value.
 
     Parameters
     ----------
@@ -100,15 +100,16 @@ class JointResNet(nn.Module):
     r"""
     Residual generator that corrects a band by what all bands show together.
 
-    With what the first stage made, :math:`x` in sky noises, :math:`f(x) = {\rm arcsinh}(x / 0.3)`,
-    guides :math:`p_s`, and `~splus_srgan.models.generator.low_pass` :math:`L`, it gives the image
+    From the image of the first stage, :math:`x` in units of the sky noise,
+    :math:`f(x) = {\rm arcsinh}(x / 0.3)`, guides :math:`p_s`, and
+    `~splus_srgan.models.generator.low_pass` :math:`L`, it gives the image
 
     .. math:: f^{-1}\left(f(x) + \frac{L\,\bigl(R + \sum_s w_s [f(p_s) - f(x)]\bigr)}
               {1 + (x / x_0)^2}\right)
 
-    stretched as the input is; :math:`R` is what the residual blocks make of all planes, and
-    :math:`x_0` is ``bright``: what is brighter is known from the band itself.  Everything
-    happens on the grid of the input, at a fraction of the cost of the first stage.
+    stretched as the input is; :math:`R` is the output of the residual blocks for all planes, and
+    :math:`x_0` is ``bright``: brighter pixels are known well enough from the band itself.
+    Everything happens on the grid of the input, at a fraction of the cost of the first stage.
 
     Parameters
     ----------
@@ -119,7 +120,7 @@ class JointResNet(nn.Module):
     softening, range : float, optional
         Of the stretch of input and output, see `~splus_srgan.NoiseAsinhStretch`.
     bright : float, optional
-        Of what is so bright (sky noises of an input pixel), half the correction is left.
+        Brightness, in sky noises of an input pixel, at which half of the correction is left.
 
     Notes
     -----
@@ -136,7 +137,7 @@ class JointResNet(nn.Module):
     """
 
     feature_factor = 1
-    """Side of the features over that of the input."""
+    """Ratio of the sides of the features and of the input."""
     in_channels = PLANES
     """Planes that it reads."""
     scale = None
@@ -245,10 +246,10 @@ class JointResNet(nn.Module):
             functional.pixel_shuffle(part, _UPSCALING)
             for part in (planes[:, _MADE], planes[:, _FAINT], correction)
         )
-        # What is bright is known from the band itself, and must not take from the others.
+        # Bright pixels are known from the band itself, and must not follow the others.
         share = 1 / (1 + (self._linear(faint) / self.bright) ** 2)
         corrected = faint + share * low_pass(correction, self.low_pass)
-        # Not f itself and back: what is not corrected keeps all its digits.
+        # Not f and its inverse: pixels that are not corrected keep all their digits.
         return made + self._stretched(corrected) - self._stretched(faint)
 
     def _stretched(self, faint):

@@ -15,10 +15,10 @@ from splus_srgan.models.processes import note_threads
 
 __all__ = ["OpenVINOEngine", "load_openvino"]
 
-_MOST_SHAPES = 4  # for which what was compiled is kept
+_MOST_SHAPES = 4  # whose compiled networks are kept
 _HINTS = {"bfloat16": "bf16", "float32": "f32"}
 _TELEMETRY = "openvino_telemetry"
-_EXAMPLE = (16, 24)  # pixels; what is traced holds for any shape
+_EXAMPLE = (16, 24)  # pixels; the traced network holds for any shape
 # Tracing is not safe in threads, and all of a process go through here.
 _ONE_AT_A_TIME = threading.RLock()
 
@@ -111,7 +111,7 @@ class _Body(torch.nn.Module):
 
 
 class _Head(torch.nn.Module):
-    """What always runs in float32: last layer, skip, low pass, and the scale of the errors."""
+    """The part that always runs in float32: last layer, skip, low pass and scale of the errors."""
 
     def __init__(self, generator, with_scale):
         super().__init__()
@@ -146,7 +146,7 @@ def _convert(generator, with_scale):
 
 def _undisturbed(function, *arguments):
     """
-    Call a function where no signal of the process can end it half way.
+    Call a function where no signal to the process can interrupt it.
 
     Python handles signals in the main thread: an exception from there, within what C++ calls,
     would abort the process.
@@ -171,11 +171,11 @@ def _core():
 
 def load_openvino():
     """
-    Import OpenVINO so that it tells nobody of it.
+    Import OpenVINO without its telemetry.
 
-    With its package of telemetry it sends what it does to an analytics service, and writes
-    below the home folder, from its import on.  Without the package it sends nothing: so it
-    does not get to see it.
+    With its telemetry package it reports its use to an analytics service, and writes below
+    the home folder, as soon as it is imported.  Without the package it sends nothing, so the
+    package is hidden from it.
 
     Returns
     -------
@@ -200,7 +200,7 @@ def _silence():
     finally:
         del sys.modules[_TELEMETRY]
         sys.modules.update(hidden)
-    # Somebody may have imported OpenVINO before.
+    # OpenVINO may have been imported before.
     for name, module in list(sys.modules.items()):
         if name.startswith("openvino.") and _is_telemetry(
             getattr(vars(module).get("tm"), "__name__", "")

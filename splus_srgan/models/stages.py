@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Two stages: weights of few bands, then a joint generator that corrects what they made."""
+"""Two stages: weights of few bands, then a joint generator that corrects their result."""
 
 import numpy as np
 
@@ -20,7 +20,7 @@ _UPSCALING = 2
 
 class FirstStage:
     """
-    The weights of few bands that a joint generator stands on.
+    The weights of few bands that a joint generator builds on.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class FirstStage:
 
     def __call__(self, y, *, bands):
         """
-        What each of the bands becomes by itself, or with those that its weights know.
+        Restore each band alone, or together with the others that its weights take.
 
         Parameters
         ----------

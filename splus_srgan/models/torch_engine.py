@@ -63,7 +63,7 @@ class TorchEngine:
             return fine[0].contiguous().cpu().numpy()
 
     def _all_digits(self):
-        """Half of a GPU's float32 digits would be lost without a word; for a call alone."""
+        """Keep all float32 digits on a GPU during a call; it would silently drop half of them."""
         if self.device.type != "cuda" or self.precision != "float32":
             return nullcontext()
         cudnn = torch.backends.cudnn
@@ -131,7 +131,7 @@ class _ManyChannels(torch.nn.Module):
 
 
 class _Phases(torch.nn.Module):
-    """A convolution of pixels ``d`` apart: every d-th pixel in each axis is an image by itself."""
+    """A convolution of pixels ``d`` apart: every d-th pixel of each axis forms its own image."""
 
     def __init__(self, layer):
         super().__init__()

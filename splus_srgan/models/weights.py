@@ -37,7 +37,7 @@ ANY_BAND = "any"
 """Band name of a model card whose generator takes any one band."""
 
 _FOLDER = Path(__file__).with_name("weights")
-_AUTOMATIC = ("splus-grz", "splus-any")  # the others are taken by name alone
+_AUTOMATIC = ("splus-grz", "splus-any")  # the others are used only when named
 _CARD_LIMITS = {"timeout": 15.0, "deadline": 30.0, "retries": 1, "largest": 1 << 20}
 _WEIGHTS_LIMITS = {"timeout": 30.0, "deadline": 900.0, "retries": 1, "largest": 1 << 29}
 
@@ -65,7 +65,7 @@ class WeightsCard:
         Arcsec per input pixel that it was trained for.
     stretch : dict
         ``softening`` and ``range`` of `splus_srgan.NoiseAsinhStretch`; or ``space`` is
-        ``"seed"``, the seed paper's, which keeps no flux and cannot be enhanced with.
+        ``"seed"``, the seed paper's, which keeps no flux and cannot be used to enhance.
     target_psf : dict
         ``fwhm`` (arcsec) and ``beta`` of the Moffat PSF of the output.
     domain : dict
@@ -75,15 +75,15 @@ class WeightsCard:
     turned : bool
         Whether to take the mean of the image and of the image turned by 180 degrees.
     edge_reach : int or None
-        How far from the border (input pixels) what lies beyond it still changes more than one
-        pixel in a thousand by 0.1 of its uncertainty, as measured; `None` where that was not
-        measured.
+        Distance from the border (input pixels) within which the unknown sky beyond it changes
+        more than one pixel in a thousand by 0.1 of its uncertainty, as measured; `None` where
+        that was not measured.
     uncertainty : dict
         Nothing, or how errors become standard deviations: ``kind`` of the scale that the
         generator predicts, its ``calibration``, and that of the ``ensemble`` of eight
         (`splus_srgan.training.calibration`).
     first_stage : dict
-        Of a joint generator: name of each of the shipped weights that it stands on, in the order
+        Of a joint generator: name of each of the shipped weights that it builds on, in the order
         in which they are chosen, and their SHA-256.
     training, scores : dict
         How it was trained, and what was measured.
@@ -143,7 +143,7 @@ class WeightsCard:
 
     @property
     def takes_subsets(self):
-        """Whether it takes any of its bands together, and is told of each."""
+        """Whether it takes any subset of its bands together, and is told about each."""
         return self.generator.get("kind") == "joint"
 
     @property
@@ -160,7 +160,7 @@ class WeightsCard:
         return list(self.bands) == [ANY_BAND]
 
     def groups(self, places):
-        """Of these bands, those that the generator takes at a time, as a list of lists."""
+        """Groups of these bands that the generator takes at a time, as a list of lists."""
         return [[k] for k in places] if self.takes_any_band else [list(places)]
 
 
@@ -336,7 +336,7 @@ def load_generator(weights):
         # Older safetensors make tensors where the caller's default device is.
         with torch.device("cpu"):
             state = {key: part.clone() for key, part in load_file(card.path, device="cpu").items()}
-        # Without memory or random numbers of its own: those of the caller stay as they are.
+        # Takes no memory and draws no random numbers, so the caller's generator is left alone.
         with torch.device("meta"):
             generator = _make_generator(card.generator)
         generator.load_state_dict(state, assign=True)
@@ -368,9 +368,8 @@ def choose_cards(weights, bands):
     Parameters
     ----------
     weights : str, path-like or `WeightsCard`
-        As for `load_card`, or ``"auto"``: of the shipped weights those for several bands, where
-        all of these are there, and for the other bands the ones that take any one band; only
-        weights of the form that was chosen as default (docs/model_cards).
+        As for `load_card`, or ``"auto"``: of the default weights, those for several bands where
+        all of these are given, and for the other bands those that take any one band.
     bands : sequence of str
         Bands of the data, in any spelling that ``canonical_band`` knows, and in any
         order.
@@ -412,7 +411,7 @@ def choose_cards(weights, bands):
 
 def first_stage_of(card):
     """
-    Model cards of the weights that a joint generator stands on.
+    Model cards of the weights that a joint generator builds on.
 
     Parameters
     ----------
@@ -427,14 +426,14 @@ def first_stage_of(card):
     Raises
     ------
     WeightsError
-        If one is not shipped with this version, or has other weights here.
+        If one of them is not shipped with this version, or has different weights here.
     """
     cards = []
     for name, digest in card.first_stage.items():
         found = load_card(name) if name in available() else None
         if found is None or found.sha256 != digest:
             raise WeightsError(
-                f"weights {card.name!r} stand on {name!r} with sha256 {digest}; this version has "
+                f"weights {card.name!r} build on {name!r} with sha256 {digest}; this version has "
                 f"{'none of that name' if found is None else found.sha256}: use weights that were "
                 "made with this version"
             )
@@ -444,7 +443,7 @@ def first_stage_of(card):
 
 def choose_among(cards, found):
     """
-    Which of some weights restore which bands: each those that are left, in this order.
+    Choose among some weights: each, in this order, takes those of the bands left that it can.
 
     Parameters
     ----------
@@ -461,7 +460,7 @@ def choose_among(cards, found):
     Raises
     ------
     WeightsError
-        If none is for a band.
+        If a band is left over.
 
     Examples
     --------
@@ -485,7 +484,7 @@ def choose_among(cards, found):
 
 def restored_together(cards, bands):
     """
-    Which bands some weights restore together with others.
+    Which of the bands are restored together with others by these weights.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 r"""
-Uncertainties for a generator: a head for their scale, and a calibration of what it says.
+Uncertainties for a generator: a head for their scale, and its calibration.
 
-`train_head` adds the head to weights and trains it alone, with the rest frozen: what the
-generator makes of an image stays what it was, to the last bit.  `calibrate` compares the
+`train_head` adds the head to weights and trains it alone, with the rest frozen: the
+generated image stays the same to the last bit.  `calibrate` compares the
 standard deviations of final images with the truth of simulated fields, and finds the factors
 with which 68 % and 95 % of the truths lie within one and two of them, at every brightness.
 Both together, from a model card or a checkpoint to a model card with uncertainties::
@@ -36,8 +36,8 @@ __all__ = ["calibrate", "measure_coverage", "train_head"]
 
 _LOSSES = {"laplace": laplace_nll, "gaussian": gaussian_nll}
 _WARM_UP = 50  # steps
-# Few pixels are bright, and theirs are the errors that matter: so much more they count, fully
-# from this stretched value on.  It is the generated one: the truth would favour one side.
+# Few pixels are bright, and their errors are the ones that matter: so they count more, fully
+# from this stretched value on, that of the generated image: the truth's would favour one side.
 _EMPHASIS, _BRIGHT = 20.0, 0.5
 _USELESS = Quality.MISSING | Quality.SATURATED
 _MIN_PIXELS = 1000
@@ -56,7 +56,7 @@ def train_head(
     progress_bar=None,
 ):
     """
-    Add a head for the scale of the errors to a generator, and train nothing else.
+    Add a head for the scale of the errors to a generator, and train only this head.
 
     Parameters
     ----------
@@ -71,7 +71,8 @@ def train_head(
     steps : int, optional
         Steps of Adam, at least 1.
     minutes : float, optional
-        Stop after this time at the latest; the learning rate falls with the larger share.
+        Stop after this time at the latest; the learning rate falls with the share of steps or of
+        time that is used up, whichever is larger.
     batch_size : int, optional
         Samples a step, at least 1.
     rate : float, optional
@@ -132,7 +133,7 @@ def _with_head(generator, kind):
     headed.load_state_dict(trunk, strict=False)
     headed.requires_grad_(False)
     headed.scale.requires_grad_(True)
-    # Frozen means frozen: normalisation must not go on counting.
+    # Frozen means frozen: the statistics of normalisation must not change either.
     return headed.eval()
 
 
@@ -159,10 +160,10 @@ def calibrate(enhancer, fields, *, seed=0, progress_bar=None):
     Find the factors that make standard deviations true.
 
     A factor for each signal to noise and relative noise of a pixel, as
-    the image has them, such that 68 % and 95 % of the truths lie
+    measured on the image, such that 68 % and 95 % of the truths lie
     within 0.994 and 1.960 standard deviations in every bin of signal to noise
     (`~splus_srgan.evaluation.measure.uncertainty.SNR_EDGES`), both as the image states it and by
-    the truth over the noise of the sky.  Of all such tables a smooth one is taken.
+    the truth over the noise of the sky.  Of all such tables a smooth one is chosen.
 
     Parameters
     ----------
@@ -170,12 +171,11 @@ def calibrate(enhancer, fields, *, seed=0, progress_bar=None):
         With weights that were named (not ``"auto"``), and ``uncertainty`` `True` or
         ``"ensemble"``: what is to be calibrated.  A calibration in its model card is left out.
     fields : iterable
-        Held-out fields, `~splus_srgan.simulate.field.SimulatedField` or what has its
-        ``observed`` and ``target`` as well.  What is measured is the final image, with its
-        flux anchored and in its unit.  At least some dozens: errors of one field have much
-        in common.
+        Held-out fields, `~splus_srgan.simulate.field.SimulatedField` or any object with
+        ``observed`` and ``target``.  The final image is measured, after the flux anchor and
+        in its unit.  Take at least some dozens: the errors within one field are correlated.
     seed : int, optional
-        Of the choice of pixels in each step of the fit.
+        Seed of the choice of pixels in each step of the fit.
     progress_bar : callable, optional
         Wraps ``fields``.
 
@@ -209,7 +209,7 @@ def measure_coverage(enhancer, fields, *, progress_bar=None):
     enhancer : `~splus_srgan.SRGANEnhancer`
         With ``uncertainty`` `True` or ``"ensemble"``.
     fields : iterable
-        As for `calibrate`, and none of those.
+        As for `calibrate`, but different fields.
     progress_bar : callable, optional
         Wraps ``fields``.
 
@@ -263,7 +263,7 @@ def _pixels(enhancer, fields, progress_bar, parts=None):
     found, count = [], 0
     for field in fields if progress_bar is None else progress_bar(fields):
         with warnings.catch_warnings():
-            # What has no sky in its frame is to be covered like everything else.
+            # Fields without sky in the frame have to be covered as well.
             warnings.simplefilter("ignore", NoSkyWarning)
             sharp = enhancer(field.observed)
         for band, made in sharp.items():

@@ -342,7 +342,7 @@ def test_an_untrained_second_stage_is_the_first(tmp_path, bands):
 
 def test_weights_of_another_version_are_refused(generator, tmp_path):
     card = write(generator, tmp_path, first_stage={"splus-any": "0" * 64})
-    with pytest.raises(WeightsError, match=r"'mine' stand on 'splus-any' with sha256 000.* has "):
+    with pytest.raises(WeightsError, match=r"'mine' build on 'splus-any' with sha256 000.* has "):
         FirstStage(card)
     card = write(generator, tmp_path, first_stage={"old": "0" * 64})
     with pytest.raises(WeightsError, match=r"'old' .* this version has none of that name"):

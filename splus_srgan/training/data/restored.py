@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Simulated fields as the first stage restored them: what a joint generator is trained on."""
+"""Simulated fields as the first stage restores them, to train a joint generator."""
 
 import hashlib
 import json
@@ -26,15 +26,15 @@ from splus_srgan.utils.validate import check_integer
 
 __all__ = ["RestoredPairs"]
 
-_MEMORY = 2**29  # bytes of fields that a process keeps
+_MEMORY = 2**29  # bytes of fields that a process keeps in memory
 
 
 class RestoredPairs(SimulatedPairs):
     """
-    Simulated pairs with what the first stage made of each band, for subsets of the bands.
+    Simulated pairs whose bands were restored by the first stage, for subsets of the bands.
 
     Each field is observed and restored once, whole, when it is first asked for; crops, turns,
-    subsets of the bands and what is told of them are drawn anew each time.
+    subsets of the bands and what is told about them are drawn anew each time.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class RestoredPairs(SimulatedPairs):
     crop : int or None, optional
         Side of the crop in input pixels; `None` for whole images.
     cache : path-like, optional
-        Folder that keeps fields and what was made of them (4.5 MB for twelve bands of 96 x 96
+        Folder that keeps the fields and the restored bands (4.5 MB for twelve bands of 96 x 96
         pixels).
     **options
         Those of `~splus_srgan.training.data.simulated.SimulatedPairs`.
@@ -54,7 +54,7 @@ class RestoredPairs(SimulatedPairs):
     Raises
     ------
     ValueError
-        If an option is not possible; copies as in the seed paper are not.
+        If an option is not possible, such as copies as in the seed paper.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class RestoredPairs(SimulatedPairs):
     Notes
     -----
     A sample is as in `~splus_srgan.training.data.samples.Pairs`, but for ``input``
-    (n_band, 29, ny, nx), which is what `~splus_srgan.models.joint.JointResNet` reads of each
+    (n_band, 29, ny, nx), which is what `~splus_srgan.models.joint.JointResNet` reads for each
     band; there is no ``noisy``.
 
     Examples
@@ -96,7 +96,7 @@ class RestoredPairs(SimulatedPairs):
         self._engines, self._known, self._room = {}, {}, _MEMORY
 
     def _named(self, cache, options):
-        """Folder of what these weights make of these fields."""
+        """Folder of these fields as restored by these weights."""
         key = options | {"n_pairs": self.n_pairs, "cards": [card.sha256 for card in self.cards]}
         digest = hashlib.sha256(json.dumps(key, default=str, sort_keys=True).encode())
         return cache / f"restored-{digest.hexdigest()[:12]}"
@@ -134,7 +134,7 @@ class RestoredPairs(SimulatedPairs):
         return sample | {"index": place.k}
 
     def _chosen(self, k, number):
-        """Which bands of the subset are learned: a fixed number, or in order all of them."""
+        """Which bands of the subset are learned: a fixed number of them, or all in their order."""
         if not self.fresh:
             return list(range(number))
         rng = self._rng("band", k)
@@ -148,7 +148,7 @@ class RestoredPairs(SimulatedPairs):
         return tuple(slice(int(a), int(a + n)) for a, n in zip(first, size, strict=True))
 
     def _made(self, whole, names):
-        """What the first stage gives for these bands together."""
+        """Result of the first stage for these bands together."""
         made = np.empty((len(names), *whole["target"].shape[1:]), np.float32)
         for card, places in choose_among(self.cards, names):
             made[places] = whole[card.name][self._rows(card, [names[k] for k in places])]
@@ -159,7 +159,7 @@ class RestoredPairs(SimulatedPairs):
         return [known.index(name) for name in names]
 
     def _whole(self, number):
-        """A field and what the first stage made of it: from memory, from a file, or now."""
+        """A field and its restored bands: from memory, from a file, or computed now."""
         if number in self._known:
             return self._known[number]
         whole = self._read_or_make(number)
@@ -193,7 +193,7 @@ class RestoredPairs(SimulatedPairs):
         return whole
 
     def _restore(self, card, y):
-        """What weights make: of each band, or of theirs together (nothing, if one is not here)."""
+        """Restore each band, or the bands of the weights together (empty if one is missing)."""
         if card.name not in self._engines:
             generator = load_generator(card)
             self._engines[card.name] = make_engine(generator, device="cpu", precision="float32")
