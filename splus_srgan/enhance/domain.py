@@ -26,7 +26,7 @@ def outside_domain(stack, cards, psfs, *, stacklevel):
     psfs : list of `~splus_srgan.enhance.psf.InputPSF`
         PSF of each band.
     stacklevel : int
-        Of the warning, as `warnings.warn` takes it, for the caller of this function.
+        Stack level of the warning, as `warnings.warn` takes it, for the caller of this function.
 
     Returns
     -------

@@ -50,7 +50,7 @@ class SRGANEnhancer:
     device : str, optional
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"``: CUDA where it is.
     precision : {"auto", "float32", "bfloat16"}, optional
-        Of the generator's body; its last layer is always float32.  ``"auto"`` takes
+        Precision of the generator's body; its last layer is always float32.  ``"auto"`` takes
         bfloat16 where the hardware has it; that moves magnitudes by about 1 mmag.
     block_size : "auto" or int, optional
         Side of the blocks (input pixels, at least 16) in which a large image is

@@ -19,7 +19,7 @@ def warn_of_fallbacks(work, *, automatic, stacklevel):
     automatic : bool
         Whether the weights were chosen by the bands.
     stacklevel : int
-        Of the warnings, as `warnings.warn` takes it, for the caller of this function.
+        Stack level of the warnings, as `warnings.warn` takes it, for the caller of this function.
     """
     for told in (_pixel_scale(work), _psf(work), _weights(work) if automatic else None):
         if told:

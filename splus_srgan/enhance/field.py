@@ -43,7 +43,7 @@ class Enhancement:
     report : `~splus_srgan.enhance.guard.InputReport`
         What is unusual in the input.
     strength : float
-        Of the flux anchor.
+        Strength of the flux anchor.
     uncertainty : {False, True, "ensemble"}
         Whether to give standard deviations.
     block_size : "auto" or int

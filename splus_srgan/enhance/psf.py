@@ -132,7 +132,7 @@ def input_psfs(stack, psf="header", *, sky=None, sigma=None, default_scale=None,
     default_scale : float, optional
         Arcsec per pixel, for an input without a WCS.
     stacklevel : int, optional
-        Of the warning that header and stars disagree, for the caller.
+        Stack level of the warning that header and stars disagree, for the caller.
 
     Returns
     -------

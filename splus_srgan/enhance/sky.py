@@ -24,7 +24,7 @@ def sky_and_sigma(stack, sky, sigma, *, stacklevel):
     sky, sigma : optional
         As `~splus_srgan.enhance.enhancer.SRGANEnhancer` takes them.
     stacklevel : int
-        Of the warning that there is no sky, as `warnings.warn` takes it, for the caller.
+        Stack level of the warning that there is no sky, as `warnings.warn` takes it, for callers.
 
     Returns
     -------

@@ -35,7 +35,7 @@ def linear_std(generated, log_scale, sigma, *, softening, range, kind):
     sigma : `~numpy.ndarray`
         Sky noise of the input; it broadcasts against them.
     softening, range : float
-        Of the stretch.
+        Softening and range of the stretch.
     kind : {"laplace", "gaussian", "ensemble"}
         What the scale describes.
 

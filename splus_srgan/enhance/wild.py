@@ -27,7 +27,7 @@ def without_wild_pixels(stack, sky, sigma, *, stacklevel):
     sky, sigma : `~numpy.ndarray`, shape (n_band, 1, 1) or (n_band, ny, nx)
         As `~splus_srgan.enhance.sky.sky_and_sigma` gives them.
     stacklevel : int
-        Of the warning, as `warnings.warn` takes it, for the caller of this function.
+        Stack level of the warning, as `warnings.warn` takes it, for the caller of this function.
 
     Returns
     -------

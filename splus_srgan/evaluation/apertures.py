@@ -41,7 +41,7 @@ def aperture_flux(
     x, y : array_like, shape (n,)
         Positions in input pixels.
     radius : float
-        Of the aperture, arcsec.
+        Radius of the aperture, arcsec.
     annulus : tuple of float, optional
         Radii of the annulus, arcsec.  `None`: nothing is subtracted.
     factor : int, optional
@@ -103,7 +103,7 @@ def aperture_noise(flux, free_area, *, radius, sigma, electrons=0.0, pixel_scale
     free_area : array_like, shape (n,)
         Unmasked area of the annulus in input pixels.
     radius : float
-        Of the aperture, arcsec.
+        Radius of the aperture, arcsec.
     sigma : float
         Sky noise per input pixel.
     electrons : float, optional

@@ -134,13 +134,13 @@ def usable(band, sources, *, radius, annulus, apart, share=0.03):
     sources : `~astropy.table.Table`
         As of `list_sources`.
     radius : float
-        Of the aperture, arcsec.
+        Radius of the aperture, arcsec.
     annulus : tuple of float
         Radii of the annulus, arcsec.
     apart : float
         Within how many arcsec no other source may be brighter than ``share``.
     share : float, optional
-        Of a source's flux.
+        Share of a source's flux.
 
     Returns
     -------

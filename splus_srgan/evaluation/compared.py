@@ -200,7 +200,7 @@ class ComparedField:
     Parameters
     ----------
     name : str
-        Of the field.
+        Name of the field.
     bands : dict of str to `ComparedBand`
         Bands, from blue to red.
     known : `~astropy.table.Table`, optional

@@ -36,7 +36,7 @@ def fine_scale(unit):
     Parameters
     ----------
     unit : `~astropy.units.UnitBase` or None
-        Of the image.
+        Unit of the image.
 
     Returns
     -------

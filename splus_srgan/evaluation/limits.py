@@ -27,11 +27,11 @@ class Limit:
     topic : str
         One of ``TOPICS`` of `splus_srgan.evaluation.checks`.
     name : str
-        Of the check; words in braces are put in by the measure, as in ``"offset of {color}"``.
+        Name of the check; words in braces are put in by the measure, as in ``"offset of {color}"``.
     low, high : float or None
         The range that passes; `None`: the value informs and decides nothing.
     unit : str, optional
-        Of the value; ``""`` for a pure number.
+        Unit of the value; ``""`` for a pure number.
     fault : str, optional
         What is wrong where it fails, in plain words.
     of : str, optional

@@ -135,7 +135,7 @@ class Measurements:
         Returns
         -------
         checks : list of `~splus_srgan.evaluation.checks.Check`
-            Of all measures.
+            Checks of all measures.
         """
         judges = {name: check for name, (_, check) in (ALONE | MEASURES).items()} | TRIALS
         checks = []

@@ -23,7 +23,7 @@ class EvaluationPair:
     Parameters
     ----------
     name : str
-        Of the field.
+        Name of the field.
     input : dict of str to `~astropy.nddata.CCDData`
         Band to image ``(ny, nx)``: what an enhancer is given.
     target : dict of str to `~astropy.nddata.CCDData`, optional

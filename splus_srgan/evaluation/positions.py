@@ -76,7 +76,7 @@ def centroid_limit(flux, psf, *, sigma, electrons=0.0, pixel_scale=PIXEL_SCALE):
     Parameters
     ----------
     flux : array_like, shape (n,)
-        Of the stars.
+        Flux of the stars.
     psf : tuple of float
         FWHM (arcsec), Moffat beta and, if there are any, share of the wings
         (`~splus_srgan.pixels.psf.psf_profile`).

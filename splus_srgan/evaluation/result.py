@@ -24,7 +24,7 @@ class EvaluatedField:
     Parameters
     ----------
     name : str
-        Of the field.
+        Name of the field.
     output : dict of str to `~astropy.nddata.CCDData`
         Band to enhanced image ``(2 ny, 2 nx)``.
     pair : `~splus_srgan.evaluation.pairs.EvaluationPair`, optional

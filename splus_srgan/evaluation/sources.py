@@ -206,7 +206,7 @@ def isolated(
     distance : float
         What is near, arcsec.
     share : float
-        Of the source's flux, which a neighbour may have.
+        Share of the source's flux that a neighbour may have.
     x_all, y_all, flux_all : `~numpy.ndarray`, shape (m,), optional
         All sources; by default those same ones.
     pixel_scale : float, optional

@@ -36,9 +36,9 @@ class MeasuredPSF:
     wings, wings_error : float
         Share of the light in the wings (`~splus_srgan.pixels.psf.wing_transfer`).
     ellipticity, ellipticity_error : float
-        Of the core, ``1 - b/a``.
+        Ellipticity of the core, ``1 - b/a``.
     position_angle : float
-        Of the major axis, in radians from x to y.
+        Position angle of the major axis, in radians from x to y.
     n_stars : int
         Stars that were fitted; below 3, stars that were found.
 

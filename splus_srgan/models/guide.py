@@ -51,7 +51,7 @@ def guided_planes(y, made, *, softening, range):
     made : `~numpy.ndarray`, shape (n_band, 2 ny, 2 nx)
         Stretched result of the first stage.
     softening, range : float
-        Of the stretch, see `~splus_srgan.NoiseAsinhStretch`.
+        Softening and range of the stretch, see `~splus_srgan.NoiseAsinhStretch`.
 
     Returns
     -------

@@ -118,7 +118,8 @@ class JointResNet(nn.Module):
     n_features, n_blocks, dilations, low_pass
         As for `~splus_srgan.models.generator.SRResNet`.
     softening, range : float, optional
-        Of the stretch of input and output, see `~splus_srgan.NoiseAsinhStretch`.
+        Softening and range of the stretch of input and output, see
+        `~splus_srgan.NoiseAsinhStretch`.
     bright : float, optional
         Brightness, in sky noises of an input pixel, at which half of the correction is left.
 

@@ -41,24 +41,24 @@ class MatchedPair:
         Band to image ``(2 ny, 2 nx)`` on the grid of ``input`` with pixels half as large: masked
         where the survey has no image, with uncertainty and PSF as far as known.
     registrations : dict of str to `~splus_srgan.pairs.registration.measure.Registration`
-        What was measured of ``target`` against ``input``, by their WCS alone; pixels of the
+        Registration of ``target`` on ``input`` by their WCS alone; pixels of the
         fine grid.
     residuals : dict of str to `~splus_srgan.pairs.registration.measure.Registration`
-        The same for the images given out; equal to ``registrations`` where not corrected.
+        The same for the images of this pair; equal to ``registrations`` where not corrected.
     flux_ratios : dict of str to tuple of float
         Flux of ``target`` over that of ``input`` at the same PSF, and its error; after the
         band-pass term.
     sky : dict of str to float
-        Pedestal taken off ``target``, per fine pixel.
+        Pedestal subtracted from ``target``, per fine pixel.
     coverage : dict of str to float
         Share of the fine grid that ``target`` covers with valid pixels.
     psf_errors : dict of str to float
-        What is left over of the PSF match: largest difference between the PSF of ``target`` and
+        Residual of the PSF match: largest difference between the PSF of ``target`` and
         the target, as a share of the target's peak; NaN where not matched.
     corrected : bool
-        Whether the measured shift and rotation were taken out, in any band.
+        Whether the measured shift and rotation were corrected, in any band.
     notes : list of str
-        What a reader must know, in plain words.
+        Remarks for the reader, in plain words.
     """
 
     input: dict
@@ -103,14 +103,14 @@ def match_to_grid(
         ``(ny, nx)`` of the new grid.
     method : {"interp", "adaptive", "exact"}, optional
         Function of reproject. The first keeps the PSF, the others average over the new
-        pixels, which broadens it, and are the ones to take for a much coarser grid.
+        pixels, which broadens it, and are the right choice for a much coarser grid.
     order : {"bicubic", "biquadratic", "bilinear", "nearest-neighbor"}, optional
         Order of ``"interp"``.
     noise_correlation : `~numpy.ndarray`, odd shape, optional
         Correlation of the image's noise by lag, 1 at the center. By default it is white.
     block_size : int, optional
-        Side of the blocks, in new pixels, into which large images are cut, on dask. Only
-        what a block needs is read of the image, which may be a memory map.
+        Side of the blocks, in new pixels, into which large images are cut, on dask. Only the
+        part of the image that a block needs is read, so the image may be a memory map.
     progress_bar : callable, optional
         Wraps the iterable over groups of blocks, as ``tqdm.tqdm`` does.
 
@@ -135,14 +135,14 @@ def match_to_grid(
 
     A new pixel is a weighted sum of old ones, and its variance that of the weights,
     :math:`\sum_i w_i^2 \sigma_i^2`. For cubic splines that is 1 at the center of an old
-    pixel, 0.57 at its corner, 0.78 on average. What goes missing is in the correlation of
+    pixel, 0.57 at its corner, 0.78 on average. The rest is in the correlation of
     neighbors: errors of sums over many pixels must *not* be computed from the standard
     deviations of the pixels alone. The error of a sum over an aperture much larger than a pixel
     it is that of the original pixels.
 
     Missing pixels are filled from their neighbors before the resampling; new pixels whose
-    four nearest old ones include a missing one are masked. Pixels farther away see the filled value
-    with the weight of the tails of the kernel only.
+    four nearest old ones include a missing one are masked. Pixels farther away
+    see the filled value only with the weight of the kernel's tails.
 
     Examples
     --------
@@ -206,17 +206,17 @@ def match_pair(
         Band to image, of the survey that is to be enhanced and of the sharper one. Bands that
         only one side has are left out. The bands of a side share one grid.
     correct : bool, optional
-        Whether the shift measured on the images is taken out, per band, and with it rotation
+        Whether the shift measured on the images is corrected, per band, and with it rotation
         and scale where they are significant (5 standard errors).
     target_psf : tuple of float or None, optional
         FWHM (arcsec) and Moffat beta that ``target`` is brought to, by default the one of the
         shipped weights; `None` leaves its PSF alone. The PSF of ``target`` has to be known: its
         ``psf``, or the seeing in its header.
     band_terms : mapping of str to float, or "measure", optional
-        Factor by which ``target`` is multiplied, per band, so that it is as if seen through
+        Factor by which ``target`` is multiplied, per band, as if it were seen through
         the filter of ``input``; ``"measure"`` takes the inverse of the measured flux ratio.
     subtract_sky : bool, optional
-        Whether the sky of ``target`` is taken off, where there is sky in the frame.
+        Whether the sky of ``target`` is subtracted, where there is sky in the frame.
     method, order
         As for `match_to_grid`.
     max_shift : float, optional
@@ -230,7 +230,7 @@ def match_pair(
     Returns
     -------
     pair : `MatchedPair`
-        Images, what was measured, and notes.
+        Images, measurements and notes.
 
     Raises
     ------
@@ -250,7 +250,7 @@ def match_pair(
     (`~splus_srgan.pairs.registration.measure.measure_registration`), and ``target`` resampled
     once, onto the corrected positions. The kernel is that of
     `photutils.psf_matching.make_wiener_kernel`, with the least regularization for which the
-    noise no more than doubles; ``psf`` of the result is the PSF that this reaches.
+    noise at most doubles; ``psf`` of the result is the PSF that is reached.
 
     The uncertainty of ``target`` is propagated through both steps, with the correlation
     of its noise, which is measured on blank sky. It holds for single pixels: noise of

@@ -121,7 +121,7 @@ class LegacySource:
     service: str | None = None
 
     def __post_init__(self):
-        # Layer, bands and size are checked as those of a request, before the first one.
+        # Layer, bands and size are checked like those of a request, before the first one.
         scale = legacy.PIXEL_SCALE
         CutoutRequest((0, 0), self.layer, self.bands, self._side, scale, False, True, True)
 
@@ -166,13 +166,13 @@ def _calibrated(images, zero_points):
 
 def load_zero_points(text):
     """
-    Get zero points from the place that a user names.
+    Get zero points from the source that a user names.
 
     Parameters
     ----------
     text : str
         ``"dr4"`` for the table of data release 4, the address or the path of such a
-        table, ``"service"`` for what the service has, or ``"none"``.
+        table, ``"service"`` for those of the service, or ``"none"``.
 
     Returns
     -------

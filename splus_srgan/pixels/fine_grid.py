@@ -22,7 +22,7 @@ def to_fine_grid(planes, *, order):
     planes : `~numpy.ndarray`, shape (..., ny, nx)
         One image or a stack.
     order : int
-        Of the splines: 1 is linear, 3 is cubic.
+        Order of the splines: 1 is linear, 3 is cubic.
 
     Returns
     -------

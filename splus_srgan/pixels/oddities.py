@@ -97,7 +97,7 @@ def floor_share(values, sigma):
     Returns
     -------
     share : float
-        Of the pixels at most 0.2 sigma above the 0.2nd percentile.  Normal noise has 0.004,
+        Share of the pixels at most 0.2 sigma above the 0.2nd percentile.  Normal noise has 0.004,
         noise without its negative half at least 0.16.
 
     Examples

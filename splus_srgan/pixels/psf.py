@@ -62,7 +62,7 @@ def core_profile(fwhm, beta, share=WING_SHARE):
     Returns
     -------
     fwhm, beta : float
-        Of the core; the FWHM in the unit of the one given.
+        FWHM and beta of the core; the FWHM in the unit of the one given.
 
     Notes
     -----
@@ -158,7 +158,7 @@ def moffat_alpha(fwhm, beta):
     Parameters
     ----------
     fwhm, beta : float
-        Of the profile.
+        FWHM and beta of the profile.
 
     Returns
     -------

@@ -18,7 +18,7 @@ def window_cuts(shape, *, side, most):
     shape : tuple of int
         ``(ny, nx)``.
     side : int
-        Of a window, pixels.
+        Side of a window, pixels.
     most : int
         Windows at most; an image of no more than their pixels is taken whole.
 

@@ -172,7 +172,7 @@ def row_steps(data, valid):
         Of all borders between two rows or columns: twice the least of four quarters of a
         row, where all have one sign.
     scatter : float
-        Of the steps between all of them: 1 for noise.
+        Scatter of the steps between all of them: 1 for noise.
     """
     largest, scatter = 0.0, 1.0
     for axis in (0, 1):

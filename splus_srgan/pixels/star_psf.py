@@ -47,7 +47,7 @@ class StarPSF:
         FWHM (pixels) and Moffat beta of the core, share of the light in the wings, and the
         two components of the ellipticity, :math:`e \cos 2\theta` and :math:`e \sin 2\theta`.
     covariance : `~numpy.ndarray`, shape (5, 5)
-        Of these, from the scatter between stars and the noise within.
+        Covariance of these, from the scatter between stars and the noise within.
     n_stars : int
         Stars that were fitted.
     """

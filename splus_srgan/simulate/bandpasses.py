@@ -37,12 +37,12 @@ def bandpass(band, wavelength):
     band : str
         One of `splus_srgan.splus.BANDS`.
     wavelength : float or array-like
-        In Angstrom.
+        Wavelengths in Angstrom.
 
     Returns
     -------
     response : `~numpy.ndarray`
-        Between 0 and 1, which is the peak; atmosphere, mirrors and CCD are part of it.
+        Between 0 and 1, the peak; atmosphere, mirrors and CCD are included.
 
     Raises
     ------
@@ -105,12 +105,12 @@ def band_weights(bands):
     Parameters
     ----------
     bands : sequence of str
-        Among `splus_srgan.splus.BANDS`.
+        Names among `splus_srgan.splus.BANDS`.
 
     Returns
     -------
     weights : `~numpy.ndarray`, shape (n_band, n_wavelength)
-        To be multiplied by spectra at `WAVELENGTHS`.
+        Weights for spectra at `WAVELENGTHS`.
 
     Examples
     --------

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""What the sky and the telescope do to one band: PSF, noise, zero point, errors of the position."""
+"""Effects of sky and telescope on one band: PSF, noise, zero point, errors of the position."""
 
 from dataclasses import dataclass
 
@@ -21,12 +21,12 @@ _OFFSET = 0.06  # arcsec, largest standard deviation of a band's astrometric err
 @dataclass(frozen=True)
 class BandConditions:
     """
-    What the sky and the telescope did to one band.
+    Effects of sky and telescope on one band.
 
     Attributes
     ----------
     fwhm, beta : float
-        PSF: FWHM (arcsec) and Moffat beta of the one profile that the header states; of its
+        PSF: FWHM (arcsec) and Moffat beta of the single profile that the header states; for its
         core, see `~splus_srgan.pixels.psf.core_profile`.
     ellipticity, position_angle : float
         PSF: ``1 - b/a``, and the angle of the major axis (radians, from x to y).
@@ -74,14 +74,14 @@ class BandConditions:
 
 def draw_conditions(rng, band):
     """
-    Draw what an S-PLUS image of a band may look like, and somewhat beyond.
+    Draw conditions over the range of S-PLUS images of a band, and somewhat beyond.
 
     Parameters
     ----------
     rng : `~numpy.random.Generator`
         Source of the draw.
     band : str
-        One of `splus_srgan.splus.BANDS`, whose medians are taken.
+        One of `splus_srgan.splus.BANDS`, whose medians are used.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def draw_conditions(rng, band):
     mode = rng.integers(2)
     sigma = np.clip(facts.noise[0] * rng.lognormal(0.05, 0.22), facts.noise[0] * 0.6, None)
     n_dither = rng.choice([3, 3, 3, 4, 6])
-    # Streams of their own, so that they change nothing else of a seed.
+    # Separate streams, so that all other draws of a seed stay the same.
     astrometry, optics = rng.spawn(2)
     wings, scatter, most = _WINGS
     offset = astrometry.normal(0, astrometry.uniform(0, _OFFSET), 2)

@@ -4,8 +4,8 @@ Simulate a field as S-PLUS sees it, and the sharp, noise-free image behind it.
 
 Both are made from one scene: convolved with each PSF in Fourier space, where a
 Moffat profile has a closed form, and sampled at the pixel centres of each grid.
-A PSF here is the one that the pixels sample, so the pixel's own response is part
-of it, as in the seeing that the survey measures on its images.
+The PSFs here are effective ones, which include the response of the pixel, as in the seeing
+that the survey measures on its images.
 """
 
 import dataclasses
@@ -42,14 +42,14 @@ PSFS = ("real", "moffat")
 """Kinds of PSF: lopsided and with wide wings, as real ones are; or Moffat profiles alone."""
 
 _KIND_SHARES = (0.52, 0.12, 0.14, 0.12, 0.10)
-_SPECTRAL = 2**32 - 1  # far from the numbers that `spawn` gives
-_MARGIN = 24  # S-PLUS pixels around the frame, for light that the PSF brings in
+_SPECTRAL = 2**32 - 1  # far from the keys that `spawn` gives
+_MARGIN = 24  # S-PLUS pixels around the frame, for light that the PSF scatters in
 
 
 @dataclass
 class SimulatedField:
     """
-    A simulated field: what S-PLUS sees, and the truth.
+    A simulated field: the S-PLUS images and the truth.
 
     Attributes
     ----------
@@ -62,10 +62,10 @@ class SimulatedField:
     noiseless : dict of str to `~numpy.ndarray`
         Band to the S-PLUS image without noise and left-over sky, in ADU.
     sources : `~astropy.table.QTable`
-        What was drawn: kind, position (S-PLUS pixels, 0-based, and sky), flux per
+        The drawn sources: kind, position (S-PLUS pixels, 0-based, and sky), flux per
         band (nmgy) and half-light radius.
     conditions : dict of str to `BandConditions`
-        What each band was seen through.
+        Observing conditions of each band.
     kind : str
         One of `KINDS`.
     """
@@ -220,7 +220,7 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, 
 
 
 def _spectral_rng(seed):
-    """A stream of its own, so that g, r and z of a seed do not depend on spectra."""
+    """A separate stream, so that g, r and z of a seed do not depend on spectra."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_SPECTRAL,)))
 
 

@@ -46,7 +46,7 @@ def _spiral(rng, major, minor, radius):
 
 
 def _add_knots(rng, scene, disc, window, fluxes):
-    """Star-forming knots, drawn where the disc is bright; their summed flux."""
+    """Draw star-forming knots where the disc is bright; their summed flux."""
     coarse = disc[::4, ::4]
     chance = np.cumsum(coarse.ravel().astype(float) ** 0.8)
     n_knot = rng.integers(10, _MOST_KNOTS)
@@ -113,7 +113,7 @@ def add_disc_galaxy(rng, scene, x, y, magnitude, radius):
         scene.add(disc, window, young * share)
         total = disc.sum(dtype=float)
     of_knots = _add_knots(rng, scene, disc, window, knots) if knot_share else 0.0
-    # Arms and clumps lie where the disc is bright or not, and dust takes light away.
+    # Arms and clumps change the light of the disc, and dust absorbs some of it.
     note(total / plain if plain > 0 else 1.0, of_knots)
     if bar_share:
         bar = sersic(

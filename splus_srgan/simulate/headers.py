@@ -17,8 +17,8 @@ class FieldHeaders:
     """
     Headers of a band on both grids.
 
-    They are built and brought to the finer grid once; of the other bands, only some values
-    differ.
+    They are built and brought to the finer grid once; those of the other bands differ in a few
+    values only.
 
     Parameters
     ----------
@@ -27,14 +27,14 @@ class FieldHeaders:
     shape : tuple of int
         ``(ny, nx)`` of the S-PLUS image.
     conditions : `~splus_srgan.simulate.conditions.BandConditions`
-        What the first band was seen through.
+        Observing conditions of the first band.
     pointing : tuple
         RA and Dec (deg) of the reference pixel, and the pixel ``(x, y)``, 1-based.
 
     Attributes
     ----------
     wcs, fine_wcs : `~astropy.wcs.WCS`
-        Of both grids; all bands have the same.
+        WCS of both grids; all bands have the same.
     """
 
     def __init__(self, band, shape, conditions, pointing):

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Fluxes of what is drawn, in the bands of a field."""
+"""Fluxes of the drawn sources in the bands of a field."""
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class Light:
     bands : sequence of str
         Bands of the field.
     rng : `~numpy.random.Generator`
-        Source of what only spectra need: redshifts, dust, lines.
+        Source of the random numbers that only spectra need: redshifts, dust, lines.
     """
 
     def __init__(self, bands, rng):
@@ -63,7 +63,7 @@ class Light:
         Parameters
         ----------
         magnitude, g_r, r_z : float
-            In r, and colours.
+            Magnitude in r, and colours.
         galaxy : dict
             Result of `galaxy`.
         reddening : float, optional

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""A band of a scene seen through its PSF, and sampled on the pixels of S-PLUS and of the target."""
+"""A band of a scene, convolved with its PSF and sampled on the pixels of S-PLUS and the target."""
 
 from functools import cached_property
 
@@ -75,7 +75,7 @@ def _sample(spectrum, shape, step):
     """
     ny, nx = shape[0] // step, shape[1] // step
     rows = spectrum.reshape(step, ny, -1).sum(axis=0)
-    # The half of the frequencies along x that a real image needs not store.
+    # The half of the frequencies along x that need not be stored for a real image.
     mirrored = np.conj(np.roll(rows[::-1], 1, axis=0)[:, -2:0:-1])
     whole = np.concatenate([rows, mirrored], axis=1).reshape(ny, step, nx).sum(axis=1)
     return fft.irfft2(whole[:, : nx // 2 + 1], s=(ny, nx)) / np.float32(step**2)

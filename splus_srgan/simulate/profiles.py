@@ -47,7 +47,7 @@ def sersic(shape, x, y, radius, index, axis_ratio, angle, *, reach=None):
     Returns
     -------
     profile, window : `~numpy.ndarray`, tuple of slice
-        `None` where nothing of it falls on the grid.
+        `None` if the profile lies outside the grid.
     """
     if reach is None:
         reach = radius * (REACH if index <= 1 else 4 * REACH) + 4

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""A simulated field as the Legacy Surveys would show it: the truth, with their noise."""
+"""A simulated field as in the Legacy Surveys: the truth, with their noise."""
 
 import numpy as np
 from astropy import units as u
@@ -13,8 +13,8 @@ __all__ = ["REFERENCE_SIGMA", "reference_images", "reference_noise"]
 
 REFERENCE_SIGMA = {"g": (0.0018, 0.0029), "r": (0.0023, 0.0066), "z": (0.0079, 0.016)}
 """
-Sky noise of the Legacy Surveys per pixel of 0.262 arcsec, in nanomaggies: where they are
-deep (Data Release 9, 5-sigma depths 25.3, 25.1 and 23.7), and after two exposures.
+Sky noise of the Legacy Surveys per pixel of 0.262 arcsec, in nanomaggies: in deep fields
+(Data Release 9, 5-sigma depths 25.3, 25.1 and 23.7), and after two exposures.
 """
 
 _SCALE_RATIO = 0.275 / 0.262
@@ -25,9 +25,9 @@ _TAPS = np.array([0.0915, 1.0, 0.0915])
 @numpy_defaults
 def reference_images(field, *, seed):
     """
-    Show the target of a simulated field with the noise of the Legacy Surveys.
+    Add the noise of the Legacy Surveys to the target of a simulated field.
 
-    The PSF stays the target's, which is near to theirs; the noise is that of their sky,
+    The PSF is still the target's, which is close to theirs; the noise is that of their sky,
     slightly correlated, without photon noise of the sources.
 
     Parameters
@@ -46,7 +46,7 @@ def reference_images(field, *, seed):
     Raises
     ------
     ValueError
-        If they do not have a band.
+        If the Legacy Surveys lack a band.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def reference_noise(rng, shape, band):
     Raises
     ------
     ValueError
-        If they do not have the band.
+        If the Legacy Surveys lack the band.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def reference_noise(rng, shape, band):
     True
     """
     low, high = REFERENCE_SIGMA[check_one_of("band", band, tuple(REFERENCE_SIGMA))]
-    # What is known per pixel of another size scales with the side, as white noise does.
+    # The noise is known for pixels of another size; white noise scales with their side.
     sigma = _SCALE_RATIO * np.exp(rng.uniform(np.log(low), np.log(high)))
     noise = rng.standard_normal(shape, dtype=np.float32)
     taps = _TAPS / np.sqrt(np.sum(_TAPS**2))

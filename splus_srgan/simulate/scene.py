@@ -1,9 +1,9 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-The sky before any telescope: galaxies and stars drawn on a fine grid.
+The sky outside the telescope: galaxies and stars drawn on a fine grid.
 
 Everything here is in nanomaggies and in fine pixels.  `splus_srgan.simulate.field`
-places the scene on the sky and looks at it through a PSF.
+places the scene on the sky and convolves it with a PSF.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ _HOT_STARS, _LINE_SOURCES = 0.4, 3.0  # per square arcmin
 @dataclass
 class Scene:
     """
-    Light per fine pixel in each band, and the list of what was drawn.
+    Light per fine pixel in each band, and the list of the drawn sources.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Scene:
     fine_scale : float
         Arcsec per fine pixel.
     light : `~splus_srgan.simulate.light.Light`
-        What turns magnitudes into fluxes.
+        Turns magnitudes into fluxes.
     sources : list of dict
         Kind, position (fine pixels, 0-based) and flux per band.
     """
@@ -130,7 +130,7 @@ def _typical_radius(rng, magnitude):
 
 
 def _add_main(rng, scene, kind, centre, frame):
-    """The galaxies that a field is about."""
+    """The main galaxies of a field."""
     x, y = centre
     if kind == "galaxy":
         magnitude = rng.uniform(12.5, 18.5)
@@ -164,15 +164,15 @@ def draw_scene(rng, *, shape, frame, fine_scale, bands, kind, spectra):
     shape : tuple of int
         Fine grid ``(ny, nx)``, margin included.
     frame : tuple of int
-        Fine pixels of the part that will be seen; it is centred.
+        Fine pixels of the visible part, which is centred.
     fine_scale : float
         Arcsec per fine pixel.
     bands : sequence of str
         Among `splus_srgan.splus.BANDS`.
     kind : {"galaxy", "fill", "cluster", "stars", "blank"}
-        What the field is about.
+        Kind of field.
     spectra : `~numpy.random.Generator`
-        Source of what shows only in bands other than g, r and z.
+        Source of the random numbers that only bands other than g, r and z depend on.
 
     Returns
     -------

@@ -3,7 +3,7 @@
 Spectra of stars and stellar populations, and their fluxes in any band of the survey.
 
 The templates are simple: black bodies with the features that narrow bands are made for.
-What matters is that bands agree with each other as those of a real spectrum do.
+They give fluxes that are consistent from band to band, like those of real spectra.
 """
 
 from functools import cache
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 FITTED_BANDS = ("g", "r", "z")
-"""Bands whose fluxes are drawn; spectra are fitted to them, and give those of the others."""
+"""Bands whose fluxes are drawn; spectra fitted to them give those of the others."""
 
 LINES = {
     "halpha": ((6549.9, 1 / 4), (6564.6, 1.0), (6585.3, 3 / 4)),
@@ -146,7 +146,7 @@ def _molecules(w, t):
 def _temperature_table():
     temperature = np.geomspace(3000, 12000, 120)
     g, r = band_weights(("g", "r")) @ star_spectrum(WAVELENGTHS, temperature).T
-    # Falls with the temperature; rounded by features where it is flat.
+    # Falls with the temperature; made monotonic, since features disturb it where it is flat.
     return np.maximum.accumulate(-2.5 * np.log10(g / r)[::-1]), temperature[::-1]
 
 
@@ -182,7 +182,7 @@ def population_spectrum(g_r, *, redshift=0.0, reddening=0.0):
     Parameters
     ----------
     g_r : float
-        Wanted colour; the mix takes the nearest one that it can have.
+        Wanted colour; the nearest possible one is taken.
     redshift : float, optional
         Between 0 and 0.1.
     reddening : float, optional
@@ -230,7 +230,7 @@ def add_lines(spectrum, halpha, *, redshift=0.0, nii=0.4, oiii=1.0, oii=2.0):
     halpha : float or array-like, shape (n,)
         Equivalent width of :math:`H\alpha` and [NII] together, Angstrom at rest.
     redshift : float, optional
-        Of the lines.
+        Redshift of the lines.
     nii : float, optional
         Flux of both lines of [NII] over that of :math:`H\alpha`.
     oiii, oii : float, optional
@@ -240,7 +240,7 @@ def add_lines(spectrum, halpha, *, redshift=0.0, nii=0.4, oiii=1.0, oii=2.0):
     Returns
     -------
     spectrum : `~numpy.ndarray`
-        Of the same shape, or ``(n, n_wavelength)`` with several equivalent widths.
+        Spectra of the same shape, or ``(n, n_wavelength)`` for several equivalent widths.
 
     Examples
     --------
@@ -291,23 +291,23 @@ def _nodes():
 
 def fit_colours(spectrum, fluxes):
     r"""
-    Bend spectra until they have given fluxes in g, r and z.
+    Bend spectra until they have the given fluxes in g, r and z.
 
     A spectrum is multiplied by :math:`\exp p(\ln \lambda)`, where :math:`p` is linear
     between the pivot wavelengths of the three bands and constant beyond them.  Features and
-    equivalent widths stay.
+    equivalent widths are kept.
 
     Parameters
     ----------
     spectrum : `~numpy.ndarray`, shape (n_wavelength,) or (n, n_wavelength)
-        At `~splus_srgan.simulate.bandpasses.WAVELENGTHS`.
+        Spectra at `~splus_srgan.simulate.bandpasses.WAVELENGTHS`.
     fluxes : `~numpy.ndarray`, shape (3,) or (3, n)
         Wanted fluxes in `FITTED_BANDS`.
 
     Returns
     -------
     spectrum : `~numpy.ndarray`
-        Bent, in the unit of the fluxes.
+        Bent spectra, in the unit of the fluxes.
 
     Examples
     --------
@@ -344,21 +344,21 @@ def line_fluxes(bands, wavelength, band, flux):
     bands : sequence of str
         Bands to give the flux in.
     wavelength : float
-        Of the line, Angstrom.
+        Wavelength of the line, Angstrom.
     band : str
-        The band in which its flux is known.
+        Band in which its flux is known.
     flux : float
-        That flux.
+        Flux in that band.
 
     Returns
     -------
     fluxes : `~numpy.ndarray`, shape (n_band,)
-        0 where the line is outside the band.
+        Fluxes; 0 where the line is outside the band.
 
     Raises
     ------
     ValueError
-        If the line is outside the band in which its flux is known.
+        If the line is outside that band.
 
     Examples
     --------

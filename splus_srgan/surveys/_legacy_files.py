@@ -37,7 +37,7 @@ class Piece:
     maskbits : `~numpy.ndarray` of int32 or None
         Bits that say what is wrong with a pixel.
     header : `~astropy.io.fits.Header`
-        Of the image HDU.
+        Header of the image HDU.
     wcs : `~astropy.wcs.WCS`
         Celestial.
     """

@@ -78,7 +78,7 @@ def train_head(
     rate : float, optional
         Highest learning rate; it rises over 50 steps and falls as a cosine.
     precision : {"float32", "bfloat16"}, optional
-        Of the frozen part.
+        Precision of the frozen part.
     progress_bar : callable, optional
         Wraps the iterable over the steps, as ``tqdm.tqdm`` does.
 

@@ -28,7 +28,7 @@ def fit_table(image, std, truth, sigma, *, seed=0):
     image, std, truth, sigma : `~numpy.ndarray`, shape (n,)
         Images less sky, their standard deviations, truths and sky noises, in one unit.
     seed : int, optional
-        Of the choice of pixels in each step.
+        Seed of the choice of pixels in each step.
 
     Returns
     -------

@@ -194,7 +194,7 @@ def calibration_field(card, seed, *, shape, bands):
         Weights; those that take subsets of their bands see one that
         `~splus_srgan.training.data.subsets.draw_subset` gives.
     seed : tuple of int
-        Of the simulation, and of the subset.
+        Seed of the simulation, and of the subset.
     shape : tuple of int
         ``(ny, nx)`` in input pixels.
     bands : sequence of str

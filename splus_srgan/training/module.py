@@ -187,7 +187,7 @@ class SRGANModule(L.LightningModule):
         Returns
         -------
         optimizers : list of `~torch.optim.Optimizer`
-            Of the generator, and of the discriminator where there is one.
+            Optimizers of the generator, and of the discriminator where there is one.
         """
         own = self.config.optimizer
         adam = {"betas": (own.beta1, own.beta2), "eps": own.epsilon}

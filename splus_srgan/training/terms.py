@@ -52,7 +52,7 @@ class GeneratorTerms:
         Returns
         -------
         weights : dict of str to float
-            Of all terms.
+            Weights of all terms.
         """
         weights = self.options.weights
         # The flux counts more once the picture is right.
@@ -72,7 +72,7 @@ class GeneratorTerms:
         generated, log_scale : `~torch.Tensor`, shape (n, n_band, 2 ny, 2 nx)
             What the generator made of ``batch["input"]``.
         precision : {"bfloat16", "float32"}, optional
-            Of the VGG network.
+            Precision of the VGG network.
 
         Returns
         -------

@@ -52,7 +52,7 @@ def html_picture(image, *, softening, alt, width=256):
     alt : str
         What it shows, in words.
     width : int, optional
-        Of the picture, in pixels of the screen.
+        Width of the picture, in pixels of the screen.
 
     Returns
     -------

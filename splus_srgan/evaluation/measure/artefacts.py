@@ -45,7 +45,7 @@ def artefact_table(field, *, periods=(2, 4), block_size=None):
     field : `~splus_srgan.evaluation.compared.ComparedField`
         Field.  Without its input, what needs the input or stars is NaN.
     periods : sequence of float, optional
-        Of patterns to look for, in output pixels.
+        Periods of patterns to look for, in output pixels.
     block_size : int, optional
         Side of the blocks in output pixels: a period more, and where seams may be.
 

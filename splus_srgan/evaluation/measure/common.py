@@ -30,7 +30,7 @@ def checks_mean(images, *, bands=None, periods=(2, 4), limits=LIMITS):
     bands : sequence of str, optional
         Bands to judge; those of the images.
     periods : sequence of float, optional
-        Of patterns to look for, in output pixels.
+        Periods of patterns to look for, in output pixels.
     limits : dict of str to `~splus_srgan.evaluation.limits.Limit`, optional
         What to keep.
 

@@ -56,9 +56,9 @@ def find_and_match(field, *, threshold=5.0, reference_threshold=2.5):
     field : `~splus_srgan.evaluation.compared.ComparedField`
         Field.
     threshold : float, optional
-        Of the peak of a source, in units of the smoothed input's noise.
+        Threshold of the peak of a source, in units of the smoothed input's noise.
     reference_threshold : float, optional
-        Of a counterpart.
+        Threshold of a counterpart.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def rates(rows, *, by="snr", edges=SNR_EDGES):
     by : str, optional
         Column for the bins: ``"snr"`` or ``"mag"``.
     edges : sequence of float, optional
-        Of the bins.
+        Edges of the bins.
 
     Returns
     -------

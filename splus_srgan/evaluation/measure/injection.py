@@ -54,11 +54,11 @@ def render_source(
         FWHM (arcsec), Moffat beta and, if there are any, share of the wings
         (`~splus_srgan.pixels.psf.psf_transfer`).
     half_light_radius : float, optional
-        Of the disc along its major axis, arcsec; 0: a star.
+        Half-light radius of the disc along its major axis, arcsec; 0: a star.
     axis_ratio : float, optional
         Minor over major axis.
     angle : float, optional
-        Of the major axis, radians, from x to y.
+        Angle of the major axis, radians, from x to y.
     factor : int, optional
         1, 2 or 4 pixels of the result per input pixel and axis.
     pixel_scale : float, optional
@@ -198,7 +198,7 @@ def inject(images, sources, *, psfs, electrons=None, seed=0, pixel_scale=PIXEL_S
         Electrons per unit of the flux: the photon noise of the sources is added too.
         Bands without, or with 0, get none.
     seed : int, optional
-        Of the photon noise.
+        Seed of the photon noise.
     pixel_scale : float, optional
         Arcsec per pixel.
 

@@ -43,12 +43,12 @@ def line_weights(line="halpha", redshift=0.0):
     line : {"halpha"}, optional
         Line: :math:`H\alpha`, with [NII] beside it.
     redshift : float, optional
-        Of the line.
+        Redshift of the line.
 
     Returns
     -------
     weights : tuple of float
-        Of r, J0660 and i, in Angstrom.
+        Weights of r, J0660 and i, in Angstrom.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def line_map(images, *, line="halpha", redshift=0.0):
     line : {"halpha"}, optional
         Line: :math:`H\alpha`, with [NII] beside it.
     redshift : float, optional
-        Of the line.
+        Redshift of the line.
 
     Returns
     -------

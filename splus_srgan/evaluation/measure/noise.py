@@ -57,7 +57,7 @@ def noise_only_detections(field, *, threshold=5.0):
     field : `~splus_srgan.evaluation.compared.ComparedField`
         Such a field.
     threshold : float, optional
-        Of a detection, in units of the noise of a smoothed pixel.
+        Threshold of a detection, in units of the noise of a smoothed pixel.
 
     Returns
     -------

@@ -173,7 +173,7 @@ def curve_of_growth(field, *, radii=RADII, least_snr=_LEAST_SNR):
     field : `~splus_srgan.evaluation.compared.ComparedField`
         Field.
     radii : sequence of float, optional
-        Of the apertures, arcsec.
+        Radii of the apertures, arcsec.
     least_snr : float, optional
         As for `compare_fluxes`.
 

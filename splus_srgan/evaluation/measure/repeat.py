@@ -39,7 +39,7 @@ def repeat_test(enhancer, pair, *, output=None, n=4, seed=0):
     n : int, optional
         How many times noise is added, at least 2.
     seed : int, optional
-        Of the noise.
+        Seed of the noise.
 
     Returns
     -------

@@ -24,7 +24,7 @@ class Panels:
     Parameters
     ----------
     name : str
-        Of the field.
+        Name of the field.
     images : dict of str to `~numpy.ndarray`, shape (n_band, ny, nx)
         Label to image, all on the output's grid.
     pixel_scale : float or None
@@ -50,7 +50,7 @@ def field_panels(pair, output, *, labels):
     output : mapping of str to `~astropy.nddata.CCDData`
         Its enhanced image.
     labels : tuple of str
-        Of input, output and target.
+        Labels of input, output and target.
 
     Returns
     -------

@@ -54,9 +54,9 @@ def plot_sample(pairs, outputs, *, number=4, labels=LABELS, width=PAGE_WIDTH):
     number : int, optional
         Fields to show, evenly from all.
     labels : tuple of str, optional
-        Of input, output and target.
+        Labels of input, output and target.
     width : float, optional
-        Of the figure, in inches.
+        Width of the figure, in inches.
 
     Returns
     -------
@@ -100,11 +100,11 @@ def plot_gallery(pairs, outputs, *, labels=LABELS, n_columns=2, width=PAGE_WIDTH
     outputs : sequence of mappings of str to `~astropy.nddata.CCDData`
         Their enhanced images.
     labels : tuple of str, optional
-        Of input, output and target.
+        Labels of input, output and target.
     n_columns : int, optional
         Fields side by side.
     width : float, optional
-        Of the figure, in inches.
+        Width of the figure, in inches.
 
     Returns
     -------

@@ -44,9 +44,9 @@ def plot_limitations(pairs, outputs, *, labels=LABELS, width=COLUMN_WIDTH):
     outputs : sequence of mappings of str to `~astropy.nddata.CCDData`
         Their enhanced images.
     labels : tuple of str, optional
-        Of input, output and target.
+        Labels of input, output and target.
     width : float, optional
-        Of the figure, in inches.
+        Width of the figure, in inches.
 
     Returns
     -------
@@ -143,11 +143,11 @@ def plot_mean_output(outputs, *, periods=(2, 4), limit=0.0005, width=COLUMN_WIDT
         Enhanced images of different fields, of one shape, with the cards SRFSKY (else SRSKY) and
         SRSIGMA.
     periods : sequence of float, optional
-        Of patterns to look for, in output pixels.
+        Periods of patterns to look for, in output pixels.
     limit : float, optional
         Amplitude to mark, in units of the input's sky noise.
     width : float, optional
-        Of the figure, in inches.
+        Width of the figure, in inches.
 
     Returns
     -------

@@ -126,9 +126,9 @@ def plot_histogram(
     baseline, method : str, optional
         Methods to compare; the second and the first of the table where not given.
     label : str, optional
-        Of the horizontal axis.
+        Label of the horizontal axis.
     width : float, optional
-        Of the figure, in inches.
+        Width of the figure, in inches.
 
     Returns
     -------

@@ -30,7 +30,7 @@ class FileImage(LazyPlane):
     index : int
         Number of the HDU.
     shape : tuple of int
-        Of the image, or of a plane of it.
+        Shape of the image, or of a plane of it.
     dtype : `~numpy.dtype`
         What parts are given as, in native byte order.
     place : tuple of int

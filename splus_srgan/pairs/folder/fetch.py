@@ -19,8 +19,8 @@ from splus_srgan.utils.files import check_folder
 
 __all__ = ["fetch_pairs", "match_files"]
 
-_INDEX_EVERY = 10.0  # seconds; it can be made anew from the records at any time
-_GIVE_UP_AFTER = 10  # pairs in a row that the services failed to give
+_INDEX_EVERY = 10.0  # seconds; the index can be made again from the records at any time
+_GIVE_UP_AFTER = 10  # pairs in a row that could not be fetched
 
 
 def fetch_pairs(
@@ -36,9 +36,9 @@ def fetch_pairs(
     progress_bar=None,
 ):
     """
-    Fetch, match and judge the pairs of a list, and go on where an earlier call stopped.
+    Fetch, match and judge the pairs of a list, resuming an earlier call that was stopped.
 
-    What a killed call had fetched is not fetched again, and pairs that are in
+    Images that a killed call had fetched are not fetched again, and pairs that are in
     the folder, rejected and failed ones included, are left alone; the index is the same
     as that of a call that was not interrupted.
 
@@ -58,12 +58,12 @@ def fetch_pairs(
     limits : `~splus_srgan.pairs.quality.pair.PairLimits`, optional
         Limits that a pair must meet to be accepted.
     retry_failed : bool, optional
-        Whether to try those again that failed.
+        Whether to try the failed pairs again.
     settings : dict, optional
-        Plain values that say how the sources are set up. They are kept in the folder, as
-        are the limits, and a later call with others is refused.
+        Plain values that describe how the sources are set up. They are kept in the folder,
+        like the limits, and a later call with other settings is refused.
     progress_bar : callable, optional
-        Wraps the list of what is left to do, such as ``tqdm.tqdm``; `None` is silent.
+        Wraps the list of the pairs that are left to do, as ``tqdm.tqdm`` does; `None` is silent.
 
     Returns
     -------
@@ -138,7 +138,7 @@ def _make_pair(pairs, name, position, sources, match, limits):
         ]
         matched = match(*sides)
         report = assess_pair(matched, limits=limits)
-    except Exception as error:  # whatever a source raises: the other pairs are not to blame
+    except Exception as error:  # whatever a source raises: it must not stop the other pairs
         reason = staging.reason_of(error)
         pairs.add_failure(name, reason, position=position, overwrite=True)
         return error
@@ -169,7 +169,7 @@ def match_files(
         Images of the coarser survey, as `~splus_srgan.images.io.fields.read_bands` takes them.
     target_files : path-like or sequence of path-like
         Images of the sharper survey; files of the Legacy Surveys are read by
-        `splus_srgan.surveys.legacy.read_cutout`, which knows what their pixels hold.
+        `splus_srgan.surveys.legacy.read_cutout`, which knows the unit of their pixels.
     folder : path-like
         Folder of the pairs; made if needed.
     name : str
@@ -190,7 +190,7 @@ def match_files(
     Returns
     -------
     report : `~splus_srgan.pairs.quality.pair.PairReport`
-        What was measured of the pair, with its verdict.
+        Measurements of the pair, with the verdict.
 
     Raises
     ------
@@ -225,7 +225,7 @@ def match_files(
 
 
 def _check_place(folder, name, overwrite, files):
-    """Refuse, before any work is done, to replace what is not ours, or the files themselves."""
+    """Refuse, before any work is done, to replace foreign files, or the input files themselves."""
     places.check_pair_name(name)
     check_folder(folder)
     if not Path(folder).is_dir():
@@ -258,7 +258,7 @@ def _calibrated(field, zero_points):
 
 
 def _center(field):
-    """Position of the middle of an image, `None` without a WCS."""
+    """Sky position of the center of an image, `None` without a WCS."""
     image = next(iter(field.values()))
     if image.wcs is None:
         return None
@@ -267,7 +267,7 @@ def _center(field):
 
 
 def _read_target(paths):
-    """Read the sharper survey's files, those of the Legacy Surveys in their own way."""
+    """Read the sharper survey's files; those of the Legacy Surveys have a reader of their own."""
     if len(paths) == 1 and _is_legacy(paths[0]):
         from splus_srgan.surveys.legacy import read_cutout
 

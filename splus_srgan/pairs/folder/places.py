@@ -2,9 +2,9 @@
 """
 The files in a folder of pairs, and which of them may be replaced or removed.
 
-Only what this package made is touched: the folder of a pair, known by its record; the files
-of one that is not finished, known by their names; the index and the contact sheet, known by
-what is written in them.  No folder is removed with whatever is in it.
+Only files made by this package are touched: the folder of a pair, recognized by its record; the
+files of an unfinished pair, by their names; the index and the contact sheet, by their content.
+No folder is removed together with unknown files in it.
 """
 
 from contextlib import suppress
@@ -31,14 +31,14 @@ __all__ = [
 INDEX, RECORD, SETTINGS = "index.ecsv", "record.json", "settings.json"
 SHEET = "contact_sheet.png"
 STAGING = ".unfinished"
-"""Folder, within that of the pairs, of what is fetched but not finished."""
+"""Folder, within that of the pairs, of pairs that are fetched but not finished."""
 
 _BUILDING, _REPLACED = "pair", "replaced"
 _FILES = (*(f"{side}.fits" for side in SIDES), RECORD)
 
 
 def check_pair_name(name):
-    """Return a name if a pair can have it, else refuse it."""
+    """Return a name if it can be that of a pair, else refuse it."""
     if check_name(name).lower() in (INDEX, SETTINGS, SHEET):
         raise ValueError(f"name must not be that of a file of the folder; got {name!r}")
     return name
@@ -56,14 +56,14 @@ def check_replaceable(folder, name):
     Parameters
     ----------
     folder : `~pathlib.Path`
-        Of the pairs.
+        Folder of the pairs.
     name : str
-        Of the pair.
+        Name of the pair.
 
     Raises
     ------
     FileExistsError
-        If something else stands there, or more than the files of a pair.
+        If there is something else in that place, or more than the files of a pair.
     """
     place = folder / name
     if place.is_symlink() or (place.exists() and not place.is_dir()):
@@ -92,18 +92,18 @@ def _is_pair(place):
 
 def check_index(folder):
     """
-    Make sure that the index and what is unfinished are of this package, or not there.
+    Make sure that the index and the unfinished pairs are absent or made by this package.
 
     Parameters
     ----------
     folder : `~pathlib.Path`
-        Of the pairs.
+        Folder of the pairs.
 
     Raises
     ------
     FileExistsError
-        If a file of that name is not an index of pairs, or the folder of what is unfinished
-        is a link or a file.
+        If a file of that name is not an index of pairs, or the folder of unfinished
+        pairs is a link or a file.
     """
     index, staging = folder / INDEX, folder / STAGING
     if (index.exists() or index.is_symlink()) and not records.is_index(index):
@@ -121,14 +121,14 @@ def building_folder(folder, name):
     Parameters
     ----------
     folder : `~pathlib.Path`
-        Of the pairs.
+        Folder of the pairs.
     name : str
-        Of the pair.
+        Name of the pair.
 
     Returns
     -------
     building : `~pathlib.Path`
-        The folder; what a run that was killed left of it is gone.
+        The folder, without what a killed run may have left there.
     """
     building = folder / STAGING / name / _BUILDING
     _remove_files(building)
@@ -138,14 +138,14 @@ def building_folder(folder, name):
 
 def put_in_place(folder, name):
     """
-    Rename a pair that was built to its place; the one that it replaces stays until then.
+    Move a complete pair to its place; the one that it replaces stays until then.
 
     Parameters
     ----------
     folder : `~pathlib.Path`
-        Of the pairs.
+        Folder of the pairs.
     name : str
-        Of the pair.
+        Name of the pair.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def put_in_place(folder, name):
 
 
 def unstage(folder, name=None):
-    """Remove what was fetched for a pair, or for all; nothing else that may lie there."""
+    """Remove the files fetched for one pair or for all, and nothing else."""
     staging = folder / STAGING
     if staging.is_symlink() or not staging.is_dir():
         return
@@ -177,7 +177,7 @@ def unstage(folder, name=None):
         _remove_files(one / _BUILDING)
         _remove_files(one / _REPLACED)
         _remove_files(one)
-    with suppress(OSError):  # of other pairs, or not ours
+    with suppress(OSError):  # of other pairs, or foreign
         staging.rmdir()
 
 
@@ -193,5 +193,5 @@ def _remove_files(folder):
 
 
 def _is_temporary(name):
-    """Whether a name is that of a file which becomes one of a pair when it is complete."""
+    """Whether a name is that of a temporary file, to be renamed to a file of a pair."""
     return name.startswith(tuple(f".{one}." for one in _FILES))

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-Records of pairs, and the index made of them.
+Records of pairs, and the index made from them.
 
 A record is a small JSON file beside the images of its pair, and is moved
 into place together with them.  The index is simply all records in the order of their names:
@@ -37,19 +37,19 @@ __all__ = [
 ]
 
 _LARGEST = 1 << 22  # bytes; a record has a few thousand
-_MAKER = "splus_srgan pairs"  # by which an index is known
-_DIGITS = 6  # significant ones: more than is known of any number
+_MAKER = "splus_srgan pairs"  # by which an index is recognized
+_DIGITS = 6  # significant digits: more than any of the numbers deserves
 _ORDER = ("u", "J0378", "J0395", "J0410", "J0430", "g", "J0515", "r", "J0660", "i", "J0861", "z")
 
 
 def pair_record(name, position, report, *, shape, hashes, releases):
     """
-    Put what is known of a pair into a record.
+    Make the record of a pair.
 
     Parameters
     ----------
     name : str
-        Of the pair.
+        Name of the pair.
     position : `~astropy.coordinates.SkyCoord` or None
         Its center.
     report : `~splus_srgan.pairs.quality.pair.PairReport`
@@ -57,12 +57,12 @@ def pair_record(name, position, report, *, shape, hashes, releases):
     shape : tuple of int
         ``(ny, nx)`` of the input.
     hashes, releases : dict of str to str
-        Of ``"input"`` and ``"target"``: sha256 of the file, and data release.
+        SHA-256 of the file and data release, of ``"input"`` and of ``"target"``.
 
     Returns
     -------
     record : dict
-        Of plain values.
+        Plain values.
     """
     made = {
         "notes": [printable(note) for note in report.notes],
@@ -95,7 +95,7 @@ def _record(name, position, verdict, reasons):
 
 
 def _plain(value, digits=_DIGITS):
-    """Round to what JSON can hold and what is worth keeping."""
+    """Round a number to the digits worth keeping, in a form that JSON can hold."""
     if isinstance(value, int | np.integer):
         return int(value)
     return float(f"{value:.{digits}g}") if math.isfinite(value) else None
@@ -103,7 +103,7 @@ def _plain(value, digits=_DIGITS):
 
 def index_table(records, *, meta=None):
     """
-    Make the index of records.
+    Make the index from records.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def _numbers(values):
 
 
 def _all_bands(records):
-    """All bands of the records, the bluest first, unknown ones last."""
+    """All bands of the records, bluest first, unknown ones last."""
     bands = {band for record in records for band in record.get("bands", ())}
 
     def place(band):

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""The schema of a pair's record: what is in it, and whether it was changed since."""
+"""The schema of a pair's record: its entries, and whether it was changed afterwards."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ def sealed(record):
     Parameters
     ----------
     record : dict
-        Plain values; a ``seal`` that it has already is replaced.
+        Plain values; an existing ``seal`` is replaced.
 
     Returns
     -------
@@ -49,14 +49,14 @@ def _seal(record):
 
 def check_record(record, name):
     """
-    Make sure that something is the record of a pair.
+    Make sure that a value is the record of a pair.
 
     Parameters
     ----------
     record : object
-        As it comes from a JSON file.
+        As read from a JSON file.
     name : str
-        Of the folder that it lies in.
+        Name of the folder that it lies in.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def _check_common(record, name):
 
 
 def _check_made(record):
-    """Check what only a pair with images has."""
+    """Check the entries that only a pair with images has."""
     _need("notes", _is_texts(record["notes"]), "a list of texts", record)
     shape = record["shape"]
     good = isinstance(shape, list) and len(shape) == 2 and all(_is_count(n) and n for n in shape)

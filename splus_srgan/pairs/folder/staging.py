@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""From a list of galaxies to what is fetched for each, without fetching anything twice."""
+"""From a list of galaxies to the images of each, without fetching anything twice."""
 
 import errno
 
@@ -14,7 +14,7 @@ from splus_srgan.utils.files import safe_name
 
 __all__ = ["list_positions", "reason_of", "stage"]
 
-# What would fail with every pair alike is not the fault of one.
+# Errors that would stop every pair are not the fault of one.
 _EVERYBODYS = (ImportError, MemoryError)
 _MACHINE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
@@ -25,13 +25,13 @@ _MACHINE = {
 
 def list_positions(table):
     """
-    Read names and positions off a table of galaxies.
+    Read names and positions from a table of galaxies.
 
     Parameters
     ----------
     table : `~astropy.table.Table`
-        Columns ``ra`` and ``dec`` (deg, or with a unit) and, optionally, ``name``, in any
-        capitals.
+        Columns ``ra`` and ``dec`` (deg, or with a unit) and, optionally, ``name``, in
+        upper or lower case.
 
     Returns
     -------
@@ -99,28 +99,28 @@ def _name_of(position):
 
 def stage(folder, name, side, source, position):
     """
-    Give one side of a pair, as an earlier run stored it if there was one.
+    Give one side of a pair: as stored by an earlier run, or fetched now.
 
     Parameters
     ----------
     folder : `~pathlib.Path`
-        Of the pairs.
+        Folder of the pairs.
     name : str
-        Of the pair.
+        Name of the pair.
     side : {"input", "target"}
-        Which side.
+        Side of the pair.
     source : callable
         ``position -> dict of str to CCDData``.
     position : `~astropy.coordinates.SkyCoord`
-        What to ask it for.
+        Position to ask for.
 
     Returns
     -------
     field : dict of str to `~astropy.nddata.CCDData`
-        As read from the file, so that a run that was interrupted sees the same.
+        As read from the file, so that an interrupted run sees the same.
     """
     path = folder / STAGING / name / f"{side}.fits"
-    # Files come to this place whole, so one that is there is complete.
+    # Files are moved here when they are complete.
     if not path.exists():
         field = source(position)
         if not isinstance(field, dict) or not field:
@@ -134,24 +134,24 @@ def stage(folder, name, side, source, position):
 
 def reason_of(error):
     """
-    Put the error that stopped a pair into words, or raise it if the pair is not to blame.
+    Describe the error that stopped a pair, or raise it if the pair is not to blame.
 
     Parameters
     ----------
     error : Exception
-        What the source or the matching raised.
+        Raised by the source or by the matching.
 
     Returns
     -------
     reason : str
-        For the index.
+        Text for the index.
 
     Raises
     ------
     Exception
         The same error, where the machine is to blame and not the pair: a package that is not
-        installed, no memory, a full or broken disk, too many open files. With other words, an
-        error of that kind may be anywhere in the chain that led to this one.
+        installed, no memory, a full or broken disk, too many open files. Such an error may be
+        anywhere in the chain of causes.
     """
     if any(_of_the_machine(one) for one in _chain(error)):
         raise error
@@ -171,7 +171,7 @@ def _chain(error):
 def _of_the_machine(error):
     if isinstance(error, _EVERYBODYS):
         return True
-    # astropy looks for space itself, and its error has no number.
+    # astropy checks the free space itself, and its error has no number.
     return isinstance(error, OSError) and (
         error.errno in _MACHINE or "space on disk" in str(error).lower()
     )

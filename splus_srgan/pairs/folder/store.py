@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""The folder of pairs: reading it, and adding a pair as a whole or not at all."""
+"""The folder of pairs: reading it, and adding complete pairs only."""
 
 import json
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ _SAME_PLACE = 0.01  # arcsec
 
 class PairFolder(Mapping):
     """
-    The pairs of a folder, as a mapping of the names of the accepted ones.
+    The pairs of a folder, as a mapping from the names of the accepted ones.
 
     Parameters
     ----------
     path : path-like
         The folder.
     create : bool, optional
-        Whether to make it where it is missing.
+        Whether to make it if it is missing.
 
     Attributes
     ----------
@@ -39,8 +39,8 @@ class PairFolder(Mapping):
     FileNotFoundError
         If the folder is missing or no pairs are in it, without ``create``.
     FileExistsError
-        If, with ``create``, its index is not one of pairs: nothing that this package did not
-        make is ever replaced.
+        If, with ``create``, its index is not one of pairs: files that this package did not make
+        are never replaced.
     ValueError
         If a record is not sound: an entry is missing or impossible, or was changed.
 
@@ -107,7 +107,7 @@ class PairFolder(Mapping):
         Parameters
         ----------
         name : str
-            Of the pair.
+            Name of the pair.
         verify : bool, optional
             Whether to compare the files with their hashes.
 
@@ -121,7 +121,7 @@ class PairFolder(Mapping):
         KeyError
             If there is no such pair, or it failed and has no images.
         OSError
-            If a file is missing or not what it was.
+            If a file is missing or was changed.
         """
         record = self._records.get(name)
         if record is None or record["verdict"] == "failed":
@@ -147,16 +147,16 @@ class PairFolder(Mapping):
 
     def holds(self, name, position, *, failed=True):
         """
-        Tell whether a pair is there, whole, so that it need not be made again.
+        Tell whether a complete pair is there, so that it need not be made again.
 
         Parameters
         ----------
         name : str
-            Of the pair.
+            Name of the pair.
         position : `~astropy.coordinates.SkyCoord` or None
-            Where it should be.
+            Expected position of its center.
         failed : bool, optional
-            Whether one that failed counts as there.
+            Whether a failed one counts as well.
 
         Returns
         -------
@@ -166,7 +166,7 @@ class PairFolder(Mapping):
         Raises
         ------
         ValueError
-            If a pair of that name is there, but of another position.
+            If there is a pair of that name at another position.
         """
         record = self._records.get(name)
         if record is None or (record["verdict"] == "failed" and not failed):
@@ -183,7 +183,7 @@ class PairFolder(Mapping):
 
     def check_settings(self, settings):
         """
-        Keep how the pairs are made, or refuse to mix those made in two ways.
+        Record how the pairs are made, or refuse to mix pairs made in different ways.
 
         Parameters
         ----------
@@ -193,7 +193,7 @@ class PairFolder(Mapping):
         Raises
         ------
         ValueError
-            If the pairs of this folder were made with others.
+            If the pairs of this folder were made with other settings.
         """
         path = self.path / places.SETTINGS
         kept = records.read_json(path)
@@ -202,7 +202,7 @@ class PairFolder(Mapping):
             return
         if not isinstance(kept, dict):
             raise ValueError(f"{path} must hold settings of pairs; choose another folder")
-        # As they come back from the file: a tuple as a list.
+        # As read back from the file: a tuple becomes a list.
         settings = json.loads(json.dumps(settings))
         differing = sorted(key for key in kept | settings if kept.get(key) != settings.get(key))
         if differing:
@@ -213,7 +213,7 @@ class PairFolder(Mapping):
             )
 
     def _problems(self, name):
-        """Say what is wrong with the files of a pair."""
+        """List the faults of the files of a pair."""
         problems = []
         for side, wanted in self._records[name].get("sha256", {}).items():
             path = places.list_sides(self.path, name)[side]
@@ -225,7 +225,7 @@ class PairFolder(Mapping):
 
     def add(self, name, matched, report, *, position=None, releases=None, overwrite=False):
         """
-        Add a pair; it is there as a whole or not at all.
+        Add a pair, completely or not at all.
 
         Parameters
         ----------
@@ -234,9 +234,9 @@ class PairFolder(Mapping):
         matched : `~splus_srgan.pairs.match.MatchedPair`
             The pair.
         report : `~splus_srgan.pairs.quality.pair.PairReport`
-            What was measured of it.
+            Measurements of the pair.
         position : `~astropy.coordinates.SkyCoord`, optional
-            Of its center.
+            Position of its center.
         releases : dict of str to str, optional
             Data releases of ``"input"`` and ``"target"``.
         overwrite : bool, optional
@@ -245,7 +245,7 @@ class PairFolder(Mapping):
         Raises
         ------
         FileExistsError
-            If there is one, and ``overwrite`` is not set.
+            If there is such a pair and ``overwrite`` is not set.
         """
         building = self._building(name, overwrite)
         sides = ({band: matched.input[band] for band in matched.bands}, matched.target)
@@ -270,11 +270,11 @@ class PairFolder(Mapping):
         Parameters
         ----------
         name : str
-            Of the pair.
+            Name of the pair.
         reason : str
-            Why.
+            Why it failed.
         position : `~astropy.coordinates.SkyCoord`, optional
-            Of its center.
+            Position of its center.
         overwrite : bool, optional
             Whether a pair of that name may be replaced.
         """
@@ -288,16 +288,16 @@ class PairFolder(Mapping):
         Parameters
         ----------
         name : str
-            Of the pair.
+            Name of the pair.
         overwrite : bool, optional
             Whether a pair of that name may be replaced.
 
         Raises
         ------
         FileExistsError
-            If there is one and ``overwrite`` is not set, or something that is not a pair.
+            If there is such a pair and ``overwrite`` is not set, or something that is not a pair.
         ValueError
-            If it can be no name of a folder.
+            If it cannot be the name of a folder.
         """
         places.check_pair_name(name)
         if name in self._records and not overwrite:
@@ -340,7 +340,7 @@ class PairFolder(Mapping):
         overwrite : bool, optional
             Whether ``path`` may exist. The sheet in the folder is replaced by the new one.
         **options
-            Others of `~splus_srgan.pairs.quality.pair.contact_sheet`.
+            Further options of `~splus_srgan.pairs.quality.pair.contact_sheet`.
 
         Returns
         -------

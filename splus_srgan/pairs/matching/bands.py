@@ -35,13 +35,13 @@ __all__ = [
 ]
 
 _FINE_AREA = 4  # fine pixels per pixel of the input
-_PRECISE = 0.3  # fine pixels: a shift that is known worse is taken from the other bands
+_PRECISE = 0.3  # fine pixels: a shift with a larger error is taken from the other bands
 _PSF_REACH = 5.0  # FWHM of the target PSF, to each side
 
 
 @dataclass(frozen=True, eq=False)
 class Setup:
-    """What all bands share: the fine grid and the options of `match_pair`."""
+    """Shared by all bands: the fine grid and the options of `match_pair`."""
 
     wcs: WCS
     shape: tuple
@@ -88,9 +88,9 @@ class Prepared:
     sky : float
         Its sky, per pixel.
     kernel : `~numpy.ndarray` or None
-        Brings it to the target PSF.
+        Kernel that brings it to the target PSF.
     psf_error : float
-        What is left of the difference, as a share of the target PSF's peak; NaN without kernel.
+        Remaining difference, as a share of the target PSF's peak; NaN without kernel.
     """
 
     image: NDData
@@ -118,12 +118,12 @@ def _valid_share(mask):
 
 def measure_bands(input, prepared, setup, notes):
     """
-    Compare both sides where their WCS say that they show the same sky.
+    Compare both sides where, by their WCS, they show the same sky.
 
     Returns
     -------
     measured : dict of str to `~splus_srgan.pairs.registration.align.Alignment` or None
-        Of the images on the fine grid.
+        Alignment of the images on the fine grid.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def choose_corrections(measured, notes):
 
 
 def match_band(pair, band, prepared, setup, found, move, band_terms):
-    """Resample one band, look at the result, and add it to the pair."""
+    """Resample one band, measure the result, and add it to the pair."""
     input, notes, target, sky = pair.input[band], pair.notes, prepared.image, prepared.sky
     center = (np.array(setup.shape) - 1) / 2
     area = pixels_for_pixel(target.unit, _FINE_AREA)

@@ -13,7 +13,7 @@ from splus_srgan.pairs.registration.pixel_map import nearest_orientation
 __all__ = ["check_described", "check_hemisphere"]
 
 _NO_OVERLAP = 0.02  # of the fine grid
-_ALIKE = 0.8  # correlation coefficient above which nobody doubts
+_ALIKE = 0.8  # correlation coefficient above which the match is beyond doubt
 _HEMISPHERE = 80.0  # degrees
 _BETTER = 0.1  # in the correlation coefficient, for another orientation to be believed
 
@@ -43,7 +43,7 @@ def check_hemisphere(input, target):
 
 def check_described(input, target, measured, covered, max_shift, missing):
     """
-    Raise `RegistrationError` unless the images show the same sky where the WCS say so.
+    Raise `RegistrationError` unless the images agree with their WCS.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def _far(band, shift, max_shift):
 
 
 class _Story:
-    """What the images say, and what the WCS say."""
+    """Registration by the images, and by the WCS."""
 
     def __init__(self, input, target, by_image):
         self.input, self.by_image = input, by_image
@@ -121,7 +121,7 @@ class _Story:
         self.offset = float(np.hypot(*self.off)) * pixel_scale(self.wcs)
 
     def tell(self, band, overlap, max_shift):
-        """Say what is wrong, and what to do."""
+        """Describe the fault, and how to mend it."""
         dy, dx = self.off
         crpix = self.wcs.wcs.crpix + np.array([dx, dy])
         parts = []

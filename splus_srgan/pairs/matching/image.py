@@ -47,11 +47,11 @@ def resample_image(
     Parameters
     ----------
     image, wcs, shape, method, order, block_size, progress_bar
-        As there.
+        As in `splus_srgan.pairs.match.match_to_grid`.
     move : `~splus_srgan.pairs.registration.pixel_map.PixelMap`, optional
-        From the new pixels to the pixels of ``wcs`` that really show what belongs there.
+        From the new pixels to the pixels of ``wcs`` that really show the same sky.
     kernel : `~numpy.ndarray`, optional
-        What the image is convolved with beforehand, on its own pixels.
+        Kernel with which the image is convolved beforehand, on its own pixels.
     correlation : `~numpy.ndarray`, optional
         Correlation of its noise.
     factor, sky : float, optional
@@ -88,7 +88,7 @@ def resample_image(
 
 def image_plane(image, sky=0.0, kernel=None):
     """
-    Prepare what is resampled, without sky and convolved, and say what its values are.
+    Prepare the arrays to be resampled, without sky and convolved.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def image_plane(image, sky=0.0, kernel=None):
     conserve : bool
         Whether values are per pixel.
     unit : float
-        What the roots of the variance are to be multiplied by.
+        Factor for the roots of the variance.
     """
     if not isinstance(image, NDData):
         raise TypeError(f"image must be a CCDData or another NDData; got {type(image).__name__}")
@@ -125,7 +125,7 @@ def image_plane(image, sky=0.0, kernel=None):
 
 
 def _usual_size(values):
-    """A power of two near the median of what is finite and above 0; 1 without any."""
+    """A power of two near the median of the finite values above 0; 1 without any."""
     some = values[np.isfinite(values) & (values > 0)]
     return 2.0 ** np.round(np.log2(np.median(some))) if some.size else 1.0
 
@@ -137,12 +137,12 @@ def deviation_of(image):
     Parameters
     ----------
     image : `~astropy.nddata.NDData`
-        Its uncertainty is a standard deviation, a variance or an inverse variance.
+        Image with a standard deviation, a variance or an inverse variance.
 
     Returns
     -------
     deviation : `~numpy.ndarray` of float64, shape (ny, nx), or None
-        Never squared on the way, which float32 does not hold in units such as erg / (s cm2 Hz);
+        Never squared on the way, which float32 cannot hold in units such as erg / (s cm2 Hz);
         infinite where there is no weight. `None` without an uncertainty, or, with a warning,
         with one of another kind.
     """
@@ -201,7 +201,7 @@ def _carries_flags(image):
 
 
 def _quality(image):
-    """The flags of an image that can hold them only in its metadata."""
+    """The flags of an image whose class keeps them in its metadata only."""
     quality = None if isinstance(image.meta, Header) else (image.meta or {}).get("QUALITY")
     return quality if isinstance(quality, np.ndarray) else None
 

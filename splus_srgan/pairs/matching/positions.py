@@ -9,12 +9,12 @@ from splus_srgan.pairs.registration.pixel_map import PixelMap, mapped_wcs
 __all__ = ["local_matrix", "outside_of", "pixel_positions"]
 
 _NODE = 16  # output pixels between the nodes at which the map of pixels is computed
-_ASTRAY = 0.1  # input pixels between where a position leads and where it came from
+_ASTRAY = 0.1  # input pixels between a position and its way there and back
 
 
 def outside_of(shape, coordinates):
     """
-    Tell which output pixels have their center outside of the input, or nowhere.
+    Tell which output pixels have their center outside the input, or no position at all.
 
     Parameters
     ----------

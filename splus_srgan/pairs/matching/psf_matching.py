@@ -10,7 +10,7 @@ from splus_srgan.pixels.psf import psf_image
 __all__ = ["convolve", "image_psf", "matching_kernel", "resample_psf"]
 
 _REGULARIZATIONS = 10.0 ** np.arange(-7, 0.5, 0.5)
-_TRUNCATED = 1e-4  # of the PSF's flux: a smaller kernel would cut wings off
+_TRUNCATED = 1e-4  # of the PSF's flux: a smaller kernel would cut off wings
 
 
 def image_psf(image, pixel_scale):
@@ -128,6 +128,6 @@ def _plain_wiener(source, target, regularization):
 
 
 def convolve(data, kernel):
-    """Convolve an image without missing pixels; the edge is repeated beyond itself."""
+    """Convolve an image without missing pixels; beyond the edge its last pixels are repeated."""
     padded = np.pad(data.astype(float), [(n // 2, n // 2) for n in kernel.shape], mode="edge")
     return signal.oaconvolve(padded, kernel, mode="valid")

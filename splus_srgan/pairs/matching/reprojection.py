@@ -23,13 +23,13 @@ __all__ = [
 ]
 
 _COPYING = Lock()
-_MARGIN = 16  # input pixels around a block: a cubic spline has forgotten all but 1e-9 by then
+_MARGIN = 16  # input pixels around a block: beyond it, a cubic spline has weights below 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class Plane:
     """
-    What is resampled together.
+    Arrays that are resampled together.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Plane:
 @dataclass(frozen=True, eq=False)
 class Resampling:
     """
-    How to resample.
+    Options of the resampling.
 
     Attributes
     ----------
@@ -63,8 +63,8 @@ class Resampling:
     conserve : bool
         Whether values are flux per pixel, which scales with the area of a pixel.
     kernel, correlation : `~numpy.ndarray` or None
-        As for `~splus_srgan.pairs.matching.resampled_noise.variance_factors`: what the image was
-        convolved with, and the correlation of its noise before that.
+        As for `~splus_srgan.pairs.matching.resampled_noise.variance_factors`: the kernel with
+        which the image was convolved, and the correlation of its noise before that.
     """
 
     method: str = "interp"
@@ -87,7 +87,7 @@ def resample(plane, wcs, shape, options, *, factors=None):
     shape : tuple of int
         ``(ny, nx)`` of the output.
     options : `Resampling`
-        How.
+        Options of the resampling.
     factors : `~numpy.ndarray`, optional
         Of `~splus_srgan.pairs.matching.resampled_noise.variance_factors`, where known already.
 
@@ -153,7 +153,7 @@ def _nothing(shape, with_variance):
 
 
 def _filled(plane):
-    """Data without holes, and where these were."""
+    """Data with the holes filled, and where these were."""
     data = np.asarray(plane.data, dtype=float)
     missing = missing_pixels(data, plane.mask)
     if missing.all():
@@ -194,7 +194,7 @@ def _reproject(data, wcs_in, wcs_out, shape, options):
 
 
 def _touched(missing, coordinates, options, area):
-    """Output pixels to which a missing one contributes directly, not by a spline's tail alone."""
+    """Output pixels to which a missing one contributes more than with a spline's tail."""
     if options.method == "interp" and options.order == "nearest-neighbor":
         places = np.nan_to_num(coordinates, nan=0.0)
         return ndimage.map_coordinates(missing.astype(float), places, order=0) > 0.5

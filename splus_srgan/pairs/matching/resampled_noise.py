@@ -25,7 +25,7 @@ _PHASES = 16
 _REACH = 8  # input pixels; the weights of a cubic spline drop by 3.7 with every pixel
 ORDERS = {"nearest-neighbor": 0, "bilinear": 1, "biquadratic": 2, "bicubic": 3}
 _LAGS = 3
-_LOCAL = 16  # pixels; what is broader than this counts as sky, not noise
+_LOCAL = 16  # pixels; broader structure counts as sky, not as noise
 
 
 def resampling_weights(method, order, ratio, phase):
@@ -35,7 +35,7 @@ def resampling_weights(method, order, ratio, phase):
     Parameters
     ----------
     method : {"interp", "adaptive", "exact"}
-        Way of resampling.
+        Method of resampling.
     order : str
         Order of ``"interp"``.
     ratio : float
@@ -46,7 +46,7 @@ def resampling_weights(method, order, ratio, phase):
     Returns
     -------
     weights : `~numpy.ndarray`, shape (2 * reach + 1,)
-        Of the input pixels from ``-reach`` to ``reach`` around that input pixel; sum 1.
+        Weights of the input pixels from ``-reach`` to ``reach`` around that input pixel; sum 1.
     """
     reach = _reach(ratio)
     offset = np.arange(-reach, reach + 1) - phase
@@ -86,7 +86,7 @@ def variance_factors(method, order, ratio, *, kernel=None, correlation=None):
     ratio : tuple of float
         Size of an output pixel in input pixels, along y and x.
     kernel : `~numpy.ndarray`, optional
-        What the image is convolved with before it is resampled.
+        Kernel with which the image is convolved before it is resampled.
     correlation : `~numpy.ndarray`, odd shape, optional
         Correlation of the input's noise, 1 at its center; by default it is white.
 
@@ -134,13 +134,13 @@ def variance_map(variance, coordinates, factors, *, kernel=None):
     Parameters
     ----------
     variance : `~numpy.ndarray`, shape (ny, nx)
-        Of the input; finite.
+        Variance of the input; finite.
     coordinates : `~numpy.ndarray`, shape (2, ...)
         Input position ``(y, x)`` of each output pixel.
     factors : `~numpy.ndarray`
         From `variance_factors`.
     kernel : `~numpy.ndarray`, optional
-        What the image is convolved with beforehand.
+        Kernel with which the image is convolved beforehand.
 
     Returns
     -------
@@ -188,7 +188,7 @@ def measure_noise_correlation(data, mask, *, lags=_LAGS):
     sigma = robust_std(noise[valid], center=0)
     if not sigma > 0:
         return None
-    # Sources: what is bright after smoothing, and its surroundings.
+    # Sources: pixels that are bright after smoothing, and their surroundings.
     smooth = ndimage.gaussian_filter(np.where(valid, data - np.median(data[valid]), 0), 2)
     level = robust_std(smooth[valid])
     bright = np.abs(smooth - np.median(smooth[valid])) > 4 * level
@@ -207,7 +207,7 @@ def _masked_mean(data, valid, scale):
 
 
 def _autocorrelation(noise, valid, lags):
-    """Of an image that is 0 where it is not valid."""
+    """Autocorrelation of an image that is 0 where it is not valid."""
     size = 2 * lags + 1
     total, pairs = np.empty((size, size)), np.empty((size, size))
     for dy in range(-lags, lags + 1):

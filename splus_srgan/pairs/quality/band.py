@@ -17,7 +17,7 @@ from splus_srgan.surveys import legacy
 
 __all__ = ["measure_band", "known_saturated"]
 
-_SURE = 0.1  # relative error of a flux ratio that one unit on both sides is better than
+_SURE = 0.1  # relative error of a flux ratio beyond which it is better to trust the units
 
 
 @dataclass
@@ -52,9 +52,9 @@ def measure_band(
     target : `~astropy.nddata.CCDData`, shape (2 ny, 2 nx)
         Target on the grid of ``input`` with pixels half as large.
     band : str
-        Its name.
+        Name of the band.
     residual, found : `~splus_srgan.pairs.registration.measure.Registration`, optional
-        Of the target against the input, now and before it was corrected.
+        Registration of the target on the input, now and before it was corrected.
     flux_ratio : tuple of float, optional
         Flux of the target over that of the input, and its error.
 
@@ -126,7 +126,7 @@ def _seeing(image, side):
 
 
 def _depth(side):
-    """Magnitude (AB) of the faintest flux that stands out, NaN without a flux unit."""
+    """AB magnitude of the faintest significant flux, NaN without a flux unit."""
     radius = measure.APERTURE / 2 / side.pixel_scale
     flux = measure.limiting_flux(side.flux, side.mask, side.sigma, radius=radius)
     if side.unit is None or not flux > 0:

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""All pairs of a set on one picture: input, target and their difference."""
+"""All pairs of a set in one picture: input, target and their difference."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from splus_srgan.utils.optional import import_optional
 
 __all__ = ["contact_sheet", "is_contact_sheet"]
 
-_MAKER = "splus_srgan contact sheet"  # by which a sheet is known
+_MAKER = "splus_srgan contact sheet"  # by which a sheet is recognized
 _THUMB = 1.6  # inches
 _TEXT = 0.45  # inches above a row of thumbnails
 _GAP = 0.15  # inches
 _DPI = 100
 _COLORS = {"accept": "#1a7f37", "reject": "#b35900", "failed": "#b00020"}
-_TALLEST = 60000  # pixels that the PNG backend draws
+_TALLEST = 60000  # pixels that the PNG backend can draw
 
 
 def contact_sheet(pairs, reports, path, *, columns=None, band=None, overwrite=False):
@@ -33,7 +33,7 @@ def contact_sheet(pairs, reports, path, *, columns=None, band=None, overwrite=Fa
     pairs : iterable of tuple
         ``(name, input, target)``, the latter two band to `~astropy.nddata.CCDData` of
         shape ``(ny, nx)`` and ``(2 ny, 2 nx)``, or `None` where there is no image. They
-        are taken one by one.
+        are drawn one at a time.
     reports : mapping of str to tuple
         Name to ``(verdict, reasons)``: ``"accept"``, ``"reject"`` or ``"failed"``, and a
         sequence of str.
@@ -82,7 +82,7 @@ def contact_sheet(pairs, reports, path, *, columns=None, band=None, overwrite=Fa
 
 def is_contact_sheet(path):
     """
-    Tell whether a file is a contact sheet that this package drew.
+    Tell whether a file is a contact sheet drawn by this package.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def is_contact_sheet(path):
     Returns
     -------
     known : bool
-        `False` for anything else, and where there is nothing.
+        `False` for anything else, and if there is no file.
     """
     path = Path(path)
     if not path.is_file():
@@ -113,7 +113,7 @@ def _columns(count):
 
 
 def _save(figure, path):
-    # Without the version of matplotlib in it, the same sheet is the same file.
+    # Without the version of matplotlib in it, equal sheets are equal files.
     with atomic_path(path, overwrite=True) as temporary:
         metadata = {"Software": _MAKER}
         figure.savefig(temporary, dpi=figure.dpi, format="png", metadata=metadata)

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-Plain measurements on the two sides of a pair: seeing, depth, sources that differ, trails.
+Measurements on the two sides of a pair: seeing, depth, sources that differ, trails.
 
 Everything takes arrays on one grid; missing pixels are `True` in a mask.
 """
@@ -31,7 +31,7 @@ APERTURE = 3.0  # arcsec, diameter of the aperture of the depth
 
 _TO_FWHM = 2 * math.sqrt(2 * math.log(2))
 _LEAST_APERTURES = 12
-_TRAIL_CONTRAST = 10  # pixels to either side of a line where a trail is over
+_TRAIL_CONTRAST = 10  # pixels to either side of a line beyond which a trail has ended
 
 
 def sky_noise(data, mask):
@@ -72,7 +72,7 @@ def star_width(data, mask, sigma, *, guess, least_snr=40, n_star=15):
     guess : float
         Rough FWHM, pixels.
     least_snr : float, optional
-        Peak over sigma that a source needs.
+        Least peak of a source, in sigma.
     n_star : int, optional
         How many of the brightest sources to look at.
 
@@ -90,7 +90,7 @@ def star_width(data, mask, sigma, *, guess, least_snr=40, n_star=15):
         cut = slice(y - radius, y + radius + 1), slice(x - radius, x + radius + 1)
         if not mask[cut].any():
             widths.append(half_maximum_width(data[cut]))
-    # What is narrower than a PSF can be sampled is a cosmic ray or a hot pixel.
+    # Anything narrower than a sampled PSF is a cosmic ray or a hot pixel.
     widths = sorted(w for w in widths if w > 1.2)
     return float(np.median(widths[: (len(widths) + 1) // 2])) if len(widths) > 1 else math.nan
 
@@ -108,7 +108,7 @@ def _peaks(image, threshold, distance):
 
 def limiting_flux(data, mask, sigma, *, radius, n_sigma=5):
     """
-    Measure the flux that stands out by ``n_sigma`` in an aperture, from empty apertures.
+    Measure the flux of ``n_sigma`` in an aperture, from empty apertures.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def limiting_flux(data, mask, sigma, *, radius, n_sigma=5):
     sigma : float
         Sky noise per pixel, to know what is empty.
     radius : float
-        Of the aperture, pixels.
+        Radius of the aperture, pixels.
     n_sigma : float, optional
         Significance.
 
@@ -167,7 +167,7 @@ class SourceComparison:
     error : `~numpy.ndarray`
         Standard error of their difference.
     different : `~numpy.ndarray` of bool
-        Where the two contradict each other.
+        Whether the two contradict each other.
     """
 
     y: np.ndarray
@@ -195,8 +195,8 @@ def compare_sources(first, second, mask, sigmas, *, fwhms, n_sigma=8, fraction=0
     n_sigma : float, optional
         Significance of a source, and of a difference.
     fraction : float, optional
-        Share of the larger flux by which fluxes must differ to count, since PSFs match
-        roughly alone.
+        Share of the larger flux by which fluxes must differ to count, since the PSFs match
+        only roughly.
 
     Returns
     -------
@@ -260,12 +260,12 @@ def longest_trail(difference, model, mask, sigma, *, n_sigma=2.5, tolerance=0.3)
     n_sigma : float, optional
         Significance from which a pixel of the smoothed difference counts.
     tolerance : float, optional
-        Error that is allowed, as a share of the flux of the sources.
+        Tolerated error, as a share of the flux of the sources.
 
     Returns
     -------
     share : float
-        Of the line across the frame (at least half as long as its side) that is lit
+        Share of the line across the frame (at least half as long as its side) that is lit
         best: the share of its pixels that stand out, less that of the lines beside it.
         0 to 1; a trail across the whole frame has nearly 1, noise and galaxies
         below 0.3.

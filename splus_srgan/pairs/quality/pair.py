@@ -44,9 +44,9 @@ class PairLimits:
     fwhm : float, optional
         Largest seeing FWHM of either side (arcsec).
     depth : float, optional
-        How much shallower (mag) than the input the target may be.
+        Largest excess (mag) of the depth of the input over that of the target.
     different : int, optional
-        How many sources may be on one side alone, or differ strongly in flux.
+        Largest number of sources that only one side shows, or that differ strongly in flux.
     trail : float, optional
         Largest share of a line across the frame that only one side shows as bright;
         a satellite that crosses it has nearly 1.
@@ -140,7 +140,7 @@ class BandQuality:
         Returns
         -------
         units : dict of str to `~astropy.units.UnitBase`
-            For the numbers that have one.
+            Units of those numbers that have one.
         """
         return {f.name: f.metadata["unit"] for f in fields(cls) if "unit" in f.metadata}
 
@@ -153,11 +153,11 @@ class PairReport:
     Parameters
     ----------
     bands : dict of str to `BandQuality`
-        What was measured.
+        Measurements of each band.
     reasons : tuple of str
         Why it is rejected; empty for a good pair.
     notes : tuple of str
-        What else a reader must know.
+        Further remarks for the reader.
 
     Examples
     --------
@@ -213,7 +213,7 @@ def assess_pair(matched, *, limits=None):
     Notes
     -----
     For the comparison of sources and the search for trails the target is binned to the
-    pixels of the input, brought to its unit by the flux ratio, and the sharper of both is
+    pixels of the input, brought to its unit by the flux ratio, and the sharper of the two is
     blurred to the other by a Gaussian.
 
     Examples
@@ -254,7 +254,7 @@ def _unregistered(bands, limits):
 
 
 def _reasons(quality, limits):
-    """Say which limits a band exceeds; NaN exceeds none."""
+    """List the limits that a band exceeds; NaN exceeds none."""
     return [
         *_geometry_reasons(quality, limits),
         *_side_reasons(quality, limits),
@@ -288,7 +288,7 @@ def _geometry_reasons(q, limits):
 
 
 def _side_reasons(q, limits):
-    """Say what is wrong with the input alone or the target alone."""
+    """List the faults of the input alone or of the target alone."""
     reasons = []
     for side in ("input", "target"):
         missing = getattr(q, f"missing_{side}")

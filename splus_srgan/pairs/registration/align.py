@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Align two images: search, then fit, and hold fixed what cannot be measured."""
+"""Align two images: search, then fit, holding rotation and scale where they cannot be measured."""
 
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,7 @@ __all__ = ["Alignment", "align", "centered_map", "find_orientation"]
 
 _SIGNIFICANT = 5.0  # rotation and scale below this many standard errors are held at 0 and 1
 _POSITIVE = 4.0  # amplitude, in standard errors
-_DETECTED = 8.0  # significance of what both images have in common
+_DETECTED = 8.0  # significance of the resemblance of the images
 _SIDE = 128  # pixels; images larger than this are binned in the search for the orientation
 _ALIKE = 0.5  # least correlation coefficient of binned images
 _BINS = (1, 2, 4)
@@ -30,9 +30,9 @@ class Alignment:
     map : `PixelMap`
         From the pixels of the reference to those of the image.
     change : `PixelMap`
-        From where a source should be in the image to where it is, pixels of the image.
+        From the expected to the actual position of a source, in pixels of the image.
     center : `~numpy.ndarray`, shape (2,)
-        Of the image.
+        Center of the image.
     values, errors : `~numpy.ndarray`, shape (4,)
         Shift ``dy, dx`` (pixels of the image), rotation (degrees), scale of ``change``.
     ratio, ratio_error : float
@@ -61,7 +61,7 @@ class Alignment:
         change = self.map.after(prior.inverse)
         values = _values(change, self.center)
         if self.held:
-            # What was measured, though it is not in the map.
+            # The measured values, though they are not in the map.
             values[2:] = self.values[2], self.values[3] * values[3]
         return replace(self, change=change, values=values)
 
@@ -77,20 +77,20 @@ def align(image, reference, prior, *, reach, significance=_SIGNIFICANT):
     prior : `PixelMap`
         From the pixels of the reference to where they should be in the image.
     reach : float
-        Largest shift, in pixels of whichever has the larger ones.
+        Largest shift, in pixels of the coarser image.
     significance : float, optional
         Standard errors below which rotation and scale are held.
 
     Returns
     -------
     alignment : `Alignment` or None
-        `None` where nothing in one is found in the other.
+        `None` if nothing in one is found in the other.
     """
     for bins in _BINS:
         # Where pixels are much smaller than the PSF, they show nothing but noise.
         found = _align_binned(image, reference, prior, bins, reach, significance)
         if found is not None and bins > 1 and found.fit.correlation < _ALIKE:
-            # Few pixels: chance resemblances are the rule.
+            # With few pixels, chance resemblances are the rule.
             found = None
         if found is not None or min(*image.data.shape, *reference.data.shape) < 32 * bins:
             return found
@@ -106,7 +106,7 @@ def _align_binned(image, reference, prior, bins, reach, significance):
     if np.isnan(peak):
         return None
     start = start.after(PixelMap(image=shift))
-    # How scale and rotation were measured is kept also where they are held.
+    # The measured scale and rotation are kept also where they are held.
     full = fit = fit_map(coarse, fine, start)
     measured = fit is not None and _found(fit)
     held = not measured or bool(np.all(np.abs(fit.values[2:]) < significance * fit.errors[2:]))
@@ -119,7 +119,7 @@ def _align_binned(image, reference, prior, bins, reach, significance):
 
 
 def _grown(pixel_map, bins):
-    """The map of pixels that are ``bins`` times smaller."""
+    """The same map for pixels that are ``bins`` times smaller."""
     grow = PixelMap(bins * np.eye(2), np.zeros(2), np.full(2, (bins - 1) / 2))
     return grow.after(pixel_map).after(grow.inverse)
 

@@ -16,7 +16,7 @@ __all__ = ["Picture", "correlate", "make_picture", "valid_places"]
 @dataclass(frozen=True, eq=False)
 class Picture:
     """
-    An image prepared for comparison: no missing pixels, no sky, known noise.
+    An image prepared for comparison: without missing pixels and sky, with known noise.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ def make_picture(data, mask):
     if mask.any():
         data = fill_missing(data, mask)
     data -= np.median(data[~mask])
-    # Second differences: what is smooth, sources among it, all but vanishes.
+    # Second differences, in which smooth structure, sources included, all but vanishes.
     rough = data[1:-1, 1:-1] - (data[1:-1, :-2] + data[1:-1, 2:]) / 2
     rough = rough[~ndimage.binary_dilation(mask)[1:-1, 1:-1]]
     sigma = robust_std(rough, center=0) / np.sqrt(1.5) if rough.size else 0.0
@@ -58,11 +58,11 @@ def _sample(picture, pixel_map, shape, *, blur=0.0):
     Parameters
     ----------
     picture : `Picture`
-        What is sampled.
+        Picture to sample.
     pixel_map : `PixelMap`
         From the pixels of the grid to those of the picture.
     shape : tuple of int
-        Of the grid.
+        Shape of the grid.
     blur : float, optional
         Sigma of a Gaussian (pixels of the picture).
 
@@ -105,18 +105,18 @@ def correlate(coarse, fine, start, *, reach, min_overlap=0.25):
     reach : float
         Largest shift, in pixels of the coarse image.
     min_overlap : float, optional
-        Smallest share of the coarse image's pixels that both must have.
+        Least share of the coarse image's pixels that must overlap.
 
     Returns
     -------
     shift : `~numpy.ndarray`, shape (2,)
-        ``(dy, dx)`` in pixels of the coarse image: what is at ``x`` in the coarse image is at
+        ``(dy, dx)`` in pixels of the coarse image: a source at ``x`` in the coarse image is at
         ``start(x + shift)`` in the fine one. Whole pixels.
     peak : float
         Correlation coefficient there, NaN where there is no overlap.
     """
     step = np.sqrt(abs(np.linalg.det(start.matrix)))
-    # A canvas that the fine image covers as far as the shift may take it.
+    # A canvas that holds the fine image wherever the shift may take it.
     pad = int(np.ceil(reach)) + 2
     canvas = tuple(n + 2 * pad for n in coarse.data.shape)
     there = start.after(PixelMap(image=np.array([-pad, -pad], float)))

@@ -23,7 +23,7 @@ from splus_srgan.pairs.registration.pixel_map import PixelMap
 __all__ = ["Fit", "fit_map"]
 
 _WIDTHS = (0.0, 0.7, 1.2, 2.0, 3.5)  # sigma of the Gaussians, pixels of the coarse image
-_SHARES = (np.inf, np.inf, np.inf, 0.3, 0.03)  # of the flux, that they are expected to have
+_SHARES = (np.inf, np.inf, np.inf, 0.3, 0.03)  # of the flux: expected to lie in each of them
 _MODEL_ERROR = 0.03  # of the flux: PSFs and bands differ, so that bright cores are not perfect
 _HUBER = 2.5  # in units of the expected deviation
 _LAGS = 3
@@ -41,7 +41,7 @@ class Fit:
         From pixels of the coarse image to those of the fine one.
     values : `~numpy.ndarray`, shape (4,)
         ``dy, dx`` (pixels of the fine image), rotation (radians), log of the scale: the
-        map is the one it began with, followed by this similarity about ``center``.
+        map is the initial one, followed by this similarity about ``center``.
     errors : `~numpy.ndarray`, shape (4,)
         Standard errors; NaN where held.
     amplitude, amplitude_error : float
@@ -51,12 +51,11 @@ class Fit:
     correlation : float
         Correlation coefficient of image and model.
     significance : float
-        Of what both images have in common: the coefficient times the root of the number
-        of pixels.
+        Significance of the resemblance: the coefficient times the root of the number of pixels.
     center : `~numpy.ndarray`, shape (2,)
         ``(y, x)`` in the fine image.
     converged : bool
-        Whether it settled.
+        Whether the fit converged.
     """
 
     map: PixelMap
@@ -112,7 +111,7 @@ _SMALL = np.array([3e-4, 3e-4, 5e-6, 5e-6])
 
 
 class _Problem:
-    """The pixels that are compared, and the equations for them."""
+    """The compared pixels, and their equations."""
 
     def __init__(self, coarse, fine, start, free):
         self.coarse, self.fine, self.start = coarse, fine, start
@@ -139,7 +138,7 @@ class _Problem:
         ]
         truth = self.coarse.data[valid]
         if mixture is None:
-            # To begin with, the image as it is, blurred a little.
+            # The first guess is the image itself, blurred a little.
             mixture = np.zeros(len(parts))
             mixture[1] = max(np.sum(truth * parts[1]), 0) / max(np.sum(parts[1] ** 2), 1e-300)
         gy, gx, even, cross = (
@@ -151,7 +150,7 @@ class _Problem:
         design = np.vstack([*parts, np.ones_like(truth), even, cross, motion])
         model = np.tensordot(mixture, parts, 1)
         deviation = np.hypot(self.coarse.sigma, _MODEL_ERROR * model)
-        # Else, on a galaxy that fills the frame, the broadest Gaussian is as good as sky.
+        # Otherwise, on a galaxy that fills the frame, the broadest Gaussian passes for sky.
         prior = np.zeros(len(design))
         least = 1e-3 * np.std(truth) / max(np.std(parts[0]), 1e-300)
         prior[: len(parts)] = 1 / (np.array(_SHARES) * max(abs(mixture.sum()), least, 1e-30))
@@ -173,7 +172,7 @@ class _Problem:
         covariance, rms, correlation = system.errors(solution)
         errors = np.full(4, np.nan)
         mixed = len(_WIDTHS)
-        # Two estimates, of which the larger one counts; rounding may make tiny ones negative.
+        # The larger of two estimates counts; rounding may make tiny ones negative.
         variances = np.max(np.diagonal(covariance, axis1=1, axis2=2), axis=0)
         errors[self.free] = np.sqrt(np.maximum(variances, 0))[_FIRST_MOTION:]
         ratio_variance = np.max(covariance[:, :mixed, :mixed].sum(axis=(1, 2)))

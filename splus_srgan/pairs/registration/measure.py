@@ -2,8 +2,8 @@
 """
 How far two images of one field lie apart: shift, rotation and scale, with their errors.
 
-The images themselves are compared, pixel by pixel, so a single galaxy will do.  What may
-differ are their noise, their PSFs, their zero points and their sky.
+The images themselves are compared, pixel by pixel, so a single galaxy will do.  Their
+noise, PSFs, zero points and sky may differ.
 """
 
 import math
@@ -35,15 +35,15 @@ class Registration:
     Parameters
     ----------
     shift : tuple of float
-        ``(dy, dx)``: what should be at the center of the image is found there plus this;
-        pixels of the image.
+        ``(dy, dx)``, in pixels of the image: actual minus expected position, at the center
+        of the image.
     shift_error : tuple of float
         Standard errors of the shift, pixels.
     rotation, rotation_error : float
         Angle by which the image is turned, degrees from x to y.
     scale, scale_error : float
-        How many times too large the image is: 1.01 if what should be 100 pixels apart is
-        101 pixels apart.
+        How many times too large the image is: 1.01 if sources are 101 pixels apart that should
+        be 100 pixels apart.
     rms : float
         Residual of the fit, in units of the expected noise.
     center : tuple of float
@@ -113,14 +113,14 @@ def measure_registration(image, reference, *, mask=None, reference_mask=None, ma
     Parameters
     ----------
     image : `~astropy.nddata.CCDData` or array_like, shape (ny, nx)
-        Image. Its WCS, if it has one, is not looked at.
+        Image. Its WCS, if it has one, is ignored.
     reference : `~astropy.nddata.CCDData` or array_like
-        Of the same shape, or of one that is a whole fraction of it: then its pixels
+        Image of the same shape, or of a shape that is a whole fraction of it: then its pixels
         are that much larger, and both begin at the same edge.
     mask, reference_mask : array_like of bool, optional
         `True` is missing, in addition to the masks that the images have.
     max_shift : float, optional
-        Largest shift that is looked for, pixels of the image.
+        Largest shift to look for, in pixels of the image.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def measure_registration(image, reference, *, mask=None, reference_mask=None, ma
     Raises
     ------
     ValueError
-        If the shapes do not go together, or an image has fewer than 64 valid pixels.
+        If the shapes do not match, or an image has fewer than 64 valid pixels.
 
     Notes
     -----
@@ -138,9 +138,9 @@ def measure_registration(image, reference, *, mask=None, reference_mask=None, ma
     fitted (Lucas and Kanade 1981). The sharper image is sampled at the pixels of the other,
     which is never resampled, and brought to its PSF by a sum of Gaussians (Alard and Lupton
     1998), so that no PSF has to be known. Errors account for noise that is correlated over 3
-    pixels, and for residuals that are larger on sources. Rotation and scale are held at 0
-    and 1 in the shift where they are below 5 standard errors; what was measured is given all
-    the same.
+    pixels, and for residuals that are larger on sources. For the shift,
+    rotation and scale are held at 0 and 1 where they are below 5 standard errors; the measured
+    values are given all the same.
 
     The fit takes the sharper image to have no noise.  If it is only as deep as the other, the
     flux ratio comes out 1 to 2 % too large.
@@ -170,7 +170,7 @@ def measure_registration(image, reference, *, mask=None, reference_mask=None, ma
 
 
 def _area(image, area):
-    """How many pixels of the image cover one of the reference; 1 for a surface brightness."""
+    """Number of pixels of the image that cover one of the reference; 1 for a surface brightness."""
     return pixels_for_pixel(getattr(image, "unit", None), area)
 
 
@@ -178,7 +178,7 @@ def from_alignment(found, *, area=1.0, orientation="as it is"):
     """
     Put an `~splus_srgan.pairs.registration.align.Alignment` into a `Registration`.
 
-    ``area`` is how many pixels of the image cover one of the reference.
+    ``area`` is the number of pixels of the image that cover one of the reference.
     """
     values, errors = found.values, found.errors
     return Registration(
@@ -220,8 +220,8 @@ def register_images(image, reference, *, scale=None, mask=None, reference_mask=N
     wcs : `~astropy.wcs.WCS`
         WCS of the image.
     registration : `Registration`
-        Where it was found: shift, rotation and scale are with respect to the reference's
-        center upon the image's, in the orientation that it names.
+        Where it was found: shift, rotation and scale are relative to a placement with the
+        centers of both on each other, in the orientation that it names.
 
     Raises
     ------
@@ -272,7 +272,7 @@ def register_images(image, reference, *, scale=None, mask=None, reference_mask=N
 def locate(image, reference, ratio):
     """Find one `Picture` on another: `Alignment` or None, and the correlation coefficients."""
     peaks, prior = find_orientation(image, reference, ratio)
-    # The prior is good to a bin, and holds the shift, which is to be told.
+    # The prior is good to a bin, and contains the shift, which is to be reported.
     reach = 4 + 2 * max(1, max(*image.data.shape, *reference.data.shape) // 128)
     found = align(image, reference, prior, reach=reach, significance=3)
     if found is None:

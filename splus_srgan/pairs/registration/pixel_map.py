@@ -21,7 +21,7 @@ ORIENTATIONS = {
     "rotated by 270 degrees": ((0, -1), (1, 0)),
     "transposed about the other diagonal": ((0, -1), (-1, 0)),
 }
-"""The eight ways to lay down a square array, as matrices on ``(y, x)``."""
+"""The eight orientations of a square array, as matrices on ``(y, x)``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class PixelMap:
     matrix : `~numpy.ndarray`, shape (2, 2)
         :math:`M`, on ``(y, x)``.
     center, image : `~numpy.ndarray`, shape (2,)
-        :math:`c` and what it is mapped to, :math:`c'`.
+        :math:`c` and its image, :math:`c'`.
     """
 
     matrix: np.ndarray = field(default_factory=lambda: np.eye(2))
@@ -66,7 +66,7 @@ class PixelMap:
 
 
 def nearest_orientation(matrix):
-    """Name of the one of `ORIENTATIONS` that a matrix resembles most."""
+    """Name of that of the `ORIENTATIONS` which a matrix resembles most."""
     matrix = np.asarray(matrix) / np.sqrt(abs(np.linalg.det(matrix)))
     return max(ORIENTATIONS, key=lambda name: np.sum(matrix * np.array(ORIENTATIONS[name])))
 
@@ -78,7 +78,7 @@ def mapped_wcs(wcs, pixel_map):
     Parameters
     ----------
     wcs : object
-        Of the mapped pixels; of either interface of astropy.
+        WCS of the mapped pixels; of either interface of astropy.
     pixel_map : `PixelMap`
         From the pixels of the new WCS to those of ``wcs``.
 

@@ -316,8 +316,8 @@ class OptimizerConfig(_Section):
     Parameters
     ----------
     name : {"adam", "muon"}, optional
-        Of the generator; ``"muon"`` takes Muon for the kernels of its body (needs torch 2.9).
-        The discriminator always has Adam.
+        Optimizer of the generator; ``"muon"`` takes Muon for the kernels of its body (needs torch
+        2.9). The discriminator always has Adam.
     rate, discriminator_rate : float, optional
         Peak learning rates, above 0.
     beta1, beta2 : float, optional
@@ -325,7 +325,7 @@ class OptimizerConfig(_Section):
     epsilon : float, optional
         Adam's, above 0.
     schedule : {"cosine", "constant"}, optional
-        Of both rates; a cosine falls to a hundredth at the last step.
+        Schedule of both rates; a cosine falls to a hundredth at the last step.
     warm_up_steps : int, optional
         Steps during which both rates rise linearly, at least 0.
     clip_norm : float, optional

@@ -38,7 +38,7 @@ class DataConfig(_Section):
         Arcsinh stretch in units of the sky noise, or the seed paper's (arcsinh, then
         minimum to maximum of each image).
     softening : float, optional
-        Of the noise stretch, in sky noises, above 0.
+        Softening of the noise stretch, in sky noises, above 0.
     range : float, optional
         Divides the noise stretch, above 0.
     shape : tuple of int, optional
@@ -186,7 +186,7 @@ class RunConfig(_Section):
         Validations without a better score after which the run stops, at least 1; `None`
         for never.
     precision : {"bfloat16", "float32"}, optional
-        Of the networks; their last layers, the losses and the weights are float32 always.
+        Precision of the networks; their last layers, the losses and the weights are float32 always.
     devices : int, optional
         Devices per node, at least 1.
     num_nodes : int, optional
@@ -194,7 +194,7 @@ class RunConfig(_Section):
     accelerator : str, optional
         ``"auto"``, ``"cpu"``, ``"gpu"``, or what else Lightning knows.
     seed : int, optional
-        Of weights, order, noise and augmentation, at least 0.
+        Seed of weights, order, noise and augmentation, at least 0.
     start_from : str or None, optional
         Name or path of a model card, the folder of a run, or a checkpoint, whose generator is
         the start; it may have fewer residual blocks.

@@ -162,7 +162,7 @@ def read_pair(folder, name, bands, flux_ratios):
     folder : `~splus_srgan.pairs.folder.pairs.PairFolder`
         The folder.
     name : str
-        Of the pair.
+        Name of the pair.
     bands : sequence of str
         Bands, in the order of the result.
     flux_ratios : sequence of float

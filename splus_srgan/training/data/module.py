@@ -25,7 +25,7 @@ class StepSampler(DistributedSampler):
     pairs : `~splus_srgan.training.data.dataset.Pairs`
         The pairs.
     batch_size : int
-        Of all devices together; a multiple of ``num_replicas``.
+        Samples of a step, all devices together; a multiple of ``num_replicas``.
     steps_per_epoch : int
         Batches of an epoch.
     steps_done : callable
@@ -148,7 +148,7 @@ class PairsDataModule(L.LightningDataModule):
         Returns
         -------
         steps : int
-            Of the generator.
+            Steps of the generator.
         """
         if self.trainer is None:
             return 0

@@ -64,7 +64,7 @@ class Pairs(Dataset, ABC):
         ``arcsinh(10 x / 3)`` of the counts, ``arcsinh(100 x / 3)`` of the target in
         nanomaggies, then minimum to maximum over all pixels and bands of the image.
     softening, range : float, optional
-        Of the stretch in ``"noise"``, see `~splus_srgan.NoiseAsinhStretch`.
+        Softening and range of the stretch in ``"noise"``, see `~splus_srgan.NoiseAsinhStretch`.
     augmentation : {"symmetries", "paper", "none"}, optional
         ``"symmetries"``: a random one of the eight symmetries of the square, a random
         crop, noise drawn anew, and the spreads below.  ``"paper"``: each image as it is,
@@ -83,7 +83,7 @@ class Pairs(Dataset, ABC):
         ``"symmetries"``.  In ``"noise"`` it changes the flux of simulated sources with the
         noise as it is; real images are what they are there.
     seed : int, optional
-        Of everything random, at least 0.
+        Seed of everything random, at least 0.
 
     Attributes
     ----------

@@ -25,9 +25,9 @@ def generator_adversarial(fake_logits, real_logits=None, *, kind="bce"):
     Parameters
     ----------
     fake_logits : `~torch.Tensor`, shape (n, 1, my, mx)
-        Of generated images.
+        Logits of generated images.
     real_logits : `~torch.Tensor`, shape (n, 1, my, mx), optional
-        Of the targets of the same samples; needed by ``"relativistic"`` alone.
+        Logits of the targets of the same samples; needed by ``"relativistic"`` alone.
     kind : {"bce", "least_squares", "relativistic"}, optional
         Which loss.
 
