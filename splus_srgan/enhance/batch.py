@@ -23,10 +23,10 @@ from splus_srgan.utils.files import atomic_path, check_folder, make_folder
 __all__ = ["SUMMARY", "enhance_batch"]
 
 SUMMARY = "summary.ecsv"
-"""Name of the table of what became of each field."""
+"""Name of the table of the outcome for each field."""
 
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-# Of a worker: filters of warnings belong to the process, and torch has threads of its own.
+# Of a worker: warning filters belong to the process, and torch has threads of its own.
 _ONE_AT_A_TIME = Lock()
 
 
@@ -42,10 +42,10 @@ def enhance_batch(
     **options,
 ):
     """
-    Enhance many fields into files, and go on where one fails.
+    Enhance many fields into files, and continue if one fails.
 
-    The next field is read while one is enhanced and written.  Or each worker of a cluster reads,
-    enhances and writes one field at a time, to the same bytes but for the date.
+    While one field is enhanced and written, the next one is read.  With a cluster, each worker
+    reads, enhances and writes one field at a time; the files differ in their dates only.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def enhance_batch(
     folder : path-like
         Where ``<name>_sr.fits`` and ``summary.ecsv`` go; made if needed.
     resume : bool, optional
-        Skip fields whose output is there: it is whole, since it is written beside its place.
+        Skip fields whose output exists; it is complete, since outputs are renamed when complete.
     overwrite : bool, optional
         Whether outputs of other runs may be replaced.
     progress_bar : callable, optional
@@ -72,15 +72,15 @@ def enhance_batch(
     -------
     summary : `~astropy.table.Table`
         A row per field: ``name, status`` (``"done"``, ``"failed"`` or ``"skipped"``),
-        ``reason, seconds, output``.  It is in the folder as well, and up to date after each field.
+        ``reason, seconds, output``.  It is written to the folder as well, after each field.
 
     Raises
     ------
     FileExistsError
         If an output exists, and neither ``resume`` nor ``overwrite`` is set.
     OSError
-        If the folder cannot be made, the disk is full, or the scheduler is lost: what is no
-        field's fault.
+        If the folder cannot be made, the disk is full, or the scheduler is lost: errors that do not
+        come from a field.
     """
     folder = Path(folder)
     check_folder(folder)
@@ -137,8 +137,8 @@ def _attempt(enhancer, read, output, overwrite):
 def _on_workers(client, enhancer, todo, outputs, options):
     """Enhance on the workers of a cluster: only rows of the summary come back."""
     enhancer = copy.copy(enhancer)
-    enhancer.progress_bar = None  # of blocks, which nobody sees there
-    # A name of its own: nothing is remembered of files that another batch read.
+    enhancer.progress_bar = None  # of blocks, which nobody would see there
+    # A unique name, so that no result of another batch is reused.
     pickled = pickle.dumps((enhancer, FieldReader(options), uuid.uuid4().hex))
     calls = {
         field.name: (pickled, field.absolute(), os.path.abspath(outputs[field.name]))
@@ -152,11 +152,11 @@ def _on_workers(client, enhancer, todo, outputs, options):
 
 
 def _on_worker(pickled, field, output):
-    """What a worker does: warnings of this package, status, reason, seconds."""
+    """Work of a worker: gives the warnings of this package, status, reason and seconds."""
     with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         enhancer, source, _ = unpickle_once(pickled)
-        # What is there may be replaced, or is what a worker made that was lost afterwards.
+        # An existing output may be replaced, or was made by a worker that was lost afterwards.
         end = _attempt(enhancer, lambda: source.read(field), Path(output), overwrite=True)
     told = [
         (w.category, str(w.message)) for w in caught if issubclass(w.category, SplusSrganWarning)

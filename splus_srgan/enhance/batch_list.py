@@ -25,7 +25,7 @@ _LEAST_SIZE = 16  # pixels, of a cutout
 @dataclass(frozen=True)
 class BatchField:
     """
-    A field of a batch: where it is, and which part of it is wanted.
+    A field of a batch: its files, and which part of it to take.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class BatchField:
     options : dict, optional
         ``bands``, ``hdu`` and ``unit`` of the same function.
     center : `~astropy.coordinates.SkyCoord`, optional
-        Center of the part that is wanted; all of it by default.
+        Center of the part to take; the whole field by default.
     size : int, optional
         Side of that part in input pixels.
     """
@@ -71,7 +71,7 @@ def list_fields(source, *, files=()):
         ``name``
             Name of the field, and of its output.
         ``file``, or one per band (``g``, ``r``, ``J0660``, ...)
-            File of all bands, or of each band; a band that a field lacks is left empty.
+            File of all bands, or of each band; empty where a field lacks the band.
             Relative to the table's folder.
         ``bands``, ``hdu``, ``unit``
             Options of `~splus_srgan.images.io.fields.read_bands`, bands separated by commas.

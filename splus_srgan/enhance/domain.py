@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Whether an input is like what the weights were trained for."""
+"""Whether an input lies within the training range of the weights."""
 
 import warnings
 
@@ -50,7 +50,7 @@ def outside_domain(stack, cards, psfs, *, stacklevel):
 
 def check_domain(stack, cards, psfs):
     """
-    Compare each band of the input with what its weights were trained for.
+    Compare each band of the input with the training range of its weights.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def check_domain(stack, cards, psfs):
     Returns
     -------
     reasons : list of list of str
-        For each band, what lies outside.
+        For each band, the reasons why it lies outside.
     """
     scales = []
     if stack.wcs is not None and stack.wcs.has_celestial:

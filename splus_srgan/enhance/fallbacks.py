@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""What is not known about a field, and what is done instead: no choice is silent."""
+"""Warnings about unknown properties of a field, and what is assumed instead."""
 
 import warnings
 
@@ -10,7 +10,7 @@ __all__ = ["warn_of_fallbacks"]
 
 def warn_of_fallbacks(work, *, automatic, stacklevel):
     """
-    Warn of what is not known about a field, one line a kind.
+    Warn about unknown properties of a field, with one line for each kind.
 
     Parameters
     ----------

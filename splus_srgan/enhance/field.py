@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""What one call of the enhancer does: section by section, then the whole."""
+"""The work of one call of the enhancer: section by section, then as a whole."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,7 +31,7 @@ class Enhancement:
     restorers : list of `~splus_srgan.enhance.restorers.Restorer`
         Weights, with what runs their generator and the bands that it restores.
     flux_factor : float
-        What a value is multiplied with on the fine grid.
+        Factor for the values on the fine grid.
     sky, sigma : `~numpy.ndarray`
         As `~splus_srgan.enhance.sky.sky_and_sigma` gives them.
     sky_measured : `~numpy.ndarray` of bool, shape (n_band,)
@@ -41,7 +41,7 @@ class Enhancement:
     input_psfs : list of `~splus_srgan.enhance.psf.InputPSF`
         PSF of each band of the input.
     report : `~splus_srgan.enhance.guard.InputReport`
-        What is unusual in the input.
+        Unusual properties of the input.
     strength : float
         Strength of the flux anchor.
     uncertainty : {False, True, "ensemble"}
@@ -49,7 +49,7 @@ class Enhancement:
     block_size : "auto" or int
         Side of the generator's blocks.
     record : dict
-        What goes into the header of all bands.
+        Entries for the headers of all bands.
     """
 
     stack: Any
@@ -95,7 +95,7 @@ class Enhancement:
         return self.restorers[0].card.stretch
 
     def restorer_of(self, k):
-        """What restores the band at a place."""
+        """The restorer of the band at an index."""
         return next(restorer for restorer in self.restorers if k in restorer.places)
 
     @cached_property
@@ -112,16 +112,16 @@ class Enhancement:
 
     def compute(self, planes, progress_bar=None, journal=None):
         """
-        Fill the planes, except for what a journal has of them already.
+        Fill the planes, except for sections that are in a journal already.
 
         Parameters
         ----------
         planes : `~splus_srgan.enhance.planes.Planes`
-            Where the pixels go.
+            Takes the pixels.
         progress_bar : callable, optional
             Wraps one iterable: the blocks of an image that is one section, else the sections.
         journal : `~splus_srgan.enhance.restart.Journal`, optional
-            What is done, and is told what more is.
+            Journal of the finished sections; each new one is added.
 
         Returns
         -------
@@ -142,12 +142,12 @@ class Enhancement:
         return fine_sky
 
     def _compute_section(self, part, bar):
-        """Image, mask, quality and standard deviations of what is kept of a section."""
+        """Image, mask, quality and standard deviations of the kept part of a section."""
         view = prepare(self, part)
         return finish(self, view, *generate(self, view, bar))
 
     def _calibrate(self, planes, fine_sky, journal):
-        """Make standard deviations hold what they say of the final image, above its own sky."""
+        """Calibrate the standard deviations on the final image, above its own sky."""
         name = "calibration" if self.uncertainty is True else "ensemble"
         tables = [
             self.restorer_of(k).card.uncertainty.get(name) for k in range(len(self.stack.bands))
@@ -174,7 +174,7 @@ class Enhancement:
         """
         Sky of each enhanced band, per input pixel.
 
-        Measured on it where that of the input was, else the one given; of a map, the median.
+        Measured on it where that of the input was, else the given one; the median of a map.
         """
         levels = np.median(self.sky, axis=(1, 2)).tolist()
         for k in np.flatnonzero(self.sky_measured):

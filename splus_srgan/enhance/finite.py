@@ -18,11 +18,11 @@ def check_finite_output(work, planes, missing, step):
     work : `~splus_srgan.enhance.field.Enhancement`
         Field and options.
     planes : `~numpy.ndarray`, shape (n_band, 2 ny, 2 nx)
-        What was made.
+        Pixels to check.
     missing : `~numpy.ndarray` of bool, same shape
-        What may be anything.
+        Missing pixels, which may have any value.
     step : {"generator", "anchor"}
-        What made it of finite numbers.
+        Step that made them from finite numbers.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def check_finite_output(work, planes, missing, step):
         If the flux anchor did, or the pixels are too large for float32.
     """
     if np.isfinite(planes.sum(dtype=np.float64)):
-        return  # one pixel that is not would show
+        return  # a single one that is not finite would show
     for k, band in enumerate(work.stack.bands):
         bad = ~np.isfinite(planes[k]) & ~missing[k]
         if bad.any():

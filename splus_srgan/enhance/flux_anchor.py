@@ -4,8 +4,8 @@ Tie the local flux of an enhanced image to that of its input.
 
 The enhanced image, convolved to the PSF of the input, should be the input without
 its noise.  Where it is not, and where there is significant flux, it is multiplied by
-a smooth factor, as in an iteration of Richardson and Lucy: the shape of a source
-stays what the generator made it, its flux becomes what was observed.
+a smooth factor, as in an iteration of Richardson and Lucy: the generator determines the
+shape of a source, the observation its flux.
 """
 
 import numpy as np
@@ -21,13 +21,13 @@ from splus_srgan.utils.validate import check_finite
 __all__ = ["REACH", "anchor_flux", "moffat_matching_kernel"]
 
 _KERNEL_SIZE = 65  # output pixels, odd: 9 arcsec to each side, for the wings of the PSF
-_SMOOTHING = 2.5  # input pixels, about two PSFs: what is narrower, only noise and the PSF know
+_SMOOTHING = 2.5  # input pixels, about two PSFs: narrower structure is set by noise and PSF alone
 _TRUNCATE = 2.0  # of the smoothing, in its own sigma
-_SIGNIFICANCE = 8.0  # smoothed flux, in sigma, of which half of the correction is applied
-_LIMITS = (-0.5, 1.0)  # of one correction
+_SIGNIFICANCE = 8.0  # smoothed flux, in sigma, at which half of the correction is applied
+_LIMITS = (-0.5, 1.0)  # of the correction
 
 REACH = _KERNEL_SIZE // 4 + 1 + 2 * int(_TRUNCATE * _SMOOTHING + 0.5) + 1
-"""How far (input pixels, along each axis) the correction of a pixel looks."""
+"""Reach of the correction of a pixel (input pixels, along each axis)."""
 
 
 def moffat_matching_kernel(source, wanted, *, pixel_scale=PIXEL_SCALE / 2, phase=0.0):
@@ -37,8 +37,8 @@ def moffat_matching_kernel(source, wanted, *, pixel_scale=PIXEL_SCALE / 2, phase
     Parameters
     ----------
     source, wanted : tuple of float
-        FWHM (arcsec), Moffat beta and, if there are any, share of the wings of the PSF at
-        hand and of the one wanted (`~splus_srgan.pixels.psf.psf_transfer`).
+        FWHM (arcsec), Moffat beta and, if there are any, share of the wings of the given
+        PSF and of the wanted one (`~splus_srgan.pixels.psf.psf_transfer`).
     pixel_scale : float, optional
         Arcsec per pixel.
     phase : float, optional
@@ -78,7 +78,7 @@ def anchor_flux(
     mask=None,
 ):
     r"""
-    Give the sources of an enhanced image the flux that was observed.
+    Give the sources of an enhanced image their observed flux.
 
     With the observed image :math:`O` and the enhanced one, convolved to its PSF,
     :math:`B` (both without sky), a Gaussian smoothing :math:`G` and the noise
@@ -86,8 +86,8 @@ def anchor_flux(
 
     .. math:: r = G\left[ \frac{(O - B)\, g}{g^2 + (8 n)^2} \right], \qquad g = G[\max(B, 0)]
 
-    Where there is no significant flux, :math:`r` vanishes, so blank sky stays
-    as it is.
+    Where there is no significant flux, :math:`r` vanishes, so blank sky is
+    left alone.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def anchor_flux(
     strength : float, optional
         0 (nothing) to 1.
     mask : `~numpy.ndarray` of bool, shape (n_band, ny, nx), optional
-        Pixels of the input that say nothing about the flux: missing or saturated.
+        Pixels of the input without information on the flux: missing or saturated.
 
     Returns
     -------

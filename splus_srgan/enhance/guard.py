@@ -2,7 +2,8 @@
 """
 Whether an input looks like the images that the generator was trained on.
 
-Nothing is refused that could be right.  What is unusual is reported, flagged and recorded.
+An image that could be right is never refused.  Unusual properties are reported, flagged and
+recorded.
 """
 
 import warnings
@@ -31,7 +32,7 @@ __all__ = ["Finding", "InputReport", "check_input", "check_stack", "warn_of_unus
 @dataclass(frozen=True)
 class Finding:
     """
-    One thing that was looked at, in one band.
+    Result of one check in one band.
 
     Attributes
     ----------
@@ -40,9 +41,9 @@ class Finding:
     band : str
         Band.
     value : float
-        What was measured; NaN where it could not be.
+        Measured value; NaN if it could not be measured.
     usual : tuple of float
-        Lowest and highest value of images like those of the training.
+        Lowest and highest value for images like those of the training.
     unusual : bool
         Whether the value lies outside.
     """
@@ -61,7 +62,7 @@ class Finding:
 
 class InputReport:
     """
-    What was looked at in an input, and what is unusual.
+    Results of all checks of an input.
 
     Parameters
     ----------
@@ -176,7 +177,7 @@ def check_input(data, *, bands=None, mask=None, unit=None, wcs=None, sky=None, s
 
 def check_stack(stack, sky, sigma, unlike, psfs=None):
     """
-    Check what was unpacked.
+    Check an unpacked input.
 
     Parameters
     ----------
@@ -190,7 +191,7 @@ def check_stack(stack, sky, sigma, unlike, psfs=None):
     Returns
     -------
     report : `InputReport`
-        On all bands.
+        Results for all bands.
     """
     findings = []
     for k, band in enumerate(stack.bands):
@@ -205,12 +206,12 @@ def check_stack(stack, sky, sigma, unlike, psfs=None):
 
 def warn_of_unusual(report, stacklevel):
     """
-    Warn of what is unusual, in one line a kind.
+    Warn about unusual properties, with one line for each kind.
 
     Parameters
     ----------
     report : `InputReport`
-        What was found.
+        Results of the checks.
     stacklevel : int
         As ``warnings.warn`` takes it, for the caller of this function.
     """

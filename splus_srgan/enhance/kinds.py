@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""The kinds of input that are unusual: limits, and what to do about each."""
+"""The kinds of unusual input: limits, and what to do about each."""
 
 from dataclasses import dataclass
 
@@ -16,17 +16,17 @@ class Kind:
     Attributes
     ----------
     title : str
-        What is unusual, in words.
+        Name of the unusual property.
     value : str
-        Which value of `~splus_srgan.pixels.inspection.inspect_band` it goes by.
+        Value of `~splus_srgan.pixels.inspection.inspect_band` that it uses.
     lowest, highest : float
-        What clean images have.
+        Range for clean images.
     advice : str
         What to do about it.
     errors : float
         Number of standard errors of the value by which the limits are widened.
     warns : bool
-        Whether the enhancer warns of it; another warning may say it.
+        Whether the enhancer warns about it; another warning may do so already.
     """
 
     title: str
@@ -44,16 +44,16 @@ class Kind:
         Parameters
         ----------
         values : dict of str to float
-            Of the band; what is missing was not measured.
+            Values of the band; missing ones were not measured.
 
         Returns
         -------
         value : float
-            The one that counts.
+            The value to judge.
         usual : tuple of float
             Limits.
         unusual : bool
-            Whether it is outside.
+            Whether it lies outside.
         """
         value = values.get(self.value, np.nan)
         margin = self.errors * values.get(f"{self.value}_error", 0.0)

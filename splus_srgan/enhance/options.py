@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Checks of the enhancer's options, which need no torch: mistakes are answered at once."""
+"""Checks of the enhancer's options, which need no torch, so that mistakes show at once."""
 
 import re
 
@@ -12,7 +12,7 @@ __all__ = ["check_head", "check_options", "check_uncertainty"]
 
 def check_options(device, precision, engine, block_size, turned, progress_bar):
     """
-    Refuse options that an enhancer does not take; the engine checks the hardware.
+    Refuse wrong options of an enhancer; the engine checks the hardware.
 
     Parameters
     ----------
@@ -34,14 +34,14 @@ def check_options(device, precision, engine, block_size, turned, progress_bar):
     check_one_of("engine", engine, ("auto", "torch", "openvino"))
     if not isinstance(device, str) and not hasattr(device, "type"):
         raise TypeError(f"device must be a string such as 'cpu' or 'cuda:0'; got {device!r}")
-    # Names of torch, which is not imported for this.
+    # Names as torch has them; it is not imported for this.
     if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", str(device)):
         raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N'; got {device!r}")
 
 
 def check_uncertainty(value):
-    """Return what is asked for, if it is among `MODES`."""
-    # 1 is equal to True, but nobody means that by it.
+    """Return the requested mode, if it is among `MODES`."""
+    # 1 equals True, but nobody means True by it.
     if not (isinstance(value, bool | str) and value in MODES):
         raise ValueError(f"uncertainty must be one of False, True, 'ensemble'; got {value!r}")
     return value

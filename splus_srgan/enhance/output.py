@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""From planes on the fine grid to the objects that a caller gets, with header, WCS and PSF."""
+"""From planes on the fine grid to the objects for the caller, with header, WCS and PSF."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,23 +27,23 @@ def result(work, planes, fine_sky):
     Parameters
     ----------
     work : `~splus_srgan.enhance.field.Enhancement`
-        What was done.
+        The finished work.
     planes : `~splus_srgan.enhance.planes.Planes`
-        Its pixels.
+        Pixels of the output.
     fine_sky : sequence of float
         Sky of each enhanced band, per input pixel.
 
     Returns
     -------
     enhanced : object
-        Of the class and form of the input.
+        Output in the class and form of the input.
     """
     return _repack(work, work.stack, planes, fine_sky)
 
 
 def by_band(work, planes, fine_sky):
     """
-    The output as a mapping, whatever the form of the input: what a file holds.
+    The output as a mapping, whatever the form of the input, as for a file.
 
     Parameters
     ----------
@@ -67,18 +67,18 @@ def by_band(work, planes, fine_sky):
 
 def outline(work):
     """
-    The output by band, with all but its pixels.
+    The output by band, with everything except its pixels.
 
     Parameters
     ----------
     work : `~splus_srgan.enhance.field.Enhancement`
-        What will be done.
+        The work to be done.
 
     Returns
     -------
     field : dict of str to NDData
         Their arrays hold zeros and take no memory.  The sky of the enhanced image is not
-        known yet; what stands for it differs from band to band.
+        known yet; its placeholder differs from band to band.
     """
     planes = Planes.of_zeros(work.shape, uncertainty=work.uncertainty)
     return by_band(work, planes, [float(k) for k in range(work.shape[0])])
@@ -111,7 +111,7 @@ def _repack(work, stack, planes, fine_sky):
 
 
 def call_record(runner, flux_factor, bands, options):
-    """What went into the result of all bands, for the provenance cards."""
+    """Origin of the result of all bands, for the provenance cards."""
     return {
         "version": __version__,
         "bands": ",".join(bands),
@@ -128,7 +128,7 @@ def call_record(runner, flux_factor, bands, options):
 
 
 def band_record(band, index, sky, sigma):
-    """Sky and sigma of a band; of a map, the median."""
+    """Sky and sigma of a band; the median of a map."""
     return {
         "band": band,
         "sky": float(np.median(sky[index])),
@@ -137,7 +137,7 @@ def band_record(band, index, sky, sigma):
 
 
 def fine_meta(meta, record, flux_factor):
-    """The input's metadata on the fine grid, with what was done to it."""
+    """The input's metadata on the fine grid, with a record of the processing."""
     meta = upsample_meta(meta, factor=FACTOR, flux_scale=flux_factor, new_psf=True)
     add_provenance(meta, record)
     return meta

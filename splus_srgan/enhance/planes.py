@@ -15,14 +15,14 @@ __all__ = ["FACTOR", "Planes", "cut", "fine_place", "repeat", "upsample"]
 @dataclass
 class Planes:
     """
-    Where the output goes: for each band a plane ``(2 ny, 2 nx)`` that takes slices.
+    Planes of the output: for each band one ``(2 ny, 2 nx)`` that takes slices.
 
     Attributes
     ----------
     image, mask, quality, uncertainty : sequence of array-like
         In memory they are arrays ``(n_band, 2 ny, 2 nx)``; they can be in a file
         (`~splus_srgan.images.io.reserve.FilePlane`).
-        ``uncertainty`` is `None` where it is not asked for.
+        ``uncertainty`` is `None` if not requested.
     """
 
     image: Any
@@ -43,7 +43,7 @@ class Planes:
 
     def write(self, place, made):
         """
-        Put what was made of a part of the input into its place.
+        Write the result for a part of the input to its place.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ def fine_place(place):
 
 
 def cut(array, where):
-    """Part of a stack; numbers per band ``(n_band, 1, 1)`` stay what they are."""
+    """Part of a stack; numbers per band ``(n_band, 1, 1)`` are left alone."""
     return array if array.shape[1:] == (1, 1) else array[(slice(None), *where)]
 
 
@@ -100,7 +100,7 @@ def repeat(planes):
 
 
 def upsample(values):
-    """A map on the fine grid, linear between the pixel centres; numbers per band stay."""
+    """A map on the fine grid, linear between the pixel centres; numbers per band are left alone."""
     if values.shape[1:] == (1, 1):
         return values
     return to_fine_grid(values, order=1)

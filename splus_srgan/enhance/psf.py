@@ -31,17 +31,17 @@ _DEFAULT_BETA = 3.0
 @dataclass(frozen=True)
 class InputPSF:
     """
-    The PSF of a band, and where it is from.
+    The PSF of a band, and its origin.
 
     Attributes
     ----------
     source : {"header", "measured", "given", "none"}
-        Where it is from.
+        Origin of the PSF.
     core : tuple of float or None
         FWHM (arcsec) and Moffat beta of the core, and share of the wings, as
         `~splus_srgan.pixels.psf.psf_profile` takes them; `None` where not known.
     wings : float
-        Share of the light in the wings, of the output too.
+        Share of the light in the wings, also of the output.
     stated : tuple of float or None
         FWHM (arcsec) and beta of one profile for core and wings, as headers have it.
     width_of_stars : float
@@ -56,17 +56,17 @@ class InputPSF:
 
     @classmethod
     def of_header(cls, meta):
-        """What a header says."""
+        """PSF as stated by a header."""
         psf, wings = winged_psf_from_header(meta), wing_share_from_header(meta)
         return cls("none" if psf is None else "header", psf, wings, psf_from_header(meta))
 
     @classmethod
     def of_profile(cls, source, fwhm, beta, wings):
-        """Of one profile for core and wings, and the share of these."""
+        """PSF from a single profile for core and wings, and the share of the wings."""
         return cls(source, (*core_profile(fwhm, beta, wings), wings), wings, (fwhm, beta))
 
     def record(self):
-        """What goes into the header of the output."""
+        """Entries for the header of the output."""
         fwhm, beta, wings = (None,) * 3 if self.core is None else (*self.stated, self.wings)
         return {"psf": self.source, "psf_fwhm": fwhm, "psf_beta": beta, "psf_wings": wings}
 
@@ -83,7 +83,7 @@ def check_psf(psf):
     Returns
     -------
     psf : str or dict
-        Of a mapping, band to FWHM, beta and share of the wings.
+        A mapping becomes one of band to FWHM, beta and share of the wings.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def input_psfs(stack, psf="header", *, sky=None, sigma=None, default_scale=None,
     known = stack.wcs is not None and stack.wcs.has_celestial
     scale = pixel_scale(stack.wcs, default=default_scale) if known else default_scale
     found = [InputPSF.of_header(meta) for meta in stack.metas]
-    if not known:  # what the cards mean on these pixels is not known
+    if not known:  # without a pixel scale the cards have no meaning
         found = [InputPSF("none", None, one.wings, one.stated) for one in found]
     if psf == "header" or (psf == "auto" and not known):
         return found
@@ -194,7 +194,7 @@ class _Stars:
         return InputPSF.of_profile("measured", psf.fwhm, psf.beta, psf.wings)
 
     def disagreement(self, k, core):
-        """FWHM of the stars over that stated, if it is clearly another; else NaN."""
+        """FWHM of the stars over the stated one, if they clearly differ; else NaN."""
         ratio, error = width_ratio(*self._band(k), core, **self._options(k))
         if not abs(ratio - 1) > max(_TOLERANCE, _SURE * error):
             return np.nan

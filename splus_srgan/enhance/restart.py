@@ -2,8 +2,8 @@
 """
 Files of large fields that survive a killed run: repeating the call resumes it.
 
-Beside the hidden output lies a journal, one line a step: which section is made, with a hash of
-its bytes, of the input and of the options.
+Beside the hidden output lies a journal with one line per step: the section, and a hash of its
+bytes, of the input and of the options.
 """
 
 import errno
@@ -29,21 +29,21 @@ from splus_srgan.utils.files import atomic_path
 __all__ = ["Journal", "clean", "unfinished_file"]
 
 _DATA, _JOURNAL = ".unfinished.fits", ".unfinished.json"
-# What `atomic_path` and this module name their files.
+# File names of `atomic_path` and of this module.
 _DEBRIS = r"\.{name}\.([0-9a-f]{{32}}(\.fits|\.fit|\.fts)(\.[gf]z)?|unfinished\.(fits|json))"
 _ANY = r".{1,200}"
 
 
 class Journal:
     """
-    What is done of an output; each step is noted once it is in the file.
+    Finished steps of an output; each is recorded once it is in the file.
 
     Parameters
     ----------
     path : `~pathlib.Path`
-        File of the journal, whose first line is there.
+        File of the journal, with its first line.
     lines : list of dict
-        What it says already.
+        Lines that it has already.
     """
 
     def __init__(self, path, lines=()):
@@ -82,14 +82,14 @@ class Journal:
 @contextmanager
 def unfinished_file(path, work, *, overwrite=False):
     """
-    Lay out the output of a field, or go on with the one that a killed run left.
+    Lay out the output of a field, or continue the one that a killed run left.
 
     Parameters
     ----------
     path : path-like
         ``.fits``.
     work : `~splus_srgan.enhance.field.Enhancement`
-        What is done; its date becomes that of the run that began.
+        The work; its date becomes that of the first run.
     overwrite : bool, optional
         Whether the file may exist.
 
@@ -98,15 +98,15 @@ def unfinished_file(path, work, *, overwrite=False):
     file : `~splus_srgan.images.io.reserve.ReservedFile`
         Takes pixels and cards.
     journal : `Journal`
-        What is done.
+        Journal of the finished sections.
 
     Raises
     ------
     OSError
         If the file cannot be written, or another process writes it.
     KeyboardInterrupt
-        With what is kept, if an interrupt comes after the first section.  After any other error
-        nothing is left.
+        If an interrupt comes after the first section; the message says what is kept.  After any
+        other error nothing is left behind.
     """
     path = check_writable(path, overwrite)
     target = Path(os.path.realpath(path))  # through a link, not over it
@@ -171,7 +171,7 @@ def _begin(data, log, work, path):
 
 
 def _read(log):
-    """Lines of a journal, as far as they are whole."""
+    """Complete lines of a journal."""
     lines = []
     try:
         for text in log.read_bytes().split(b"\n")[:-1]:
@@ -225,7 +225,7 @@ def _lock(handle):
 
 
 def _identity(work):
-    """Hashes of the input, and of all else that the bytes of the output depend on."""
+    """Hashes of the input, and of everything else on which the bytes of the output depend."""
     stack, record = work.stack, {k: v for k, v in work.record.items() if k != "date"}
     wcs = None if stack.wcs is None else stack.wcs.to_header_string(relax=True)
     given = hashlib.sha256(repr((stack.bands, str(stack.unit), wcs, stack.form)).encode())
@@ -249,19 +249,19 @@ def _cards(work):
 
 def clean(path):
     """
-    Remove what killed runs left behind.
+    Remove the hidden files that killed runs left behind.
 
     Parameters
     ----------
     path : path-like
-        The output that they were to write, or a folder of outputs.  What another process is
-        writing is left alone as far as that can be known: not for outputs of less than about
+        The output that they were to write, or a folder of outputs.  Files that another process is
+        writing are left alone as far as that can be known: not for outputs of less than about
         1400 pixels squared, so clean up when no run is writing there.
 
     Returns
     -------
     removed : list of `~pathlib.Path`
-        The hidden files that were there.
+        The removed files.
 
     Raises
     ------

@@ -10,14 +10,14 @@ __all__ = ["Restorer"]
 @dataclass(frozen=True)
 class Restorer:
     """
-    Weights, what runs their generator, and the bands of a field that it restores.
+    Weights, the runner of their generator, and the bands of a field that it restores.
 
     Attributes
     ----------
     card : `~splus_srgan.models.weights.WeightsCard`
         Weights.
     runner : `~splus_srgan.enhance.runner.Runner`
-        What runs their generator.
+        Runs their generator.
     places : list of int
         The bands, in the order in which the generator takes them.
     """
@@ -28,11 +28,11 @@ class Restorer:
 
     @property
     def groups(self):
-        """Places of the bands that the generator takes at a time."""
+        """Indices of the bands that the generator takes at a time."""
         return self.card.groups(self.places)
 
     def record(self):
-        """What goes into the header of these bands."""
+        """Entries for the headers of these bands."""
         return {
             "model": self.card.name,
             "model_version": self.card.version,

@@ -1,9 +1,9 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-One section of a field on its way to the fine grid: what is read, generated, and kept of it.
+One section of a field on its way to the fine grid: read, generated, and trimmed.
 
-The generator has a step of its own, so that what comes before and after it can be done
-beside it.
+The generator has a step of its own, so that the steps before and after it can run at the same
+time for other sections.
 """
 
 from dataclasses import dataclass
@@ -36,16 +36,16 @@ class Prepared:
     Attributes
     ----------
     part : `~splus_srgan.enhance.tiles.Section`
-        Where it lies.
+        Place of the section.
     y : `~numpy.ndarray`, shape (n_band, ny, nx)
-        Stretched image of what is needed.
+        Stretched image of the needed pixels.
     filled, sky, sigma : `~numpy.ndarray`
-        Image without missing pixels, its sky and noise, of what is generated.
+        Image without missing pixels, its sky and noise, for the generated pixels.
     useless : `~numpy.ndarray` of bool
-        Pixels of what is generated that say nothing about the flux: missing, saturated, or beyond
-        what the generator was trained for.
+        Generated pixels without information on the flux: missing, saturated, or beyond the range
+        of the training.
     quality, missing : `~numpy.ndarray`
-        Flags and mask of what is kept of the output, on the fine grid.
+        Flags and mask of the kept part of the output, on the fine grid.
     """
 
     part: Section
@@ -59,7 +59,7 @@ class Prepared:
 
     @property
     def region(self):
-        """What is generated, counted from what is needed."""
+        """Generated pixels, counted from the first needed one."""
         return within(self.part.generated, self.part.needed)
 
 
@@ -72,23 +72,23 @@ def prepare(work, part):
     work : `~splus_srgan.enhance.field.Enhancement`
         Field and options.
     part : `~splus_srgan.enhance.tiles.Section`
-        Where the section lies.
+        Place of the section.
 
     Returns
     -------
     view : `Prepared`
-        What the generator needs, and what is needed after it.
+        Data for the generator, and for the steps after it.
     """
     data, mask = (cut(array, part.needed) for array in (work.stack.data, work.stack.mask))
     sky, sigma = (cut(array, part.needed) for array in (work.sky, work.sigma))
-    # What a pixel far from any valid one most likely holds.
+    # The most likely value of a pixel far from any valid one.
     filled = fill_missing(data, mask, default=np.median(work.sky, axis=(1, 2)))
     saturated = band_saturation(work.stack, filled)
     beyond = _beyond(work, filled, sky, sigma)
     unusual = _unusual(work, filled, mask, sky, sigma)
     quality = _quality(work, mask, saturated, beyond, unusual)
     kept = within(part.kept, part.needed, FACTOR)
-    # After the stretch, what is generated is enough.
+    # After the stretch, the generated pixels are enough.
     region = within(part.generated, part.needed)
     return Prepared(
         part=part,
@@ -118,9 +118,9 @@ def generate(work, view, bar=None):
     Returns
     -------
     generated : `~numpy.ndarray`, shape (n_band, 2 ny, 2 nx)
-        Stretched image of what is generated.
+        Stretched generated image.
     log_scale : `~numpy.ndarray` or None
-        Logarithm of the scale of its errors, where standard deviations are asked for.
+        Logarithm of the scale of its errors, if standard deviations are requested.
     """
     shape = tuple(part.stop - part.start for part in view.region)
     fine = np.empty((len(view.y), *(FACTOR * n for n in shape)), np.float32)
@@ -137,7 +137,7 @@ def generate(work, view, bar=None):
 
 def finish(work, view, generated, log_scale):
     """
-    Turn what was generated into linear images with the observed flux.
+    Turn the generated images into linear ones with the observed flux.
 
     Parameters
     ----------
@@ -151,8 +151,8 @@ def finish(work, view, generated, log_scale):
     Returns
     -------
     image, missing, quality, std : `~numpy.ndarray`
-        Of what is kept, ``(n_band, 2 ny, 2 nx)``; ``std`` is not calibrated yet, and `None`
-        where it is not asked for.
+        Kept part, ``(n_band, 2 ny, 2 nx)``; ``std`` is not calibrated yet, and `None`
+        if not requested.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def finish(work, view, generated, log_scale):
     """
     kept = within(view.part.kept, view.part.generated, FACTOR)
     fine_sigma, std = upsample(view.sigma), None
-    # What is not finite is told below, by its cause.
+    # Pixels that are not finite are reported below, with the cause.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         if log_scale is not None:
             std = _std(work, generated, log_scale, fine_sigma)
@@ -215,7 +215,7 @@ def _anchor(work, view, fine):
 
 
 def _beyond(work, filled, sky, sigma):
-    """Pixels brighter than what the generator was trained for."""
+    """Pixels brighter than those of the training."""
     beyond = np.zeros(filled.shape, bool)
     for restorer in work.restorers:
         brightest, own = restorer.card.domain.get("signal"), restorer.places
@@ -242,7 +242,7 @@ def _quality(work, mask, saturated, beyond, unusual):
 
 
 def _unusual(work, filled, mask, sky, sigma):
-    """Pixels that are spikes or blank, in bands that have them; `None` where none has."""
+    """Spikes and blank pixels, in bands that have them; `None` if no band has."""
     odd = [bool({"spikes", "blank"} & set(work.report.of_band(b))) for b in work.stack.bands]
     if not any(odd):
         return None

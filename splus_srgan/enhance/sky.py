@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Sky and sky noise of a field, as given or as measured."""
+"""Sky and sky noise of a field, given or measured."""
 
 import warnings
 from collections.abc import Mapping
@@ -33,8 +33,8 @@ def sky_and_sigma(stack, sky, sigma, *, stacklevel):
     measured : `~numpy.ndarray` of bool, shape (n_band,)
         Whether the sky of a band was measured.
     unlike : `~numpy.ndarray`, shape (n_band,)
-        How far bands differ that were decided unlike others, in sigma, as
-        `~splus_srgan.pixels.joint_background.measure_joint_background` tells.
+        Difference, in sigma, of bands whose sky was decided unlike that of the others, as given
+        by `~splus_srgan.pixels.joint_background.measure_joint_background`.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def _broadcastable(name, value, stack):
 def _plain(name, value, stack):
     unit = unit_of(value)
     if unit is not None:
-        # Also a map that is a CCDData, of which numpy would drop the unit.
+        # A map may also be a CCDData, whose unit numpy would drop.
         if stack.unit is None:
             raise ValueError(f"{name} has the unit {unit}, but the data have none")
         value = as_float(value, name=name, unit=stack.unit)

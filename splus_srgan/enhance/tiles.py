@@ -2,9 +2,9 @@
 """
 Cut a large image into sections, and sections into blocks; the result is that of the whole image.
 
-A section is what is in memory at once; a block is what the generator sees at once.  Each is
-looked at with a margin as wide as its result depends on, which is then cut off: what is left
-does not depend on where sections and blocks lie, and memory does not grow with the image.
+A section is in memory as a whole; a block is what the generator sees at once.  Each is processed
+with a margin as wide as its result depends on, which is then cut off: so the result does not
+depend on where sections and blocks lie, and memory does not grow with the image.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ MIN_BLOCK = 16
 SIDE = 1024
 """Side of a section, input pixels."""
 
-_ONE_PIECE = 1.4  # images not much larger than a section are one
+_ONE_PIECE = 1.4  # images not much larger than a section are a single one
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Section:
     Attributes
     ----------
     kept : tuple of slice
-        What the section is made for.
+        Pixels for which the section is made.
     generated : tuple of slice
-        What is generated, of which ``kept`` depends.
+        Generated pixels, on which ``kept`` depends.
     needed : tuple of slice
-        What that depends on.
+        Pixels on which the generated ones depend.
     """
 
     kept: tuple
@@ -64,17 +64,17 @@ def sections(shape, *, margin, halo, side=SIDE):
     shape : tuple of int
         ``(ny, nx)`` of the input.
     margin : int
-        How far (input pixels, along each axis) a pixel of the output depends on others that
-        are generated.
+        Distance (input pixels, along each axis) within which a pixel of the output depends on other
+        generated pixels.
     halo : int
-        How far a pixel that is generated depends on the input.
+        Distance within which a generated pixel depends on the input.
     side : int, optional
         Largest side of a section; an image up to 1.4 times as large stays whole.
 
     Returns
     -------
     parts : list of `Section`
-        What they keep covers the image, each pixel once.
+        Their kept parts cover the image, each pixel once.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def sections(shape, *, margin, halo, side=SIDE):
 
 
 def _along(length, margin, halo, side):
-    """What is kept, generated and needed along an axis, for each part of it."""
+    """Kept, generated and needed pixels along an axis, for each part of it."""
     parts = equal_parts(length, side)
     largest = max(stop - start for start, stop in parts)
     places = []
@@ -104,19 +104,19 @@ def _along(length, margin, halo, side):
 
 def within(place, outer, factor=1):
     """
-    Rows and columns of a place, counted from those of a larger one.
+    Rows and columns of a region, counted from those of a larger one.
 
     Parameters
     ----------
     place, outer : tuple of slice
         Rows and columns.
     factor : int, optional
-        Pixels per row and column in what they are used on.
+        Pixels of the array per row and column.
 
     Returns
     -------
     inner : tuple of slice
-        Of an array that holds ``outer`` alone.
+        The same region in an array that holds ``outer`` alone.
 
     Examples
     --------
@@ -144,14 +144,14 @@ def generate_blocks(
     """
     Generate an image block by block.
 
-    Of blocks that hold one value in each band, as the blank border of a field does once it is
-    filled, the engine sees one.
+    Of blocks that hold a single value in each band, as in the filled blank border of a field, the
+    engine sees only the first.
 
     Parameters
     ----------
     engine : callable
         Takes a float32 `~numpy.ndarray` ``(n_band, ny, nx)`` and returns
-        ``(n_planes, 2 ny, 2 nx)``; the same of the same image.
+        ``(n_planes, 2 ny, 2 nx)``, always the same for the same image.
     image : array-like, shape (n_band, ny, nx)
         Stretched image; anything that can be sliced, such as a memory map.
     radius : int
@@ -159,15 +159,15 @@ def generate_blocks(
     block_size : int
         Side of a block in input pixels, without its halo; at least 16.
     n_planes : int, optional
-        Planes that the engine gives, where they are not ``n_band``: twice as many with
+        Number of planes that the engine returns, if it is not ``n_band``: twice as many with
         the scale of the errors.
     region : tuple of slice, optional
-        Rows and columns of the image to generate; what lies around them is seen, as far as
+        Rows and columns of the image to generate; their surroundings are seen, as far as
         the image goes.  All by default.
     progress_bar : callable, optional
         Wraps the iterable over the blocks, as ``tqdm.tqdm`` does.
     out : array-like, optional
-        Where the result goes, such as a memory map ``(n_planes, 2 ny, 2 nx)`` (of the region).
+        Array for the result, such as a memory map ``(n_planes, 2 ny, 2 nx)`` (of the region).
 
     Returns
     -------
@@ -206,7 +206,7 @@ def generate_blocks(
     engine = _blank_once(engine)
     # One block at a time: the engine uses every core by itself.
     for kept, seen in blocks if progress_bar is None else progress_bar(blocks):
-        # A copy, since torch takes no array that cannot be written to, as of a file.
+        # A copy, since torch takes no read-only array, such as one of a file.
         given = np.array(image[(slice(None), *seen)], dtype=np.float32, order="C")
         fine = engine(given)[(slice(None), *within(kept, seen, FACTOR))]
         out[(slice(None), *within(kept, region, FACTOR))] = fine
@@ -215,10 +215,10 @@ def generate_blocks(
 
 def _blank_once(engine):
     """
-    Run an engine, but for blocks of one value in each band only once.
+    Run an engine, but only once for all blocks of the same single value in each band.
 
-    They are the blank border of a field, filled with the sky.  What is kept is the same to the
-    bit, since an engine makes the same of the same.
+    Such blocks are the blank border of a field, filled with the sky.  The result is the same to the
+    bit, since an engine gives the same output for the same input.
     """
     known = {}
 
@@ -236,7 +236,7 @@ def _blank_once(engine):
 
 
 def _windowed(start, stop, block_size, radius, length):
-    """Parts of an axis between two pixels, each with what is seen of it."""
+    """Parts of an axis between two pixels, each with its window."""
     parts = [(start + first, start + last) for first, last in equal_parts(stop - start, block_size)]
     largest = max(last - first for first, last in parts)
     options = {"largest": largest, "margin": radius, "length": length}
@@ -271,7 +271,7 @@ def equal_parts(length, largest):
 
 def window(part, *, largest, margin, length):
     """
-    Where to look for a part of an axis: around it, as far as a margin.
+    Window around a part of an axis, which reaches a margin to each side.
 
     Parameters
     ----------
@@ -280,7 +280,7 @@ def window(part, *, largest, margin, length):
     largest : int
         Length of the largest part.
     margin : int
-        How far to look to each side.
+        Margin on each side.
     length : int
         Pixels along the axis.
 

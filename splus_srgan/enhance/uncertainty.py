@@ -1,12 +1,12 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Standard deviations of an enhanced image, from what its generator says about its errors."""
+"""Standard deviations of an enhanced image, from the errors that its generator predicts."""
 
 import numpy as np
 
 __all__ = ["MODES", "calibrate_std", "linear_std", "table_weights"]
 
 MODES = (False, True, "ensemble")
-"""What can be asked for: nothing, the generator's own scale, the spread of eight symmetries."""
+"""Modes: no uncertainty, the generator's own scale, the spread of eight symmetries."""
 
 # Half the width of the central 68.27 %, in scales of each distribution.
 _HALF_WIDTH = {"laplace": 1.1478, "gaussian": 1.0, "ensemble": 1.0}
@@ -19,8 +19,8 @@ def linear_std(generated, log_scale, sigma, *, softening, range, kind):
     r"""
     Standard deviations in linear flux, before calibration.
 
-    Half the distance of what the ends of the interval :math:`y \pm s` of stretched values
-    stand for,
+    Half the distance between the linear fluxes at the ends of the interval :math:`y \pm s` of
+    stretched values,
 
     .. math:: \frac{x(y + s) - x(y - s)}{2} =
               a \, \sigma \cosh(r y) \, \sinh(r s)
@@ -37,7 +37,7 @@ def linear_std(generated, log_scale, sigma, *, softening, range, kind):
     softening, range : float
         Softening and range of the stretch.
     kind : {"laplace", "gaussian", "ensemble"}
-        What the scale describes.
+        Distribution that the scale describes.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def calibrate_std(std, signal, sigma, table):
 
 def table_weights(std, signal, sigma, table):
     """
-    Entries of a calibration that a pixel lies between, and their weights.
+    Entries of a calibration around a pixel, and their weights.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def table_weights(std, signal, sigma, table):
     Returns
     -------
     index, weight : `~numpy.ndarray`, shape (4, ...)
-        Places in the flattened ``factor``, and weights that sum to 1.
+        Indices into the flattened ``factor``, and weights that sum to 1.
     """
     columns = len(table["relative_noise"])
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

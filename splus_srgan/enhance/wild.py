@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Pixels far beyond what a generator was trained for: treated as missing, and reported."""
+"""Pixels far beyond the range of the training: treated as missing, and reported."""
 
 import warnings
 from dataclasses import replace
@@ -13,12 +13,12 @@ from splus_srgan.pixels.wild import wild_pixels
 __all__ = ["BRIGHTEST", "without_wild_pixels"]
 
 BRIGHTEST = 1e6
-"""Signal of a pixel above which it is no source, in sigma of the sky."""
+"""Signal, in sigma of the sky, above which a pixel cannot be a source."""
 
 
 def without_wild_pixels(stack, sky, sigma, *, stacklevel):
     """
-    Mask what neither sky nor source can be, with a warning that says how many pixels.
+    Mask pixels that can be neither sky nor source, with a warning that says how many.
 
     Parameters
     ----------
@@ -32,11 +32,11 @@ def without_wild_pixels(stack, sky, sigma, *, stacklevel):
     Returns
     -------
     stack : `~splus_srgan.images.unpack.BandStack`
-        The same one where there are none.
+        The input itself if there are none.
     """
     found = {}
     for k, band in enumerate(stack.bands):
-        # One number stays one: a map would take memory.
+        # A number is kept as one: a map would take memory.
         level, noise = (part[k].item() if part[k].size == 1 else part[k] for part in (sky, sigma))
         options = {"sky": level, "sigma": noise, "brightest": BRIGHTEST}
         wild = wild_pixels(stack.data[k], stack.mask[k], **options)
