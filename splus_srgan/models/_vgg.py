@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""The layers of VGG networks, and where their values come from."""
+"""The layers of VGG networks, and the sources of their weights."""
 
 import hashlib
 import importlib.util
@@ -38,9 +38,9 @@ _PACKAGE, _PICKLE = "stlpips_pytorch", "weights/vST0.0/vgg_shift_tolerant.pth"
 
 class BlurPool(nn.Module):
     """
-    Halve an image without aliasing (Zhang 2019): the largest of 2 x 2, blurred, every second.
+    Halve an image without aliasing (Zhang 2019): maximum of 2 x 2, blur, every second pixel.
 
-    The blur is (1, 2, 1) / 4 along both axes, and reaches two mirrored pixels over the border, so
+    The blur is (1, 2, 1) / 4 along both axes, and reaches two mirrored pixels beyond the border, so
     that ``n`` pixels become ``n // 2 + 1``.
     """
 
@@ -53,7 +53,7 @@ class BlurPool(nn.Module):
 
 
 def from_torchvision():
-    """Let torchvision find its weights: from its cache, else from its address."""
+    """Let torchvision load its weights: from its cache, or by download."""
     try:
         from torchvision.models import VGG19_Weights, vgg19
     except Exception as error:  # a build for another torch fails with RuntimeError or OSError
@@ -78,7 +78,7 @@ def _first_line(error):
 
 
 def _plain(network):
-    """The layers, numbered as torchvision numbers them, without values."""
+    """The layers, numbered as in torchvision, without values."""
     layers, n_in = [], 3
     with torch.device("meta"):
         for n_out in LAYERS[network]:
@@ -97,16 +97,16 @@ def untrained(network):
     for name, tensor in features.state_dict().items():
         tensor.zero_()
         if name.endswith("weight"):
-            # So that the answers keep their size from layer to layer (He et al. 2015).
+            # Keeps the variance of the activations from layer to layer (He et al. 2015).
             tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5, generator=source)
     return features
 
 
 def from_stlpips():
     """
-    VGG16 with the values that the package ``stlpips-pytorch`` ships, none of whose code is run.
+    VGG16 with the weights shipped by the package ``stlpips-pytorch``, whose code is not run.
 
-    They come as a pickle, which is read restricted to tensors, once: what is needed is then
+    They come as a pickle, which is read once, restricted to tensors; the needed ones are then
     kept as safetensors in astropy's cache.
     """
     if importlib.util.find_spec(_PACKAGE) is None:
@@ -121,7 +121,7 @@ def from_stlpips():
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     kept = Path(get_cache_dir()) / "splus_srgan" / f"vgg16-{digest[:16]}.safetensors"
     if kept.is_file():
-        with suppress(WeightsError):  # damaged: it is made again
+        with suppress(WeightsError):  # damaged: it is written again
             return from_file(kept, "vgg16")
     state = _convolutions(_read_state(source))
     features = _filled(state, "vgg16", source.name)
@@ -131,7 +131,7 @@ def from_stlpips():
 
 
 def _convolutions(state):
-    """Convolutions alone, under torchvision's names; those of the package also count the blurs."""
+    """The convolutions, under torchvision's names; the numbers of the package include the blurs."""
     found = (re.fullmatch(r"net\.(slice\d\.(\d+))\.weight", str(name)) for name in state)
     theirs = [match[1] for match in sorted((m for m in found if m), key=lambda m: int(m[2]))]
     ours = [
@@ -182,7 +182,7 @@ def _read_state(path):
             from safetensors.torch import load_file
 
             return load_file(path)
-        # Without code in it: a pickle may run anything.
+        # Tensors only: a pickle could run any code.
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files fail in many ways
         raise WeightsError(

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Discriminators: networks that tell targets from generated images, in training alone."""
+"""Discriminators: networks that tell targets from generated images, used in training only."""
 
 import itertools
 from abc import ABC, abstractmethod
@@ -13,13 +13,13 @@ from splus_srgan.utils.validate import check_integer, check_one_of
 
 __all__ = ["PatchDiscriminator", "UNetDiscriminator"]
 
-_SLOPE = 0.2  # of the leaky rectifiers below 0
+_SLOPE = 0.2  # slope of the leaky rectifiers below 0
 _LEVELS = 3  # halvings of the U-Net
-_SMALLEST = 16  # pixels along a side of what the U-Net looks at
+_SMALLEST = 16  # pixels along a side, at least, of an image for the U-Net
 
 
 class _Discriminator(nn.Module, ABC):
-    """What both have in common: a list of activations, and logits from the last, in float32."""
+    """Common base: a list of activations, and logits from the last, in float32."""
 
     @abstractmethod
     def activations(self, x):
@@ -55,7 +55,7 @@ class _Discriminator(nn.Module, ABC):
 
     def forward_with_activations(self, x):
         """
-        Judge images, and keep what the layers saw: both for the price of one.
+        Judge images, and give the activations as well, in one pass.
 
         Parameters
         ----------
@@ -65,12 +65,12 @@ class _Discriminator(nn.Module, ABC):
         Returns
         -------
         logits : `~torch.Tensor`, shape (n, 1, my, mx)
-            As the call gives them.
+            As from the call.
         activations : list of `~torch.Tensor`
-            As `activations` gives them.
+            As from `activations`.
         """
         kept = self.activations(x)
-        # bfloat16 would round the logits where it matters, near certainty.
+        # bfloat16 would round the logits too much near certainty.
         with torch.autocast(x.device.type, enabled=False):
             return self.last(kept[-1].to(self.last.weight.dtype)), kept
 
@@ -160,7 +160,7 @@ class _PatchLayer(nn.Module):
 
 def _padded_as_keras(x):
     """
-    Zeros around for a kernel of 3 and a stride of 2, so that ``ceil(side / 2)`` positions result.
+    Zero padding for a kernel of 3 and a stride of 2, which leaves ``ceil(side / 2)`` positions.
 
     One on both ends of an odd side; one at the far end of an even side.
     """
@@ -173,9 +173,9 @@ class UNetDiscriminator(_Discriminator):
     U-Net with spectral normalisation: one judgement per pixel.
 
     A first convolution, three that halve the image (1, 2, 4, 8 times ``n_features`` channels),
-    three upsamplings with a convolution each, to which what was seen at that size on the way down
-    is added, and two more convolutions (Schoenfeld et al. 2020, Wang et al. 2021).  It sees faint,
-    extended structure and single pixels, and says where an image looks generated.
+    three upsamplings with a convolution each, to which the features of the same size on the way
+    down are added, and two more convolutions (Schoenfeld et al. 2020, Wang et al. 2021).  It sees
+    faint, extended structure and single pixels, and shows where an image looks generated.
 
     Parameters
     ----------
@@ -193,9 +193,9 @@ class UNetDiscriminator(_Discriminator):
     -----
     Spectral normalisation (Miyato et al. 2018) divides each kernel by its largest singular value,
     so that the discriminator cannot become arbitrarily steep.  There is no batch normalisation:
-    what is said of an image depends on no other image.
+    the judgement of an image depends on no other image.
 
-    Sides that 8 does not divide are mirrored at their ends up to the next that it does.
+    Sides that are not multiples of 8 are extended by mirroring to the next multiple.
 
     Examples
     --------
@@ -237,12 +237,12 @@ class UNetDiscriminator(_Discriminator):
         for layer in self.refine:
             x = _leaky(layer(x))
             way_up.append(x)
-        # The rest of the mirror image would only count some pixels twice.
+        # The rest of the mirrored part would only count some pixels twice.
         return [_cropped(part, ny, nx, x.shape) for part in way_down + way_up]
 
 
 def _cropped(part, ny, nx, padded):
-    """What shows the image itself, of a map of the padded image at its size or a smaller one."""
+    """Crop a map of the padded image, at its size or a smaller one, to the image itself."""
     zoom = padded[-1] // part.shape[-1]
     return part[..., : -(-ny // zoom), : -(-nx // zoom)]
 
@@ -262,5 +262,5 @@ def _spectral(n_in, n_out, *, kernel=3, stride=1):
 
 
 def _leaky(x):
-    """Leaky rectifier of what a convolution has just made, in its place."""
+    """Leaky rectifier of a convolution's output, in place."""
     return functional.leaky_relu(x, _SLOPE, inplace=True)

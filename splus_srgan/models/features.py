@@ -1,11 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-Features that perceptual losses compare: those of VGG networks, and wavelets without weights.
+Features for perceptual losses: those of VGG networks, and wavelets, which need no weights.
 
 VGG19 and VGG16 are networks of Simonyan & Zisserman (2015), trained with the photographs of
-ImageNet.  VGG16 is the form of Zhang (2019), which blurs before it halves, so that its features
-change little when an image moves by less than a pixel; its values are those of Ghildyal & Liu
-(2022).  The starlet is the isotropic undecimated wavelet transform of Starck & Murtagh (2006).
+ImageNet.  VGG16 is the form of Zhang (2019), which blurs before it halves the image, so that its
+features change little when an image moves by less than a pixel; its weights are those of Ghildyal &
+Liu (2022).  The starlet is the isotropic undecimated wavelet transform of Starck & Murtagh (2006).
 """
 
 import re
@@ -43,7 +43,7 @@ _SPLINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 class VGGFeatures(nn.Module):
     """
-    What one layer of VGG19 or VGG16 shows of images.
+    Features of images in one layer of VGG19 or VGG16.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class VGGFeatures(nn.Module):
         self.eval()
 
     def train(self, mode=True):
-        """Stay in evaluation mode, whatever the module around it does."""
+        """Stay in evaluation mode, whatever the mode of the parent module."""
         return super().train(False)
 
     def forward(self, images):
@@ -135,9 +135,9 @@ class VGGFeatures(nn.Module):
 
 
 def _smallest(layers):
-    """Fewest pixels along a side that the layers can see."""
+    """Least number of pixels along a side that the layers can take."""
     halved = sum(isinstance(layer, nn.MaxPool2d | _vgg.BlurPool) for layer in layers)
-    # A blur mirrors two pixels, of at least three that are left.
+    # A blur mirrors two pixels, and needs at least three.
     blurs = any(isinstance(layer, _vgg.BlurPool) for layer in layers)
     return 2**halved + (2 if blurs else 0)
 
@@ -193,7 +193,7 @@ def load_vgg19(weights=None):
 
 def load_vgg16(weights=None):
     """
-    The convolutional part of VGG16 that blurs before it halves.
+    The convolutional part of VGG16 with blurs before the halvings.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-What the bands of a field say of each other: the local spectrum, and a guide made with it.
+What the bands of a field tell about each other: the local spectrum, and a guide made with it.
 
-Around every pixel the bands are taken to differ by their brightness alone, as measured on some
-scale: what all of them show together is then an image of each, with far less noise.  Where they
-do differ, as in an emission line, it is the job of the generator not to believe it.
+Around every pixel the bands are assumed to differ only in brightness, as measured on some scale:
+all bands together then give an image of each, with far less noise.  Where they do differ, as in
+an emission line, the generator has to learn not to trust the guide.
 """
 
 import numpy as np
@@ -19,13 +19,13 @@ FAINT = 0.3
 """Softening of the stretch of faint light, in sky noises of an input pixel."""
 
 _TRUNCATE = 3.0
-_NOISE = 0.02  # of the first stage, smoothed, in sky noises
+_NOISE = 0.02  # of the smoothed first stage, in sky noises
 _BRIGHTEST = 1e6  # sky noises; squares of more could overflow
 _UPSCALING = 2
 _PHASES = _UPSCALING**2
 
 GUIDED_PLANES = 1 + _PHASES * (2 + len(SCALES))
-"""Planes of each band: the input, and phases of what was made of it, twice, and of the guides."""
+"""Planes of each band: the input, the phases of the first stage, twice, and those of the guides."""
 
 REACH = -(-int(_TRUNCATE * max(SCALES) + 0.5) // _UPSCALING)
 """Input pixels on which a guide depends, on each side."""
@@ -33,9 +33,9 @@ REACH = -(-int(_TRUNCATE * max(SCALES) + 0.5) // _UPSCALING)
 
 def guided_planes(y, made, *, softening, range):
     r"""
-    Images of each band, and what the other bands would have them be.
+    Images of each band, and their guides from all bands.
 
-    With :math:`x_b`, what the first stage made of band :math:`b` in sky noises, and
+    With the result :math:`x_b` of the first stage for band :math:`b`, in sky noises, and
     :math:`\langle\,\rangle_s` a mean with Gaussian weights, the guide of scale :math:`s` is
 
     .. math:: p_b = \langle x_b \rangle_s \left(1 + \frac{\sum_a \langle x_a \rangle_s
@@ -56,7 +56,7 @@ def guided_planes(y, made, *, softening, range):
     Returns
     -------
     planes : `~numpy.ndarray`, shape (n_band, 21, ny, nx)
-        float32.  The input; the phases of the fine grid of what was made; the same as
+        float32.  The input; the phases of the fine grid of the first stage; the same as
         :math:`f(x_b) = {\rm arcsinh}(x_b / 0.3)`; and of :math:`f(p_b) - f(x_b)` for each scale.
 
     Examples

@@ -140,7 +140,7 @@ class JointResNet(nn.Module):
     feature_factor = 1
     """Ratio of the sides of the features and of the input."""
     in_channels = PLANES
-    """Planes that it reads."""
+    """Number of planes that it reads."""
     scale = None
 
     def __init__(
@@ -221,7 +221,7 @@ class JointResNet(nn.Module):
         Returns
         -------
         features : `~torch.Tensor`, shape (n, n_features, ny, nx)
-            What the last convolution reads.
+            Input of the last convolution.
         """
         first = self.first(planes)
         return self.join(self.blocks(first)) + first

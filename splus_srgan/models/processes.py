@@ -1,11 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Threads do not survive a fork: say so, instead of waiting for them for ever."""
+"""Threads do not survive a fork: raise an error instead of waiting for them forever."""
 
 import os
 
 __all__ = ["note_threads"]
 
-_process = None  # in which a generator ran on several threads
+_process = None  # process in which a generator ran on several threads
 
 
 def note_threads(several):
@@ -15,7 +15,7 @@ def note_threads(several):
     Parameters
     ----------
     several : bool
-        Whether the work that comes uses threads of its own.
+        Whether the work ahead uses threads of its own.
 
     Raises
     ------

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""What a model card may say: every entry is checked on reading, and named where it is wrong."""
+"""The schema of a model card: every entry is checked on reading, and named if it is wrong."""
 
 import json
 import math
@@ -50,7 +50,7 @@ def parse_card(text):
     Returns
     -------
     content : dict
-        Its entries.
+        Entries of the model card.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def _name(key, value):
 
 
 def _file(key, value):
-    # No path: it would lead out of the folder of the model card.
+    # Not a path: it would lead out of the folder of the model card.
     try:
         check_name(value, parameter=f"{key} of the model card")
     except ValueError as error:

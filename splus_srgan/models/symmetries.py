@@ -8,9 +8,9 @@ __all__ = ["EnsembleEngine", "TurnedEngine"]
 
 class TurnedEngine:
     r"""
-    Mean of what an engine makes of an image and of the image turned by 180 degrees.
+    Mean of the results of an engine for an image and for the image turned by 180 degrees.
 
-    Whatever shift of sources training left in a generator cancels exactly.  Scales
+    Any shift of sources that training left in a generator cancels exactly.  Scales
     :math:`s_1, s_2` of the errors become that of an even mixture,
     :math:`s^2 = (s_1^2 + s_2^2) / 2 + (y_1 - y_2)^2 / 4`.
 
@@ -39,17 +39,17 @@ class TurnedEngine:
 
 class EnsembleEngine:
     """
-    What an engine makes of an image, and how that differs between the symmetries of a square.
+    Result of an engine for an image, and its spread over the symmetries of a square.
 
-    A generator has no reason to treat an image and its mirror image alike: how much it
-    does not is a measure of its errors.
+    A perfect generator would treat an image and its mirror image alike: the differences
+    are a measure of its errors.
 
     Parameters
     ----------
     engine : callable
         `TorchEngine` or `OpenVINOEngine`, without the scale.
     turned : bool
-        Whether the image is the mean of two, as in `TurnedEngine`; what is given does not
+        Whether the image is the mean of two, as in `TurnedEngine`; the image does not
         depend on the other six.
     """
 

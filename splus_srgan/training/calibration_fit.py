@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""The table of factors with which standard deviations cover what they should."""
+"""The table of factors with which standard deviations have the right coverage."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ __all__ = ["fit_table"]
 _SIGNAL_TO_NOISE = (-2.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 100.0)
 _NOISE_SHARES = (0.02, 0.2, 0.4, 0.6, 0.8, 0.98)  # knots of the other axis, as quantiles
 _STEPS, _PIXELS, _RATE = 300, 100_000, 0.03
-_SHARE, _INTERVAL = 0.68, 0.9945  # of truths, and in which standard deviations they lie
+_SHARE, _INTERVAL = 0.68, 0.9945  # of truths within so many standard deviations
 _ENOUGH = 200  # pixels for a quantile
 _SOFTNESS = (0.1, 0.03)  # at the start and at the end of the fit
 _SMOOTH = 0.2  # weight of the second differences of the logarithms of the factors
@@ -33,7 +33,7 @@ def fit_table(image, std, truth, sigma, *, seed=0):
     Returns
     -------
     table : dict
-        Plain numbers and lists.
+        Table of plain numbers and lists.
     """
     table = _empty_table(std, sigma)
     shape = len(table["signal_to_noise"]), len(table["relative_noise"])
@@ -72,7 +72,7 @@ def _start(image, std, truth, knots):
 
 
 def _empty_table(std, sigma):
-    """Knots; those of the noise follow what there is, apart from each other."""
+    """Knots; those of the noise follow its distribution, with a least distance."""
     logs = np.quantile(np.log(std / sigma), _NOISE_SHARES)
     logs = np.maximum.accumulate(logs + 1e-3 * np.arange(len(logs)))
     knots = [float(f"{knot:.6g}") for knot in np.exp(logs)]

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""What happens during training besides the steps: checkpoints, pictures, and an orderly end."""
+"""Training besides the steps: checkpoints, pictures, and an orderly end."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ __all__ = ["Checkpoints", "Pictures", "StopSignals", "TrainingInterrupted", "dra
 _callbacks = import_optional("lightning.pytorch.callbacks", "train")
 
 _GAP = 4  # pixels between two panels
-_SAVE_SECONDS = 600.0  # of work that a run which is killed may lose
+_SAVE_SECONDS = 600.0  # seconds of work that a killed run may lose
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -33,9 +33,9 @@ class Stopped(Exception):
 
 class StopSignals:
     """
-    Turn SIGINT (Ctrl-C), SIGTERM and SIGHUP into a wish that is granted between two steps.
+    Turn SIGINT (Ctrl-C), SIGTERM and SIGHUP into a request that is honoured between two steps.
 
-    A second SIGINT stops at once.  Works in the main thread alone; elsewhere it does nothing.
+    A second SIGINT stops at once.  It works in the main thread; in other threads it does nothing.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class StopSignals:
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
             before = {number: signal.getsignal(number) for number in self._SIGNALS}
-            # What is ignored stays so: nohup asks for it.
+            # Ignored signals stay ignored, as nohup requires.
             self._before = {n: how for n, how in before.items() if how is not signal.SIG_IGN}
             self.install()
         return self
@@ -66,36 +66,36 @@ class StopSignals:
         self._before = {}
 
     def install(self):
-        """Put the handlers into place, over those that Lightning sets."""
+        """Install the handlers, over those of Lightning."""
         for number in self._before:
             signal.signal(number, self._receive)
 
     def _receive(self, number, frame):
         if os.getpid() != self._process:
-            return  # a worker that was forked: the main process tells it when to end
+            return  # a forked worker: the main process tells it when to end
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
-        # What print writes through may be in use where the signal came.
+        # The stream of print may be in use when the signal arrives.
         os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
 
 
 class Checkpoints(_callbacks.Checkpoint):
     """
-    Keep the last state and the best one, and end the run when it is time.
+    Save the last state and the best one, and end the run when its time is over.
 
     ``last.ckpt`` is written after every epoch, every ten minutes, and before an orderly end;
-    ``best.ckpt`` after each validation with a better score.  Training goes on from either as if
+    ``best.ckpt`` after each validation with a better score.  Training resumes from either as if
     it had never stopped.
 
     Parameters
     ----------
     folder : path-like
-        Where both go.
+        Folder of both.
     config : `~splus_srgan.training.config.training.TrainingConfig`
-        Written into each.
+        Configuration that is written into each.
     stop : `StopSignals`
-        Asked after every step.
+        Requests to stop, which are checked after every step.
     monitor : str, optional
         Name of the logged score; more is better.
 
@@ -104,9 +104,9 @@ class Checkpoints(_callbacks.Checkpoint):
     best_score : float or None
         Score of the best one.
     scores : dict of str to float
-        What the last validation measured.
+        Results of the last validation.
     spent : float
-        Seconds of training, those before a checkpoint that it went on from included.
+        Seconds of training, including those before the checkpoint that it resumed from.
     """
 
     def __init__(self, folder, config, *, stop, monitor="score"):
@@ -117,7 +117,7 @@ class Checkpoints(_callbacks.Checkpoint):
         self._clock = self._saved = time.monotonic()
 
     def state_dict(self):
-        """What a resumed run takes over from this callback."""
+        """State of this callback for a resumed run."""
         return {
             "best_score": self.best_score,
             "scores": self.scores,
@@ -125,12 +125,12 @@ class Checkpoints(_callbacks.Checkpoint):
         }
 
     def load_state_dict(self, state_dict):
-        """Go on where a run was."""
+        """Resume from a saved state."""
         for name, value in state_dict.items():
             setattr(self, name, value)
 
     def on_save_checkpoint(self, trainer, module, checkpoint):
-        """Add the configuration, and let the step alone say where the run is."""
+        """Add the configuration, and reduce Lightning's state of the loops to the step."""
         settle_loops(checkpoint, step=module.step, steps_per_epoch=self._epoch_length(trainer))
         checkpoint[CONTENT] = {
             "version": __version__,
@@ -141,14 +141,14 @@ class Checkpoints(_callbacks.Checkpoint):
         }
 
     def on_train_start(self, trainer, module):
-        """Start the clock; the best one of a run in another folder is left there."""
+        """Start the clock; the best checkpoint of a run in another folder is left there."""
         self.stop.install()
         here = self.best_score if self.best.is_file() else None
         self.best_score = trainer.strategy.broadcast(here)
         self._clock = self._saved = time.monotonic()
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx):
-        """Save now and then, and stop when told to: the step before is complete and logged."""
+        """Save from time to time, and stop on request: the step before is complete and logged."""
         stop = _any_rank(trainer, self.stop.requested)
         if stop or _any_rank(trainer, time.monotonic() - self._saved > _SAVE_SECONDS):
             self.save(trainer, self.last)
@@ -156,12 +156,12 @@ class Checkpoints(_callbacks.Checkpoint):
             raise Stopped
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
-        """End the run when the time is over; whatever the epoch, it is validated."""
+        """End the run when its time is over; the last epoch is validated in any case."""
         if _any_rank(trainer, self._time_is_over()):
             trainer.should_stop, trainer.check_val_every_n_epoch = True, 1
 
     def on_validation_end(self, trainer, module):
-        """Keep what is better than all before."""
+        """Save the state if it is better than all before."""
         self.scores = {
             name.removeprefix("val/"): round(float(value), 4)
             for name, value in trainer.callback_metrics.items()
@@ -175,7 +175,7 @@ class Checkpoints(_callbacks.Checkpoint):
             self.save(trainer, self.best)
 
     def on_train_epoch_end(self, trainer, module):
-        """Keep the last state; stop when told to."""
+        """Save the last state; stop on request."""
         self.save(trainer, self.last)
         if _any_rank(trainer, self.stop.requested):
             raise Stopped
@@ -189,7 +189,7 @@ class Checkpoints(_callbacks.Checkpoint):
         trainer : `lightning.pytorch.Trainer`
             The trainer.
         path : `~pathlib.Path`
-            Where it goes.
+            File of the checkpoint.
         """
         for logger in trainer.loggers:
             logger.save()
@@ -209,7 +209,7 @@ class Checkpoints(_callbacks.Checkpoint):
 
 
 def _any_rank(trainer, wish):
-    """Whether any process wishes it: all must do the same at the same step."""
+    """Whether any process requests it: all must do the same at the same step."""
     if trainer.world_size == 1:
         return wish
     return trainer.strategy.reduce_boolean_decision(wish, all=False)
@@ -225,14 +225,14 @@ class Pictures(_callbacks.Callback):
     Parameters
     ----------
     folder : path-like
-        Where the pictures go, one for each validated epoch: ``epoch_0005.png``.
+        Folder of the pictures, one for each validated epoch: ``epoch_0005.png``.
     """
 
     def __init__(self, folder):
         self.folder = Path(folder)
 
     def on_validation_epoch_end(self, trainer, module):
-        """Draw what the validation kept."""
+        """Draw the images that the validation kept."""
         if not trainer.is_global_zero or not module.pictures:
             return
         panels = draw_panels(module.pictures)
@@ -256,8 +256,8 @@ def draw_panels(pictures):
     Returns
     -------
     panels : `~numpy.ndarray`, shape (height, width, 3)
-        8 bit; north as in the arrays is up.  Black is the faint end of the input's sky, white
-        what few pixels of the target exceed.
+        8 bit; oriented like the arrays, with y upwards.  Black is the faint end of the input's
+        sky, white a level that few pixels of the target exceed.
     """
     rows = []
     for picture in pictures:
@@ -272,14 +272,14 @@ def draw_panels(pictures):
 
 
 def _to_rgb(image):
-    """Red, green, blue are the last, the middle and the first band; missing pixels are gray."""
+    """Make red, green and blue of the last, middle and first band; missing pixels are gray."""
     order = np.rint(np.linspace(len(image) - 1, 0, 3)).astype(int)
     colors = np.moveaxis(image[order], 0, -1)[::-1]
     return np.where(np.isfinite(colors), np.clip(colors, 0, 1), 0.5)
 
 
 def _beside(images, *, axis):
-    """Images beside each other, with a white line between them."""
+    """Join images side by side, with a white line between them."""
     shape = list(images[0].shape)
     shape[axis] = _GAP
     parts = [part for image in images for part in (image, np.ones(shape))]
@@ -287,7 +287,7 @@ def _beside(images, *, axis):
 
 
 def _write_png(path, image):
-    """Write a picture beside its place and rename it."""
+    """Write a picture to a temporary file and rename it."""
     from skimage.io import imsave
 
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Checkpoints as files: whole or not there, and never code."""
+"""Checkpoints as files: complete or absent, and without code."""
 
 import hashlib
 import io
@@ -25,7 +25,7 @@ __all__ = [
 CONTENT = "splus_srgan"
 """Key of what this package adds to a checkpoint: version, configuration, step."""
 
-_AVERAGE = "average."  # of the state of the module
+_AVERAGE = "average."  # in the state of the module
 _SEAL = b"splus_srgan sha256 "
 
 _plugins = import_optional("lightning.pytorch.plugins", "train")
@@ -33,9 +33,9 @@ _plugins = import_optional("lightning.pytorch.plugins", "train")
 
 class AtomicCheckpointIO(_plugins.TorchCheckpointIO):
     """
-    Write checkpoints beside their place and rename them; read nothing but tensors.
+    Write checkpoints to temporary files and rename them; read nothing but tensors.
 
-    A disk that fills up, or a process that is killed, leaves the file that was there.  Each
+    After a full disk, or if the process is killed, the previous file is still there.  Each
     carries the SHA-256 of its bytes, which `read_checkpoint` checks: `torch.load` would take
     a flipped bit for a weight.
     """
@@ -47,19 +47,19 @@ class AtomicCheckpointIO(_plugins.TorchCheckpointIO):
         Parameters
         ----------
         checkpoint : dict
-            Its content.
+            Content of the checkpoint.
         path : path-like
-            Where it goes.
+            File to write.
         storage_options : object, optional
             Not used.
 
         Raises
         ------
         OSError
-            If it cannot be written; what was there before still is.
+            If it cannot be written; a previous file is still there.
         """
         path = Path(path)
-        # Straight into a file, torch would tell a full disk by the text of a RuntimeError.
+        # When torch writes to a file itself, a full disk shows only in the text of a RuntimeError.
         content = io.BytesIO()
         torch.save(checkpoint, content)
         try:
@@ -78,7 +78,7 @@ class AtomicCheckpointIO(_plugins.TorchCheckpointIO):
         Parameters
         ----------
         path : path-like
-            Where it is.
+            File to read.
         map_location : object, optional
             As for `torch.load`; the processor by default.
         weights_only : bool, optional
@@ -87,19 +87,19 @@ class AtomicCheckpointIO(_plugins.TorchCheckpointIO):
         Returns
         -------
         checkpoint : dict
-            Its content.
+            Content of the checkpoint.
         """
         return read_checkpoint(path, map_location=map_location)
 
 
 def _sealed(content):
-    """Parts of a file that says its own hash, in the comment that a zip archive may end with."""
+    """Parts of a file that ends with its own hash, in the comment of the zip archive."""
     digest = hashlib.sha256(content).hexdigest().encode("ascii")
     return content[:-2], len(_SEAL + digest).to_bytes(2, "little"), _SEAL + digest
 
 
 def _unsealed(content):
-    """Content without its seal, if it has the hash that this says; `ValueError` else."""
+    """Content without its seal, if it has the hash in the seal; otherwise `ValueError`."""
     length = len(_SEAL) + 64
     body, seal, digest = content[: -length - 2], content[-length:-64], content[-64:]
     if bytes(seal) != _SEAL:
@@ -130,14 +130,14 @@ def read_checkpoint(path, *, map_location=None):
     Returns
     -------
     checkpoint : dict
-        Its content.
+        Content of the checkpoint.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is damaged (its hash is looked at), or not of this package.
+        If it is damaged (its hash is checked), or not of this package.
     """
     path = Path(path)
     if not path.is_file():
@@ -156,7 +156,7 @@ def read_checkpoint(path, *, map_location=None):
 
 def averaged_weights(checkpoint):
     """
-    Give the moving average of the generator's weights: what is validated and exported.
+    Give the moving average of the generator's weights, which is validated and exported.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def averaged_weights(checkpoint):
 
 def find_checkpoint(place):
     """
-    Find the checkpoint to go on from.
+    Find the checkpoint to resume from.
 
     Parameters
     ----------
@@ -210,8 +210,8 @@ def chosen_checkpoint(folder):
     """
     Choose the checkpoint whose weights are those of a run.
 
-    The one with the best score; with a discriminator the last one, since the score knows nothing
-    of what that brings, and is highest before it enters.
+    The one with the best score; with a discriminator the last one, since the score does not
+    measure the benefit of a discriminator, and is highest before it enters.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def chosen_checkpoint(folder):
     Returns
     -------
     path : `~pathlib.Path` or None
-        The file; `None` where there is none.
+        The file; `None` if there is none.
     """
     best, last = (Path(folder) / f"{name}.ckpt" for name in ("best", "last"))
     if not (best.is_file() and last.is_file()):
@@ -232,11 +232,11 @@ def chosen_checkpoint(folder):
 
 def settle_loops(checkpoint, *, step, steps_per_epoch):
     """
-    Let Lightning go on at a step without its own count within an epoch.
+    Let Lightning resume at a step without its own count within an epoch.
 
-    Lightning counts batches in many places, and restores counts that were taken within an
-    epoch, or in the middle of a validation, differently from release to release.  Here the step
-    alone says where a run stands: between two steps, with nothing begun.
+    Lightning counts batches in many places, and restores counts from within an epoch or a
+    validation differently from release to release.  Here the step alone defines the state of a
+    run: between two steps, with nothing begun.
 
     Parameters
     ----------

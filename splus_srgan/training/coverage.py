@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""How far the coverage of uncertainties is from what it should be, as a loss."""
+"""Deviation of the coverage of uncertainties from its nominal value, as a loss."""
 
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from splus_srgan.evaluation.measure.uncertainty import SNR_EDGES
 
 __all__ = ["coverage_misfit"]
 
-# Wanted share of truths, and how far from it is as bad in one as in the other.
+# Nominal shares of truths, and deviations from them that are equally bad.
 _LEVELS = ((0.68, 0.03), (0.95, 0.02))
 _SMALL = 1e-6
 
@@ -40,7 +40,7 @@ def coverage_misfit(image, truth, std, noise, *, softness):
     misfit : `~torch.Tensor`
         Scalar, sum over the bins of `~splus_srgan.evaluation.measure.uncertainty.SNR_EDGES`, once
         of the image over ``std`` and once of the truth over ``noise``, and over both levels, of
-        :math:`d^2 + d^4`, where :math:`d` is the deviation in units of what is tolerated, 0.03
+        :math:`d^2 + d^4`, where :math:`d` is the deviation in units of the tolerance, 0.03
         at 68 % and 0.02 at 95 %.
     """
     log_pull = torch.log((image - truth).abs() / std + _SMALL)
@@ -61,5 +61,5 @@ def coverage_misfit(image, truth, std, noise, *, softness):
 
 
 def _step(distance, softness):
-    """A soft step; a bin without an end has none there."""
+    """A soft step; none at the open end of a bin."""
     return torch.sigmoid(torch.clamp(distance / softness, -50, 50))

@@ -37,7 +37,7 @@ _SIMULATED_THANKS = (
     "Trained on simulations alone, whose magnitudes, sizes, colors, seeing and noise follow "
     "S-PLUS and the Legacy Surveys."
 )
-_SUBSET = 1  # stream of random numbers beside those of the simulation
+_SUBSET = 1  # stream of random numbers, apart from those of the simulation
 _MATCHED_THANKS = "Trained on images of S-PLUS and of the DESI Legacy Imaging Surveys."
 
 
@@ -53,7 +53,7 @@ def load_average(checkpoint):
     Returns
     -------
     generator : `~torch.nn.Module`
-        In evaluation mode, on the processor.
+        In evaluation mode, on the CPU.
     """
     content = checkpoint if isinstance(checkpoint, dict) else read_checkpoint(checkpoint)
     config = load_config(content[CONTENT]["config"])
@@ -83,24 +83,24 @@ def export_weights(
     checkpoint : path-like
         A checkpoint of a run.
     folder : path-like
-        Where both files go; created.
+        Folder of both files; created.
     name : str, optional
         Name of the weights; that of the configuration by default.
     version : str, optional
         Version of the weights.
     flux_anchor : float, optional
-        Strength of the flux anchor, 0 to 1, that enhancing takes unless told otherwise;
-        1 by default, as in the shipped weights.
+        Default strength of the flux anchor when enhancing, 0 to 1; 1 by default, as in the
+        shipped weights.
     target_psf : tuple of float, optional
-        FWHM (arcsec) and Moffat beta of the targets; worked out by default.
+        FWHM (arcsec) and Moffat beta of the targets; found from the data by default.
     scores : dict, optional
-        What was measured; the validation that the checkpoint holds by default.
+        Measured scores; by default those of the validation in the checkpoint.
     uncertainty : dict, optional
-        Of `~splus_srgan.training.calibration.calibrate`; see `calibrate_weights`.
+        Result of `~splus_srgan.training.calibration.calibrate`; see `calibrate_weights`.
     license : str, optional
         Terms of the weights.
     acknowledgements : str, optional
-        Whom to thank; worked out from the data by default.
+        Whom to thank; found from the data by default.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def export_weights(
         "target_psf": {"profile": "Moffat", "fwhm": fwhm, "beta": beta},
         "domain": _SIMULATED_DOMAIN if is_simulated(data) else {},
         "flux_anchor": flux_anchor,
-        # Of two stages the second has what the mean of turned images would bring.
+        # The second of two stages already has the gain of a mean over turned images.
         "turned": data.space == "noise" and not data.subsets,
         "training": _training(content, config),
         "scores": content[CONTENT]["scores"] if scores is None else scores,
@@ -157,7 +157,7 @@ def calibrate_weights(card, *, shape=(128, 128), bands=None, n_fields=150, progr
     bands : sequence of str, optional
         Bands of the fields; those of the model card by default.
     n_fields : int, optional
-        Fields, of the seeds of the validation.
+        Number of fields, with the seeds of the validation.
     progress_bar : callable, optional
         Wraps the fields.
 
@@ -186,7 +186,7 @@ def calibrate_weights(card, *, shape=(128, 128), bands=None, n_fields=150, progr
 
 def calibration_field(card, seed, *, shape, bands):
     """
-    Simulate a field as weights are meant to see them.
+    Simulate a field like those that the weights are meant for.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def calibration_field(card, seed, *, shape, bands):
     shape : tuple of int
         ``(ny, nx)`` in input pixels.
     bands : sequence of str
-        Bands, or what the subset is drawn from.
+        Bands, or those from which the subset is drawn.
 
     Returns
     -------
@@ -211,7 +211,7 @@ def calibration_field(card, seed, *, shape, bands):
 
 
 def _write_whole(generator, folder, card):
-    """Write both files beside their places and rename them, the model card last."""
+    """Write both files to temporary names and rename them, the model card last."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as beside:
         written = save_weights(generator, beside, **card)
@@ -233,7 +233,7 @@ def is_simulated(data):
     Parameters
     ----------
     data : `~splus_srgan.training.config.training.DataConfig`
-        Where they come from.
+        Source of the pairs.
 
     Returns
     -------
@@ -275,7 +275,7 @@ def _measured_fwhm(source):
 
 
 def _training(content, config):
-    """How the weights came about, for the model card."""
+    """History of the weights, for the model card."""
     data = "pairs of a folder"
     if config.data.simulated:
         data = f"simulated fields, seeds ({SEEDS['train']}, k)"

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""What a run logged: one table, one row per step; a resumed run appends to it."""
+"""The log of a run: one table, one row per step; a resumed run appends to it."""
 
 import contextlib
 import csv
@@ -14,7 +14,7 @@ __all__ = ["History", "read_history"]
 _loggers = import_optional("lightning.pytorch.loggers", "train")
 _rank_zero_only = import_optional("lightning.pytorch.utilities", "train").rank_zero_only
 _KEYS = ("step", "epoch")
-_SECONDS = 5.0  # between two writings: a killed run loses no more rows than that
+_SECONDS = 5.0  # between two writes: a killed run loses no more rows than that
 
 
 class History(_loggers.Logger):
@@ -51,11 +51,11 @@ class History(_loggers.Logger):
 
     @property
     def experiment(self):
-        """Rows that are not written yet, by step."""
+        """Rows not yet written, by step."""
         return self._rows
 
     def log_hyperparams(self, params, *args, **kwargs):
-        """Not in a table of measurements."""
+        """Do nothing: parameters have no place in a table of measurements."""
 
     @_rank_zero_only
     def log_metrics(self, metrics, step=None):
@@ -65,7 +65,7 @@ class History(_loggers.Logger):
         Parameters
         ----------
         metrics : dict of str to float
-            What was measured.
+            Measured values.
         step : int, optional
             Steps taken before the present one.
         """
@@ -78,18 +78,18 @@ class History(_loggers.Logger):
 
     @_rank_zero_only
     def save(self):
-        """Write what is not written yet."""
+        """Write the rows not yet written."""
         self._write(dict(self._rows))
 
     def finalize(self, status):
-        """Write what is not written yet."""
-        # After a failure, such as a full disk, that failure is what is to be told.
+        """Write the rows not yet written."""
+        # After a failure, such as a full disk, the first error is the one to report.
         with contextlib.suppress(*[OSError] if status == "failed" else []):
             self.save()
 
     @_rank_zero_only
     def _forget(self, step):
-        """Drop the rows of steps that are going to be taken again."""
+        """Drop the rows of steps that will be taken again."""
         if self.path.is_file():
             self._columns = list(_columns_of(self.path))
             self._rewrite({}, until=step)
@@ -111,7 +111,7 @@ class History(_loggers.Logger):
             del self._rows[step]
 
     def _rewrite(self, rows, *, until=None):
-        """The whole table, written beside its place and renamed; values of ``rows`` win."""
+        """Write the whole table and rename it into place; values of ``rows`` take precedence."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         rows = dict(rows)
         with (
@@ -140,7 +140,7 @@ def read_history(path):
     Returns
     -------
     history : `~astropy.table.Table`
-        One row per logged step; what was not measured then is masked.
+        One row per logged step; missing values are masked.
     """
     from astropy.table import Table
 
@@ -160,7 +160,7 @@ def _columns_of(path):
 
 
 def _read(path):
-    """Rows one after another; one that a killed process left half written is left out."""
+    """Rows one after another, without one that a killed process left incomplete."""
     if not path.is_file():
         return
     with path.open(newline="", encoding="utf-8") as file:

@@ -37,9 +37,9 @@ def trainer_options(config):
     """
     Arguments that `lightning.pytorch.Trainer` must have for `SRGANModule`.
 
-    The module casts to bfloat16 itself, where it does no harm, so the trainer must not; and
-    each of its backward passes reaches one of the networks only, so that processes in
-    parallel must look for what was not reached.
+    The module casts to bfloat16 itself, where that is harmless, so the trainer must not; and
+    each of its backward passes reaches only one of the networks, so that parallel processes
+    must look for unused parameters.
 
     Parameters
     ----------
@@ -92,21 +92,21 @@ class SRGANModule(L.LightningModule):
     Attributes
     ----------
     generator : `~splus_srgan.models.generator.SRResNet`
-        What is trained.
+        The network that is trained.
     average : `~splus_srgan.models.generator.SRResNet`
-        Its moving average: what is validated and exported.
+        Its moving average, which is validated and exported.
     discriminator : `~torch.nn.Module` or `None`
         The discriminator.
     step : int
-        Steps of the generator taken.
+        Finished steps of the generator.
     pictures : list of dict
-        Of the first ``run.n_pictures`` fields of the last validation: stretched ``input``,
-        ``generated`` and ``target``, arrays of shape (n_band, ny, nx).
+        Stretched ``input``, ``generated`` and ``target`` of the first ``run.n_pictures`` fields of
+        the last validation, arrays of shape (n_band, ny, nx).
     validation_rows : list of dict
         ``index``, ``psnr`` (dB), ``ssim`` and ``flux_bias`` (mmag) of each field of the last
         validation.
     history : list of dict
-        What went before in the runs that this one started from.
+        Stages of training in the runs that this one started from.
 
     Notes
     -----
@@ -116,7 +116,7 @@ class SRGANModule(L.LightningModule):
     ``score``, the PSNR less 0.1 dB for every mmag by which the mean flux is off by more than 5.
 
     Everything depends on the seed and on the step alone, so that a run resumed from a
-    checkpoint is the run that was never stopped.  Batch normalisation sees the batch of its
+    checkpoint equals one that was never stopped.  Batch normalisation sees the batch of its
     own process.
     """
 
@@ -130,13 +130,13 @@ class SRGANModule(L.LightningModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.run.seed)
             self._make_networks()
-        # No submodule: its frozen weights have no place in a checkpoint.
+        # Not a submodule: its frozen weights do not belong in a checkpoint.
         self._terms = GeneratorTerms(config)
 
     def _make_networks(self):
         self.generator = make_generator(self.config)
         self.discriminator = make_discriminator(self.config)
-        if self._bfloat16:  # float32 is slower in this order, on processors
+        if self._bfloat16:  # float32 is slower in this order on CPUs
             self.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
 
@@ -198,8 +198,8 @@ class SRGANModule(L.LightningModule):
         return optimizers
 
     def on_fit_start(self):
-        """Load the weights to start from, and what the loop needs beside the networks."""
-        # Not in `setup`, which cannot tell whether a checkpoint is going to be restored.
+        """Load the weights to start from, and the parts of the loop other than the networks."""
+        # Not in `setup`, which cannot know whether a checkpoint will be restored.
         if self.config.run.start_from and not self._restored:
             self.start_from(self.config.run.start_from)
         self._terms.to(self.device)
@@ -213,7 +213,7 @@ class SRGANModule(L.LightningModule):
 
     @property
     def ramp(self):
-        """Part of their weight that the terms with the discriminator have at this step."""
+        """Fraction of their weight that the adversarial terms have at this step."""
         run = self.config.run
         if self.discriminator is None:
             return 0.0
@@ -254,7 +254,7 @@ class SRGANModule(L.LightningModule):
         generated, log_scale = result if self._has_scale else (result, None)
         terms = self._terms(batch, generated, log_scale, precision=precision)
         if ramp > 0:
-            # The discriminator is read here, and must collect no gradients.
+            # The discriminator is only read here, and must collect no gradients.
             self.discriminator.requires_grad_(False)
             terms |= self._adversarial_terms(batch["target"], generated)
         total = total_loss(terms, self._terms.weights(self.step / self.total_steps, ramp))
@@ -310,7 +310,7 @@ class SRGANModule(L.LightningModule):
     def _descend(self, batch, number, loss):
         """One step of one optimizer."""
         name, network = (("", self.generator), ("/discriminator", self.discriminator))[number]
-        # Lightning counts the steps of its own wrapper: they shall be those of the generator.
+        # Lightning counts the steps of its own wrapper; only the generator's should count.
         optimizers = self.optimizers(use_pl_optimizer=number == 0)
         optimizer = optimizers[number] if isinstance(optimizers, list) else optimizers
         optimizer.zero_grad(set_to_none=True)
@@ -322,7 +322,7 @@ class SRGANModule(L.LightningModule):
         optimizer.step()
 
     def _check(self, batch, **terms):
-        """Refuse what is not finite, in all processes alike, before it does harm."""
+        """Stop all processes if a value is not finite, before it does harm."""
         values = torch.stack([term.detach().float() for term in terms.values()])
         finite = torch.isfinite(values).all()
         if self.trainer.world_size > 1:
@@ -351,7 +351,7 @@ class SRGANModule(L.LightningModule):
     def _set_rates(self):
         own, run = self.config.optimizer, self.config.run
         progress = self.step / self.total_steps
-        # The discriminator starts when the pre-training is over.
+        # The discriminator starts after the pre-training.
         starts = (0, run.pretrain_epochs * self._steps_per_epoch)
         optimizers = self.optimizers(use_pl_optimizer=False)
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
@@ -370,7 +370,7 @@ class SRGANModule(L.LightningModule):
                 self.log("rate", rate, batch_size=1)
 
     def on_validation_epoch_start(self):
-        """Forget the last validation."""
+        """Discard the results of the last validation."""
         self.pictures, self.validation_rows = [], []
 
     def validation_step(self, batch, batch_idx):
@@ -410,7 +410,7 @@ class SRGANModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint):
         """
-        Add the step, and what went before.
+        Add the step, and the earlier stages.
 
         Parameters
         ----------
@@ -439,7 +439,7 @@ class SRGANModule(L.LightningModule):
 
     def stages(self):
         """
-        What the generator went through: one entry per run, the first one first.
+        Training history of the generator: one entry per run, the earliest first.
 
         Returns
         -------

@@ -31,7 +31,7 @@ def make_generator(config):
 
 
 def make_discriminator(config):
-    """Make the discriminator of a configuration, or give `None` where no loss needs one."""
+    """Make the discriminator of a configuration, or give `None` if no loss needs one."""
     own, n_bands = config.discriminator, config.data.n_bands
     if not config.losses.needs_discriminator:
         return None

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""How the weights change: optimizers, learning rate, moving average, and growing."""
+"""Updates of the weights: optimizers, learning rate, moving average, and growing."""
 
 import math
 
@@ -14,8 +14,8 @@ __all__ = [
     "update_average",
 ]
 
-_FLOOR = 0.01  # of the peak rate, at the end of a cosine
-# Early on a long memory would only remember the start.
+_FLOOR = 0.01  # fraction of the peak rate at the end of a cosine
+# Early on, a long memory would mostly hold the initial weights.
 _SHORT_MEMORY = 20  # steps
 _HEAD = "scale."  # prefix of the weights of the head that predicts the scale
 
@@ -35,9 +35,9 @@ class BodyMuon(torch.optim.Optimizer):
     rate : float
         Learning rate, above 0.
     betas : tuple of float, optional
-        Memories of Adam.
+        Decay rates of Adam's averages.
     eps : float, optional
-        Of Adam.
+        Epsilon of Adam.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class BodyMuon(torch.optim.Optimizer):
         ]
         known = {id(parameter) for parameter in kernels}
         others = [p for p in generator.parameters() if id(p) not in known]
-        # The same memory, seen as matrices: torch's Muon takes nothing else.
+        # The same memory, viewed as matrices: torch's Muon takes nothing else.
         self._views = [(kernel, torch.nn.Parameter(_as_matrix(kernel))) for kernel in kernels]
         matrices = [matrix for _, matrix in self._views]
         options = {"weight_decay": 0.0, "adjust_lr_fn": "match_rms_adamw"}
@@ -72,7 +72,7 @@ class BodyMuon(torch.optim.Optimizer):
         self._share_groups()
 
     def _share_groups(self):
-        """A rate that is set here is set in the parts."""
+        """Learning rates set here apply to both parts."""
         self.param_groups = [group for part in self._parts for group in part.param_groups]
 
     def zero_grad(self, set_to_none=True):
@@ -82,7 +82,7 @@ class BodyMuon(torch.optim.Optimizer):
         Parameters
         ----------
         set_to_none : bool, optional
-            Free them instead of filling them with zeros.
+            Free the gradients instead of filling them with zeros.
         """
         self._parts[0].zero_grad(set_to_none=set_to_none)
         for kernel, matrix in self._views:
@@ -101,7 +101,7 @@ class BodyMuon(torch.optim.Optimizer):
         Returns
         -------
         result : object
-            What the closure gave, or `None`.
+            Result of the closure, or `None`.
         """
         result = None
         if closure is not None:
@@ -139,11 +139,11 @@ class BodyMuon(torch.optim.Optimizer):
 
 
 def _as_matrix(kernel):
-    """A view of a kernel as a matrix, whichever way it lies in memory."""
+    """A view of a kernel as a matrix, whatever its memory format."""
     kernel = kernel.detach()
     if kernel.is_contiguous():
         return kernel.flatten(1)
-    # Muon does not care in which order the columns are.
+    # The order of the columns does not matter to Muon.
     return kernel.permute(0, 2, 3, 1).flatten(1)
 
 
@@ -154,15 +154,15 @@ def make_optimizer(network, name, rate, *, betas=(0.9, 0.99), eps=1e-8):
     Parameters
     ----------
     network : `~torch.nn.Module`
-        What is trained.
+        Network to train.
     name : {"adam", "muon"}
-        Which; ``"muon"`` for generators alone.
+        Kind of optimizer; ``"muon"`` for generators only.
     rate : float
         Learning rate, above 0.
     betas : tuple of float, optional
-        Memories of Adam.
+        Decay rates of Adam's averages.
     eps : float, optional
-        Of Adam.
+        Epsilon of Adam.
 
     Returns
     -------
@@ -189,9 +189,9 @@ def learning_rate(progress, step, peak, *, schedule="cosine", warm_up=300):
     Parameters
     ----------
     progress : float
-        Part :math:`t` of the run that is done; more than 1 counts as 1.
+        Finished fraction :math:`t` of the run; more than 1 counts as 1.
     step : int
-        Steps :math:`s` done.
+        Finished steps :math:`s`.
     peak : float
         Peak rate :math:`p`.
     schedule : {"cosine", "constant"}, optional
@@ -221,7 +221,7 @@ def learning_rate(progress, step, peak, *, schedule="cosine", warm_up=300):
 
 def clip_gradients(network, limit):
     """
-    Shorten the gradients of a network to a norm.
+    Clip the gradients of a network to a norm.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def clip_gradients(network, limit):
     Returns
     -------
     norm : `~torch.Tensor`
-        The norm before; not finite if any gradient is not, and then they are useless.
+        The norm before clipping; not finite if any gradient is not finite, which makes all useless.
     """
     return torch.nn.utils.clip_grad_norm_(network.parameters(), limit or math.inf)
 
@@ -250,7 +250,7 @@ def update_average(average, network, step, memory):
     average, network : `~torch.nn.Module`
         Weights :math:`a`, changed in place, and :math:`w`.  Buffers are copied.
     step : int
-        Steps :math:`s` done, the last one included.
+        Finished steps :math:`s`, including the last one.
     memory : float
         :math:`m` in [0, 1); 0 copies the network.
     """
@@ -267,7 +267,7 @@ def grow(generator, weights):
 
     The last convolutions of the blocks that it lacks are set to zero, so that the
     larger generator starts as the smaller one.  A head that predicts the scale may be
-    lacking too, or be left over.
+    lacking or superfluous.
 
     Parameters
     ----------

@@ -4,12 +4,12 @@ A whole training run: from a configuration to weights with their model card.
 
 The folder of a run holds::
 
-    config.yaml          what was asked for, every key
-    versions.json        what it ran with
-    metrics.csv          what was logged, one row per step
+    config.yaml          the configuration, every key
+    versions.json        versions of the software
+    metrics.csv          the log, one row per step
     tensorboard/         the same, where TensorBoard is installed
     pictures/            validation images: input, generated, target
-    checkpoints/         last.ckpt and best.ckpt, each enough to go on from
+    checkpoints/         last.ckpt and best.ckpt, each enough to resume from
     weights/             the model card of the best, or with a discriminator of the last, for
                          `splus_srgan.SRGANEnhancer`
 """
@@ -67,7 +67,7 @@ _FREE = {
 @dataclass(frozen=True)
 class TrainingResult:
     """
-    What a run left.
+    Results of a run.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class TrainingResult:
     step : int
         Steps of the generator.
     history : `~astropy.table.Table`
-        What was logged.
+        The log.
     """
 
     folder: Path
@@ -105,7 +105,7 @@ def train(config=None, *, resume=None, overwrite=False, progress_bar=None):
     ----------
     config : `~splus_srgan.training.config.training.TrainingConfig`, dict or path-like, optional
         What to train; see `~splus_srgan.training.config.training.load_config`.  Not needed with
-        ``resume``, where it may change how long, where and on what devices it goes on.
+        ``resume``, where it may change length, folder and devices of the run.
     resume : path-like, optional
         A checkpoint or the folder of a run to resume.
     overwrite : bool, optional
@@ -125,7 +125,7 @@ def train(config=None, *, resume=None, overwrite=False, progress_bar=None):
     FloatingPointError
         If a loss is not finite; the checkpoints hold the state before.
     OSError, ValueError
-        If configuration, data or files are not as they must be.
+        If the configuration, the data or a file is not valid.
     """
     start = _Start(config, resume)
     folder = Path(start.config.run.output)
@@ -152,7 +152,7 @@ def resumed_config(resume, overrides=None):
     resume : path-like
         A checkpoint or the folder of a run.
     overrides : dict, optional
-        Keys that are to be otherwise, nested or dotted.
+        Keys to change, nested or dotted.
 
     Returns
     -------
@@ -168,7 +168,7 @@ def resumed_config(resume, overrides=None):
 
 
 class _Start:
-    """Where a run begins: its configuration, and the checkpoint that it resumes from."""
+    """Start of a run: its configuration, and the checkpoint that it resumes from."""
 
     def __init__(self, config, resume):
         if config is not None and not isinstance(config, TrainingConfig):
@@ -186,7 +186,7 @@ class _Start:
 
     @property
     def in_place(self):
-        """Whether it goes on in the folder where it was."""
+        """Whether it resumes in the same folder."""
         if self.checkpoint is None:
             return False
         own = checkpoint_folder(self.config.run.output)
@@ -194,7 +194,7 @@ class _Start:
 
 
 def _check_same(earlier, config):
-    """Refuse to go on with what would be another run."""
+    """Refuse to resume with a configuration that makes it a different run."""
     old, new = _flat(earlier.to_dict()), _flat(config.to_dict())
     changed = [key for key in old if key not in _FREE and old[key] != new[key]]
     if changed:
@@ -216,7 +216,7 @@ def _flat(content, prefix=""):
 
 
 def _fit(trainer, module, data, start, checkpoints):
-    """Run the loops of Lightning, and tell in our words how they ended."""
+    """Run the loops of Lightning, and raise errors of this package where they end early."""
     try:
         trainer.fit(module, datamodule=data, ckpt_path=start.checkpoint)
     except (Stopped, SystemExit) as error:
@@ -231,7 +231,7 @@ def _fit(trainer, module, data, start, checkpoints):
 
 
 def _finish(folder, trainer, module, checkpoints):
-    """Export the weights and gather what was written."""
+    """Export the weights and gather the results."""
     best = checkpoints.best if checkpoints.best.is_file() else None
     if trainer.is_global_zero:
         _export(chosen_checkpoint(checkpoint_folder(folder)), folder / "weights", module.config)
@@ -252,7 +252,7 @@ def _export(checkpoint, folder, config):
     if card.scale is None or config.data.space == "seed":
         return
     if not is_simulated(config.data):
-        # The noise of real targets would be taken for errors of the generator.
+        # The noise of real targets would be mistaken for errors of the generator.
         warnings.warn(
             f"the uncertainties of {card.name!r} are not calibrated, since its targets have noise; "
             "see splus_srgan.training.export.calibrate_weights",

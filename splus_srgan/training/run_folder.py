@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""The folder of a run: made, or refused where it holds something else."""
+"""The folder of a run: created, or refused if it holds something else."""
 
 import json
 import platform
@@ -28,7 +28,7 @@ _PACKAGES = ("torch", "lightning", "numpy", "scipy", "astropy", "photutils", "sc
 
 def checkpoint_folder(output):
     """
-    Where the checkpoints of a run are.
+    Folder of the checkpoints of a run.
 
     Parameters
     ----------
@@ -38,14 +38,14 @@ def checkpoint_folder(output):
     Returns
     -------
     folder : `~pathlib.Path`
-        A folder in it.
+        Folder inside that of the run.
     """
     return Path(output) / "checkpoints"
 
 
 def prepare_folder(folder, config, *, in_place, overwrite):
     """
-    Make the folder of a run, and write what is going to be done in it.
+    Make the folder of a run, and write its configuration and versions into it.
 
     Parameters
     ----------
@@ -54,14 +54,14 @@ def prepare_folder(folder, config, *, in_place, overwrite):
     config : `~splus_srgan.training.config.training.TrainingConfig`
         The run.
     in_place : bool
-        Whether it resumes the run that is in there.
+        Whether it resumes the run in that folder.
     overwrite : bool
         Whether another run may be replaced.
 
     Raises
     ------
     OSError
-        If the folder holds another run, or something that is none.
+        If the folder holds another run, or other files.
     """
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"run.output must be a folder; {str(folder)!r} is a file")
@@ -73,13 +73,13 @@ def prepare_folder(folder, config, *, in_place, overwrite):
 
 
 def _make_room(folder, overwrite):
-    """Remove what an earlier run left, and nothing that may be someone else's."""
+    """Remove the files of an earlier run, and no foreign ones."""
     present = [name for name in _PARTS if (folder / name).exists()]
     if present and not _is_run(folder):
         raise FileExistsError(
             f"{str(folder)!r} holds {present[0]}, which is no run's: give another folder (-o)"
         )
-    # What failed before its first checkpoint is nothing that could be lost.
+    # A run that failed before its first checkpoint has nothing to lose.
     if any(checkpoint_folder(folder).glob("*.ckpt")) and not overwrite:
         raise FileExistsError(
             f"{str(folder)!r} holds another run: go on with it (--resume {folder}), replace "

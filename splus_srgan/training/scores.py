@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Numbers that tell how good a generated validation field is."""
+"""Scores of generated validation fields."""
 
 import math
 
@@ -11,7 +11,7 @@ from splus_srgan.training.losses import unstretch
 __all__ = ["field_scores", "flux_aware_score", "flux_bias"]
 
 _BOX = 24  # output pixels
-_SIGNIFICANT = 20.0  # S/N of a box whose flux is compared
+_SIGNIFICANT = 20.0  # least S/N of a box whose flux is compared
 _MMAG = 2500 / math.log(10)
 _TOLERATED, _PENALTY = 5.0, 0.1  # mmag, dB per mmag
 
@@ -23,7 +23,7 @@ def field_scores(generated, sample, data):
     Parameters
     ----------
     generated : `~torch.Tensor`, shape (n_band, 2 ny, 2 nx)
-        Stretched.
+        Stretched image.
     sample : dict of str to `~torch.Tensor`
         One sample of the training data, without batch axis.
     data : `~splus_srgan.training.config.training.DataConfig`
@@ -90,21 +90,21 @@ def flux_bias(generated, truth, electrons, weight):
 
 def flux_aware_score(psnr, bias):
     r"""
-    PSNR less a penalty for flux that is off.
+    PSNR minus a penalty for biased flux.
 
     .. math:: {\rm PSNR} - 0.1 \, {\rm dB} \cdot \max(0, |b| - 5)
 
     Parameters
     ----------
     psnr : float
-        In dB.
+        Value in dB.
     bias : float
         Flux bias :math:`b` in mmag; NaN counts as none.
 
     Returns
     -------
     score : float
-        In dB.
+        Value in dB.
     """
     off = 0.0 if math.isnan(bias) else max(0.0, abs(bias) - _TOLERATED)
     return psnr - _PENALTY * off

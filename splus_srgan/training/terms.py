@@ -34,7 +34,7 @@ class GeneratorTerms:
                 self.vgg.to(memory_format=torch.channels_last)
 
     def to(self, device):
-        """Move what has weights to a device."""
+        """Move the networks of the terms to a device."""
         if self.vgg is not None:
             self.vgg.to(device)
 
@@ -45,9 +45,9 @@ class GeneratorTerms:
         Parameters
         ----------
         progress : float
-            Part of the run that is done, 0 to 1.
+            Finished fraction of the run, 0 to 1.
         ramp : float
-            Part of their weight that the terms with the discriminator have, 0 to 1.
+            Fraction of their weight that the adversarial terms have, 0 to 1.
 
         Returns
         -------
@@ -55,7 +55,7 @@ class GeneratorTerms:
             Weights of all terms.
         """
         weights = self.options.weights
-        # The flux counts more once the picture is right.
+        # The flux counts more once the images look right.
         weights["flux"] *= 1 + self.options.flux_growth * min(1.0, progress)
         for name in DISCRIMINATOR_TERMS:
             weights[name] *= ramp
@@ -70,7 +70,7 @@ class GeneratorTerms:
         batch : dict of str to `~torch.Tensor`
             A batch of the training data.
         generated, log_scale : `~torch.Tensor`, shape (n, n_band, 2 ny, 2 nx)
-            What the generator made of ``batch["input"]``.
+            Generated images for ``batch["input"]``.
         precision : {"bfloat16", "float32"}, optional
             Precision of the VGG network.
 
@@ -108,7 +108,7 @@ class GeneratorTerms:
 
     def _pixel(self, batch, made):
         if self.options.pixel_kind == "noise":
-            # What the input's noise would be in the truth's pixel.
+            # The noise of the input per pixel of the truth.
             truth = batch["truth"]
             variance = 1 + truth.clamp(min=0) / batch["electrons"][..., None, None]
             return losses.noise_weighted_loss(

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""The trainer of Lightning, with our checkpoints and loggers, and without its chatter."""
+"""The trainer of Lightning, with checkpoints and loggers of this package, and without noise."""
 
 import logging
 import warnings
@@ -32,7 +32,7 @@ def is_first_process():
 
 @contextmanager
 def quiet():
-    """Without Lightning's advertisements, and warnings that do not hold here."""
+    """Suppress Lightning's advertisements, and warnings that do not apply here."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -43,7 +43,7 @@ def quiet():
         warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
         # A resumed run may be given a patience, or lose it.
         warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
-        # What is frozen is in evaluation mode rightly.
+        # Frozen networks are in evaluation mode on purpose.
         warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
         try:
             yield
@@ -60,11 +60,11 @@ def make_trainer(config, checkpoints, *, step, progress_bar):
     config : `~splus_srgan.training.config.training.TrainingConfig`
         The run.
     checkpoints : `~splus_srgan.training.callbacks.Checkpoints`
-        What keeps its state.
+        Callback that saves its state.
     step : int
-        Steps that it has taken.
+        Finished steps of the run.
     progress_bar : bool
-        Whether to show one.
+        Whether to show a progress bar.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def make_trainer(config, checkpoints, *, step, progress_bar):
 
 
 def _make_loggers(folder, step):
-    """A table always, TensorBoard where it is installed."""
+    """Loggers: a table always, TensorBoard if it is installed."""
     loggers = [History(folder / "metrics.csv", step=step)]
     if has("tensorboard"):
         loggers.append(_pl.loggers.TensorBoardLogger(folder, name="tensorboard", version=""))

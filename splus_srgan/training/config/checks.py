@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""What the sections of a configuration share: checks whose messages name the key."""
+"""Checks that the sections of a configuration share; their messages name the key."""
 
 from splus_srgan.utils.validate import check_finite, check_integer, check_one_of, check_positive
 

@@ -32,7 +32,7 @@ LOSS_TERMS = (
 """Terms of the generator loss; each is the name of a weight in `LossConfig`."""
 
 DISCRIMINATOR_TERMS = ("adversarial", "feature_matching")
-"""Those that the discriminator judges."""
+"""Terms that need the discriminator."""
 
 Kind = Literal["srresnet", "joint"]
 Norm = Literal["batch"]
@@ -49,7 +49,7 @@ OptimizerName = Literal["adam", "muon"]
 Schedule = Literal["cosine", "constant"]
 
 
-# What a joint generator leaves no choice of.
+# Options that are fixed for a joint generator.
 _JOINT = {
     "norm": None,
     "first_kernel": 3,
@@ -71,7 +71,7 @@ class GeneratorConfig(_Section):
     Parameters
     ----------
     kind : {"srresnet", "joint"}, optional
-        ``"joint"`` is a second stage for any subset of ``data.bands`` and is told of each; it
+        ``"joint"`` is a second stage for any subset of ``data.bands`` and is told about each; it
         needs ``data.subsets``.
     n_features : int, optional
         Channels of the body, at least 1.
@@ -86,15 +86,16 @@ class GeneratorConfig(_Section):
     output : {"residual", "tanh"}, optional
         A correction to the bicubic upsampling, or the image itself.
     dilations : list of int, optional
-        One more residual block for each, whose first convolution reads pixels this far
+        Adds a residual block for each, whose first convolution reads pixels this far
         apart; each at least 1.
     low_pass : int, optional
-        Order of the filter that the generated image goes through
+        Order of the filter applied to the generated image
         (`~splus_srgan.models.generator.low_pass`); 0: none.
     scale : {None, "laplace", "gaussian"}, optional
         Distribution whose scale is predicted per pixel; needs ``losses.nll`` above 0.
     initialization : {"torch", "glorot"}, optional
-        Start of the kernels: torch's own, or Glorot's uniform with biases of 0, as Keras has.
+        Initial values of the kernels: torch's own, or Glorot's uniform with biases of 0, as in
+        Keras.
     """
 
     kind: Kind = "srresnet"
@@ -141,7 +142,7 @@ class GeneratorConfig(_Section):
         Returns
         -------
         options : dict
-            To be given as ``SRResNet(**options)`` or ``JointResNet(**options)``.
+            For ``SRResNet(**options)`` or ``JointResNet(**options)``.
         """
         options = dataclasses.asdict(self)
         joint = options.pop("kind") == "joint"
@@ -153,7 +154,7 @@ class GeneratorConfig(_Section):
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorConfig(_Section):
     """
-    The discriminator; it is made only where a loss needs it.
+    The discriminator; it is made only if a loss needs it.
 
     Parameters
     ----------
@@ -180,7 +181,7 @@ class DiscriminatorConfig(_Section):
 @dataclass(frozen=True, kw_only=True)
 class LossConfig(_Section):
     """
-    Weights of the terms of the generator loss (0: not computed), and what they are.
+    Weights of the terms of the generator loss (0: not computed), and their definitions.
 
     Parameters
     ----------
@@ -189,7 +190,7 @@ class LossConfig(_Section):
     feature : float, optional
         Weight, at least 0, of the difference of VGG features (bands: one or three).
     adversarial : float, optional
-        Weight, at least 0, of what the discriminator says; above 0 it is trained.
+        Weight, at least 0, of the discriminator's judgement; above 0 it is trained.
     flux : float, optional
         Weight, at least 0, of the flux in boxes against the truth.
     aperture : float, optional
@@ -216,13 +217,13 @@ class LossConfig(_Section):
     feature_kind : {"mse", "l1"}, optional
         Difference of VGG features.
     adversarial_kind : {"bce", "least_squares", "relativistic"}, optional
-        What the generator minimises.
+        Adversarial loss of the generator.
     discriminator_kind : {"bce", "least_squares", "relativistic", "mse"}, optional
-        What the discriminator minimises; ``"mse"`` is the seed paper's.
+        Loss of the discriminator; ``"mse"`` is the seed paper's.
     adversarial_softening : float, optional
         Softening, in sky noises, of the stretch that the discriminator sees images in, above
-        0; by default that of the networks, ``data.softening``.  What is much fainter than the
-        softening is too faint for a discriminator with spectral norm.
+        0; by default that of the networks, ``data.softening``.  Light much fainter than the
+        softening is invisible to a discriminator with spectral norm.
     flux_growth : float, optional
         The weight of the flux grows from 1 to (1 + ``flux_growth``) times itself during the
         run; at least 0.
@@ -238,14 +239,14 @@ class LossConfig(_Section):
     starlet_scales : int, optional
         Wavelet planes of ``starlet``, at least 1.
     vgg_network : {"vgg19", "vgg16"}, optional
-        Network of ``feature``; ``"vgg16"`` blurs before it halves.
+        Network of ``feature``; ``"vgg16"`` blurs before it halves the image.
     vgg_weights : {None, "random"} or path, optional
         File of its weights; `None` for ImageNet weights, VGG19's from torchvision (a download),
         VGG16's from the package ``stlpips-pytorch`` (extra ``perceptual``).
     vgg_layer : str, optional
         Layer whose output is compared, such as ``"block3_conv3"``.
     vgg_normalize : bool, optional
-        Feed the network as it was trained (mean and spread of ImageNet).
+        Normalise the images as in its training (mean and standard deviation of ImageNet).
     """
 
     pixel: float = 2.0
@@ -311,7 +312,7 @@ class LossConfig(_Section):
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig(_Section):
     """
-    How the weights are changed.
+    Optimizers, learning rates and moving average.
 
     Parameters
     ----------
@@ -321,15 +322,15 @@ class OptimizerConfig(_Section):
     rate, discriminator_rate : float, optional
         Peak learning rates, above 0.
     beta1, beta2 : float, optional
-        Memories of Adam, in [0, 1).
+        Decay rates of Adam's averages, in [0, 1).
     epsilon : float, optional
-        Adam's, above 0.
+        Epsilon of Adam, above 0.
     schedule : {"cosine", "constant"}, optional
         Schedule of both rates; a cosine falls to a hundredth at the last step.
     warm_up_steps : int, optional
         Steps during which both rates rise linearly, at least 0.
     clip_norm : float, optional
-        Gradients are shortened to this norm; 0 for no limit.
+        Gradients are clipped to this norm; 0 for no limit.
     ema : float, optional
         Memory, in steps 1 / (1 - ``ema``), of the moving average of the generator that is
         validated and exported; in [0, 1), 0 for none.

@@ -25,9 +25,9 @@ def preset(name):
     Parameters
     ----------
     name : {"seed", "default", "fidelity", "twelve"}
-        ``"seed"`` is the seed paper's recipe.  ``"fidelity"`` is pixels and fluxes, no
-        discriminator.  ``"default"`` is the same followed by a discriminator of patches, which
-        sees faint light amplified, and power spectra.  ``"twelve"`` is pixels and fluxes for
+        ``"seed"`` is the seed paper's recipe.  ``"fidelity"`` trains on pixels and fluxes, without
+        discriminator.  ``"default"`` is the same, followed by a discriminator of patches, which
+        sees faint light amplified, and power spectra.  ``"twelve"`` trains on pixels and fluxes for
         any subset of the twelve bands, with a generator that is told their PSFs and depths.
 
     Returns
@@ -83,7 +83,7 @@ def _seed():
             discriminator_rate=2e-4,
             beta1=0.5,
             beta2=0.999,
-            epsilon=1e-7,  # Keras' own
+            epsilon=1e-7,  # Keras' default
             schedule="constant",
             warm_up_steps=0,
             clip_norm=0.0,
@@ -108,7 +108,7 @@ def _seed():
 def _default():
     return TrainingConfig(
         name="default",
-        # Without spectral norm: differences are so faint that a U-Net with it tells none.
+        # Without spectral norm: with it, a U-Net does not see such faint differences.
         discriminator=DiscriminatorConfig(kind="patch", n_features=24, n_dense=128),
         losses=LossConfig(
             adversarial=0.01, adversarial_softening=0.3, spectrum=0.1, spectrum_floor=0.002
@@ -121,7 +121,7 @@ def _twelve():
     return TrainingConfig(
         name="twelve",
         generator=GeneratorConfig(kind="joint", n_features=32, n_blocks=4, dilations=()),
-        # Quadratic in faint light, whose mean it keeps; linear in bright.
+        # Quadratic for faint light, whose mean it preserves; linear for bright light.
         losses=LossConfig(
             pixel=1.0, pixel_kind="charbonnier", pixel_softening=0.7, charbonnier_epsilon=0.05
         ),

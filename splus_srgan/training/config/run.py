@@ -29,8 +29,8 @@ class DataConfig(_Section):
     single_band : bool, optional
         Give one band, drawn at random, instead of all: a generator for any one band.
     subsets : bool, optional
-        Give a random subset of the bands, the others empty, with what the first stage makes
-        of them, and tell the PSF and the depth of each: for a generator of the kind ``"joint"``.
+        Give a random subset of the bands, the others empty, as restored by the first
+        stage, with the PSF and the depth of each: for a generator of the kind ``"joint"``.
     first_stage : list of str, optional
         Weights of the first stage, names or paths of model cards, in the order in which they
         are chosen; only with ``subsets``.
@@ -40,7 +40,7 @@ class DataConfig(_Section):
     softening : float, optional
         Softening of the noise stretch, in sky noises, above 0.
     range : float, optional
-        Divides the noise stretch, above 0.
+        Divisor of the noise stretch, above 0.
     shape : tuple of int, optional
         ``(ny, nx)`` of simulated inputs in input pixels, each at least 16.
     crop : int or None, optional
@@ -62,7 +62,7 @@ class DataConfig(_Section):
     cache : str or None, optional
         Folder in which simulated pairs are kept once rendered; `None` for no cache.
     workers : int, optional
-        Processes that prepare the pairs, at least 0 (0: none beside the main one).
+        Processes that prepare the pairs, at least 0 (0: the main one does).
     n_validation : int, optional
         Pairs held out (of a folder) or simulated for validation, at least 0.
     validation : {"sky", "random"}, optional
@@ -162,7 +162,7 @@ class DataConfig(_Section):
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(_Section):
     """
-    How long, where, and what is kept.
+    Length, place and output of the run.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ class RunConfig(_Section):
         Steps of the generator per epoch, at least 1; `None` for one pass over all pairs
         (eight images each with the seed paper's augmentation).
     max_minutes : float or None, optional
-        The run stops after so many minutes, above 0; the schedule does not know of it.
+        The run stops after so many minutes, above 0; the schedule does not depend on it.
     pretrain_epochs : int, optional
         Epochs without discriminator at the start, at least 0.
     ramp_epochs : int, optional
@@ -192,7 +192,7 @@ class RunConfig(_Section):
     num_nodes : int, optional
         Nodes, at least 1.
     accelerator : str, optional
-        ``"auto"``, ``"cpu"``, ``"gpu"``, or what else Lightning knows.
+        ``"auto"``, ``"cpu"``, ``"gpu"``, or another accelerator that Lightning knows.
     seed : int, optional
         Seed of weights, order, noise and augmentation, at least 0.
     start_from : str or None, optional

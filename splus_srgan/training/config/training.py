@@ -1,10 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-What a training run is made of: nested dataclasses, presets, and files that fill them.
+Configuration of a training run: nested dataclasses, presets, and files that fill them.
 
 A configuration is read from YAML or TOML, or from a dictionary::
 
-    preset: default          # what the rest of the file changes
+    preset: default          # the rest of the file changes it
     name: mine
     data:
       source: [rendered/one, rendered/two]
@@ -56,11 +56,11 @@ def load_config(source=None, overrides=None, *, base=None):
     ----------
     source : path-like, dict or None, optional
         A YAML file (``.yaml``, ``.yml``), a TOML file (``.toml``), or nested keys.  Its
-        key ``preset`` names what it changes, ``"default"`` where it has none.
+        key ``preset`` names the preset that it changes, ``"default"`` if it has none.
     overrides : dict, optional
-        Keys that win over those of the file, nested or dotted (``"data.crop"``).
+        Keys that override those of the file, nested or dotted (``"data.crop"``).
     base : str, optional
-        Preset to change; wins over the key ``preset``.
+        Preset to change; overrides the key ``preset``.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def load_config(source=None, overrides=None, *, base=None):
 
 def dump_config(config):
     """
-    A configuration as YAML text, whole: every key, whatever preset it came from.
+    A configuration as YAML text with every key, whatever preset it came from.
 
     Parameters
     ----------
@@ -116,8 +116,8 @@ def add_config_arguments(parser):
     """
     Add one option per key (``--data.batch_size 8``) to a command.
 
-    What is not given on the command line is not in the result, so that what is there
-    can be the ``overrides`` of `load_config`.
+    Options that are not given on the command line are not in the result, which can thus be
+    the ``overrides`` of `load_config`.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def add_config_arguments(parser):
 
 
 def _documentation(kind):
-    """First description of each parameter in a numpydoc docstring; none under ``python -OO``."""
+    """First sentences on each parameter in a numpydoc docstring; empty under ``python -OO``."""
     found, names = {}, []
     for line in (kind.__doc__ or "").partition("----------\n")[2].splitlines():
         if line.startswith("    ") and line[4:5].strip():
@@ -194,7 +194,7 @@ def _nest(content, depth=0):
 
 
 def _merge(known, content, where, prefix=""):
-    """Put values in the place of the known ones; unknown keys are refused."""
+    """Replace known values by others; unknown keys are refused."""
     for key, value in content.items():
         full = f"{prefix}{key}"
         if key not in known:
@@ -214,7 +214,7 @@ def _suggestion(key):
         for entry in dataclasses.fields(kind)
     } | {name: name for name in ("preset", "name", *SECTIONS)}
     section, _, last = key.rpartition(".")
-    # A right name in the wrong section is as common a mistake as a misspelled one.
+    # A right name in the wrong section is as common as a misspelled one.
     own = [name for full, name in keys.items() if full.startswith(f"{section}.")]
     for names in ([last], difflib.get_close_matches(last, own or keys.values(), n=1)):
         near = [full for full, name in keys.items() if name in names]
@@ -226,7 +226,7 @@ def _suggestion(key):
 
 
 def _build(content):
-    """Let jsonargparse turn plain values into those that the fields are annotated with."""
+    """Let jsonargparse convert plain values to the types of the fields."""
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False, parser_mode=parser_mode())

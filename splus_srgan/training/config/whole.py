@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""The configuration of a whole run, and what its sections must have in common."""
+"""The configuration of a whole run, and the rules that involve several sections."""
 
 import dataclasses
 from dataclasses import dataclass, field

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""From fields and matched pairs to what the networks see: noise, errors, turns, stretches."""
+"""From fields and matched pairs to the networks' input: noise, errors, turns, stretches."""
 
 from dataclasses import dataclass
 
@@ -54,15 +54,15 @@ class Linear:
         Target, without sky, in the unit of the input *per input pixel*: four output pixels
         make one.
     weight : `~numpy.ndarray`, shape (n_band, 2 ny, 2 nx)
-        0 where nothing is to be learned, else 1.
+        0 for pixels that are not learned from, else 1.
     sky, sigma : `~numpy.ndarray`, shape (n_band,)
         Sky and its noise per input pixel.
     electrons : `~numpy.ndarray`, shape (n_band,)
         Electrons per unit of the input.
     counts, nanomaggies : `~numpy.ndarray`, shape (n_band,)
-        ADU and nanomaggies that one unit of the input is; NaN where unknown.
+        ADU and nanomaggies in one unit of the input; NaN where unknown.
     name : str
-        For messages.
+        Name of the pair in messages.
     """
 
     image: np.ndarray
@@ -104,9 +104,9 @@ def simulate_band(rng, clean, sharp, conditions, *, depth, flux):
     rng : `~numpy.random.Generator`
         Source of the noise.
     clean, sharp : `~numpy.ndarray`, shape (ny, nx) and (2 ny, 2 nx)
-        Of a `~splus_srgan.training.data.fields.Field`.
+        Images of a `~splus_srgan.training.data.fields.Field`.
     conditions : dict
-        Of the band.
+        Observing conditions of the band.
     depth, flux : float
         Factors on the sky noise, and on the flux of the sources.
 
@@ -125,7 +125,7 @@ def simulate_band(rng, clean, sharp, conditions, *, depth, flux):
 
 
 def stack_bands(rows, name):
-    """Put what `simulate_band` gave for each band into one `Linear`."""
+    """Combine the results of `simulate_band` for each band into one `Linear`."""
     parts = [np.stack(part) for part in zip(*rows, strict=True)]
     return Linear(*(np.asarray(p, np.float32) for p in parts[:3]), *parts[3:], name)
 
@@ -146,11 +146,11 @@ def add_noise(rng, linear, depth):
     Returns
     -------
     shallower : `Linear`
-        With noise of ``sigma depth``.
+        Pair with noise of ``sigma depth``.
     """
     image = linear.image.copy()
     for plane, extra in zip(image, linear.sigma * np.sqrt(depth**2 - 1), strict=True):
-        dithers = rng.uniform(-0.5, 0.5, (3, 2))  # as S-PLUS takes its exposures
+        dithers = rng.uniform(-0.5, 0.5, (3, 2))  # like the exposures of S-PLUS
         plane += np.float32(extra) * correlated_noise(rng, plane.shape, dithers)
     parts = {"image": image, "sigma": linear.sigma * depth}
     return Linear(**(vars(linear) | parts))
@@ -165,7 +165,7 @@ def noise_sample(linear, *, sigma_error, sky_error, stretch):
     linear : `Linear`
         The pair.
     sigma_error, sky_error : `~numpy.ndarray`, shape (n_band,)
-        Factor by which sigma is measured wrong, and by how many sigma the sky is.
+        Errors of the measured noise (a factor) and of the measured sky (in sigma).
     stretch : dict
         Options of `~splus_srgan.NoiseAsinhStretch`.
 
@@ -206,7 +206,7 @@ def seed_sample(linear, *, sky_error, flux):
     Returns
     -------
     sample : dict of str to `~numpy.ndarray`
-        ``input``, ``target`` and ``weight`` (1), images between 0 and 1.
+        ``input``, ``target`` and ``weight`` (1), with images between 0 and 1.
     """
     counts = _planes(linear.counts * flux) * (linear.image - _planes(sky_error * linear.sigma))
     target = linear.target * _planes(linear.nanomaggies / _AREA)
@@ -220,12 +220,12 @@ def seed_sample(linear, *, sky_error, flux):
 def _to_unit_range(image):
     if image.min() == image.max():
         return np.zeros_like(image)
-    # Rounding may leave the range by one step of float32.
+    # Rounding may exceed the range by one step of float32.
     return np.clip(MinMaxStretch().fit(image)(image), 0, 1)
 
 
 def _planes(values):
-    """One number per band, to go with images."""
+    """Numbers per band, in a shape that broadcasts with images."""
     return np.asarray(values, np.float32)[:, None, None]
 
 

@@ -2,7 +2,7 @@
 """
 Pairs to train on: rendered, simulated as training goes, or matched ones from a folder.
 
-All are map-style datasets of torch without an end: ``pairs[k]`` exists for every ``k``, and
+All are endless map-style datasets of torch: ``pairs[k]`` exists for every ``k``, and
 depends on ``k`` and the seed alone.  So neither the number of workers or devices nor an
 interruption changes what a run sees.
 """
@@ -40,7 +40,7 @@ class FolderPairs(Pairs):
 
     Sky and its noise are measured on each input as a whole
     (`~splus_srgan.pixels.background.measure_background`); where the input has sky, the target's
-    own is taken off, too.  Missing and saturated pixels have no weight (in ``"noise"``), and
+    own is subtracted, too.  Missing and saturated pixels have no weight (in ``"noise"``), and
     missing ones are filled from their neighbors before a network sees them.
 
     Parameters
@@ -61,7 +61,7 @@ class FolderPairs(Pairs):
     FileNotFoundError
         If there is no such folder, or it is empty.
     OSError
-        When a pair is asked for whose files are missing or have changed.
+        On reading a pair whose files are missing or have changed.
     ValueError
         If no pair was accepted; if a pair lacks a band, is smaller than the crop, or its
         images do not fit each other.  The message names the pair and the file.
@@ -99,7 +99,7 @@ class FolderPairs(Pairs):
         Raises
         ------
         OSError, ValueError
-            As when the pair is asked for.
+            As when the pair is read.
         """
         for name in self.names:
             read_sides(self.folder, name, self.bands)
@@ -169,7 +169,7 @@ def make_dataset(config, purpose):
     Raises
     ------
     OSError, ValueError
-        As the kinds of pairs do.
+        As by the classes of pairs.
     """
     check_one_of("purpose", purpose, ("train", "validation"))
     data = config.data

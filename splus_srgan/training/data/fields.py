@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Noise-free simulated fields: rendered, read from folders, kept for the next time."""
+"""Noise-free simulated fields: rendered, read from folders, and cached."""
 
 import json
 import zipfile
@@ -19,7 +19,7 @@ __all__ = ["SEEDS", "Field", "FieldStore", "RenderedFolder", "render_pairs"]
 SEEDS = {"train": 1, "validation": 2, "test": 3}
 """First number of the seed pairs of `splus_srgan.simulate_field`, one per purpose."""
 
-_WITHOUT_WINGS = 5  # one training field of so many: wings are to be seen, not assumed
+_WITHOUT_WINGS = 5  # one training field of so many: wings are not to be taken for granted
 
 CLEAN, SHARP, CONDITIONS = "clean.npy", "sharp.npy", "conditions.json"
 _MEMORY = 2**29  # bytes of fields that a process keeps
@@ -28,20 +28,20 @@ _MEMORY = 2**29  # bytes of fields that a process keeps
 @dataclass(frozen=True, eq=False)
 class Field:
     """
-    What a field looks like without noise, in nanomaggies per pixel.
+    Noise-free images of a field, in nanomaggies per pixel.
 
     Parameters
     ----------
     clean : `~numpy.ndarray`, shape (n_band, ny, nx)
-        On the S-PLUS grid, through the seeing.
+        Images on the S-PLUS grid, with the seeing.
     sharp : `~numpy.ndarray`, shape (n_band, 2 ny, 2 nx)
-        On the target's grid, with the target's PSF.
+        Images on the target's grid, with the target's PSF.
     conditions : sequence of dict
         Per band: ``sigma`` (nmgy), ``electrons`` (per nmgy), ``saturation`` (nmgy),
         ``adu_per_nmgy``, ``dithers``, and ``psf`` (FWHM in arcsec and beta of the core, share
         of the wings).
     name : str
-        For messages.
+        Name of the field in messages.
     """
 
     clean: np.ndarray
@@ -65,14 +65,14 @@ class Field:
 
 
 def psf_kind(seed):
-    """Give the kind of PSF of a field, from its seed: training knows some without wings, too."""
+    """Give the kind of PSF of a field, from its seed: some training fields have no wings."""
     purpose, number = seed
     plain = purpose == SEEDS["train"] and number % _WITHOUT_WINGS == 0
     return "moffat" if plain else "real"
 
 
 def render_field(seed, *, shape, bands):
-    """Simulate one field and keep what does not change with the noise."""
+    """Simulate one field and keep everything that does not depend on the noise."""
     simulated = simulate_field(seed, shape=shape, bands=bands, psf=psf_kind(seed))
     seen = [simulated.conditions[band] for band in bands]
     clean = [simulated.noiseless[b] / c.adu_per_nmgy for b, c in zip(bands, seen, strict=True)]
@@ -101,11 +101,11 @@ def render_pairs(
     Parameters
     ----------
     folder : path-like
-        Where they go; created.
+        Folder of the files; created.
     n_pairs : int
         Fields to render; field ``k`` has the seed ``(SEEDS[purpose], first + k)``.
     purpose : {"train", "validation", "test"}, optional
-        Picks the seeds.
+        Purpose, which selects the seeds.
     shape : tuple of int, optional
         ``(ny, nx)`` of the S-PLUS image.
     bands : sequence of str, optional
@@ -159,7 +159,7 @@ class RenderedFolder:
     Raises
     ------
     FileNotFoundError
-        If it is not such a folder, or a whole one.
+        If it is not such a folder, or incomplete.
     ValueError
         If a file is damaged, they do not fit each other, or a band is missing.
     """
@@ -180,7 +180,7 @@ class RenderedFolder:
         self.shape = self._check_shapes(len(known))
 
     def __getstate__(self):
-        # A memory map would travel to the workers as a copy of the whole file.
+        # A memory map would be sent to the workers as a copy of the whole file.
         return self.__dict__ | {"_maps": None}
 
     def __len__(self):
@@ -235,7 +235,7 @@ def _open_map(path):
 
 
 def _complete(conditions, band):
-    """Conditions of a folder rendered before they had the gain: all bands saturate at one ADU."""
+    """Conditions of a folder from before they had the gain: all bands saturate at the same ADU."""
     if "adu_per_nmgy" in conditions:
         return conditions
     known = splus.BANDS[band].saturation / conditions["saturation"]
@@ -249,13 +249,13 @@ class FieldStore:
     Parameters
     ----------
     purpose : {"train", "validation", "test"}
-        Picks the seeds, ``(SEEDS[purpose], k)``.
+        Purpose, which selects the seeds, ``(SEEDS[purpose], k)``.
     shape : tuple of int
         ``(ny, nx)`` of the S-PLUS image.
     bands : sequence of str
         Bands.
     folder : path-like or None
-        Where rendered fields are kept, a file each.  Several processes may share it.
+        Folder that keeps rendered fields, a file each.  Several processes may share it.
     """
 
     def __init__(self, purpose, shape, bands, folder=None):
@@ -275,7 +275,7 @@ class FieldStore:
         if k in self._known:
             return self._known[k]
         field = self._read(k) or self._render(k)
-        # In the shuffled order of epochs nothing is gained by forgetting one for another.
+        # In the shuffled order of epochs, replacing a kept field by another gains nothing.
         if field.n_bytes <= self._room:
             self._known[k] = field
             self._room -= field.n_bytes
@@ -289,7 +289,7 @@ class FieldStore:
         if self._folder is None or not self._path(k).is_file():
             return None
         try:
-            # Given a path, numpy leaves the file open where it is damaged.
+            # Given a path, numpy would leave a damaged file open.
             with self._path(k).open("rb") as stream, np.load(stream, allow_pickle=False) as parts:
                 conditions = tuple(json.loads(str(parts["conditions"])))
                 return Field(parts["clean"], parts["sharp"], conditions, str(self._path(k)))

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Matched pairs of a folder: what training needs to know about them, and which are held out."""
+"""Matched pairs of a folder: their preparation for training, and which are held out."""
 
 import numpy as np
 from astropy import units as u
@@ -96,12 +96,12 @@ def hold_out(folder, n_pairs, *, how, seed):
     folder : `~splus_srgan.pairs.folder.pairs.PairFolder`
         The folder.
     n_pairs : int
-        Pairs to hold out.  Offset copies are no such pairs, and stay on the side of
-        what they are copies of; those of held-out pairs are left out.
+        Pairs to hold out.  Offset copies do not count, and stay on the side of
+        their originals; those of held-out pairs are left out.
     how : {"sky", "random"}
-        By region of the sky, or at random.
+        Method: by region of the sky, or at random.
     seed : int
-        Which of the splits.
+        Number of the split.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def _split(table, n_pairs, how, seed, folder):
             )
         return split_by_sky(table, n_test=n_pairs, seed=seed)
     if not placed.all():
-        # Without positions nothing is known of neighbors.
+        # Without positions, neighbors are unknown.
         table["ra"], table["dec"] = 0.0, 0.0
         return split_random(table, n_test=n_pairs, seed=seed, together=0 * u.deg)
     return split_random(table, n_test=n_pairs, seed=seed)
@@ -155,7 +155,7 @@ def _split(table, n_pairs, how, seed, folder):
 
 def read_pair(folder, name, bands, flux_ratios):
     """
-    Read a pair and measure what its stretch needs.
+    Read a pair and measure the quantities that its stretch needs.
 
     Parameters
     ----------
@@ -171,12 +171,12 @@ def read_pair(folder, name, bands, flux_ratios):
     Returns
     -------
     pair : `~splus_srgan.training.data.crops.Linear`
-        Finite everywhere: missing pixels are filled, and have no weight.
+        Pair that is finite everywhere: missing pixels are filled, and have no weight.
 
     Raises
     ------
     OSError
-        If a file is missing or not what it was.
+        If a file is missing or was changed.
     ValueError
         If the images do not fit each other, or flux cannot be compared.
     """
@@ -201,7 +201,7 @@ def read_sides(folder, name, bands):
     Returns
     -------
     input, target : list of `~astropy.nddata.CCDData`
-        In the order of the bands.
+        Images in the order of the bands.
     """
     where = describe(folder, name)
     try:
@@ -267,7 +267,7 @@ def _read_band(image, target, flux_ratio, band):
 
 
 def _sky_of_target(data, missing):
-    """Level of the sky; 0 where there is none, and in images without noise, which have none."""
+    """Level of the sky; 0 if there is none in the frame, or if the image has no noise."""
     try:
         return np.float32(measure_background(data, mask=missing).sky[0])
     except ValueError:
@@ -275,7 +275,7 @@ def _sky_of_target(data, missing):
 
 
 def _target_factor(unit, target_unit, flux_ratio, band):
-    """What the target is multiplied by to be in the unit of the input."""
+    """Factor that brings the target to the unit of the input."""
     if unit == target_unit or unit is None or target_unit is None:
         return 1.0
     try:

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""The pairs as Lightning takes them: batches for each device, that go on where a run stopped."""
+"""The pairs as Lightning needs them: batches for each device, which resume where a run stopped."""
 
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
@@ -18,7 +18,7 @@ class StepSampler(DistributedSampler):
 
     Sample ``j`` of the batch of step ``s`` has the number ``s * batch_size + j``, and device
     ``r`` of ``n`` takes the ``r``-th of ``n`` equal parts of each batch, so all devices
-    together see what a single one would.
+    together see the same as a single one.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class StepSampler(DistributedSampler):
     steps_per_epoch : int
         Batches of an epoch.
     steps_done : callable
-        Gives the steps of the run so far, when an epoch begins or goes on.
+        Gives the steps of the run so far, when an epoch begins or is resumed.
     num_replicas, rank : int, optional
         Number of devices, and which of them this is.
 
@@ -48,7 +48,7 @@ class StepSampler(DistributedSampler):
     [6, 7, 10, 11]
     """
 
-    # Lightning leaves a DistributedSampler alone, and puts its own in the place of others.
+    # Lightning leaves a DistributedSampler alone, but replaces others by its own.
     def __init__(self, pairs, *, batch_size, steps_per_epoch, steps_done, num_replicas=1, rank=0):
         super().__init__(pairs, num_replicas=num_replicas, rank=rank, shuffle=False)
         if batch_size % num_replicas:
@@ -67,13 +67,13 @@ class StepSampler(DistributedSampler):
         return iter([s * self.batch_size + j for s in range(first, last) for j in own])
 
     def __len__(self):
-        """Samples of a whole epoch for this device, wherever this one begins."""
+        """Samples of a whole epoch for this device, wherever the present one begins."""
         return self.steps_per_epoch * self.batch_size // self.num_replicas
 
 
 class StepLoader(DataLoader):
     """
-    A loader that begins where the run is, for `StepSampler`.
+    A loader that begins at the step of the run, for `StepSampler`.
 
     Parameters
     ----------
@@ -81,14 +81,14 @@ class StepLoader(DataLoader):
         As for `torch.utils.data.DataLoader`; the sampler is a `StepSampler`.
     """
 
-    # Lightning asks for these two to believe that a loader goes on in the middle of an epoch.
-    # What the loader has handed out is ahead of the steps, so it has no state of its own.
+    # Lightning needs these two methods of a loader that resumes in the middle of an epoch.
+    # The loader is ahead of the steps, so its own position is no state to save.
     def state_dict(self):
-        """Give the steps done."""
+        """Give the finished steps."""
         return {"steps_done": self.sampler.steps_done()}
 
     def load_state_dict(self, state):
-        """Nothing to do: the trainer, restored by then, knows the steps done."""
+        """Do nothing: the trainer, restored by then, knows the finished steps."""
 
 
 class PairsDataModule(L.LightningDataModule):
@@ -107,7 +107,7 @@ class PairsDataModule(L.LightningDataModule):
 
     Notes
     -----
-    Every device validates with all fields, so the scores of one are those of all.
+    Every device validates with all fields, so all have the same scores.
     """
 
     def __init__(self, config):
@@ -116,7 +116,7 @@ class PairsDataModule(L.LightningDataModule):
         self.train = self.validation = None
 
     def prepare_data(self):
-        """Read all matched pairs once, on one device: a damaged one stops the run here."""
+        """Read all matched pairs once, on one device, so that a damaged one stops the run here."""
         for purpose in ("train", "validation"):
             pairs = make_dataset(self.config, purpose)
             if isinstance(pairs, FolderPairs):
@@ -129,7 +129,7 @@ class PairsDataModule(L.LightningDataModule):
         Parameters
         ----------
         stage : str, optional
-            Not needed.
+            Not used.
         """
         if self.train is None:
             self.train = make_dataset(self.config, "train")
@@ -152,17 +152,17 @@ class PairsDataModule(L.LightningDataModule):
         """
         if self.trainer is None:
             return 0
-        # The trainer's global step counts those of all optimizers.
+        # The trainer's global step counts the steps of all optimizers.
         return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
 
     def train_dataloader(self):
         """
-        Batches from the step on at which the run is.
+        Batches from the present step of the run on.
 
         Returns
         -------
         loader : `StepLoader`
-            Of the part of this device.
+            Loader of this device's part.
         """
         world, rank = 1, 0
         if self.trainer is not None:
@@ -185,7 +185,7 @@ class PairsDataModule(L.LightningDataModule):
         Returns
         -------
         loader : `~torch.utils.data.DataLoader` or list
-            An empty list where there are none.
+            An empty list if there are none.
         """
         if self.validation is None:
             return []
@@ -198,7 +198,7 @@ class PairsDataModule(L.LightningDataModule):
             "num_workers": workers,
             "persistent_workers": workers > 0,
             "pin_memory": torch.cuda.is_available(),
-            # Otherwise each pass takes a number from torch's own stream, and a run that was
-            # stopped and went on would differ in all that is drawn from it afterwards.
+            # Otherwise each pass takes a number from torch's own stream, and a run that is
+            # resumed would differ in everything drawn from it afterwards.
             "generator": torch.Generator().manual_seed(self.config.run.seed),
         }

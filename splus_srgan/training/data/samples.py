@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""What all kinds of pairs to train on share: order, crops, augmentation, stretches."""
+"""Common base of all pairs to train on: order, crops, augmentation, stretches."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ __all__ = ["Pairs", "Place"]
 
 _SPACES = ("noise", "seed")
 _AUGMENTATIONS = ("symmetries", "paper", "none")
-# Streams of random numbers: what is drawn for one purpose changes nothing of another.  The
-# position is part of the seed, so new ones go to the end.
+# Streams of random numbers, so that draws for one purpose do not affect another.  The position
+# is part of the seed, so new ones go to the end.
 _STREAMS = (
     "order",
     "symmetry",
@@ -39,7 +39,7 @@ _STREAMS = (
 
 @dataclass(frozen=True)
 class Place:
-    """Which view of which pair a sample is, and what its random numbers depend on."""
+    """Which view of which pair a sample is, and the seed of its random numbers."""
 
     k: int
     pair: int
@@ -49,7 +49,7 @@ class Place:
 
 class Pairs(Dataset, ABC):
     """
-    What all kinds of pairs share; one of its subclasses is what you want.
+    Common base of all pairs; use one of its subclasses.
 
     Parameters
     ----------
@@ -80,15 +80,15 @@ class Pairs(Dataset, ABC):
         ``"symmetries"``.  Real images only become shallower.
     zero_point : float, optional
         Spread of the zero point per band in magnitudes, at least 0; only with
-        ``"symmetries"``.  In ``"noise"`` it changes the flux of simulated sources with the
-        noise as it is; real images are what they are there.
+        ``"symmetries"``.  In ``"noise"`` it changes the flux of simulated sources, but not
+        the noise; real images are not changed there.
     seed : int, optional
         Seed of everything random, at least 0.
 
     Attributes
     ----------
     n_pairs : int
-        Different pairs there are.
+        Number of different pairs.
 
     Raises
     ------
@@ -98,7 +98,7 @@ class Pairs(Dataset, ABC):
     Notes
     -----
     A sample is a dict of float32 tensors: ``input`` (n_band, ny, nx), ``target`` and
-    ``weight`` (n_band, 2 ny, 2 nx), the weight 0 where nothing is to be learned; and
+    ``weight`` (n_band, 2 ny, 2 nx), the weight 0 for pixels that are not learned from; and
     ``index``, the number of the sample.  In ``"noise"`` also ``noisy`` and ``truth``, the
     same without stretch in sky noises, the truth per *input* pixel (four output pixels
     make one), and ``electrons`` (n_band,) per sky noise.
@@ -153,7 +153,7 @@ class Pairs(Dataset, ABC):
         return len(PAPER_SYMMETRIES) if self.augmentation == "paper" else 1
 
     def __len__(self):
-        """Samples of one epoch; there are more, drawn anew or in another order."""
+        """Samples of one epoch; later ones are drawn anew or in another order."""
         return self.n_pairs * self._n_views
 
     def __iter__(self):
@@ -194,7 +194,7 @@ class Pairs(Dataset, ABC):
         return np.random.default_rng([self.seed, _STREAMS.index(stream), number, band])
 
     def _rng_of(self, place, stream, band=0):
-        """Random numbers of a sample, or of a pair where all its samples share them."""
+        """Random numbers of a sample, or of a pair if all its samples share them."""
         if self.fresh:
             return self._rng(stream, place.k, band)
         return self._rng(f"{stream} of pair", place.pair, band)
@@ -208,7 +208,7 @@ class Pairs(Dataset, ABC):
         return [int(self._rng("band", place.k).integers(len(every)))]
 
     def _window(self, place, shape):
-        """Where to cut: first pixel and size of the crop, ``(y, x, ny, nx)``."""
+        """First pixel and size of the crop, ``(y, x, ny, nx)``."""
         size = np.array(shape if self.crop is None else (self.crop, self.crop))
         room = np.array(shape) - size
         first = self._rng("crop", place.k).integers(0, room + 1) if self.fresh else room // 2

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Pairs to train on that are made of noise-free simulated fields."""
+"""Pairs to train on, made from noise-free simulated fields."""
 
 from abc import abstractmethod
 from pathlib import Path
@@ -18,7 +18,7 @@ _FURTHEST = max(max(map(abs, offset)) for offset in OFFSETS)
 
 
 class _FieldPairs(Pairs):
-    """Pairs made of noise-free fields."""
+    """Pairs made from noise-free fields."""
 
     @abstractmethod
     def _field(self, pair):
@@ -92,7 +92,7 @@ class RenderedPairs(_FieldPairs):
     Raises
     ------
     FileNotFoundError
-        If a folder is not one of `render_pairs`, or not whole.
+        If a folder is not one of `render_pairs`, or incomplete.
     ValueError
         If a file is damaged, files do not fit each other, a band is missing, or the crop is
         too large; the message names the folder.
@@ -133,21 +133,21 @@ class RenderedPairs(_FieldPairs):
 
 class SimulatedPairs(_FieldPairs):
     """
-    Pairs simulated when they are first asked for.
+    Pairs simulated when they are first needed.
 
     Parameters
     ----------
     n_pairs : int
-        Different fields, at least 1; field ``k`` has the seed ``(SEEDS[purpose], k)``.
+        Number of different fields, at least 1; field ``k`` has the seed ``(SEEDS[purpose], k)``.
     purpose : {"train", "validation", "test"}, optional
-        Picks the seeds.
+        Purpose, which selects the seeds.
     shape : tuple of int, optional
         ``(ny, nx)`` of the S-PLUS image.  With ``augmentation="paper"`` a larger field is
         simulated, and image and moved copy are cut from it.
     bands : sequence of str, optional
         Bands.
     cache : path-like, optional
-        Folder that keeps what was rendered (1 MB for three bands of 128 x 128 pixels), for
+        Folder that keeps rendered fields (1 MB for three bands of 128 x 128 pixels), for
         all workers and later runs; 512 MB are kept in memory in any case.  Empty it after
         an update of this package that changes the simulation.
     **options

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Subsets of the bands, as people bring them, and what is told of each band."""
+"""Subsets of the bands as users may have them, and what the generator is told about each band."""
 
 import numpy as np
 
@@ -20,7 +20,7 @@ _PSF_ERROR, _DEPTH_ERROR = 0.02, 0.05  # relative
 
 def draw_subset(rng, bands, number=0):
     """
-    Draw bands that somebody may bring.
+    Draw a set of bands that a user may have.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def draw_subset(rng, bands, number=0):
     bands : sequence of str
         All bands.
     number : int, optional
-        Which set, without ``rng``.
+        Number of the set, without ``rng``.
 
     Returns
     -------
@@ -58,13 +58,13 @@ def draw_subset(rng, bands, number=0):
     else:
         among = narrow if kind == "narrow" and narrow else bands
         chosen = rng.choice(among, rng.integers(1, len(among) + 1), replace=False)
-    # Where the bands are but a few of the survey's, a set may be none of them.
+    # If only a few bands are given, a set may contain none of them.
     return [band for band in bands if band in chosen] or bands
 
 
 def tell_bands(rng, bands, conditions, sigmas, together):
     """
-    Tell of bands what a header would, with its errors and gaps.
+    Make the numbers that a header gives about bands, with its errors and gaps.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ Losses, as pure functions of tensors ``(n, n_band, ny, nx)``.
 Each is the mean over the samples of one term per sample that depends on no other sample, divided
 by a number that no sample changes (pixels, boxes): the mean of the losses of two halves of a
 batch is the loss of the whole batch, so that training on several machines is the training on one.
-All compute in float32, whatever they are given.
+All compute in float32, whatever the precision of their input.
 """
 
 from splus_srgan.training.losses.adversarial import (

@@ -29,7 +29,7 @@ def generator_adversarial(fake_logits, real_logits=None, *, kind="bce"):
     real_logits : `~torch.Tensor`, shape (n, 1, my, mx), optional
         Logits of the targets of the same samples; needed by ``"relativistic"`` alone.
     kind : {"bce", "least_squares", "relativistic"}, optional
-        Which loss.
+        Kind of loss.
 
     Returns
     -------
@@ -69,10 +69,10 @@ def discriminator_adversarial(real_logits, fake_logits, *, kind="bce"):
     Parameters
     ----------
     real_logits, fake_logits : `~torch.Tensor`, shape (n, 1, my, mx), or `None`
-        Of the targets, and of the generated images of the same samples.  With one of them
+        Logits of the targets, and of the generated images of the same samples.  With one of them
         `None`, the loss is the part of the other: the seed paper takes a step on each.
     kind : {"bce", "least_squares", "relativistic", "mse"}, optional
-        Which loss.
+        Kind of loss.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def discriminator_adversarial(real_logits, fake_logits, *, kind="bce"):
 
 
 def _lead(real_logits, fake_logits):
-    """How far the logits of targets are ahead of those of their generated partners."""
+    """Differences between the logits of targets and of their generated partners."""
     if real_logits is None or fake_logits is None:
         raise ValueError(
             "kind='relativistic' compares the logits of target and generated image; give both "
@@ -110,7 +110,7 @@ def _lead(real_logits, fake_logits):
 
 
 def _towards(logits, goal, kind):
-    """Loss of logits that should tell the probability ``goal``, 0 or 1."""
+    """Loss of logits whose probability should be ``goal``, 0 or 1."""
     logits = logits.float()
     if kind == "bce":
         return functional.softplus(-logits if goal else logits).mean()

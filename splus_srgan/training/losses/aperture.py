@@ -19,7 +19,7 @@ __all__ = ["aperture_loss"]
 
 # Apertures: the brightest peaks of a band, not nearer to each other than this (output pixels).
 _N_APERTURES, _SEPARATION = 16, 8
-_SIGNIFICANT = 10.0  # S/N of an aperture worth to be compared
+_SIGNIFICANT = 10.0  # least S/N of an aperture to compare
 
 
 def aperture_loss(generated, reference, electrons, weight, *, radii=(8.0, 16.0)):
@@ -43,7 +43,7 @@ def aperture_loss(generated, reference, electrons, weight, *, radii=(8.0, 16.0))
         Linear image in sky noises *per input pixel*; four output pixels make one.
     reference : `~torch.Tensor`, shape (n, n_band, ny, nx) or (n, n_band, ny / 2, nx / 2)
         The linear truth in the same units; or the linear input, on whose grid both are then
-        compared.  It has a wider PSF: radii below two of its FWHM say little.
+        compared.  It has a wider PSF: radii below twice its FWHM constrain little.
     electrons : `~torch.Tensor`, shape (n, n_band)
         Electrons per sky noise.
     weight : `~torch.Tensor`, shape (n, n_band, ny, nx)
@@ -95,8 +95,8 @@ def _measured(made, reference, weight, electrons, places, radius, share):
     """
     Sums in apertures ``(n, n_band, k)``.
 
-    Of both images, their noise variance, and whether all pixels have weight; ``share`` is
-    the input pixels per pixel.
+    The sums of both images, their noise variance, and whether all pixels have weight; ``share``
+    is the number of input pixels per pixel.
     """
     inside = _disks(places, radius, reference.shape[-2:])
     found, given, positive, area, bad = (
@@ -117,11 +117,11 @@ def _peaks(image, separation):
     Brightest peaks of the smoothed image.
 
     Their rows and columns ``(n, n_band, k, 2)``, and which of these are peaks: where there
-    are fewer than ``k``, the rest of the list is filled with anything.
+    are fewer than ``k``, the rest of the list is arbitrary.
     """
     ny, nx = image.shape[-2:]
     smooth = functional.avg_pool2d(image, 3, 1, 1, count_include_pad=False)
-    # Where pixels are equal the place of the first is given: no plateau has two peaks.
+    # Of equal pixels only the first counts: no plateau has two peaks.
     _, highest = functional.max_pool2d(
         smooth, 2 * separation + 1, 1, separation, return_indices=True
     )

@@ -3,7 +3,7 @@ r"""
 Losses of the flux, in linear images.
 
 All compare sums over some area in units of the error :math:`\epsilon` that the noise of the
-input allows them to have; what is better than that earns little.
+input allows; improving beyond it gains little.
 """
 
 import torch
@@ -15,7 +15,7 @@ from splus_srgan.utils.validate import check_integer
 
 __all__ = ["binned_flux_loss", "flux_loss"]
 
-# Sums are asked for no better than this part of the flux.
+# Sums need not be better than this part of the flux.
 _RELATIVE_FLOOR = 0.002
 # A blur moves light over the border of a box: at worst this part of what lies within so many
 # input pixels of it (a star seen at 2.4" and at 1.0" on either side).
@@ -24,7 +24,7 @@ LEAK, LEAK_PIXELS = 0.2, 2
 
 def flux_loss(generated, truth, electrons, weight, *, sizes=(6, 12, 24)):
     r"""
-    Errors of the flux in boxes, in units of what the noise of the input allows.
+    Errors of the flux in boxes, in units of the error that the noise of the input allows.
 
     For boxes of :math:`k \times k` output pixels, half of them overlapping,
 
@@ -81,10 +81,10 @@ def flux_loss(generated, truth, electrons, weight, *, sizes=(6, 12, 24)):
 
 def binned_flux_loss(generated, noisy, electrons, weight, *, sizes=(24, 48)):
     r"""
-    Errors of the flux in boxes against the *input*: needs no truth.
+    Errors of the flux in boxes against the *input*, without a truth.
 
-    The output summed to boxes must give the sums that the input has there, within its noise and
-    within what its wider PSF takes over the borders of a box:
+    The sums of the output in boxes must be those of the input, within its noise and within the
+    light that its wider PSF carries over the borders of a box:
 
     .. math:: \epsilon^2 = n(A)^2 + \frac{S_+}{e} + (f S)^2 + (0.2\,B)^2
 
@@ -116,8 +116,8 @@ def binned_flux_loss(generated, noisy, electrons, weight, *, sizes=(24, 48)):
 
     Notes
     -----
-    Boxes of a few FWHM are all border, and say no more about stars than that their light is there;
-    those of the default see 2 % in sources near their middle.
+    Boxes of a few FWHM are all border, and only show that the light of a star is there; those of
+    the default detect errors of 2 % in sources near their middle.
     """
     made, noisy, weight = on_input_grid(generated, noisy, weight)
     total = 0.0
@@ -144,7 +144,7 @@ def floor_variance(total):
 
 
 def mean_error(made, true, variance, whole):
-    """Smooth L1 of errors in units of their size; the mean over all, what does not count too."""
+    """Smooth L1 of errors in units of their size; the mean over all, including those left out."""
     error = (made - true) / variance.sqrt()
     zero = torch.zeros_like(error)
     return (whole * functional.smooth_l1_loss(error, zero, reduction="none")).mean()

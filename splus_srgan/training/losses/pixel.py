@@ -26,17 +26,18 @@ def pixel_loss(generated, target, weight, *, kind="l1", epsilon=1e-3):
     weight : `~torch.Tensor`, shape (n, n_band, ny, nx)
         Weight of each pixel, at least 0.
     kind : {"l1", "l2", "charbonnier"}, optional
-        What is made of a difference :math:`d`: :math:`|d|`, whose minimum is the median of
-        what the target may be; :math:`d^2`, whose minimum is the mean; or
+        Penalty of a difference :math:`d`: :math:`|d|`, whose minimum is the median of the
+        possible targets; :math:`d^2`, whose minimum is their mean; or
         :math:`\sqrt{d^2 + \epsilon^2} - \epsilon` (Charbonnier et al. 1994), which is
         :math:`|d|` without the kink.
     epsilon : float, optional
-        Where the Charbonnier loss turns from quadratic to linear, in the unit of the images.
+        Difference at which the Charbonnier loss turns from quadratic to linear, in the unit of the
+        images.
 
     Returns
     -------
     loss : `~torch.Tensor`
-        Scalar, the mean of weight times penalty over all pixels, those of weight 0 too.
+        Scalar, the mean of weight times penalty over all pixels, including those of weight 0.
 
     Raises
     ------
@@ -68,7 +69,7 @@ def noise_weighted_loss(generated, target, variance, weight, *, kind="l2", epsil
         Images in the same space.
     variance : `~torch.Tensor`, shape (n, n_band, ny, nx)
         Variance :math:`V` of the difference, in the unit of the images squared; at least 1e-12
-        is taken.  Pixels where it is not finite and above 0 say nothing and are left out.
+        is taken.  Pixels where it is not finite and above 0 are left out.
     weight : `~torch.Tensor`, shape (n, n_band, ny, nx)
         Weight of each pixel, at least 0.
     kind, epsilon
@@ -104,7 +105,7 @@ def laplace_nll(generated, log_scale, target, weight):
         Stretched images :math:`g` and :math:`t`.
     log_scale : `~torch.Tensor`, shape (n, n_band, ny, nx)
         Natural logarithm of the scale :math:`b`, in the unit of the images; the standard
-        deviation is :math:`\sqrt{2} b`.  Taken as -15 or 15 beyond these.
+        deviation is :math:`\sqrt{2} b`.  Limited to -15 to 15.
     weight : `~torch.Tensor`, shape (n, n_band, ny, nx)
         Weight of each pixel, at least 0.
 
@@ -136,7 +137,7 @@ def gaussian_nll(generated, log_scale, target, weight):
         Stretched images :math:`g` and :math:`t`.
     log_scale : `~torch.Tensor`, shape (n, n_band, ny, nx)
         Natural logarithm of the standard deviation :math:`\sigma`, in the unit of the
-        images.  Taken as -15 or 15 beyond these.
+        images.  Limited to -15 to 15.
     weight : `~torch.Tensor`, shape (n, n_band, ny, nx)
         Weight of each pixel, at least 0.
 
@@ -162,7 +163,7 @@ def difference(generated, target):
 
 
 def penalty(difference, kind, epsilon):
-    """What is made of a difference, element by element."""
+    """Penalty of a difference, element by element."""
     check_one_of("kind", kind, KINDS)
     if kind == "l1":
         return difference.abs()

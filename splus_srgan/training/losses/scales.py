@@ -9,8 +9,8 @@ from splus_srgan.utils.validate import check_one_of
 
 __all__ = ["feature_loss", "feature_matching_loss", "spectrum_loss", "starlet_loss"]
 
-# Of the target's mean power. Noise-free targets fall to 1e-9 of it: no eye and no photometry
-# would tell such ripples from none.
+# Of the target's mean power. Noise-free targets fall to 1e-9 of it: ripples that faint are
+# beyond any eye and any photometry.
 _POWER_FLOOR = 1e-6
 
 
@@ -57,16 +57,16 @@ def feature_loss(a, b, *, kind="mse"):
 
 def feature_matching_loss(real_activations, fake_activations):
     """
-    Difference of what the layers of the discriminator see in targets and in generated images.
+    Difference of the discriminator's activations for targets and for generated images.
 
-    The mean absolute difference (Wang et al. 2018), each layer alike: a perceptual loss that
-    needs no weights from elsewhere.
+    The mean absolute difference (Wang et al. 2018), with equal weight for each layer: a perceptual
+    loss that needs no external weights.
 
     Parameters
     ----------
     real_activations, fake_activations : sequence of `~torch.Tensor`
-        What ``discriminator.activations`` gives for the targets and for the generated images of
-        the same samples.  The first are taken as they are: no gradient flows into them.
+        ``discriminator.activations`` for the targets and for the generated images of the same
+        samples.  The first are constants: no gradient flows into them.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def feature_matching_loss(real_activations, fake_activations):
 
 def starlet_loss(generated, target, weight, *, n_scales=4):
     r"""
-    Difference of two images scale by scale, each in units of what white noise does there.
+    Difference of two images scale by scale, each in units of white noise on that scale.
 
     .. math:: L = \frac{1}{J + 1} \sum_{j=0}^{J}
         \frac{\langle |\mathcal{W}_j (w (g - t))| \rangle}{s_j}
@@ -146,15 +146,15 @@ def spectrum_loss(generated, target, *, floor=0.0):
 
     Notes
     -----
-    A millionth of the mean of the target's power is added to both: noise-free targets have next
-    to none at high frequencies.  Where a target is empty that is nothing, and the loss is
+    A millionth of the mean of the target's power is added to both: noise-free targets have
+    hardly any power at high frequencies.  For an empty target this is nothing, and the loss is
     larger than anywhere else: give a ``floor`` below which power does not matter.
     """
     check_shapes(generated=generated, target=target)
     ny, nx = target.shape[-2:]
     if min(ny, nx) < 4:
         raise ValueError(f"images must have at least 4 pixels along each side; got {(ny, nx)}")
-    # One scale for both, which the difference of the logarithms does not see.
+    # A common scale for both cancels in the difference of the logarithms.
     largest = torch.maximum(generated.detach().abs(), target.detach().abs()).float()
     scale = largest.amax(dim=(-2, -1), keepdim=True).clamp(min=1e-6)
     rings, window = _rings(ny, nx, target.device), _window(ny, nx, target.device)

@@ -17,8 +17,8 @@ def total_loss(terms, weights):
     terms : dict of str to `~torch.Tensor`
         Scalar losses.
     weights : dict of str to float
-        Weight of each, at least 0; one of 0 takes the term out, even where it is NaN.  Terms
-        of weight 0 need not be there.
+        Weight of each, at least 0; a weight of 0 removes the term, even if it is NaN.  Terms
+        of weight 0 need not be given.
 
     Returns
     -------

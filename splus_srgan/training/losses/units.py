@@ -27,7 +27,7 @@ def stretch(x, softening, output_range):
 
 def unstretch(y, softening, output_range):
     """
-    Inverse of `stretch`; beyond any survey's range it stops growing, so no overflow.
+    Inverse of `stretch`, bounded beyond any survey's range to avoid overflow.
 
     Parameters
     ----------
