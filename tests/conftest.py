@@ -59,6 +59,14 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
+def small_weights(tmp_path_factory):
+    """Weights of a small generator, which is quick and sees 8 pixels far."""
+    from small_weights import save_small
+
+    return save_small(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="session")
 def rendered(tmp_path_factory):
     """Folder of a few small rendered pairs in g and r."""
     from splus_srgan.training.data.dataset import render_pairs

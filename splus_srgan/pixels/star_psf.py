@@ -26,7 +26,6 @@ _THRESHOLD = 12.0  # sigma of the sky, of the peak of a star
 _FULL_WELL = 0.6  # of saturation, above which a peak is left out
 _RADIUS = 16  # pixels around a star that are fitted
 _EDGE = 6  # pixels
-_ROUNDEST = 0.6  # DAOFIND roundness of a star, at most
 _APART = 8.0  # pixels to a source at least a tenth as bright
 _WIDTH = 0.12  # half the range of widths of stars, relative
 _MANY = 25  # stars are enough

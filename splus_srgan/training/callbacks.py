@@ -96,8 +96,6 @@ class Checkpoints(_callbacks.Checkpoint):
         Configuration that is written into each.
     stop : `StopSignals`
         Requests to stop, which are checked after every step.
-    monitor : str, optional
-        Name of the logged score; more is better.
 
     Attributes
     ----------
@@ -109,9 +107,9 @@ class Checkpoints(_callbacks.Checkpoint):
         Seconds of training, including those before the checkpoint that it resumed from.
     """
 
-    def __init__(self, folder, config, *, stop, monitor="score"):
+    def __init__(self, folder, config, *, stop):
         self.last, self.best = (Path(folder) / f"{name}.ckpt" for name in ("last", "best"))
-        self.config, self.stop, self.monitor = config, stop, monitor
+        self.config, self.stop = config, stop
         self.best_score, self.scores = None, {}
         self.spent = 0.0
         self._clock = self._saved = time.monotonic()
@@ -165,9 +163,9 @@ class Checkpoints(_callbacks.Checkpoint):
         self.scores = {
             name.removeprefix("val/"): round(float(value), 4)
             for name, value in trainer.callback_metrics.items()
-            if name.startswith("val/") or name == self.monitor
+            if name.startswith("val/") or name == "score"
         }
-        score = self.scores.get(self.monitor)
+        score = self.scores.get("score")
         if score is None or not np.isfinite(score):
             return
         if self.best_score is None or score > self.best_score:

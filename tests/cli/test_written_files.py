@@ -7,14 +7,12 @@ import stat
 from collections import defaultdict
 
 import pytest
-import torch
+from small_weights import save_small
 
 from splus_srgan import SRGANEnhancer, simulate_field, write_bands
 from splus_srgan.cli.main import main
 from splus_srgan.enhance import field as enhance_field
 from splus_srgan.enhance.tiles import sections
-from splus_srgan.models.generator import SRResNet
-from splus_srgan.models.weights import load_card, save_weights
 from splus_srgan.utils.files import replace_file
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes and links are of POSIX")
@@ -22,31 +20,9 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes and links are 
 OLD = b"old and private"
 
 
-def save(folder):
-    torch.manual_seed(1)
-    card = load_card("splus-any")
-    return save_weights(
-        SRResNet(1, n_features=48, n_blocks=1),
-        folder,
-        name="small",
-        version="1",
-        bands=["any"],
-        pixel_scale=0.55,
-        stretch=card.stretch,
-        target_psf=card.target_psf,
-        domain=card.domain,
-        flux_anchor=1.0,
-    )
-
-
 @pytest.fixture(scope="module")
 def field():
     return simulate_field((4, 1), shape=(110, 96), bands=("r",), kind="galaxy").observed
-
-
-@pytest.fixture(scope="module")
-def card(tmp_path_factory):
-    return save(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +46,7 @@ def to_file(path, field, card, look):
 
 
 def weights(path, field, card, look):
-    save(path.parent)
+    save_small(path.parent)
 
 
 def command(path, field, card, look):
@@ -96,7 +72,7 @@ WRITERS = {
 
 @pytest.mark.parametrize(("name", "write"), WRITERS.items(), ids=WRITERS)
 def test_no_byte_of_a_private_file_can_be_read_by_others(
-    name, write, field, card, tmp_path, monkeypatch
+    name, write, field, small_weights, tmp_path, monkeypatch
 ):
     """Looked at between the steps of the work, and when each file is brought to the disk."""
     path, seen, fsync = tmp_path / name, defaultdict(set), os.fsync
@@ -109,7 +85,7 @@ def test_no_byte_of_a_private_file_can_be_read_by_others(
         return handle is None or fsync(handle)
 
     monkeypatch.setattr(os, "fsync", look)
-    write(path, field, card, look)
+    write(path, field, small_weights, look)
     look()
     assert path.read_bytes() != OLD
     modes = {file: found for file, found in seen.items() if name in file}
@@ -121,7 +97,7 @@ PLANTED = ("{}.part", ".{}.part", "{}.tmp", "{}~", ".{}.unfinished.fits", ".{}.u
 
 
 @pytest.mark.parametrize(("name", "write"), WRITERS.items(), ids=WRITERS)
-def test_planted_links_lead_nowhere(name, write, field, card, tmp_path):
+def test_planted_links_lead_nowhere(name, write, field, small_weights, tmp_path):
     victim, folder = tmp_path / "victim", tmp_path / "folder"
     folder.mkdir()
     victim.write_bytes(OLD)
@@ -130,9 +106,9 @@ def test_planted_links_lead_nowhere(name, write, field, card, tmp_path):
         link.symlink_to(victim)
     if write is to_file:
         with pytest.raises(OSError, match=r"unfinished\.json is a symbolic link; remove it"):
-            write(folder / name, field, card, lambda: None)
+            write(folder / name, field, small_weights, lambda: None)
         links.pop().unlink()
-    write(folder / name, field, card, lambda: None)
+    write(folder / name, field, small_weights, lambda: None)
     assert victim.read_bytes() == OLD
     assert not (folder / name).is_symlink()
     assert all(link.is_symlink() for link in links[:4])

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from small_weights import save_small
 
 from splus_srgan import SRGANEnhancer, read_bands, simulate_field
 from splus_srgan.enhance import field as _field
@@ -19,8 +20,7 @@ from splus_srgan.enhance.field import Enhancement
 from splus_srgan.enhance.restart import clean
 from splus_srgan.enhance.tiles import sections
 from splus_srgan.exceptions import SplusSrganWarning
-from splus_srgan.models.generator import SRResNet
-from splus_srgan.models.weights import load_card, save_weights
+from splus_srgan.models.weights import load_card
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"),
@@ -32,22 +32,9 @@ OPTIONS = {"engine": "torch", "device": "cpu", "precision": "float32", "uncertai
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory):
-    torch.manual_seed(1)
-    generator = SRResNet(1, n_features=8, n_blocks=1)
-    torch.nn.init.normal_(generator.last.weight, std=0.05)
-    like = load_card("splus-any")
-    return save_weights(
-        generator,
-        tmp_path_factory.mktemp("weights"),
-        name="small",
-        version="1",
-        bands=["any"],
-        pixel_scale=0.55,
-        stretch=like.stretch,
-        target_psf=like.target_psf,
-        flux_anchor=1.0,
-        uncertainty=like.uncertainty | {"ensemble": like.uncertainty["calibration"]},
-    )
+    known = load_card("splus-any").uncertainty
+    entries = {"uncertainty": known | {"ensemble": known["calibration"]}, "domain": {}}
+    return save_small(tmp_path_factory.mktemp("weights"), n_features=8, **entries)
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from small_weights import save_small
 
 from splus_srgan import Quality, SRGANEnhancer, simulate_field
 from splus_srgan.exceptions import DomainWarning, WeightsError
-from splus_srgan.models.generator import SRResNet
-from splus_srgan.models.weights import load_card, save_weights
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.NoSkyWarning"),
@@ -37,34 +36,14 @@ def enhancer():
     return SRGANEnhancer("splus-any", **OPTIONS)
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """Weights of a small generator, which is quick and sees 8 pixels far."""
-    torch.manual_seed(1)
-    generator = SRResNet(1, n_features=48, n_blocks=1)
-    torch.nn.init.normal_(generator.last.weight, std=0.05)
-    card = load_card("splus-any")
-    return save_weights(
-        generator,
-        tmp_path_factory.mktemp("weights"),
-        name="small",
-        version="1",
-        bands=["any"],
-        pixel_scale=0.55,
-        stretch=card.stretch,
-        target_psf=card.target_psf,
-        domain=card.domain,
-        flux_anchor=1.0,
-    )
-
-
 # Wild pixels
 
 
 @pytest.mark.parametrize("height", [-3e38, -1e5, -1e3, 1e7, 1e33, 3e38])
-def test_wild_pixel_is_missing_and_changes_nothing_far_away(small, height):
+def test_wild_pixel_is_missing_and_changes_nothing_far_away(small_weights, height):
     images = simulate_field(3, shape=(60, 190), bands=("r",), kind="stars").observed
-    enhancer = SRGANEnhancer(small, **OPTIONS, check_input=False)  # it would tell of the pixel
+    # The check of the input would warn about the pixel.
+    enhancer = SRGANEnhancer(small_weights, **OPTIONS, check_input=False)
     data = images["r"].data
     clean = enhancer(images, sky=0, sigma=0.15)["r"]
     data[20, 20] = height
@@ -76,9 +55,10 @@ def test_wild_pixel_is_missing_and_changes_nothing_far_away(small, height):
     assert_array_equal(result.data[:, 200:], clean.data[:, 200:])
 
 
-def test_pixel_beyond_training_is_flagged_and_anchors_nothing(small):
+def test_pixel_beyond_training_is_flagged_and_anchors_nothing(small_weights):
     images = simulate_field(3, shape=(60, 190), bands=("r",), kind="stars").observed
-    enhancer = SRGANEnhancer(small, **OPTIONS, check_input=False)  # it would tell of the pixel
+    # The check of the input would warn about the pixel.
+    enhancer = SRGANEnhancer(small_weights, **OPTIONS, check_input=False)
     data = images["r"].data
     clean = enhancer(images, sky=0, sigma=0.15)["r"]
     data[20, 20] = 1e5
@@ -108,19 +88,7 @@ def test_wild_pixel_does_not_take_the_sky_away(enhancer):
 
 @pytest.mark.parametrize("value", [1e38, 3e38])
 def test_weights_that_make_nonsense_are_an_error(field, tmp_path, value):
-    generator = SRResNet(1, n_features=48, n_blocks=1)
-    torch.nn.init.constant_(generator.last.weight, value)
-    card = load_card("splus-any")
-    bad = save_weights(
-        generator,
-        tmp_path,
-        name="bad",
-        version="1",
-        bands=["any"],
-        pixel_scale=0.55,
-        stretch=card.stretch,
-        target_psf=card.target_psf,
-    )
+    bad = save_small(tmp_path, last=value, name="bad")
     with pytest.raises(
         WeightsError, match=r"band 'r' came out as NaN .* weights 'bad' are damaged"
     ):
@@ -133,32 +101,32 @@ def test_weights_that_make_nonsense_are_an_error(field, tmp_path, value):
 
 @pytest.mark.parametrize("card", ["FWHMMEAN", "FWHMBETA"])
 @pytest.mark.parametrize("value", [1e38, 1e-38, 1e300, 5e-324, -1.0, 0.0])
-def test_headers_of_any_psf_give_a_result_or_an_error_by_name(field, small, card, value):
+def test_headers_of_any_psf_give_a_result_or_an_error_by_name(field, small_weights, card, value):
     images = {"r": field["r"].copy()}
     key = next(key for key in images["r"].header if card in key)
     images["r"].header[key] = value
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DomainWarning)
         try:
-            result = SRGANEnhancer(small, **OPTIONS)(images)
+            result = SRGANEnhancer(small_weights, **OPTIONS)(images)
         except ValueError as error:
             assert "FWHM" in str(error)  # noqa: PT017
         else:
             assert np.isfinite(result["r"].data[~result["r"].mask]).all()
 
 
-def test_pixels_beyond_float32_are_a_result_or_an_error_by_name(field, small):
+def test_pixels_beyond_float32_are_a_result_or_an_error_by_name(field, small_weights):
     images = {"r": field["r"].copy()}
     images["r"].data[10, 10:18] = 1e38
     with pytest.warns(DomainWarning, match="8 in r"):
-        result = SRGANEnhancer(small, **OPTIONS)(images)["r"]
+        result = SRGANEnhancer(small_weights, **OPTIONS)(images)["r"]
     assert np.isfinite(result.data).all()
     images["r"].data[:] = 3e38
     images["r"].data[::2] = -3e38
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pytest.raises(ValueError, match=r"band 'r' .* check the data, sky= and sigma="):
-            SRGANEnhancer(small, **OPTIONS)(images, sky=0, sigma=1)
+            SRGANEnhancer(small_weights, **OPTIONS)(images, sky=0, sigma=1)
 
 
 # Turned or not
@@ -225,9 +193,9 @@ def test_world_of_the_caller_does_not_matter(field, enhancer):
     assert_array_equal(result.flags, expected.flags)
 
 
-def test_enhancer_goes_to_other_processes(field, small):
+def test_enhancer_goes_to_other_processes(field, small_weights):
     """It is pickled without its engines, which are made anew there."""
-    enhancer = SRGANEnhancer(small, **OPTIONS)
+    enhancer = SRGANEnhancer(small_weights, **OPTIONS)
     expected = enhancer(field)["r"].data
     for again in (pickle.loads(pickle.dumps(enhancer)), copy.deepcopy(enhancer)):
         assert_array_equal(again(field)["r"].data, expected)

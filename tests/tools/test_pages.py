@@ -43,7 +43,6 @@ TOOLS = {
     "--run.accelerator": "part of a script for a cluster",
 }
 """First word of a line in a block of commands, and why the line is not run as it stands."""
-NEEDS_FILES = "works on files or services that a test does not have; its imports are made"
 
 
 def blocks(page):

@@ -10,30 +10,29 @@ from scipy import ndimage
 from splus_srgan.pixels.coadd_noise import area_noise
 from splus_srgan.pixels.fine_grid import FACTOR
 from splus_srgan.pixels.robust import robust_std
-from splus_srgan.utils.validate import check_integer
 
 __all__ = ["LEAST_FREE", "cloudiness", "low_frequency_residual", "mean_output", "sky_pixels"]
 
 LEAST_FREE = 0.2
 """Share of the pixels: with less sky, nothing is said about the sky."""
 
-_FAINTEST = 0.25  # sky units: what is brighter after smoothing is a source
+_FAINTEST = 0.25  # sky units: brighter pixels, after smoothing, belong to a source
+_GROW = 4  # pixels by which sources grow
 _CLOUD = (2.0, 8.0)  # output pixels
+_MESH = 32  # output pixels, along a side
 
 
-def sky_pixels(image, *, threshold=_FAINTEST, grow=4):
+def sky_pixels(image):
     """
     Find the pixels that show sky alone.
+
+    Sources are brighter than 0.25 sky units after smoothing by a Gaussian of 2 pixels, or than 5
+    times the smoothed noise of the quieter parts, where that is more; they grow by 4 pixels.
 
     Parameters
     ----------
     image : `~numpy.ndarray`, shape (ny, nx)
         Output in sky units; NaN is missing.
-    threshold : float, optional
-        Least smoothed surface brightness (Gaussian of 2 pixels) of a source, in sky units;
-        raised to 5 times the smoothed noise of the quieter parts, where that is more.
-    grow : int, optional
-        Pixels by which sources grow.
 
     Returns
     -------
@@ -52,9 +51,9 @@ def sky_pixels(image, *, threshold=_FAINTEST, grow=4):
     """
     valid = np.isfinite(image)
     smooth, wide = (smoothed(image, valid, size) for size in _CLOUD)
-    bright = smooth > max(threshold, 5 * _quiet_spread(smooth - wide, valid))
+    bright = smooth > max(_FAINTEST, 5 * _quiet_spread(smooth - wide, valid))
     reach = ndimage.generate_binary_structure(2, 1)
-    return valid & ~ndimage.binary_dilation(bright, reach, iterations=check_integer("grow", grow))
+    return valid & ~ndimage.binary_dilation(bright, reach, iterations=_GROW)
 
 
 def smoothed(image, valid, size):
@@ -64,11 +63,11 @@ def smoothed(image, valid, size):
     return np.divide(total, weight, out=np.zeros_like(total), where=weight > 1e-3)
 
 
-def _quiet_spread(image, valid, mesh=32):
+def _quiet_spread(image, valid):
     """Standard deviation in the quieter meshes, where there are least sources."""
     image = np.where(valid, image, np.nan)
-    places = [range(0, max(1, n - mesh // 2), mesh) for n in image.shape]
-    cuts = [image[j : j + mesh, i : i + mesh].ravel() for j in places[0] for i in places[1]]
+    places = [range(0, max(1, n - _MESH // 2), _MESH) for n in image.shape]
+    cuts = [image[j : j + _MESH, i : i + _MESH].ravel() for j in places[0] for i in places[1]]
     spreads = [robust_std(cut[np.isfinite(cut)]) for cut in cuts if np.isfinite(cut).mean() > 0.5]
     # Noisy images reach 0.3; what lies far above is a galaxy that fills the frame.
     return min(float(np.quantile(spreads, 0.2)), 0.4) if spreads else 0.0
@@ -119,7 +118,7 @@ def mean_output(images, *, free=None):
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0), count
 
 
-def cloudiness(image, *, free=None, scales=_CLOUD):
+def cloudiness(image, *, free=None):
     """
     Blotches that noise leaves in the sky of an output.
 
@@ -129,14 +128,12 @@ def cloudiness(image, *, free=None, scales=_CLOUD):
         Output in sky units.
     free : `~numpy.ndarray` of bool, optional
         The sky; `sky_pixels` where not given.
-    scales : tuple of float, optional
-        Sizes (Gaussian sigma, output pixels) between which a blotch lies.
 
     Returns
     -------
     rms : float
-        Robust standard deviation of the sky between the scales, in sky units; NaN where there
-        is too little sky.  A bicubic upsampling of the input has about 0.28.
+        Robust standard deviation of the sky on scales of 2 to 8 output pixels, in sky units; NaN
+        where there is too little sky.  A bicubic upsampling of the input has about 0.28.
 
     Examples
     --------
@@ -148,11 +145,11 @@ def cloudiness(image, *, free=None, scales=_CLOUD):
     free = sky_pixels(image) if free is None else free
     if free.mean() < LEAST_FREE:
         return math.nan
-    small, large = (smoothed(image, free, size) for size in scales)
+    small, large = (smoothed(image, free, size) for size in _CLOUD)
     return float(robust_std((small - large)[free]))
 
 
-def low_frequency_residual(image, observed=None, *, free=None, mesh=32):
+def low_frequency_residual(image, observed=None, *, free=None):
     r"""
     Large-scale structure that the sky of an output should not have.
 
@@ -164,14 +161,12 @@ def low_frequency_residual(image, observed=None, *, free=None, mesh=32):
         Input in sky units.  Given, only structure that the input does not have counts.
     free : `~numpy.ndarray` of bool, optional
         The sky; `sky_pixels` where not given.
-    mesh : int, optional
-        Side of the meshes that are averaged, in output pixels.
 
     Returns
     -------
     rms, error : float
-        Root mean square of the means of the meshes, in sky units, less what the noise of
-        the input explains; and its standard error.  NaN with fewer than 4 meshes of sky.
+        Root mean square of the means in meshes of 32 output pixels, in sky units, less what the
+        noise of the input explains; and its standard error.  NaN with fewer than 4 meshes of sky.
 
     Notes
     -----
@@ -190,7 +185,7 @@ def low_frequency_residual(image, observed=None, *, free=None, mesh=32):
     """
     free = sky_pixels(image) if free is None else free
     image = np.where(free, image, np.nan)
-    noise_area = math.inf
+    mesh, noise_area = _MESH, math.inf
     if observed is not None:
         image = block_reduce(image, FACTOR, np.mean) - observed
         mesh, noise_area = mesh // FACTOR, 1.0

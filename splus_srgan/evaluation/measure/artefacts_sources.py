@@ -17,9 +17,12 @@ __all__ = ["color_residual", "ringing"]
 
 _MAG = 2.5 / math.log(10)  # magnitudes per relative change
 _PSF_ERROR = 0.05  # of the width of a PSF
+_RADIUS = 20  # output pixels around a star
+_BRIGHTEST = 20.0  # sky units, smoothed, in every band of a bright region
+_SMOOTH = 1.5  # input pixels, sigma
 
 
-def ringing(image, x, y, *, radius=20, annulus=1.0):
+def ringing(image, x, y):
     r"""
     Rings around stars: how much brighter than further in it gets further out.
 
@@ -29,10 +32,6 @@ def ringing(image, x, y, *, radius=20, annulus=1.0):
         Output in sky units.
     x, y : array_like, shape (n,)
         Centers of the stars, 0-based output pixels.
-    radius : int, optional
-        How far to look, in output pixels.
-    annulus : float, optional
-        Width of the annuli, in output pixels.
 
     Returns
     -------
@@ -42,9 +41,9 @@ def ringing(image, x, y, *, radius=20, annulus=1.0):
 
     Notes
     -----
-    The median :math:`p(r)` of annuli, which a neighbor moves little, falls outwards around
-    a star.  :math:`\mathrm{ring} = \max_{r_2 > r_1} (p(r_2) - p(r_1)) / p(0)`: dark and bright
-    rings alike, and no profile is assumed.
+    The median :math:`p(r)` of annuli of one pixel, which a neighbor moves little, falls outwards
+    around a star.  :math:`\mathrm{ring} = \max_{r_2 > r_1} (p(r_2) - p(r_1)) / p(0)`: dark and
+    bright rings alike, and no profile is assumed.
 
     Examples
     --------
@@ -62,9 +61,9 @@ def ringing(image, x, y, *, radius=20, annulus=1.0):
         names, types = ("x", "y", "peak", "ring", "radius"), (float,) * 5
         return QTable(names=names, dtype=types)
     values = np.where(np.isfinite(image), image, 0.0)
-    edges = np.arange(annulus, radius + annulus / 2, annulus)
+    edges = np.arange(1.0, _RADIUS + 0.5)
     shapes = [CircularAperture(places, 1.0)]
-    shapes += [CircularAnnulus(places, r, r + annulus) for r in edges]
+    shapes += [CircularAnnulus(places, r, r + 1.0) for r in edges]
     profile = np.array(
         [np.atleast_1d(ApertureStats(values, s, mask=~np.isfinite(image)).median) for s in shapes]
     ).T
@@ -72,7 +71,7 @@ def ringing(image, x, y, *, radius=20, annulus=1.0):
     rise = profile - deepest
     worst = np.argmax(rise, axis=1)
     inside = [int(np.argmin(p[: k + 1])) for p, k in zip(profile, worst, strict=True)]
-    radii = np.r_[0, edges + annulus / 2]
+    radii = np.r_[0, edges + 0.5]
     # The peak of 4 pixels' mean: what a pixel's noise does to it is small.
     peak = profile[:, 0]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -81,7 +80,7 @@ def ringing(image, x, y, *, radius=20, annulus=1.0):
     return QTable(columns, names=("x", "y", "peak", "ring", "radius"))
 
 
-def color_residual(bands, *, brightest=20.0, smooth=1.5):
+def color_residual(bands):
     r"""
     Change of color in bright regions, as the input's telescope would see it.
 
@@ -89,11 +88,6 @@ def color_residual(bands, *, brightest=20.0, smooth=1.5):
     ----------
     bands : mapping of str to `~splus_srgan.evaluation.compared.ComparedBand`
         Bands of a `~splus_srgan.evaluation.compared.ComparedField`.
-    brightest : float, optional
-        Smoothed surface brightness (sky units) in every band from which on a region is
-        bright.
-    smooth : float, optional
-        Gaussian sigma of the smoothing, in input pixels.
 
     Returns
     -------
@@ -125,12 +119,12 @@ def color_residual(bands, *, brightest=20.0, smooth=1.5):
     for name, band in bands.items():
         residual, noise, model = residuals(band)
         good = np.isfinite(residual)
-        before = smoothed(residual + model, good, smooth)
-        after = smoothed(model, good, smooth)
-        bright = bright & good & (before > brightest * band.sigma)
-        least = 0.1 * brightest * band.sigma
+        before = smoothed(residual + model, good, _SMOOTH)
+        after = smoothed(model, good, _SMOOTH)
+        bright = bright & good & (before > _BRIGHTEST * band.sigma)
+        least = 0.1 * _BRIGHTEST * band.sigma
         ratios[name] = 2.5 * np.log10(np.maximum(after, least) / np.maximum(before, least))
-        blurred = smoothed_noise(smooth) * smoothed(noise, good, smooth)
+        blurred = smoothed_noise(_SMOOTH) * smoothed(noise, good, _SMOOTH)
         errors[name] = _MAG * blurred / np.maximum(before, least)
         width = 0.0 if band.psf is None else band.psf[0] / band.pixel_scale / 2.355
         curved = np.abs(ndimage.laplace(after)) / np.maximum(after, least)

@@ -159,17 +159,17 @@ def as_svg(figure):
     return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def as_jpeg(figure, *, dpi=150):
+def as_jpeg(figure):
     """Give a figure as the data address of a JPEG, for pictures, whose noise PNG cannot pack."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88})
+    figure.savefig(buffer, format="jpeg", dpi=150, pil_kwargs={"quality": 88})
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def _new_figure(n_axes=1, *, height=3.3, **options):
+def _new_figure(n_axes=1, **options):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.2, height), layout="constrained")
+    figure = Figure(figsize=(6.2, 3.3), layout="constrained")
     return figure, figure.subplots(1, n_axes, squeeze=False, **options)[0]
 
 

@@ -101,7 +101,7 @@ def _plain(value, digits=_DIGITS):
     return float(f"{value:.{digits}g}") if math.isfinite(value) else None
 
 
-def index_table(records, *, meta=None):
+def index_table(records):
     """
     Make the index from records.
 
@@ -109,8 +109,6 @@ def index_table(records, *, meta=None):
     ----------
     records : iterable of dict
         Records, in any order.
-    meta : dict, optional
-        Kept in the table's header.
 
     Returns
     -------
@@ -139,7 +137,7 @@ def index_table(records, *, meta=None):
     for band in _all_bands(records):
         columns |= _band_columns(records, band)
     index = QTable({key: _column(value) for key, value in columns.items()})
-    index.meta |= {"made_by": _MAKER, "format": FORMAT} | (meta or {})
+    index.meta |= {"made_by": _MAKER, "format": FORMAT}
     return index
 
 

@@ -10,7 +10,7 @@ from splus_srgan.pixels.psf import psf_image
 __all__ = ["convolve", "image_psf", "matching_kernel", "resample_psf"]
 
 _REGULARIZATIONS = 10.0 ** np.arange(-7, 0.5, 0.5)
-_TRUNCATED = 1e-4  # of the PSF's flux: a smaller kernel would cut off wings
+_NOISE = 2.0  # largest growth of the noise
 
 
 def image_psf(image, pixel_scale):
@@ -79,20 +79,18 @@ def resample_psf(psf, matrix, size):
     return sampled / sampled.sum()
 
 
-def matching_kernel(source, target, *, max_noise=2.0):
+def matching_kernel(source, target):
     r"""
     Kernel that brings one PSF to another.
 
     Wiener-regularized, by `photutils.psf_matching.make_wiener_kernel`, with the least
-    regularization for which white noise grows by no more than ``max_noise``,
-    :math:`\sqrt{\sum K^2}`; this matters where the target is the sharper PSF.
+    regularization for which white noise grows by :math:`\sqrt{\sum K^2} \leq 2`
+    at most; this matters where the target is the sharper PSF.
 
     Parameters
     ----------
     source, target : `~numpy.ndarray`
         Odd square images of one shape, centered, sum 1.
-    max_noise : float, optional
-        Largest growth of the noise.
 
     Returns
     -------
@@ -104,7 +102,7 @@ def matching_kernel(source, target, *, max_noise=2.0):
     """
     for regularization in _REGULARIZATIONS:
         kernel = _wiener_kernel(source, target, regularization)
-        if np.sqrt(np.sum(kernel**2)) <= max_noise:
+        if np.sqrt(np.sum(kernel**2)) <= _NOISE:
             break
     matched = signal.fftconvolve(source, kernel, mode="same")
     return kernel, float(np.max(np.abs(matched - target)) / target.max())

@@ -74,7 +74,7 @@ class Resampling:
     correlation: Any = None
 
 
-def resample(plane, wcs, shape, options, *, factors=None):
+def resample(plane, wcs, shape, options):
     """
     Resample a whole image.
 
@@ -88,8 +88,6 @@ def resample(plane, wcs, shape, options, *, factors=None):
         ``(ny, nx)`` of the output.
     options : `Resampling`
         Options of the resampling.
-    factors : `~numpy.ndarray`, optional
-        Of `~splus_srgan.pairs.matching.resampled_noise.variance_factors`, where known already.
 
     Returns
     -------
@@ -99,10 +97,10 @@ def resample(plane, wcs, shape, options, *, factors=None):
         `True` is missing.
     """
     coordinates, area = pixel_positions(plane.wcs, wcs, shape)
-    return _resample_part(plane, wcs, shape, options, coordinates, area, factors)
+    return _resample_part(plane, wcs, shape, options, coordinates, area)
 
 
-def _resample_part(plane, wcs, shape, options, coordinates, area, factors):
+def _resample_part(plane, wcs, shape, options, coordinates, area, factors=None):
     data, missing = _filled(plane)
     outside = outside_of(missing.shape, coordinates)
     if data is None or outside.all():

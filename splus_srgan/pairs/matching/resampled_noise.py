@@ -24,7 +24,7 @@ __all__ = [
 _PHASES = 16
 _REACH = 8  # input pixels; the weights of a cubic spline drop by 3.7 with every pixel
 ORDERS = {"nearest-neighbor": 0, "bilinear": 1, "biquadratic": 2, "bicubic": 3}
-_LAGS = 3
+_LAGS = 3  # largest lag of a correlation
 _LOCAL = 16  # pixels; broader structure counts as sky, not as noise
 
 
@@ -127,7 +127,7 @@ def _middle(array, halves):
     return array[cuts]
 
 
-def variance_map(variance, coordinates, factors, *, kernel=None):
+def variance_map(variance, coordinates, factors):
     """
     Propagate a variance map through a resampling.
 
@@ -139,8 +139,6 @@ def variance_map(variance, coordinates, factors, *, kernel=None):
         Input position ``(y, x)`` of each output pixel.
     factors : `~numpy.ndarray`
         From `variance_factors`.
-    kernel : `~numpy.ndarray`, optional
-        Kernel with which the image is convolved beforehand.
 
     Returns
     -------
@@ -150,18 +148,14 @@ def variance_map(variance, coordinates, factors, *, kernel=None):
     Notes
     -----
     The variance is taken to be constant over the few pixels of the resampling kernel, where
-    it is interpolated; over ``kernel`` it is averaged with the squared weights.
+    it is interpolated.
     """
-    if kernel is not None:
-        squared = kernel**2 / np.sum(kernel**2)
-        padded = [(n // 2, n // 2) for n in squared.shape]
-        variance = signal.oaconvolve(np.pad(variance, padded, mode="edge"), squared, mode="valid")
     smooth = ndimage.map_coordinates(variance, coordinates, order=1, mode="nearest")
     phases = np.mod(coordinates, 1) * _PHASES
     return smooth * ndimage.map_coordinates(factors, phases, order=1, mode="nearest")
 
 
-def measure_noise_correlation(data, mask, *, lags=_LAGS):
+def measure_noise_correlation(data, mask):
     """
     Measure how the noise of neighboring pixels is correlated, where there are no sources.
 
@@ -171,13 +165,11 @@ def measure_noise_correlation(data, mask, *, lags=_LAGS):
         Image.
     mask : `~numpy.ndarray` of bool
         `True` is missing.
-    lags : int, optional
-        Largest lag.
 
     Returns
     -------
-    correlation : `~numpy.ndarray`, shape (2 * lags + 1, 2 * lags + 1) or None
-        1 at its center; `None` where there is too little blank sky.
+    correlation : `~numpy.ndarray` or None
+        By lag, 1 at its center; `None` where there is too little blank sky.
     """
     data = np.where(mask, 0, data).astype(float)
     valid = ~mask
@@ -197,7 +189,7 @@ def measure_noise_correlation(data, mask, *, lags=_LAGS):
     if blank.sum() < max(1024, 0.05 * data.size):
         return None
     noise = np.where(blank, data - _masked_mean(data, blank, _LOCAL), 0)
-    return _autocorrelation(noise, blank, lags)
+    return _autocorrelation(noise, blank, _LAGS)
 
 
 def _masked_mean(data, valid, scale):

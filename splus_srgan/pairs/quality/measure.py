@@ -31,6 +31,12 @@ APERTURE = 3.0  # arcsec, diameter of the aperture of the depth
 
 _TO_FWHM = 2 * math.sqrt(2 * math.log(2))
 _LEAST_APERTURES = 12
+_DEPTH_SIGMA = 5  # significance of the limiting flux
+_STAR_SNR, _STARS = 40, 15  # least peak in sigma, and number of sources for the seeing
+_SOURCE_SIGMA = 8  # significance of a source, and of a difference
+_FRACTION = 0.5  # of the larger flux: PSFs match only roughly
+_TRAIL_SIGMA = 2.5  # of a pixel of the smoothed difference
+_TOLERANCE = 0.3  # of the flux of the sources
 _TRAIL_CONTRAST = 10  # pixels to either side of a line beyond which a trail has ended
 
 
@@ -57,7 +63,7 @@ def sky_noise(data, mask):
     return float(measured.sky[0]), float(measured.sigma[0])
 
 
-def star_width(data, mask, sigma, *, guess, least_snr=40, n_star=15):
+def star_width(data, mask, sigma, *, guess):
     """
     Estimate the seeing from the most compact bright sources.
 
@@ -71,10 +77,6 @@ def star_width(data, mask, sigma, *, guess, least_snr=40, n_star=15):
         Sky noise per pixel.
     guess : float
         Rough FWHM, pixels.
-    least_snr : float, optional
-        Least peak of a source, in sigma.
-    n_star : int, optional
-        How many of the brightest sources to look at.
 
     Returns
     -------
@@ -86,7 +88,7 @@ def star_width(data, mask, sigma, *, guess, least_snr=40, n_star=15):
         return math.nan
     filled = np.where(mask, 0, data)
     widths = []
-    for y, x in _peaks(filled, least_snr * sigma, radius)[:n_star]:
+    for y, x in _peaks(filled, _STAR_SNR * sigma, radius)[:_STARS]:
         cut = slice(y - radius, y + radius + 1), slice(x - radius, x + radius + 1)
         if not mask[cut].any():
             widths.append(half_maximum_width(data[cut]))
@@ -106,9 +108,9 @@ def _peaks(image, threshold, distance):
     )
 
 
-def limiting_flux(data, mask, sigma, *, radius, n_sigma=5):
+def limiting_flux(data, mask, sigma, *, radius):
     """
-    Measure the flux of ``n_sigma`` in an aperture, from empty apertures.
+    Measure the flux of 5 sigma in an aperture, from empty apertures.
 
     Parameters
     ----------
@@ -120,14 +122,12 @@ def limiting_flux(data, mask, sigma, *, radius, n_sigma=5):
         Sky noise per pixel, to know what is empty.
     radius : float
         Radius of the aperture, pixels.
-    n_sigma : float, optional
-        Significance.
 
     Returns
     -------
     flux : float
-        ``n_sigma`` times the scatter of the sums of apertures without source, correlated
-        noise included; where fewer than 12 are empty, ``n_sigma sigma sqrt(area)``. NaN
+        5 times the scatter of the sums of apertures without source, correlated
+        noise included; where fewer than 12 are empty, ``5 sigma sqrt(area)``. NaN
         where the noise is unknown.
     """
     from photutils.aperture import CircularAperture
@@ -144,13 +144,13 @@ def limiting_flux(data, mask, sigma, *, radius, n_sigma=5):
     step = 2 * radius + 1
     ys, xs = (np.arange(step / 2, n - step / 2 + 1e-9, step) - 0.5 for n in data.shape)
     if min(len(ys), len(xs)) == 0:
-        return n_sigma * sigma * math.sqrt(math.pi) * radius
+        return _DEPTH_SIGMA * sigma * math.sqrt(math.pi) * radius
     apertures = CircularAperture(np.array([(x, y) for y in ys for x in xs]), radius)
     empty = apertures.do_photometry(used.astype(float))[0] < 1e-6
     if empty.sum() < _LEAST_APERTURES:
-        return n_sigma * sigma * math.sqrt(math.pi) * radius
+        return _DEPTH_SIGMA * sigma * math.sqrt(math.pi) * radius
     sums = apertures.do_photometry(filled)[0][empty]
-    return float(n_sigma * robust_std(sums))
+    return float(_DEPTH_SIGMA * robust_std(sums))
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class SourceComparison:
     different: np.ndarray
 
 
-def compare_sources(first, second, mask, sigmas, *, fwhms, n_sigma=8, fraction=0.5):
+def compare_sources(first, second, mask, sigmas, *, fwhms):
     """
     Find sources that only one side has, or whose flux differs strongly.
 
@@ -192,11 +192,6 @@ def compare_sources(first, second, mask, sigmas, *, fwhms, n_sigma=8, fraction=0
         Sky noise per pixel of both.
     fwhms : tuple of float
         FWHM (pixels) of both; the sharper one is blurred to the other.
-    n_sigma : float, optional
-        Significance of a source, and of a difference.
-    fraction : float, optional
-        Share of the larger flux by which fluxes must differ to count, since the PSFs match
-        only roughly.
 
     Returns
     -------
@@ -216,7 +211,7 @@ def compare_sources(first, second, mask, sigmas, *, fwhms, n_sigma=8, fraction=0
     )
     border = math.ceil(radius) + 1
     # A point source of that flux, smoothed once more by its own width; half of it to be safe.
-    peaks = _peaks(brightest, 0.5 * n_sigma * noise / (4 * math.pi * width**2), border)
+    peaks = _peaks(brightest, 0.5 * _SOURCE_SIGMA * noise / (4 * math.pi * width**2), border)
     near_missing = ndimage.binary_dilation(mask, iterations=border)
     peaks = peaks[~near_missing[peaks[:, 0], peaks[:, 1]]] if len(peaks) else peaks
     if not len(peaks):
@@ -224,10 +219,10 @@ def compare_sources(first, second, mask, sigmas, *, fwhms, n_sigma=8, fraction=0
         return SourceComparison(empty, empty, empty, empty, empty, empty.astype(bool))
     apertures = CircularAperture(peaks[:, ::-1], radius)
     fluxes = [apertures.do_photometry(image)[0] for image in (first, second)]
-    keep = np.maximum(*fluxes) > n_sigma * noise
+    keep = np.maximum(*fluxes) > _SOURCE_SIGMA * noise
     fluxes = [flux[keep] for flux in fluxes]
     gap = np.abs(fluxes[0] - fluxes[1])
-    different = (gap > n_sigma * noise) & (gap > fraction * np.maximum(*fluxes))
+    different = (gap > _SOURCE_SIGMA * noise) & (gap > _FRACTION * np.maximum(*fluxes))
     error = np.full(len(gap), noise)
     return SourceComparison(*peaks[keep].T, *fluxes, error, different)
 
@@ -243,7 +238,7 @@ def blur_sharper(first, second, fwhms):
     return *images, broad
 
 
-def longest_trail(difference, model, mask, sigma, *, n_sigma=2.5, tolerance=0.3):
+def longest_trail(difference, model, mask, sigma):
     """
     Look for a long, straight, thin track in the difference of two images.
 
@@ -257,10 +252,6 @@ def longest_trail(difference, model, mask, sigma, *, n_sigma=2.5, tolerance=0.3)
         `True` is missing.
     sigma : float
         Noise per pixel of the difference.
-    n_sigma : float, optional
-        Significance from which a pixel of the smoothed difference counts.
-    tolerance : float, optional
-        Tolerated error, as a share of the flux of the sources.
 
     Returns
     -------
@@ -282,8 +273,8 @@ def longest_trail(difference, model, mask, sigma, *, n_sigma=2.5, tolerance=0.3)
     width = 1.0
     noise = sigma * smoothed_noise(width)
     smooth = ndimage.gaussian_filter(np.where(mask, 0, difference), width)
-    granted = tolerance * ndimage.maximum_filter(np.abs(model), 5)
-    threshold = n_sigma * np.hypot(noise, granted)
+    granted = _TOLERANCE * ndimage.maximum_filter(np.abs(model), 5)
+    threshold = _TRAIL_SIGMA * np.hypot(noise, granted)
     angles = np.linspace(-np.pi / 2, np.pi / 2, 180, endpoint=False)
     length = hough_line(~mask, angles)[0].astype(float)
     long_enough = length >= min(mask.shape) / 2

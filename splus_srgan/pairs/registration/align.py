@@ -17,7 +17,7 @@ _DETECTED = 8.0  # significance of the resemblance of the images
 _SIDE = 128  # pixels; images larger than this are binned in the search for the orientation
 _ALIKE = 0.5  # least correlation coefficient of binned images
 _BINS = (1, 2, 4)
-_SCALES = (1.0, 0.97, 1.03, 0.94, 1.06)
+_SCALES = (0.97, 1.03, 0.94, 1.06)  # factors on the scale, tried in the best orientation
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +172,7 @@ def centered_map(reference_shape, image_shape, matrix):
     return PixelMap(np.array(matrix, float), *centers)
 
 
-def find_orientation(image, reference, scale, *, scales=_SCALES):
+def find_orientation(image, reference, scale):
     """
     Find how one image lies on another of which only the pixel scale is known.
 
@@ -182,8 +182,6 @@ def find_orientation(image, reference, scale, *, scales=_SCALES):
         Images.
     scale : float
         Pixels of the image per pixel of the reference.
-    scales : tuple of float, optional
-        Factors on the scale that are tried in the best orientation.
 
     Returns
     -------
@@ -211,8 +209,8 @@ def find_orientation(image, reference, scale, *, scales=_SCALES):
 
     tried = {name: attempt(name, 1.0) for name in ORIENTATIONS}
     best = max(tried, key=lambda name: tried[name][0])
-    refined = [attempt(best, factor) for factor in scales[1:]]
-    better = max(refined, key=lambda one: one[0], default=tried[best])
+    refined = [attempt(best, factor) for factor in _SCALES]
+    better = max(refined, key=lambda one: one[0])
     chosen = better if better[0] > tried[best][0] + 0.01 else tried[best]
     return {name: peak for name, (peak, _) in tried.items()}, _grown(chosen[1], bins)
 

@@ -12,6 +12,8 @@ from splus_srgan.pixels.robust import robust_std
 
 __all__ = ["Picture", "correlate", "make_picture", "valid_places"]
 
+_OVERLAP = 0.25  # least share of the coarse image's pixels
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
@@ -89,7 +91,7 @@ def valid_places(mask, places):
     return inside
 
 
-def correlate(coarse, fine, start, *, reach, min_overlap=0.25):
+def correlate(coarse, fine, start, *, reach):
     r"""
     Find the shift at which two images are most alike.
 
@@ -104,8 +106,6 @@ def correlate(coarse, fine, start, *, reach, min_overlap=0.25):
         From pixels of the coarse image to those of the fine one.
     reach : float
         Largest shift, in pixels of the coarse image.
-    min_overlap : float, optional
-        Least share of the coarse image's pixels that must overlap.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def correlate(coarse, fine, start, *, reach, min_overlap=0.25):
     one = _stretched(ndimage.gaussian_filter(coarse.data, 1.0), ~coarse.mask)
     two = _stretched(values, valid)
     peaks, overlap = _masked_ncc(one, ~coarse.mask, two, valid)
-    least = max(32, min_overlap * min((~coarse.mask).sum(), (~fine.mask).sum() / step**2))
+    least = max(32, _OVERLAP * min((~coarse.mask).sum(), (~fine.mask).sum() / step**2))
     peaks = np.where(overlap >= least, peaks, -np.inf)
     if not np.isfinite(peaks).any():
         return np.zeros(2), np.nan

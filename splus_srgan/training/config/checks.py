@@ -43,7 +43,7 @@ class _Section:
             if not 0 <= check_finite(self._key(name), value) < 1:
                 raise ValueError(f"{self._key(name)} must be in [0, 1); got {value!r}")
 
-    def _tuple(self, name, *, minimum=1, above=0, integer=True, filled=True):
+    def _tuple(self, name, *, minimum=1, integer=True, filled=True):
         """Keep a sequence of numbers as a tuple."""
         values = getattr(self, name)
         if isinstance(values, str) or not hasattr(values, "__iter__"):
