@@ -32,25 +32,26 @@ _SMALL, _SHARE = 0.1, 1e-3
 def main():
     """Run."""
     parser = make_parser(__doc__, fields=12)
+    parser.add_argument("--bands", nargs="+", default=BANDS, help="of the fields; %(default)s")
     options = parse(parser)
     with quiet():
         enhancers = make_enhancers(options, uncertainty=True)
     for name, enhancer in enhancers.items():
         with quiet():
-            found = [ratios(enhancer, k) for k in range(options.fields)]
+            found = [ratios(enhancer, k, options.bands) for k in range(options.fields)]
         report(name, np.concatenate(found))
 
 
-def ratios(enhancer, k):
+def ratios(enhancer, k, bands):
     """Differences in units of the uncertainty, ``(n_band, ny, nx)``, of a field."""
     side = _SIDE + 2 * _MARGIN
     kind = _KINDS[k % len(_KINDS)]
-    field = simulate_field((TEST_SEED, _FIRST + k), shape=(side, side), bands=BANDS, kind=kind)
+    field = simulate_field((TEST_SEED, _FIRST + k), shape=(side, side), bands=bands, kind=kind)
     whole = enhancer(field.observed)
     inner, fine = (slice(n * _MARGIN, n * (side - _MARGIN)) for n in (1, 2))
     middle = {band: image[inner, inner] for band, image in field.observed.items()}
     levels = {
-        option: {band: whole[band].meta[card] for band in BANDS}
+        option: {band: whole[band].meta[card] for band in bands}
         for option, card in (("sky", "SRSKY"), ("sigma", "SRSIGMA"))
     }
     alone = enhancer(middle, **levels)
@@ -58,7 +59,7 @@ def ratios(enhancer, k):
         [
             np.abs(alone[band].data - whole[band].data[fine, fine])
             / whole[band].uncertainty.array[fine, fine]
-            for band in BANDS
+            for band in bands
         ]
     )
 

@@ -19,6 +19,8 @@ What bands gain from each other, and whether they stay honest.
 Any weights that take the bands will do: ``--weights runs/twelve/.../twelve.json``.
 """
 
+import copy
+
 import numpy as np
 from _common import (
     TEST_SEED,
@@ -33,7 +35,7 @@ from _common import (
     without_sky,
     write_table,
 )
-from astropy.nddata import CCDData
+from astropy.nddata import CCDData, StdDevUncertainty
 from noise_limit import bound, noise_power
 from scipy import fft, ndimage
 
@@ -186,57 +188,89 @@ def stars(options, enhancers):
 
 # Lines
 
+_LINE_BANDS = ("r", "J0660", "i")
 
-def halpha(images, conditions):
-    """Map of Halpha in 1e-18 erg / (s cm2), from images in ADU."""
-    field = {
-        b: CCDData(images[b] / conditions[b].adu_per_nmgy, unit="nmgy") for b in ("r", "J0660", "i")
-    }
-    return line_map(field).data * 1e18
+
+def halpha(images, conditions, *, std=None):
+    """Map of Halpha in 1e-18 erg / (s cm2), from images in ADU; its deviation, if given theirs."""
+    field = {}
+    for band in _LINE_BANDS:
+        per_nmgy = conditions[band].adu_per_nmgy
+        own = None if std is None else StdDevUncertainty(std[band] / per_nmgy)
+        field[band] = CCDData(images[band] / per_nmgy, unit="nmgy", uncertainty=own)
+    found = line_map(field)
+    return (found.data if std is None else found.uncertainty.array) * 1e18
 
 
 def lines(options, enhancers):
     """Rows of errors of Halpha maps of spirals."""
-    rows, bands, k, done = [], ("r", "J0660", "i"), 0, 0
+    rows, k, done = [], 0, 0
+    enhancers = {name: copy.copy(enhancer) for name, enhancer in enhancers.items()}
+    for enhancer in enhancers.values():
+        enhancer.uncertainty = True
     while done < options.fields:
         field = simulate_field(
-            (TEST_SEED, 1000 + k), shape=options.shape, bands=bands, kind="galaxy"
+            (TEST_SEED, 1000 + k), shape=options.shape, bands=_LINE_BANDS, kind="galaxy"
         )
         k += 1
-        seen = {b: field.conditions[b] for b in bands}
-        truth = halpha({b: field.target[b].data for b in bands}, seen)
-        sigma = halpha({"r": 0.0 * truth, "i": 0.0 * truth, "J0660": 0.0 * truth + 1}, seen)[0, 0]
-        sigma *= field.sigma["J0660"] / 4
-        if (truth > 2 * sigma).sum() < 50:
+        seen = field.conditions
+        truth = halpha({b: field.target[b].data for b in _LINE_BANDS}, seen)
+        # Of an output pixel, which has a quarter of the flux of an input pixel and its noise.
+        flat = {b: np.full((1, 1), field.sigma[b] / 4) for b in _LINE_BANDS}
+        noise = float(halpha(flat, seen, std=flat)[0, 0])
+        bright = truth > noise
+        if (truth > 2 * noise).sum() < 50:
             continue
         done += 1
-        worst = max(bands, key=lambda b: seen[b].fwhm)
-        made = {"inputs at the worst PSF": at_one_psf(field, bands, seen[worst])}
+        # Noise of a sum over output pixels: four of them share one input pixel.
+        total = {"sn": truth[bright].sum() / (2 * noise * np.sqrt(bright.sum()))}
+        worst = max(_LINE_BANDS, key=lambda b: seen[b].fwhm)
+        made = {"inputs at the worst PSF": (at_one_psf(field, _LINE_BANDS, seen[worst]), None)}
         for mine, enhancer in enhancers.items():
             try:
-                images = enhance(enhancer, {b: field.observed[b] for b in bands})
+                images = enhance(enhancer, {b: field.observed[b] for b in _LINE_BANDS})
             except WeightsError:
                 continue
-            made[mine] = halpha(without_sky(images), seen)
-        bright = truth > sigma
-        for name, image in made.items():
-            error = float(np.sqrt(np.mean((image - truth) ** 2)))
-            flux = float(image[bright].sum() / truth[bright].sum() - 1)
-            rows.append({"field": k, "method": name, "rms": error, "flux": flux})
-    names = list(dict.fromkeys(row["method"] for row in rows))
-    print_table(
-        "Halpha maps: rms error (1e-18 erg / (s cm2) per pixel) and error of the flux (median, %)",
-        ("method", "rms", "flux"),
-        [
+            std = {b: images[b].uncertainty.array for b in _LINE_BANDS}
+            made[mine] = halpha(without_sky(images), seen), halpha(std, seen, std=std)
+        for name, (image, deviation) in made.items():
+            off = image - truth
+            row = {"field": k, "method": name, "rms": float(np.sqrt(np.mean(off**2)))}
+            row["flux"] = float(image[bright].sum() / truth[bright].sum() - 1)
+            row["within"] = np.nan
+            if deviation is not None:
+                row["within"] = float(np.mean(np.abs(off) < deviation))
+            rows.append(row | total)
+    report_lines(rows)
+    return rows
+
+
+def report_lines(rows):
+    """Print the errors, and by how much they are smaller than those of the inputs."""
+    names, table = list(dict.fromkeys(row["method"] for row in rows)), []
+    first = np.array([row["rms"] for row in rows if row["method"] == names[0]])
+    for name in names:
+        own = [row for row in rows if row["method"] == name]
+        rms, within = (np.array([row[c] for row in own]) for c in ("rms", "within"))
+        flux = 100 * np.array([row["flux"] for row in own if row["sn"] > 20])
+        low, high = np.percentile(flux, (16, 84)) if len(flux) else (np.nan, np.nan)
+        table.append(
             (
                 name,
-                f"{np.mean([r['rms'] for r in rows if r['method'] == name]):.5f}",
-                f"{100 * np.median([r['flux'] for r in rows if r['method'] == name]):+.1f}",
+                f"{np.median(rms):.3f}",
+                f"{np.median(first / rms):.2f}",
+                len(flux),
+                f"{np.median(flux):+.1f}+-{1.25 * np.std(flux) / np.sqrt(len(flux)):.1f}",
+                f"{low:+.0f} to {high:+.0f}",
+                f"{100 * np.mean(within):.1f}",
             )
-            for name in names
-        ],
+        )
+    print_table(
+        "Halpha maps: median rms error (1e-18 erg / (s cm2) per pixel), and how many times that "
+        "of the inputs is larger; error of the flux (%) where S/N > 20; pixels within 1 sigma (%)",
+        ("method", "rms", "times", "fields", "flux, median", "16 to 84 %", "within"),
+        table,
     )
-    return rows
 
 
 def at_one_psf(field, bands, worst):
