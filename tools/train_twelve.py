@@ -32,7 +32,13 @@ THANKS = (
     "Trained on simulations alone, whose magnitudes, sizes, colors, seeing and noise follow "
     "S-PLUS and the Legacy Surveys."
 )
-FIELDS = {"calibration": 60, "test": 40, "gains": 12}
+HEAD_MINUTES = 12
+"""For the head that predicts the uncertainty."""
+
+EDGE_REACH = 38
+"""Input pixels, as ``benchmarks/edge.py --bands g r J0660 i`` finds them."""
+
+FIELDS = {"calibration": 80, "test": 40, "gains": 12}
 """How many simulated fields of each purpose; of a rehearsal one."""
 
 REHEARSAL = (
@@ -96,7 +102,8 @@ def ship(work, version, *, rehearse=False):
     number = dict.fromkeys(FIELDS, 1) if rehearse else FIELDS
     cards, table = work / "cards", work / "joint.ecsv"
     checkpoint = work / "run" / "checkpoints" / "best.ckpt"
-    options = ["--minutes", 0, "--fields", number["calibration"], "--test", number["test"]]
+    options = ["--minutes", 0.02 if rehearse else HEAD_MINUTES, "--precision", precision()]
+    options += ["--fields", number["calibration"], "--test", number["test"]]
     options += ["--name", NAME, "--version", version, "-o", cards]
     _run(sys.executable, "-m", "splus_srgan", "calibrate", checkpoint, *options)
     card = cards / f"{NAME}.json"
@@ -125,7 +132,7 @@ def install(path, gains, folder):
                 for band in dict.fromkeys(rows["band"])
             }
     card["scores"] = scores | {"coverage": card["scores"]["coverage"]}
-    card |= {"license": "BSD-3-Clause", "acknowledgements": THANKS}
+    card |= {"edge_reach": EDGE_REACH, "license": "BSD-3-Clause", "acknowledgements": THANKS}
     folder.mkdir(exist_ok=True)
     shutil.copyfile(path.with_name(card["file"]), folder / card["file"])
     (folder / path.name).write_text(json.dumps(card, indent=2) + "\n")

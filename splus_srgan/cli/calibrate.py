@@ -34,7 +34,8 @@ def add_arguments(parser):
         nargs="*",
         default=[],
         metavar="DIR",
-        help="folders of rendered pairs, to train the head on",
+        help="folders of rendered pairs, to train the head on; a checkpoint of a run that took "
+        "subsets of bands has its own pairs",
     )
     add(
         "-o",
@@ -70,23 +71,19 @@ def run(options):
     """
     if options.name is not None:
         _check_name(options.name)
-    if options.minutes > 0 and not options.pairs:
+    own = _own_pairs(options.weights) if options.minutes > 0 else None
+    if options.minutes > 0 and own is None and not options.pairs:
         raise UsageError("calibrate needs at least one folder of pairs (DIR) to train the head on")
 
     from splus_srgan.models.weights import load_generator, save_weights
     from splus_srgan.training.calibration import train_head
 
     card = _card_of(options.weights, options.output)
-    if card.takes_subsets and options.minutes > 0:
-        raise UsageError(
-            f"weights {card.name!r} have the head of their first stage: give --minutes 0 to "
-            "calibrate it for them"
-        )
     generator = load_generator(card)
     if options.minutes > 0:
         generator = train_head(
             generator,
-            _rendered(card, options),
+            _rendered(card, options) if own is None else own,
             kind=options.kind,
             steps=options.steps,
             minutes=options.minutes,
@@ -139,7 +136,8 @@ def _entries(card, options):
     recipe["script"] = "splus-srgan calibrate"
     recipe["calibration"] = f"{options.fields} fields of seeds ({SEEDS['validation']}, k)"
     if options.minutes > 0:
-        recipe |= {name: getattr(options, name) for name in ("kind", "minutes", "crop")}
+        told = ("kind", "minutes") if card.takes_subsets else ("kind", "minutes", "crop")
+        recipe |= {name: getattr(options, name) for name in told}
     return entries | {
         "name": options.name or card.name,
         "version": options.version or card.version,
@@ -173,9 +171,26 @@ def _card_of(weights, folder):
     return export_weights(weights, folder)
 
 
+def _own_pairs(weights):
+    """What the run of a checkpoint was trained on, if it took subsets of the bands."""
+    if not str(weights).endswith(".ckpt"):
+        return None
+    from splus_srgan.training.checkpoints import CONTENT, read_checkpoint
+    from splus_srgan.training.config.training import load_config
+    from splus_srgan.training.data.dataset import make_dataset
+
+    config = load_config(read_checkpoint(weights)[CONTENT]["config"])
+    return make_dataset(config, "train") if config.data.subsets else None
+
+
 def _rendered(card, options):
     from splus_srgan.training.data.dataset import RenderedPairs
 
+    if card.takes_subsets:
+        raise UsageError(
+            f"weights {card.name!r} take subsets of bands: their head is trained on the pairs of "
+            "their run; give its checkpoint (.ckpt), or --minutes 0 to keep the head"
+        )
     return RenderedPairs(
         options.pairs,
         bands=None if card.takes_any_band else card.bands,

@@ -137,7 +137,7 @@ def _evaluate(options):
 
 def _uncertainty(options, bands):
     """Which uncertainty the enhancer gives: what the weights predict, unless another is wanted."""
-    from splus_srgan.models.weights import choose_cards
+    from splus_srgan.models.choice import choose_cards
 
     wanted = _UNCERTAINTY[options.uncertainty]
     if wanted is not None:
@@ -159,7 +159,8 @@ def _maker(images, options):
 
 def _weights_of(images):
     """The shipped weights that made an image, as the enhancer takes them; `None` if unknown."""
-    from splus_srgan.models.weights import available, choose_cards
+    from splus_srgan.models.choice import choose_cards
+    from splus_srgan.models.weights import available
 
     names = {band: str(image.meta["SRMODEL"]) for band, image in images.items()}
     if len(set(names.values())) == 1:

@@ -19,7 +19,7 @@ def say_plan(enhancer, field, target):
     """Say what would be done."""
     import numpy as np
 
-    from splus_srgan.models.weights import choose_cards
+    from splus_srgan.models.choice import choose_cards
 
     bands = tuple(field)
     ny, nx = next(iter(field.values())).shape

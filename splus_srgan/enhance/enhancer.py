@@ -27,7 +27,8 @@ from splus_srgan.images.io.reserve import reserve_bands
 from splus_srgan.images.io.write import check_names
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.images.unpack import unpack
-from splus_srgan.models.weights import choose_cards, load_card
+from splus_srgan.models.choice import choose_cards
+from splus_srgan.models.weights import load_card
 from splus_srgan.utils.floats import NUMPY_DEFAULTS
 from splus_srgan.utils.notebook import html_table
 
@@ -46,7 +47,7 @@ class SRGANEnhancer:
     weights : str, path-like or `~splus_srgan.models.weights.WeightsCard`, optional
         Name of shipped weights, path or URL of a model card, or ``"auto"``: the shipped
         weights for several bands where all of these are given, and for the other bands
-        those that take any one band (`~splus_srgan.models.weights.choose_cards`).
+        those that take any one band (`~splus_srgan.models.choice.choose_cards`).
     device : str, optional
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"``: CUDA where it is.
     precision : {"auto", "float32", "bfloat16"}, optional
@@ -368,8 +369,7 @@ class SRGANEnhancer:
 
         if card.sha256 not in self._first:
             options = {"device": self.device, "precision": self.precision, "engine": self.engine}
-            with_scale = self.uncertainty is True
-            self._first[card.sha256] = FirstStage(card, with_scale=with_scale, **options)
+            self._first[card.sha256] = FirstStage(card, **options)
         return self._first[card.sha256]
 
 

@@ -53,8 +53,8 @@ def _weights(work):
         return None
     name = work.restorer_of(alone[0]).card.name
     return (
-        f"{name} restores {_named(work, sorted(alone))} each by itself. Name {name} as weights "
-        "where that is meant, or splus to restore bands of S-PLUS together"
+        f"{name} restores {_named(work, sorted(alone))} each by itself, since no weights know them "
+        f"together with others. Name {name} as weights where that is meant"
     )
 
 

@@ -37,10 +37,9 @@ class Runner:
 
         turned = card.turned if turned is None else turned
         generator = load_generator(card)
-        with_scale = uncertainty is True and first is None
         options = {"device": device, "precision": precision, "engine": engine}
         self.radius = generator.receptive_field_radius
-        self.engine = make_engine(generator, with_scale=with_scale, **options)
+        self.engine = make_engine(generator, with_scale=uncertainty is True, **options)
         if first is not None:
             self.radius += first.radius + TwoStageEngine.reach
             self.engine = TwoStageEngine(first, self.engine, stretch=card.stretch, **told)

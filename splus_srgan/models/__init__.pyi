@@ -1,4 +1,8 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+from .choice import choose_among as choose_among
+from .choice import choose_cards as choose_cards
+from .choice import first_stage_of as first_stage_of
+from .choice import restored_together as restored_together
 from .discriminator import PatchDiscriminator as PatchDiscriminator
 from .discriminator import UNetDiscriminator as UNetDiscriminator
 from .engines import make_engine as make_engine
@@ -22,9 +26,6 @@ from .symmetries import TurnedEngine as TurnedEngine
 from .torch_engine import TorchEngine as TorchEngine
 from .weights import WeightsCard as WeightsCard
 from .weights import available as available
-from .weights import choose_among as choose_among
-from .weights import choose_cards as choose_cards
-from .weights import first_stage_of as first_stage_of
 from .weights import load_card as load_card
 from .weights import load_generator as load_generator
 from .weights import save_weights as save_weights

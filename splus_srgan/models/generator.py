@@ -100,9 +100,9 @@ class SRResNet(nn.Module):
         with a well-sampled PSF has no power near the Nyquist frequency: any power of the
         generator there is a pattern with the period of its upsampling.
     scale : {"laplace", "gaussian"} or None, optional
-        Adds a head, `log_scale`, that predicts the scale of the error of each pixel, of a
-        Laplace or of a Gaussian distribution.  The result of `forward` does not depend on
-        it.
+        Adds a head, for `forward_with_scale`, that predicts the scale of the error of each
+        pixel, of a Laplace or of a Gaussian distribution.  The result of `forward` does not
+        depend on it.
 
     Notes
     -----
@@ -277,37 +277,42 @@ class SRResNet(nn.Module):
         """
         features = self.features(y)
         with torch.autocast(y.device.type, enabled=False):
-            features = features.float()
-            generated = self.finish(y.float(), features)
-            return generated, self.log_scale(features, generated)
+            return self.finish_with_scale(y.float(), features.float())
 
-    def log_scale(self, features, generated):
+    def finish_with_scale(self, y, features):
         """
-        Logarithm of the scale of the errors, in float32.
+        What `finish` gives, and the scale of its errors, in float32.
 
         Parameters
         ----------
+        y : `~torch.Tensor`, shape (n, n_bands, ny, nx)
+            Stretched images.
         features : `~torch.Tensor`, shape (n, n_tail_features, 2 ny, 2 nx)
             Result of `features`.
-        generated : `~torch.Tensor`, shape (n, n_bands, 2 ny, 2 nx)
-            Result of `finish`; the error of a pixel depends strongly on its brightness.
 
         Returns
         -------
-        log_scale : `~torch.Tensor`, shape (n, n_bands, 2 ny, 2 nx)
-            Natural logarithm, in stretched units.
+        generated, log_scale : `~torch.Tensor`, shape (n, n_bands, 2 ny, 2 nx)
+            As `forward_with_scale` gives them.
 
         Raises
         ------
         ValueError
             If the generator was made without ``scale``.
         """
-        if self.scale is None:
-            raise ValueError(
-                "this generator predicts no scale; make it with scale='laplace' or 'gaussian', or "
-                "train a head for it with splus_srgan.training.calibration"
-            )
-        return self.scale(features, generated)
+        head, generated = check_head(self.scale), self.finish(y, features)
+        # How bright a pixel is says much of its error.
+        return generated, head(features, generated)
+
+
+def check_head(head):
+    """Return the head for the scale, if there is one."""
+    if head is None:
+        raise ValueError(
+            "this generator predicts no scale; make it with scale='laplace' or 'gaussian', or "
+            "train a head for it with splus_srgan.training.calibration"
+        )
+    return head
 
 
 class ScaleHead(nn.Module):

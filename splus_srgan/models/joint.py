@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from splus_srgan import splus
-from splus_srgan.models.generator import ResidualBlock, low_pass, reach
+from splus_srgan.models.generator import ResidualBlock, ScaleHead, check_head, low_pass, reach
 from splus_srgan.models.guide import FAINT, GUIDED_PLANES
 
 __all__ = ["PLANES", "TOLD", "JointResNet", "joint_planes", "told_values"]
@@ -122,6 +122,9 @@ class JointResNet(nn.Module):
         `~splus_srgan.NoiseAsinhStretch`.
     bright : float, optional
         Brightness, in sky noises of an input pixel, at which half of the correction is left.
+    scale : {"laplace", "gaussian"} or None, optional
+        Adds a head, for `forward_with_scale`, as in
+        `~splus_srgan.models.generator.SRResNet`.
 
     Notes
     -----
@@ -141,7 +144,6 @@ class JointResNet(nn.Module):
     """Ratio of the sides of the features and of the input."""
     in_channels = PLANES
     """Number of planes that it reads."""
-    scale = None
 
     def __init__(
         self,
@@ -154,6 +156,7 @@ class JointResNet(nn.Module):
         softening=3.0,
         range=2.0,
         bright=_BRIGHT,
+        scale=None,
     ):
         super().__init__()
         self.bands, self.low_pass = _checked_bands(bands), low_pass
@@ -168,6 +171,7 @@ class JointResNet(nn.Module):
             "softening": softening,
             "range": range,
             "bright": bright,
+            "scale": scale,
         }
         self.first = nn.Sequential(_conv(PLANES, n_features), nn.ReLU(inplace=True))
         steps = [1] * n_blocks + list(dilations)
@@ -178,12 +182,18 @@ class JointResNet(nn.Module):
         # Starts as the first stage itself.
         for parameter in (self.last.weight, self.last.bias, self.guided.weight):
             nn.init.zeros_(parameter)
+        # It works on phases of the fine grid, and reads what is told of the band, too.
+        self.scale = None if scale is None else ScaleHead(_PHASES, n_features + PLANES)
 
     @property
     def receptive_field_radius(self):
         """Input pixels on which an output pixel depends, on each side, from the layers."""
-        parts = self.first, self.blocks, self.join, self.last
-        return sum(map(reach, parts)) - (-self.low_pass // _UPSCALING)
+        body = sum(map(reach, (self.first, self.blocks, self.join)))
+        made = body + reach(self.last) - (-self.low_pass // _UPSCALING)
+        if self.scale is None:
+            return made
+        read = max(made, body + reach(self.scale.of_features))
+        return read + reach(self.scale.wide) + reach(self.scale.last)
 
     def forward(self, planes):
         """
@@ -204,6 +214,30 @@ class JointResNet(nn.Module):
         features = self.features(planes)
         with torch.autocast(planes.device.type, enabled=False):
             return self.finish(planes.float(), features.float())
+
+    def forward_with_scale(self, planes):
+        """
+        Generate, and say how far off each pixel may be.
+
+        Parameters
+        ----------
+        planes : `~torch.Tensor`, shape (n, 29, ny, nx)
+            See `joint_planes`.
+
+        Returns
+        -------
+        generated, log_scale : `~torch.Tensor`, shape (n, 1, 2 ny, 2 nx)
+            What `forward` gives, and the natural logarithm of the scale of its errors, in
+            stretched units; float32.
+
+        Raises
+        ------
+        ValueError
+            If the generator was made without ``scale``.
+        """
+        features = self.features(planes)
+        with torch.autocast(planes.device.type, enabled=False):
+            return self.finish_with_scale(planes.float(), features.float())
 
     @staticmethod
     def _fine(planes):
@@ -252,6 +286,32 @@ class JointResNet(nn.Module):
         corrected = faint + share * low_pass(correction, self.low_pass)
         # Not f and its inverse: pixels that are not corrected keep all their digits.
         return made + self._stretched(corrected) - self._stretched(faint)
+
+    def finish_with_scale(self, planes, features):
+        """
+        What `finish` gives, and the scale of its errors, in float32.
+
+        Parameters
+        ----------
+        planes : `~torch.Tensor`, shape (n, 29, ny, nx)
+            See `joint_planes`.
+        features : `~torch.Tensor`, shape (n, n_features, ny, nx)
+            Result of `features`.
+
+        Returns
+        -------
+        generated, log_scale : `~torch.Tensor`, shape (n, 1, 2 ny, 2 nx)
+            As `forward_with_scale` gives them.
+
+        Raises
+        ------
+        ValueError
+            If the generator was made without ``scale``.
+        """
+        head, generated = check_head(self.scale), self.finish(planes, features)
+        phases = functional.pixel_unshuffle(generated, _UPSCALING)
+        log_scale = head(torch.cat((features, planes), 1), phases)
+        return generated, functional.pixel_shuffle(log_scale, _UPSCALING)
 
     def _stretched(self, faint):
         return torch.asinh(self._linear(faint) / self.softening) / self.range

@@ -118,10 +118,9 @@ class _Head(torch.nn.Module):
         self.generator, self.with_scale = generator, with_scale
 
     def forward(self, y, features):
-        fine = self.generator.finish(y, features)
         if not self.with_scale:
-            return fine
-        return torch.cat((fine, self.generator.log_scale(features, fine)), 1)
+            return self.generator.finish(y, features)
+        return torch.cat(self.generator.finish_with_scale(y, features), 1)
 
 
 def _convert(generator, with_scale):

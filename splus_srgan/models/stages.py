@@ -3,15 +3,11 @@
 
 import numpy as np
 
+from splus_srgan.models.choice import choose_among, first_stage_of, restored_together
 from splus_srgan.models.engines import make_engine
 from splus_srgan.models.guide import REACH, guided_planes
 from splus_srgan.models.joint import joint_planes, told_values
-from splus_srgan.models.weights import (
-    choose_among,
-    first_stage_of,
-    load_generator,
-    restored_together,
-)
+from splus_srgan.models.weights import load_generator
 
 __all__ = ["FirstStage", "TwoStageEngine"]
 
@@ -26,8 +22,6 @@ class FirstStage:
     ----------
     card : `~splus_srgan.models.weights.WeightsCard`
         Model card of the joint generator.
-    with_scale : bool, optional
-        Whether to give the scale of the errors too.
     **options
         ``device``, ``precision`` and ``engine`` of `~splus_srgan.models.engines.make_engine`.
 
@@ -37,15 +31,11 @@ class FirstStage:
         If weights are missing, or not those that the joint generator was trained on.
     """
 
-    def __init__(self, card, *, with_scale=False, **options):
+    def __init__(self, card, **options):
         self.cards = first_stage_of(card)
-        self.with_scale = with_scale
         generators = {one.name: load_generator(one) for one in self.cards}
         self.radius = max(g.receptive_field_radius for g in generators.values())
-        self._engines = {
-            name: make_engine(generator, with_scale=with_scale, **options)
-            for name, generator in generators.items()
-        }
+        self._engines = {name: make_engine(g, **options) for name, g in generators.items()}
 
     def __call__(self, y, *, bands):
         """
@@ -61,26 +51,19 @@ class FirstStage:
         Returns
         -------
         fine : `~numpy.ndarray`, shape (n_band, 2 ny, 2 nx)
-            Generated bands, or with ``with_scale`` twice as many planes: after them the
-            logarithms of the scales.
+            Generated bands.
         """
         n_band, ny, nx = y.shape
-        n_planes = n_band * (1 + self.with_scale)
-        fine = np.empty((n_planes, _UPSCALING * ny, _UPSCALING * nx), np.float32)
+        fine = np.empty((n_band, _UPSCALING * ny, _UPSCALING * nx), np.float32)
         for card, places in choose_among(self.cards, bands):
             for group in card.groups(places):
-                planes = self._engines[card.name](y[group])
-                fine[group] = planes[: len(group)]
-                if self.with_scale:
-                    fine[[n_band + k for k in group]] = planes[len(group) :]
+                fine[group] = self._engines[card.name](y[group])
         return fine
 
 
 class TwoStageEngine:
     """
     An engine of the bands of one field: the first stage, and its correction.
-
-    The scale of the errors is that of the first stage.
 
     Parameters
     ----------
@@ -110,14 +93,15 @@ class TwoStageEngine:
                 for band, together, psf, sigma in known
             ]
         )
-        self.with_scale = first.with_scale
+        self.with_scale = second.with_scale
         self.name, self.device, self.precision = second.name, second.device, second.precision
 
     def __call__(self, y):
         """Generate from one stretched image."""
         y = np.asarray(y, np.float32)
         made = self.first(y, bands=self.bands)
-        planes = joint_planes(guided_planes(y, made[: len(y)], **self.stretch), self._told)
+        planes = joint_planes(guided_planes(y, made, **self.stretch), self._told)
+        made = np.concatenate([made] * (1 + self.with_scale))
         for k, one in enumerate(planes):
-            made[k] = self.second(one)[0]
+            made[k :: len(y)] = self.second(one)
         return made

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from splus_srgan.exceptions import ServiceError, WeightsError
 from splus_srgan.models.schema import parse_card
-from splus_srgan.splus import canonical_band
 from splus_srgan.utils.files import atomic_path, replace_file
 from splus_srgan.utils.notebook import html_table
 
@@ -23,12 +22,9 @@ __all__ = [
     "ANY_BAND",
     "WeightsCard",
     "available",
-    "choose_among",
-    "choose_cards",
-    "first_stage_of",
+    "build_generator",
     "load_card",
     "load_generator",
-    "restored_together",
     "save_weights",
     "verify",
 ]
@@ -37,7 +33,6 @@ ANY_BAND = "any"
 """Band name of a model card whose generator takes any one band."""
 
 _FOLDER = Path(__file__).with_name("weights")
-_AUTOMATIC = ("splus-grz", "splus-any")  # the others are used only when named
 _CARD_LIMITS = {"timeout": 15.0, "deadline": 30.0, "retries": 1, "largest": 1 << 20}
 _WEIGHTS_LIMITS = {"timeout": 30.0, "deadline": 900.0, "retries": 1, "largest": 1 << 29}
 
@@ -149,9 +144,6 @@ class WeightsCard:
     @property
     def scale(self):
         """Distribution whose scale is predicted, as in `~splus_srgan.models.generator.SRResNet`."""
-        if self.takes_subsets:
-            kinds = {card.scale for card in first_stage_of(self)}
-            return kinds.pop() if len(kinds) == 1 else None
         return self.generator.get("scale")
 
     @property
@@ -338,7 +330,7 @@ def load_generator(weights):
             state = {key: part.clone() for key, part in load_file(card.path, device="cpu").items()}
         # Takes no memory and draws no random numbers, so the caller's generator is left alone.
         with torch.device("meta"):
-            generator = _make_generator(card.generator)
+            generator = build_generator(card.generator)
         generator.load_state_dict(state, assign=True)
     except (KeyError, RuntimeError, SafetensorError, TypeError, ValueError, OverflowError) as error:
         said = " ".join(str(error).split())  # torch says it in several lines
@@ -352,188 +344,27 @@ def load_generator(weights):
     return generator.float().eval()
 
 
-def _make_generator(options):
+def build_generator(options):
+    """
+    Build a generator, with the weights that it starts with.
+
+    Parameters
+    ----------
+    options : dict
+        As a generator keeps them in its ``options``, and a model card in ``generator``.
+
+    Returns
+    -------
+    generator : `~torch.nn.Module`
+        `~splus_srgan.models.generator.SRResNet`, or, where ``kind`` is ``"joint"``,
+        `~splus_srgan.models.joint.JointResNet`.
+    """
     from splus_srgan.models.generator import SRResNet
     from splus_srgan.models.joint import JointResNet
 
     options = dict(options)
     kind = options.pop("kind", "srresnet")
     return {"srresnet": SRResNet, "joint": JointResNet}[kind](**options)
-
-
-def choose_cards(weights, bands):
-    """
-    Which weights restore which bands.
-
-    Parameters
-    ----------
-    weights : str, path-like or `WeightsCard`
-        As for `load_card`, or ``"auto"``: of the default weights, those for several bands where
-        all of these are given, and for the other bands those that take any one band.
-    bands : sequence of str
-        Bands of the data, in any spelling that ``canonical_band`` knows, and in any
-        order.
-
-    Returns
-    -------
-    chosen : list of tuple
-        Each a `WeightsCard` and the list of places in ``bands`` that it is for, in the order
-        in which its generator takes them; every place stands in one list.
-
-    Raises
-    ------
-    WeightsError
-        If the weights are for other bands.
-
-    Examples
-    --------
-    >>> from splus_srgan.models.weights import choose_cards
-    >>> [(card.name, places) for card, places in choose_cards("auto", ("i", "r", "g", "z"))]
-    [('splus-grz', [2, 1, 3]), ('splus-any', [0])]
-    """
-    found = [_canonical_or_same(band) for band in bands]
-    if str(weights) == "auto":
-        return choose_among([load_card(name) for name in _AUTOMATIC], found)
-    card = load_card(weights)
-    _check_flux_scale(card)
-    if card.takes_any_band:
-        return [(card, list(range(len(found))))]
-    if card.takes_subsets:
-        _check_subset(card, found)
-        return [(card, list(range(len(found))))]
-    if sorted(found) != sorted(card.bands):
-        raise WeightsError(
-            f"weights {card.name!r} need the bands {', '.join(card.bands)}; got "
-            f"{', '.join(bands)}. Give all of them, or use weights='auto', which takes any"
-        )
-    return [(card, [found.index(band) for band in card.bands])]
-
-
-def first_stage_of(card):
-    """
-    Model cards of the weights that a joint generator builds on.
-
-    Parameters
-    ----------
-    card : `WeightsCard`
-        Model card of a joint generator.
-
-    Returns
-    -------
-    cards : list of `WeightsCard`
-        In the order in which they are chosen.
-
-    Raises
-    ------
-    WeightsError
-        If one of them is not shipped with this version, or has different weights here.
-    """
-    cards = []
-    for name, digest in card.first_stage.items():
-        found = load_card(name) if name in available() else None
-        if found is None or found.sha256 != digest:
-            raise WeightsError(
-                f"weights {card.name!r} build on {name!r} with sha256 {digest}; this version has "
-                f"{'none of that name' if found is None else found.sha256}: use weights that were "
-                "made with this version"
-            )
-        cards.append(found)
-    return cards
-
-
-def choose_among(cards, found):
-    """
-    Choose among some weights: each, in this order, takes those of the bands left that it can.
-
-    Parameters
-    ----------
-    cards : sequence of `WeightsCard`
-        Weights for several bands are for these together, where all of them are there.
-    found : sequence of str
-        Bands of the data.
-
-    Returns
-    -------
-    chosen : list of tuple
-        As `choose_cards` gives it.
-
-    Raises
-    ------
-    WeightsError
-        If a band is left over.
-
-    Examples
-    --------
-    >>> from splus_srgan.models.weights import choose_among, load_card
-    >>> choose_among([load_card("splus-any")], ["i", "r"])[0][1]
-    [0, 1]
-    """
-    chosen, left = [], list(range(len(found)))
-    for card in cards:
-        places = _covered(card, found, left)
-        if places:
-            chosen.append((card, places))
-            left = [k for k in left if k not in places]
-    if left:
-        raise WeightsError(
-            f"no weights for bands {', '.join(found[k] for k in left)}; there are: "
-            + ", ".join(f"{c.name} ({' '.join(c.bands)})" for c in cards)
-        )
-    return chosen
-
-
-def restored_together(cards, bands):
-    """
-    Which of the bands are restored together with others by these weights.
-
-    Parameters
-    ----------
-    cards, bands
-        As for `choose_among`.
-
-    Returns
-    -------
-    together : list of bool
-        For each of the bands.
-    """
-    chosen = choose_among(cards, bands)
-    places = {k for card, own in chosen if not card.takes_any_band and len(own) > 1 for k in own}
-    return [k in places for k in range(len(bands))]
-
-
-def _covered(card, found, left):
-    """Which of the places that are left a model card is for."""
-    if card.takes_any_band:
-        return left
-    if card.takes_subsets:
-        return [k for k in left if found[k] in card.bands and found.count(found[k]) == 1]
-    places = [[k for k in left if found[k] == band] for band in card.bands]
-    return [one[0] for one in places] if all(len(one) == 1 for one in places) else []
-
-
-def _check_subset(card, bands):
-    unknown = [band for band in bands if band not in card.bands]
-    if unknown or len(set(bands)) < len(bands):
-        raise WeightsError(
-            f"weights {card.name!r} need bands among {', '.join(card.bands)}, each once; got "
-            f"{', '.join(bands)}"
-        )
-
-
-def _check_flux_scale(card):
-    if card.stretch.get("space") == "seed":
-        raise WeightsError(
-            f"weights {card.name!r} were trained in the seed paper's space, where each image lies "
-            "between its own minimum and maximum: what they generate has no flux scale. Use their "
-            "generator itself (load_generator), or weights trained with data.space='noise'"
-        )
-
-
-def _canonical_or_same(band):
-    try:
-        return canonical_band(band)
-    except ValueError:
-        return str(band)
 
 
 def save_weights(generator, folder, **card):

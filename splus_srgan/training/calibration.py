@@ -26,7 +26,7 @@ from splus_srgan.exceptions import NoSkyWarning
 from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.images.quality import Quality
 from splus_srgan.images.units import flux_per_pixel_factor
-from splus_srgan.models.generator import SRResNet
+from splus_srgan.models.weights import build_generator
 from splus_srgan.training.calibration_fit import fit_table
 from splus_srgan.training.losses import gaussian_nll, laplace_nll
 from splus_srgan.training.optimizers import learning_rate
@@ -60,7 +60,7 @@ def train_head(
 
     Parameters
     ----------
-    generator : `~splus_srgan.models.generator.SRResNet`
+    generator : `~splus_srgan.models.generator.SRResNet` or JointResNet
         Generator, with or without a head; it is not changed.
     pairs : sequence of dict
         Such as `~splus_srgan.training.data.dataset.RenderedPairs`: ``pairs[k]`` has ``input``,
@@ -126,7 +126,7 @@ def train_head(
 
 def _with_head(generator, kind):
     """A copy with a head of this kind, of which only the head learns."""
-    headed = SRResNet(**{**generator.options, "scale": kind})
+    headed = build_generator({**generator.options, "scale": kind})
     trunk = generator.state_dict()
     if generator.options.get("scale") != kind:
         trunk = {name: value for name, value in trunk.items() if not name.startswith("scale.")}
@@ -142,6 +142,9 @@ def _head_loss(headed, batch, kind, precision):
         torch.stack([torch.as_tensor(sample[name]) for sample in batch])
         for name in ("input", "target", "weight")
     )
+    if y.ndim == 5:  # bands that a joint generator is told of, each by itself
+        y, target, weight = y.flatten(0, 1), target.flatten(0, 1)[:, None], weight.flatten(0, 1)
+        weight = weight[:, None]
     narrow = precision == "bfloat16"
     if narrow:
         y = y.contiguous(memory_format=torch.channels_last)
@@ -149,8 +152,7 @@ def _head_loss(headed, batch, kind, precision):
         with torch.autocast(y.device.type, dtype=torch.bfloat16, enabled=narrow):
             features = headed.features(y)
         features = features.float().contiguous()
-        generated = headed.finish(y.contiguous(), features)
-    log_scale = headed.log_scale(features, generated)
+    generated, log_scale = headed.finish_with_scale(y.contiguous(), features)
     weight = weight * (1 + _EMPHASIS * (generated.abs() / _BRIGHT).clamp(max=1))
     return _LOSSES[kind](generated, log_scale, target, weight)
 

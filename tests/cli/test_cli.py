@@ -141,7 +141,6 @@ def test_enhance_files_of_single_bands(field_file, tmp_path, capsys):
         assert fits.getdata(out / "tile_sr.fits", "SCI", number).shape == (64, 80)
 
 
-@pytest.mark.filterwarnings("ignore:splus-any restores")
 @pytest.mark.parametrize(
     ("filters", "bands"),
     [

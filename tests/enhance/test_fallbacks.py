@@ -54,11 +54,12 @@ def test_an_anchor_that_is_not_wanted_is_not_missed(field):
 
 
 def test_bands_that_no_weights_restore_together_are_told(field):
-    two = {band: field[band] for band in ("g", "r")}
+    two = {"VR": field["g"], "r": field["r"]}
     (message,) = told(SRGANEnhancer(**OPTIONS), two)
-    assert message.startswith("splus-any restores g, r each by itself")
+    assert message.startswith("splus-any restores VR, r each by itself")
     assert told(SRGANEnhancer("splus-any", **OPTIONS), two) == []
     assert told(SRGANEnhancer(**OPTIONS), two["r"], bands="r") == []
+    assert told(SRGANEnhancer(**OPTIONS), {band: field[band] for band in ("g", "r")}) == []
 
 
 def test_warnings_point_at_the_caller(field):

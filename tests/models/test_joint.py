@@ -15,12 +15,13 @@ from torch.nn.functional import pixel_shuffle
 from splus_srgan import NoiseAsinhStretch, SRGANEnhancer, simulate_field, splus
 from splus_srgan.enhance.tiles import generate_blocks
 from splus_srgan.exceptions import WeightsError
+from splus_srgan.models.choice import choose_cards
 from splus_srgan.models.guide import GUIDED_PLANES, REACH, guided_planes
 from splus_srgan.models.joint import PLANES, TOLD, JointResNet, joint_planes, told_values
 from splus_srgan.models.openvino_engine import OpenVINOEngine
 from splus_srgan.models.stages import FirstStage, TwoStageEngine
 from splus_srgan.models.torch_engine import TorchEngine
-from splus_srgan.models.weights import choose_cards, load_card, load_generator, save_weights
+from splus_srgan.models.weights import load_card, load_generator, save_weights
 
 BANDS = tuple(splus.BANDS)
 STRETCH = {"softening": 3.0, "range": 2.0}
@@ -30,8 +31,9 @@ OPTIONS = {"device": "cpu", "engine": "torch", "precision": "float32"}
 def make():
     """A generator in which every layer matters."""
     torch.manual_seed(3)
-    generator = JointResNet(BANDS, n_features=16, n_blocks=2, dilations=(2,))
-    for parameter in (generator.last.weight, generator.guided.weight):
+    generator = JointResNet(BANDS, n_features=16, n_blocks=2, dilations=(2,), scale="laplace")
+    head = generator.scale.last.weight
+    for parameter in (generator.last.weight, generator.guided.weight, head):
         torch.nn.init.normal_(parameter, std=0.02)
     return generator.eval()
 
@@ -236,14 +238,32 @@ def test_blocks_are_the_whole_image(generator, shape):
     engine = two_stages(generator, ("g", "r", "J0660"))
     y = bands_of(3, shape)[0]
     radius = generator.receptive_field_radius + REACH + 1
-    made = generate_blocks(engine, y, radius=radius, block_size=40, n_planes=3)
+    made = generate_blocks(engine, y, radius=radius, block_size=40, n_planes=6)
     assert_array_equal(made, engine(y))
+
+
+@torch.inference_mode()
+def test_scales_of_the_errors_follow_the_bands(generator):
+    """Each is what the generator says of its band; the images are those without them."""
+    bands, y = ("g", "r", "J0660"), bands_of(3, (20, 23))[0]
+    made = two_stages(generator, bands)(y)
+    assert_array_equal(made[:3], two_stages(generator, bands, with_scale=False)(y))
+    guided = guided_planes(y, np.kron(y, np.ones((1, 2, 2), np.float32)), **STRETCH)
+    told = np.stack([told_values(band, n_bands=3) for band in bands])
+    _, log_scale = generator.forward_with_scale(torch.from_numpy(joint_planes(guided, told)))
+    assert_allclose(made[3:], log_scale[:, 0], atol=1e-5)
+    assert np.ptp(made[3:]) > 0.01
+
+
+def test_without_a_head_there_is_no_scale():
+    generator = JointResNet(BANDS, n_features=8, n_blocks=1)
+    with pytest.raises(ValueError, match="predicts no scale; make it with scale='laplace'"):
+        generator.forward_with_scale(torch.zeros(1, PLANES, 8, 8))
 
 
 class Repeat:
     """A first stage that reads one pixel."""
 
-    with_scale = False
     cards = (load_card("splus-any"),)
 
     def __call__(self, y, *, bands):
@@ -251,8 +271,8 @@ class Repeat:
         return np.kron(y, np.ones((1, 2, 2), np.float32))
 
 
-def two_stages(generator, bands, **options):
-    second = TorchEngine(generator, device="cpu", precision="float32")
+def two_stages(generator, bands, *, with_scale=True, **options):
+    second = TorchEngine(generator, device="cpu", precision="float32", with_scale=with_scale)
     return TwoStageEngine(Repeat(), second, stretch=STRETCH, bands=bands, **options)
 
 
@@ -262,12 +282,12 @@ def test_receptive_field_radius_is_enough_and_not_wasteful(generator):
     radius = generator.receptive_field_radius
     side = 2 * radius + 16
     planes = torch.from_numpy(planes_of(1, (side, side)))
-    fine, reached = generator(planes), 0
+    fine, reached = torch.cat(generator.forward_with_scale(planes)), 0
     for distance in range(radius + 6):
         other = planes.clone()
         other[..., side // 2 + distance] += 10
-        changed = (generator(other) - fine)[..., side : side + 2].abs().max() > 0
-        if changed:
+        changed = torch.cat(generator.forward_with_scale(other)) - fine
+        if changed[..., side : side + 2].abs().max() > 0:
             reached = distance
     assert radius - 2 <= reached <= radius
 
@@ -278,10 +298,10 @@ def test_receptive_field_radius_is_enough_and_not_wasteful(generator):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_openvino_gives_the_same(generator):
     pytest.importorskip("openvino")
-    engine = OpenVINOEngine(generator, precision="float32")
+    engine = OpenVINOEngine(generator, precision="float32", with_scale=True)
     planes = planes_of(1, (24, 31))
     with torch.inference_mode():
-        expected = generator(torch.from_numpy(planes))[0]
+        expected = torch.cat(generator.forward_with_scale(torch.from_numpy(planes)), 1)[0]
     assert planes.shape[1] == PLANES == GUIDED_PLANES + len(TOLD)
     assert_allclose(engine(planes[0]), expected, atol=2e-4)
 
@@ -323,7 +343,7 @@ def test_a_card_takes_any_subset_of_its_bands(card):
 @pytest.mark.parametrize("bands", [("z", "J0660", "g", "r"), ("i", "u")])
 def test_an_untrained_second_stage_is_the_first(tmp_path, bands):
     """What the shipped weights make of these bands, by themselves or together."""
-    card = write(JointResNet(BANDS, n_features=8, n_blocks=1), tmp_path)
+    card = write(JointResNet(BANDS, n_features=8, n_blocks=1, scale="laplace"), tmp_path)
     field = simulate_field(5, shape=(48, 40), bands=bands, kind="blank")
     known = {"sky": field.sky, "sigma": field.sigma}
     plainly = OPTIONS | {"turned": False, "flux_anchor": 0.0, "check_input": False}

@@ -14,13 +14,12 @@ from werkzeug import Response
 
 from splus_srgan.exceptions import WeightsError
 from splus_srgan.models import weights
+from splus_srgan.models.choice import choose_cards, first_stage_of
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.weights import (
     ANY_BAND,
     WeightsCard,
     available,
-    choose_cards,
-    first_stage_of,
     load_card,
     load_generator,
     save_weights,
@@ -188,29 +187,33 @@ def test_folder_must_hold_one_card(tmp_path, card):
 
 
 @pytest.mark.parametrize(
-    ("bands", "joint"),
+    ("bands", "name", "together"),
     [
-        (("g", "r", "z"), [0, 1, 2]),
-        (("z", "g", "r"), [1, 2, 0]),
-        (("gSDSS", "rSDSS", "zSDSS"), [0, 1, 2]),
-        (("i", "Z", "J0660", "R", "G"), [4, 3, 1]),
-        (("g", "r"), None),
-        (("g", "r", "i"), None),
-        (("g", "G", "r", "z"), None),
-        (("unknown",), None),
+        (("g", "r", "z"), "splus-grz", [0, 1, 2]),
+        (("z", "g", "r"), "splus-grz", [1, 2, 0]),
+        (("gSDSS", "rSDSS", "zSDSS"), "splus-grz", [0, 1, 2]),
+        (("z", "VR", "g", "r"), "splus-grz", [2, 3, 0]),
+        (("i", "Z", "J0660", "R", "G"), "splus", [0, 1, 2, 3, 4]),
+        (("g", "r"), "splus", [0, 1]),
+        (("i", "VR", "J0378"), "splus", [0, 2]),
+        (("g", "G", "r", "z"), "splus", [2, 3]),
+        (tuple(BANDS), "splus", list(range(12))),
+        (("r",), None, []),
+        (("r", "VR"), None, []),
+        (("unknown",), None, []),
     ],
 )
-def test_auto_takes_joint_weights_for_what_they_cover(bands, joint):
+def test_auto_restores_bands_of_the_survey_together(bands, name, together):
     chosen = [(card.name, places) for card, places in choose_cards("auto", bands)]
-    rest = [k for k in range(len(bands)) if k not in (joint or [])]
-    expected = [("splus-grz", joint)] if joint else []
+    rest = [k for k in range(len(bands)) if k not in together]
+    expected = [(name, together)] if name else []
     assert chosen == expected + ([("splus-any", rest)] if rest else [])
 
 
 def test_weights_that_are_chosen_together_fit_each_other():
-    cards = [card for card, _ in choose_cards("auto", ("g", "r", "i", "z"))]
+    one, two = (card for card, _ in choose_cards("auto", ("g", "r", "VR")))
     for name in ("pixel_scale", "stretch", "target_psf", "flux_anchor"):
-        assert getattr(cards[0], name) == getattr(cards[1], name)
+        assert getattr(one, name) == getattr(two, name)
 
 
 def test_given_weights_must_be_for_these_bands(card):

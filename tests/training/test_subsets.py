@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch.nn.functional import pixel_shuffle
 
 from splus_srgan import splus
+from splus_srgan.cli.main import main
 from splus_srgan.models.guide import GUIDED_PLANES
 from splus_srgan.models.joint import PLANES, JointResNet
 from splus_srgan.models.weights import load_card, load_generator
@@ -207,8 +208,7 @@ def test_what_does_not_fit_is_refused(changes, text):
         load_config({"preset": "twelve"}, changes)
 
 
-def test_a_run_ends_with_weights_for_any_subset(tmp_path, monkeypatch):
-    monkeypatch.setattr("splus_srgan.training.run.CALIBRATION_FIELDS", 2)
+def test_a_run_ends_with_weights_for_any_subset(tmp_path, capsys):
     small = {"n_features": 8, "n_blocks": 1}
     changes = {
         "generator": small,
@@ -233,8 +233,19 @@ def test_a_run_ends_with_weights_for_any_subset(tmp_path, monkeypatch):
     card = load_card(result.card)
     assert card.takes_subsets
     assert list(card.first_stage) == ["splus-grz", "splus-any"]
-    assert card.uncertainty["calibration"]
     assert not card.turned
     assert card.bands == ["g", "r", "J0660"]
-    assert isinstance(load_generator(card), JointResNet)
+    generator = load_generator(card)
+    assert isinstance(generator, JointResNet)
     assert Path(result.last).is_file()
+    # Its head is trained after it, with the calibration, on the same pairs.
+    out = ["-o", str(tmp_path / "made"), "--steps", "2", "--fields", "2"]
+    assert main(["calibrate", str(result.last), *out, "--precision", "float32"]) == 0
+    headed = load_card(tmp_path / "made" / "twelve.json")
+    assert headed.scale == headed.uncertainty["kind"] == "laplace"
+    assert headed.uncertainty["calibration"]
+    state = load_generator(headed).state_dict()
+    for name, value in generator.state_dict().items():
+        assert_array_equal(state[name], value)
+    assert main(["calibrate", str(result.card), "pairs", *out]) == 2
+    assert "give its checkpoint (.ckpt), or --minutes 0" in capsys.readouterr().err

@@ -8,15 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from splus_srgan.models.choice import choose_among, restored_together
 from splus_srgan.models.engines import make_engine
 from splus_srgan.models.guide import guided_planes
 from splus_srgan.models.joint import joint_planes
-from splus_srgan.models.weights import (
-    choose_among,
-    load_card,
-    load_generator,
-    restored_together,
-)
+from splus_srgan.models.weights import load_card, load_generator
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
 from splus_srgan.training.data.crops import turn
 from splus_srgan.training.data.simulated import SimulatedPairs
@@ -42,7 +38,7 @@ class RestoredPairs(SimulatedPairs):
         As for `~splus_srgan.training.data.simulated.SimulatedPairs`.
     first_stage : sequence of str or path-like
         Weights of the first stage, in the order in which they are to be chosen
-        (`~splus_srgan.models.weights.choose_among`).
+        (`~splus_srgan.models.choice.choose_among`).
     crop : int or None, optional
         Side of the crop in input pixels; `None` for whole images.
     cache : path-like, optional
