@@ -18,6 +18,8 @@ PACKAGE = Path(splus_srgan.__file__).parent
 MODULES = {path: path.relative_to(PACKAGE).as_posix() for path in sorted(PACKAGE.rglob("*.py"))}
 ENGINES = ("torch", "torchvision", "openvino", "lightning")
 FACES = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.pyi"))
+# Rooms whose whole face is annotated.
+TYPED = ("images", "pixels")
 HEAVY = (*ENGINES, "matplotlib", "photutils", "skimage")
 
 
@@ -123,6 +125,42 @@ def test_face_shows_what_its_modules_call_public(room):
         assert getattr(module, name) is getattr(home, name)
         assert inspect.ismodule(getattr(module, name)) is False
     assert set(face) <= set(dir(module))
+
+
+def functions_of(thing):
+    """A function itself; of a class what is public and its own, with what makes and calls it."""
+    if not inspect.isclass(thing):
+        return {thing.__name__: thing} if inspect.isfunction(inspect.unwrap(thing)) else {}
+    found = {}
+    for name, one in vars(thing).items():
+        one = getattr(one, "fget", None) or getattr(one, "__func__", one)
+        own = inspect.isfunction(one) and one.__module__ == thing.__module__
+        if own and (not name.startswith("_") or name in ("__init__", "__call__")):
+            found[f"{thing.__name__}.{name}"] = one
+    return found
+
+
+def unannotated(thing):
+    """Parameters of a public name, and what it returns, that have no type."""
+    told = []
+    for name, function in functions_of(thing).items():
+        signature = inspect.signature(function)
+        told += [
+            f"{name}({one.name})"
+            for one in signature.parameters.values()
+            if one.annotation is one.empty and one.name not in ("self", "cls")
+        ]
+        told += [f"{name} ->"] if signature.return_annotation is signature.empty else []
+    return told
+
+
+@pytest.mark.parametrize("face", ["", *TYPED])
+def test_what_is_public_is_annotated(face):
+    """The package says that it is typed: see ``tox -e typing`` for whether the types are true."""
+    module = importlib.import_module(f"splus_srgan.{face}".rstrip("."))
+    names = [name for name in module.__all__ if not name.startswith("__")]
+    assert [told for name in names for told in unannotated(getattr(module, name))] == []
+    assert (PACKAGE / "py.typed").is_file()
 
 
 def test_unknown_name_is_an_attribute_error():

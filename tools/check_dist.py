@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[1]
-DATA = (".pyi", ".json", ".safetensors", ".ecsv", ".jinja", ".css", ".js", ".npz", ".csv")
+DATA = (".pyi", ".typed", ".json", ".safetensors", ".ecsv", ".jinja", ".css", ".js", ".npz", ".csv")
 ARCHIVE_ONLY = ("CHANGES.rst", "CITATION.cff", "README.rst", "pyproject.toml", "tox.ini")
 LARGEST = 20e6  # bytes of a wheel
 

@@ -1,8 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Enhance images: the one entry point, from NDData to NDData."""
 
+from __future__ import annotations
+
 from contextlib import contextmanager
 from threading import Lock
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from astropy import units as u
@@ -31,6 +34,30 @@ from splus_srgan.models.choice import choose_cards
 from splus_srgan.models.weights import load_card
 from splus_srgan.utils.floats import NUMPY_DEFAULTS
 from splus_srgan.utils.notebook import html_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from typing import Any, Literal, TypedDict, Unpack
+
+    from astropy.nddata import NDData
+    from astropy.units import UnitBase
+    from astropy.wcs import WCS
+
+    from splus_srgan.images.stars import MeasuredPSF
+    from splus_srgan.models.weights import WeightsCard
+    from splus_srgan.utils.types import Bands, FilePath, Image, Images, Level, ProgressBar
+
+    class Given(TypedDict, total=False):
+        """What the data of a call do not say themselves."""
+
+        bands: Bands | None
+        mask: Level | None
+        unit: UnitBase | str | None
+        wcs: WCS | None
+        sky: Level | None
+        sigma: Level | None
+
 
 __all__ = ["SRGANEnhancer"]
 
@@ -110,19 +137,20 @@ class SRGANEnhancer:
 
     def __init__(
         self,
-        weights="auto",
+        weights: FilePath | WeightsCard = "auto",
         *,
-        device="auto",
-        precision="auto",
-        block_size="auto",
-        flux_anchor=None,
-        psf="auto",
-        check_input=True,
-        uncertainty=False,
-        engine="auto",
-        turned=None,
-        progress_bar=None,
-    ):
+        device: str = "auto",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        block_size: int | Literal["auto"] = "auto",
+        flux_anchor: float | None = None,
+        psf: Literal["auto", "header", "measure"]
+        | Mapping[str, Sequence[float] | MeasuredPSF] = "auto",
+        check_input: bool = True,
+        uncertainty: bool | Literal["ensemble"] = False,
+        engine: Literal["auto", "torch", "openvino"] = "auto",
+        turned: bool | None = None,
+        progress_bar: ProgressBar | None = None,
+    ) -> None:
         # Fail here, near the cause, and not after the data have been read.
         self.weights = weights if str(weights) == "auto" else load_card(weights)
         check_options(device, precision, engine, block_size, turned, progress_bar)
@@ -137,7 +165,9 @@ class SRGANEnhancer:
         if self.weights != "auto":
             check_head(self.weights, self.uncertainty)
         self.progress_bar = progress_bar
-        self._runners, self._first, self._lock = {}, {}, Lock()
+        self._runners: dict[Any, Any] = {}
+        self._first: dict[Any, Any] = {}
+        self._lock = Lock()
 
     def __repr__(self):
         weights = self.weights if self.weights == "auto" else self.weights.name
@@ -157,7 +187,23 @@ class SRGANEnhancer:
     def __setstate__(self, state):
         self.__dict__.update(state, _runners={}, _first={}, _lock=Lock())
 
-    def __call__(self, data, *, bands=None, mask=None, unit=None, wcs=None, sky=None, sigma=None):
+    @overload
+    def __call__(self, data: Mapping[str, Image], **given: Unpack[Given]) -> dict[str, Image]: ...
+
+    @overload
+    def __call__(self, data: Image, **given: Unpack[Given]) -> Image: ...
+
+    def __call__(
+        self,
+        data: Any,
+        *,
+        bands: Bands | None = None,
+        mask: Level | None = None,
+        unit: UnitBase | str | None = None,
+        wcs: WCS | None = None,
+        sky: Level | None = None,
+        sigma: Level | None = None,
+    ) -> Any:
         """
         Enhance an image, a stack of bands, or a mapping of bands.
 
@@ -212,17 +258,17 @@ class SRGANEnhancer:
 
     def to_file(
         self,
-        data,
-        path,
+        data: Images | NDData,
+        path: FilePath,
         *,
-        bands=None,
-        mask=None,
-        unit=None,
-        wcs=None,
-        sky=None,
-        sigma=None,
-        overwrite=False,
-    ):
+        bands: Bands | None = None,
+        mask: Level | None = None,
+        unit: UnitBase | str | None = None,
+        wcs: WCS | None = None,
+        sky: Level | None = None,
+        sigma: Level | None = None,
+        overwrite: bool = False,
+    ) -> Path:
         """
         Enhance a field straight into a FITS file, which may be larger than the memory.
 

@@ -8,6 +8,7 @@ only speak against it.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from splus_srgan.evaluation.checks import Check
 from splus_srgan.evaluation.statistics import judged
@@ -110,8 +111,8 @@ class Limit:
         )
 
 
-_STARS = {"of": "stars", "least": 3}
-_SOURCES = {"of": "sources", "least": 3}
+_STARS: dict[str, Any] = {"of": "stars", "least": 3}
+_SOURCES: dict[str, Any] = {"of": "sources", "least": 3}
 
 LIMITS = {
     # Photometry

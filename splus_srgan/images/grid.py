@@ -1,8 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Pixel grids: FITS WCS of whatever an NDData holds, WCS cards, and whether bands share a grid."""
 
+from __future__ import annotations
+
 import re
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.wcs import WCS, FITSFixedWarning
@@ -10,6 +13,9 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from astropy.wcs.wcsapi import HighLevelWCSWrapper, SlicedLowLevelWCS
 
 from splus_srgan.exceptions import GridMismatchError
+
+if TYPE_CHECKING:
+    from astropy.wcs.wcsapi.wrappers.base import BaseWCSWrapper
 
 __all__ = [
     "TOLERANCE",
@@ -151,7 +157,7 @@ def image_wcs(wcs, *, name="wcs"):
     return wcs if wcs.naxis == 2 else wcs.sub([1, 2])
 
 
-def pixel_scale(wcs, default=None):
+def pixel_scale(wcs: WCS | BaseWCSWrapper | None, default: float | None = None) -> float:
     r"""
     Give the pixel scale: the side of the square that is as large as a pixel.
 

@@ -1,13 +1,25 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What a header says of its image: PSF, levels, unit."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
 
 from splus_srgan.pixels.psf import WING_SHARE, core_profile
 from splus_srgan.utils.validate import is_number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from astropy.units import UnitBase
+    from numpy.typing import ArrayLike
+
+    from splus_srgan.utils.types import BoolArray
 
 __all__ = [
     "LEVEL_CARDS",
@@ -37,7 +49,7 @@ _COUNTS = (None, u.dimensionless_unscaled, u.adu, u.ct, u.DN, u.electron)
 _PLAUSIBLE = {"FWHMMEAN": (0.05, 100.0), "FWHMBETA": (1.0, 100.0)}
 
 
-def psf_from_header(header):
+def psf_from_header(header: Mapping[str, Any]) -> tuple[float, float] | None:
     """
     Read the seeing that the S-PLUS pipeline measured.
 
@@ -63,7 +75,7 @@ def psf_from_header(header):
     >>> psf_from_header({"HIERARCH OAJ PRO FWHMMEAN": 1.36, "OAJ PRO FWHMBETA": 2.9})
     (1.36, 2.9)
     """
-    values = {}
+    values: dict[str, float] = {}
     for key, value in header.items():
         # Cards that an enhanced image keeps about its input are not about itself.
         if not isinstance(key, str) or key.upper().startswith("INPUT "):
@@ -76,7 +88,7 @@ def psf_from_header(header):
     return values["FWHMMEAN"], values.get("FWHMBETA", 3.0)
 
 
-def winged_psf_from_header(header):
+def winged_psf_from_header(header: Mapping[str, Any]) -> tuple[float, float, float] | None:
     """
     Read the seeing, and take core and wings of that PSF apart.
 
@@ -106,7 +118,7 @@ def winged_psf_from_header(header):
     return None if psf is None else (*core_profile(*psf, share), share)
 
 
-def wing_share_from_header(header):
+def wing_share_from_header(header: Mapping[str, Any]) -> float:
     """
     Give the share of the light that is in the wings of the PSF.
 
@@ -131,7 +143,7 @@ def wing_share_from_header(header):
     return float(share) if is_number(share) and 0 <= share <= 1 else WING_SHARE
 
 
-def states_own_unit(meta, unit):
+def states_own_unit(meta: Mapping[str, Any] | None, unit: UnitBase | None) -> bool:
     """
     Tell whether the levels and the gain in a header are in the unit of the pixels.
 
@@ -162,7 +174,7 @@ def states_own_unit(meta, unit):
     return unit in _COUNTS or is_number((meta or {}).get("SRZP"))
 
 
-def saturation_level(meta, unit=None):
+def saturation_level(meta: Mapping[str, Any] | None, unit: UnitBase | None = None) -> float:
     """
     Give the level at which the pixels of an image saturate.
 
@@ -210,7 +222,9 @@ def saturation_level(meta, unit=None):
     return math.inf
 
 
-def saturated_pixels(data, meta, unit=None):
+def saturated_pixels(
+    data: ArrayLike, meta: Mapping[str, Any] | None, unit: UnitBase | None = None
+) -> BoolArray:
     """
     Tell which pixels are saturated, by the rule of `saturation_level`.
 
@@ -240,7 +254,7 @@ def saturated_pixels(data, meta, unit=None):
         return np.asarray(data).astype(np.float32, copy=False) >= np.float32(limit)
 
 
-def gain_from_header(meta, unit=None):
+def gain_from_header(meta: Mapping[str, Any] | None, unit: UnitBase | None = None) -> float | None:
     """
     Give the electrons per unit of the pixels, as the card GAIN states them.
 
@@ -269,8 +283,9 @@ def gain_from_header(meta, unit=None):
     if unit == u.electron:
         return 1.0
     gain = (meta or {}).get("GAIN")
-    stated = is_number(gain) and 0 < gain < math.inf and states_own_unit(meta, unit)
-    return float(gain) if stated else None
+    if is_number(gain) and 0 < gain < math.inf and states_own_unit(meta, unit):
+        return float(gain)
+    return None
 
 
 def _stated(meta, words):

@@ -1,12 +1,20 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Bits of the QUALITY plane: which output pixels to trust, and why not."""
 
+from __future__ import annotations
+
 import enum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
 from splus_srgan.utils.validate import check_integer
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from splus_srgan.utils.types import BoolArray
 
 __all__ = ["Quality", "describe", "quality_plane"]
 
@@ -44,7 +52,7 @@ class Quality(enum.IntFlag):
     """No pixel of a sound image: a spike, or in an area of one value."""
 
 
-def describe(value):
+def describe(value: int) -> str:
     """
     Put a value of the QUALITY plane into words.
 
@@ -75,12 +83,19 @@ def describe(value):
     known = sum(Quality)
     if value & ~known:
         raise ValueError(f"value must be a sum of Quality bits, 0 to {known}; got {value!r}")
-    return " | ".join(bit.name for bit in Quality if value & bit) or "GOOD"
+    return " | ".join(str(bit.name) for bit in Quality if value & bit) or "GOOD"
 
 
 def quality_plane(
-    missing, saturated=None, *, radius, edge=None, extrapolated=None, unusual=None, factor=2
-):
+    missing: BoolArray,
+    saturated: BoolArray | None = None,
+    *,
+    radius: int,
+    edge: int | None = None,
+    extrapolated: ArrayLike | None = None,
+    unusual: BoolArray | None = None,
+    factor: int = 2,
+) -> NDArray[np.uint8]:
     r"""
     Build the QUALITY plane of an enhanced image.
 

@@ -1,6 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Mask cosmic rays and hot pixels (L.A.Cosmic, by astroscrappy)."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy.nddata import NDData
 
@@ -13,6 +17,9 @@ from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.optional import import_optional
 from splus_srgan.utils.validate import check_positive
 
+if TYPE_CHECKING:
+    from splus_srgan.utils.types import Image
+
 __all__ = ["mask_spikes"]
 
 _ELECTRONS = 17.0  # of the sky noise, where the header states no gain: see measure_background
@@ -20,7 +27,7 @@ _FWHM = 1.4  # arcsec, where the header states none
 
 
 @numpy_defaults
-def mask_spikes(image, *, significance=6.0, contrast=5.0):
+def mask_spikes(image: Image, *, significance: float = 6.0, contrast: float = 5.0) -> Image:
     r"""
     Mask cosmic rays and hot pixels.
 

@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The PSF of an image, measured on its own stars."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,12 +63,12 @@ class MeasuredPSF:
     n_stars: int = 0
 
     @property
-    def measured(self):
+    def measured(self) -> bool:
         """Whether there were stars enough."""
         return bool(np.isfinite(self.fwhm))
 
     @property
-    def core(self):
+    def core(self) -> tuple[float, float, float]:
         """The same as `~splus_srgan.pixels.psf.psf_profile` takes it: core, and share of wings."""
         return (*core_profile(self.fwhm, self.beta, self.wings), self.wings)
 
@@ -82,7 +84,13 @@ class MeasuredPSF:
 
 
 @numpy_defaults
-def measure_psf(image, *, sky=None, sigma=None, pixel_scale=None):
+def measure_psf(
+    image: NDData,
+    *,
+    sky: float | None = None,
+    sigma: float | None = None,
+    pixel_scale: float | None = None,
+) -> MeasuredPSF:
     r"""
     Measure the PSF of an image on its own stars.
 

@@ -6,6 +6,8 @@ FITS centers the first pixel on 1, so the image begins at 0.5 and a position
 ``p`` becomes ``factor * (p - 0.5) + 0.5`` in pixels ``factor`` times finer.
 """
 
+from __future__ import annotations
+
 import re
 import warnings
 
@@ -27,7 +29,7 @@ from splus_srgan.utils.validate import check_integer, check_positive
 __all__ = ["upsample_header", "upsample_wcs"]
 
 
-def upsample_wcs(wcs, *, factor=2):
+def upsample_wcs(wcs: WCS, *, factor: int = 2) -> WCS:
     r"""
     Describe the same sky on a grid of ``factor`` times more pixels per axis.
 
@@ -107,7 +109,9 @@ def upsample_wcs(wcs, *, factor=2):
     return fine
 
 
-def upsample_header(header, *, factor=2, flux_scale=None, new_psf=False):
+def upsample_header(
+    header: fits.Header, *, factor: int = 2, flux_scale: float | None = None, new_psf: bool = False
+) -> fits.Header:
     """
     Bring the cards of an image's header to a grid of finer pixels.
 

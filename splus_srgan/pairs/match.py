@@ -6,8 +6,11 @@ Two surveys on one grid: reprojection, registration, PSF, sky and band-pass.
 sharper survey on the grid of the other one, with pixels half as large.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.nddata import NDData
@@ -22,6 +25,15 @@ from splus_srgan.pairs.registration.measure import register_images
 from splus_srgan.pixels.psf import TARGET_PSF
 from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_finite, check_integer, check_one_of, check_positive
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from astropy.nddata import CCDData
+    from astropy.wcs import WCS
+
+    from splus_srgan.pairs.registration.measure import Registration
+    from splus_srgan.utils.types import FloatArray, Image, Images, ProgressBar
 
 __all__ = ["MatchedPair", "match_pair", "match_to_grid"]
 
@@ -61,35 +73,35 @@ class MatchedPair:
         Remarks for the reader, in plain words.
     """
 
-    input: dict
-    target: dict
-    registrations: dict
-    residuals: dict = field(default_factory=dict)
-    flux_ratios: dict = field(default_factory=dict)
-    sky: dict = field(default_factory=dict)
-    coverage: dict = field(default_factory=dict)
-    psf_errors: dict = field(default_factory=dict)
+    input: dict[str, CCDData]
+    target: dict[str, CCDData]
+    registrations: dict[str, Registration]
+    residuals: dict[str, Registration] = field(default_factory=dict)
+    flux_ratios: dict[str, tuple[float, float]] = field(default_factory=dict)
+    sky: dict[str, float] = field(default_factory=dict)
+    coverage: dict[str, float] = field(default_factory=dict)
+    psf_errors: dict[str, float] = field(default_factory=dict)
     corrected: bool = False
-    notes: list = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
-    def bands(self):
+    def bands(self) -> tuple[str, ...]:
         """Names of the bands, in order."""
         return tuple(self.target)
 
 
 @numpy_defaults
 def match_to_grid(
-    image,
-    wcs,
-    shape,
+    image: Image,
+    wcs: WCS,
+    shape: tuple[int, int],
     *,
-    method="interp",
-    order="bicubic",
-    noise_correlation=None,
-    block_size=None,
-    progress_bar=None,
-):
+    method: Literal["interp", "adaptive", "exact"] = "interp",
+    order: Literal["bicubic", "biquadratic", "bilinear", "nearest-neighbor"] = "bicubic",
+    noise_correlation: FloatArray | None = None,
+    block_size: int | None = None,
+    progress_bar: ProgressBar | None = None,
+) -> Image:
     r"""
     Resample an image onto another pixel grid; flux is conserved.
 
@@ -183,20 +195,20 @@ def _target_wcs(wcs):
 
 @numpy_defaults
 def match_pair(
-    input,
-    target,
+    input: Images,
+    target: Images,
     *,
-    correct=True,
-    target_psf=TARGET_PSF,
-    band_terms=None,
-    subtract_sky=True,
-    method="interp",
-    order="bicubic",
-    max_shift=5.0,
-    input_scale=None,
-    target_scale=None,
-    progress_bar=None,
-):
+    correct: bool = True,
+    target_psf: tuple[float, float] | None = TARGET_PSF,
+    band_terms: Mapping[str, float] | Literal["measure"] | None = None,
+    subtract_sky: bool = True,
+    method: Literal["interp", "adaptive", "exact"] = "interp",
+    order: Literal["bicubic", "biquadratic", "bilinear", "nearest-neighbor"] = "bicubic",
+    max_shift: float = 5.0,
+    input_scale: float | None = None,
+    target_scale: float | None = None,
+    progress_bar: ProgressBar | None = None,
+) -> MatchedPair:
     r"""
     Make a pair of two images of one field: the sharper one on a grid twice as fine.
 

@@ -12,7 +12,10 @@ pixels are sky.  Here a galaxy may fill the frame:
   Where too few do, there is no sky in the frame, and it is left alone.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
@@ -23,6 +26,12 @@ from splus_srgan.pixels.noise import NoisePixels
 from splus_srgan.pixels.sample import take_windows, valid_windows
 from splus_srgan.pixels.wild import wild_pixels
 from splus_srgan.utils.floats import numpy_defaults
+
+if TYPE_CHECKING:
+    from astropy.nddata import NDData
+    from numpy.typing import ArrayLike
+
+    from splus_srgan.utils.types import BoolArray, FloatArray
 
 __all__ = ["Background", "as_stack", "measure_background", "noise_pixels", "sky_of_enhanced"]
 
@@ -52,14 +61,16 @@ class Background:
         Standard error of ``sky``; NaN where the frame has no sky.
     """
 
-    sky: np.ndarray
-    sigma: np.ndarray
-    has_sky: np.ndarray
-    sky_error: np.ndarray
+    sky: FloatArray
+    sigma: FloatArray
+    has_sky: BoolArray
+    sky_error: FloatArray
 
 
 @numpy_defaults
-def measure_background(data, *, mask=None, gain=None):
+def measure_background(
+    data: ArrayLike | NDData, *, mask: ArrayLike | None = None, gain: ArrayLike | None = None
+) -> Background:
     r"""
     Measure sky level and sky noise per pixel, also where a galaxy fills the frame.
 
@@ -140,16 +151,18 @@ def measure_background(data, *, mask=None, gain=None):
     data, mask = as_stack(data, mask)
     gain = _as_gain(gain, len(data))
     bands = zip(data, mask, gain, strict=True)
-    rows = [
-        _measure_band(*take_windows(image, hole, valid_windows(image, hole)), k, g)
-        for k, (image, hole, g) in enumerate(bands)
-    ]
+    rows = []
+    for k, (image, hole, g) in enumerate(bands):
+        windows, missing = take_windows(image, hole, valid_windows(image, hole))
+        rows.append(_measure_band(windows, missing, k, g))
     sky, sigma, has_sky, sky_error = (np.array(column) for column in zip(*rows, strict=True))
     return Background(sky, sigma, has_sky, sky_error)
 
 
 @numpy_defaults
-def sky_of_enhanced(fine, sky, sigma, *, mask=None):
+def sky_of_enhanced(
+    fine: FloatArray, sky: float, sigma: float, *, mask: BoolArray | None = None
+) -> float:
     """
     Measure the sky once more, where an enhanced image shows no source.
 

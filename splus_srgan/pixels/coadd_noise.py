@@ -6,7 +6,19 @@ Coadds are resampled, so the noise of neighbouring pixels is correlated, and a s
 than that of white noise.  All that is known of it stands here.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["CORRELATION", "area_noise", "noise_spectrum", "smoothed_noise", "weighted_noise"]
 
@@ -16,7 +28,7 @@ CORRELATION = {(0, 1): 0.12, (1, 0): 0.12, (1, 1): 0.035, (0, 2): -0.045, (2, 0)
 _AREA_LAW = (1.07, 0.006)
 
 
-def weighted_noise(weights):
+def weighted_noise(weights: ArrayLike) -> float:
     r"""
     Noise of a weighted sum over the pixels of a coadd, in units of the noise of one.
 
@@ -51,7 +63,9 @@ def weighted_noise(weights):
     return float(np.sqrt(total))
 
 
-def noise_spectrum(shape, correlation=CORRELATION):
+def noise_spectrum(
+    shape: tuple[int, int], correlation: Mapping[tuple[int, int], float] = CORRELATION
+) -> FloatArray:
     r"""
     Power spectrum of noise of unit variance from its correlation (Wiener-Khinchin).
 
@@ -97,7 +111,7 @@ def noise_spectrum(shape, correlation=CORRELATION):
     return power
 
 
-def smoothed_noise(width):
+def smoothed_noise(width: float) -> float:
     r"""
     Noise of a coadd after smoothing by a Gaussian, in units of the noise of a pixel.
 
@@ -127,7 +141,7 @@ def smoothed_noise(width):
     return float(np.sqrt(total) / (2 * np.sqrt(np.pi) * width))
 
 
-def area_noise(area):
+def area_noise(area: Any) -> Any:
     r"""
     Noise of the sum over an area of S-PLUS pixels, in units of the noise of one.
 

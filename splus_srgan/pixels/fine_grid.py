@@ -1,8 +1,15 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """From the grid of the input to the twice finer one of the output."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import ndimage
+
+if TYPE_CHECKING:
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["FACTOR", "to_fine_grid"]
 
@@ -10,7 +17,7 @@ FACTOR = 2
 """Output pixels per input pixel, along each axis."""
 
 
-def to_fine_grid(planes, *, order):
+def to_fine_grid(planes: FloatArray, *, order: int) -> FloatArray:
     """
     Sample images at the pixels of the fine grid.
 

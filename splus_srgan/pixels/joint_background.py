@@ -1,7 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """One decision on the sky for all bands of a field, which see the same sources."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +13,12 @@ from splus_srgan.pixels.meshes import SkyMeshes
 from splus_srgan.pixels.sample import take_windows, valid_windows
 from splus_srgan.utils.floats import numpy_defaults
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from splus_srgan.pixels.background import Background
+    from splus_srgan.utils.types import FloatArray
+
 __all__ = ["measure_joint_background"]
 
 _CLEARLY = 0.2  # sigma off zero, beyond which an image was not sky-subtracted
@@ -17,7 +26,9 @@ _SURE = 4.0  # errors
 
 
 @numpy_defaults
-def measure_joint_background(data, *, mask=None):
+def measure_joint_background(
+    data: ArrayLike, *, mask: ArrayLike | None = None
+) -> tuple[Background, FloatArray]:
     """
     Measure sky and noise of the bands of one field; where some have sky, all have.
 

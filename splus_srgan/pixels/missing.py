@@ -1,11 +1,20 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Missing pixels: where a survey has none, and what to put there."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import ndimage, sparse
 
 from splus_srgan.pixels.lazy import row_strips
 from splus_srgan.utils.floats import numpy_defaults
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from splus_srgan.utils.types import BoolArray, FloatArray
 
 __all__ = ["REACH", "blank_border", "fill_missing", "missing_pixels", "without_exposure"]
 
@@ -21,7 +30,7 @@ REACH = _TRUNCATE * _SCALES[-1]
 """How far (pixels, along each axis) a filled pixel looks for valid ones."""
 
 
-def missing_pixels(data, mask=None):
+def missing_pixels(data: ArrayLike, mask: ArrayLike | None = None) -> BoolArray:
     """
     Find the pixels without a value: masked, NaN or infinite.
 
@@ -230,7 +239,9 @@ def _meshes(plane, rows, columns):
 
 
 @numpy_defaults
-def fill_missing(data, mask, *, default=None):
+def fill_missing(
+    data: FloatArray, mask: BoolArray, *, default: ArrayLike | None = None
+) -> FloatArray:
     r"""
     Replace missing pixels by what lies around them.
 

@@ -1,15 +1,30 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Color pictures of three bands."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from splus_srgan.utils.floats import numpy_defaults
+
+if TYPE_CHECKING:
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["color_picture"]
 
 
 @numpy_defaults
-def color_picture(red, green, blue, *, black, white, softening):
+def color_picture(
+    red: FloatArray,
+    green: FloatArray,
+    blue: FloatArray,
+    *,
+    black: float,
+    white: float,
+    softening: float,
+) -> FloatArray:
     """
     Make a color picture of three bands.
 
@@ -50,6 +65,7 @@ def color_picture(red, green, blue, *, black, white, softening):
         stretch=AsinhStretch(softening / depth) + LinearStretch(1 / depth),
     )
     with np.errstate(divide="ignore", invalid="ignore"):  # where all bands are black
-        picture = mapping.make_rgb_image(*np.where(missing, black, bands), output_dtype=float)
+        shown = np.where(missing, black, bands)
+        picture = mapping.make_rgb_image(shown[0], shown[1], shown[2], output_dtype=float)
     picture[missing] = 0.5
     return picture

@@ -6,11 +6,23 @@ A PSF here is the one that pixels sample, with the pixel's own response in it, a
 seeing that the survey measures on its images.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import special
 
 from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_finite, check_positive
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = [
     "TARGET_PSF",
@@ -45,7 +57,7 @@ WING_SHARE = 0.28
 _STEEP = 30.0  # Moffat beta
 
 
-def core_profile(fwhm, beta, share=WING_SHARE):
+def core_profile(fwhm: float, beta: float, share: float = WING_SHARE) -> tuple[float, float]:
     r"""
     Profile of the core of a PSF, from that of one Moffat fitted to core and wings.
 
@@ -77,7 +89,16 @@ def core_profile(fwhm, beta, share=WING_SHARE):
     return fwhm * (1 - 0.18 * share), beta * (1 + 1.25 * share)
 
 
-def moffat_transfer(fy, fx, fwhm, beta, *, ellipticity=0.0, position_angle=0.0, fast=False):
+def moffat_transfer(
+    fy: FloatArray,
+    fx: FloatArray,
+    fwhm: float,
+    beta: float,
+    *,
+    ellipticity: float = 0.0,
+    position_angle: float = 0.0,
+    fast: bool = False,
+) -> FloatArray:
     r"""
     Fourier transform of a Moffat PSF of unit flux.
 
@@ -149,7 +170,7 @@ def _look_up(q, largest, table):
     return table.astype(np.float32).take(index) + (place - below) * step.take(index)
 
 
-def moffat_alpha(fwhm, beta):
+def moffat_alpha(fwhm: float, beta: float) -> float:
     r"""
     Give the :math:`\alpha` of a Moffat profile, in the unit of its FWHM.
 
@@ -174,7 +195,7 @@ def moffat_alpha(fwhm, beta):
     return fwhm / (2 * np.sqrt(np.expm1(np.log(2) / beta)))
 
 
-def moffat_profile(r2, beta):
+def moffat_profile(r2: ArrayLike, beta: float) -> Any:
     r"""
     Moffat profile of unit flux and :math:`\alpha = 1`.
 
@@ -215,7 +236,9 @@ def _by_gaussians(q, order):
     return weight @ np.exp(-inverse[:, None] * q**2) / weight.sum()
 
 
-def coma_transfer(fy, fx, fwhm, coma):
+def coma_transfer(
+    fy: FloatArray, fx: FloatArray, fwhm: float, coma: tuple[float, float]
+) -> NDArray[np.complexfloating[Any, Any]]:
     r"""
     Factor on the Fourier transform of a PSF that makes it lopsided.
 
@@ -276,7 +299,7 @@ def coma_phase(fy, fx, fwhm, coma):
     return np.asarray((coma[0] * y + coma[1] * x) * (y**2 + x**2 - 2), np.float32)
 
 
-def wing_transfer(fy, fx, core, share):
+def wing_transfer(fy: FloatArray, fx: FloatArray, core: FloatArray, share: float) -> FloatArray:
     r"""
     Fourier transform of a PSF of which a share of the light is in wide wings.
 
@@ -316,7 +339,9 @@ def wing_transfer(fy, fx, core, share):
     return (1 - share) * core + share * moffat_transfer(fy, fx, WING_FWHM, WINGS[1])
 
 
-def psf_transfer(fy, fx, fwhm, beta, wings=0.0):
+def psf_transfer(
+    fy: FloatArray, fx: FloatArray, fwhm: float, beta: float, wings: float = 0.0
+) -> FloatArray:
     """
     Fourier transform of a round PSF: a Moffat core, and wings beside it.
 
@@ -344,7 +369,9 @@ def psf_transfer(fy, fx, fwhm, beta, wings=0.0):
     return wing_transfer(fy, fx, core, wings) if wings else core
 
 
-def matching_transfer(fy, fx, source, wanted):
+def matching_transfer(
+    fy: FloatArray, fx: FloatArray, source: Sequence[float], wanted: Sequence[float]
+) -> FloatArray:
     r"""
     Fourier transform of the kernel that brings one PSF to another, broader one.
 
@@ -377,7 +404,7 @@ def matching_transfer(fy, fx, source, wanted):
     return np.minimum(want / np.maximum(have, 1e-12), 1)
 
 
-def psf_profile(r, fwhm, beta, wings=0.0):
+def psf_profile(r: ArrayLike, fwhm: float, beta: float, wings: float = 0.0) -> Any:
     r"""
     Surface brightness of a round PSF of unit flux.
 
@@ -412,7 +439,7 @@ def psf_profile(r, fwhm, beta, wings=0.0):
 
 
 @numpy_defaults
-def psf_image(psf, *, pixel_scale, radius):
+def psf_image(psf: Sequence[float], *, pixel_scale: float, radius: int) -> FloatArray:
     """
     Draw a PSF on pixels.
 

@@ -1,8 +1,15 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The standard deviation that outliers do not move."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import special
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["SIGMA_PER_DEVIATION", "robust_std"]
 
@@ -10,7 +17,7 @@ SIGMA_PER_DEVIATION = float(1 / special.ndtri(0.75))
 """Standard deviation of normal values over their median absolute deviation, 1.4826."""
 
 
-def robust_std(values, *, center=None):
+def robust_std(values: ArrayLike, *, center: float | None = None) -> float:
     r"""
     Standard deviation from the median absolute deviation, which outliers do not move.
 

@@ -8,6 +8,10 @@ difference from astropy's own: nothing is clipped unless asked for, so that
 bright pixels alike.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, overload
+
 import numpy as np
 from astropy.visualization import BaseStretch, CompositeStretch
 
@@ -20,6 +24,13 @@ from splus_srgan.utils.elementwise import (
     is_scalar,
 )
 from splus_srgan.utils.validate import check_positive
+
+if TYPE_CHECKING:
+    from typing import Any, Self
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = [
     "AsinhStretch",
@@ -39,7 +50,17 @@ class _Stretch(BaseStretch):
     arrays that those two take besides the data.
     """
 
-    def __call__(self, values, clip=False, out=None):
+    @overload
+    def __call__(
+        self, values: NDArray[Any], clip: bool = False, out: FloatArray | None = None
+    ) -> FloatArray: ...
+
+    @overload
+    def __call__(
+        self, values: ArrayLike, clip: bool = False, out: FloatArray | None = None
+    ) -> Any: ...
+
+    def __call__(self, values: ArrayLike, clip: bool = False, out: FloatArray | None = None) -> Any:
         """
         Stretch values.
 
@@ -72,7 +93,7 @@ class _Stretch(BaseStretch):
         """
         return apply(self._forward, self._parameters(), values, clip, out)
 
-    def __add__(self, other):
+    def __add__(self, other: BaseStretch) -> ChainedStretch:
         if not isinstance(other, BaseStretch):
             return NotImplemented
         return ChainedStretch(other, self)
@@ -84,8 +105,14 @@ class _Stretch(BaseStretch):
     def _parameters(self):
         return ()
 
+    def _forward(self, x, y, *parameters):
+        raise NotImplementedError
+
+    def _backward(self, y, x, *parameters):
+        raise NotImplementedError
+
     @property
-    def inverse(self):
+    def inverse(self) -> _Stretch:
         """The stretch that undoes this one (`InverseStretch`)."""
         return InverseStretch(self)
 
@@ -142,17 +169,17 @@ class AsinhStretch(_Stretch):
     LEGACY_SCALE = 100 / 3
     """Scale of the seed paper's Legacy Survey target."""
 
-    def __init__(self, scale):
+    def __init__(self, scale: float) -> None:
         super().__init__()
         self.scale = check_positive("scale", scale)
 
     @classmethod
-    def splus(cls):
+    def splus(cls) -> Self:
         """The seed paper's stretch of the S-PLUS input, ``arcsinh(10 x / 3)``."""
         return cls(cls.SPLUS_SCALE)
 
     @classmethod
-    def legacy(cls):
+    def legacy(cls) -> Self:
         """The seed paper's stretch of the Legacy target, ``arcsinh(100 x / 3)``."""
         return cls(cls.LEGACY_SCALE)
 
@@ -201,12 +228,14 @@ class MinMaxStretch(_Stretch):
     1.0
     """
 
-    def __init__(self, vmin=None, vmax=None, per_band=False):
+    def __init__(
+        self, vmin: ArrayLike | None = None, vmax: ArrayLike | None = None, per_band: bool = False
+    ) -> None:
         super().__init__()
         self.per_band = bool(per_band)
         self.vmin = None if vmin is None else self._limit("vmin", vmin)
         self.vmax = None if vmax is None else self._limit("vmax", vmax)
-        if vmin is not None and vmax is not None:
+        if self.vmin is not None and self.vmax is not None:
             with np.errstate(over="ignore"):
                 span = np.subtract(self.vmax, self.vmin)
             if not (np.all(span > 0) and np.all(np.isfinite(span))):
@@ -214,7 +243,7 @@ class MinMaxStretch(_Stretch):
                     f"vmax must be above vmin, by a finite amount; got vmin={vmin!r}, vmax={vmax!r}"
                 )
 
-    def fit(self, data, mask=None):
+    def fit(self, data: ArrayLike, mask: ArrayLike | None = None) -> MinMaxStretch:
         """
         Find the limits that were not given, from the pixels of an image.
 
@@ -352,7 +381,9 @@ class NoiseAsinhStretch(_Stretch):
     True
     """
 
-    def __init__(self, sky, sigma, *, softening=3.0, range=8.0):
+    def __init__(
+        self, sky: ArrayLike, sigma: ArrayLike, *, softening: float = 3.0, range: float = 8.0
+    ) -> None:
         super().__init__()
         self.sky = finite_array("sky", sky)
         self.sigma = finite_array("sigma", sigma)
@@ -403,7 +434,7 @@ class InverseStretch(_Stretch):
     AsinhStretch(scale=2.0)
     """
 
-    def __init__(self, stretch):
+    def __init__(self, stretch: _Stretch) -> None:
         super().__init__()
         if not isinstance(stretch, _Stretch) or isinstance(stretch, InverseStretch):
             raise TypeError(
@@ -416,7 +447,7 @@ class InverseStretch(_Stretch):
         return f"{self._stretch!r}.inverse"
 
     @property
-    def inverse(self):
+    def inverse(self) -> _Stretch:
         """The stretch that this one undoes."""
         return self._stretch
 
@@ -456,10 +487,20 @@ class ChainedStretch(CompositeStretch):
     -3.0
     """
 
-    def __init__(self, first, second):
+    def __init__(self, first: BaseStretch, second: BaseStretch) -> None:
         super().__init__(first, second)
 
-    def __call__(self, values, clip=False, out=None):
+    @overload
+    def __call__(
+        self, values: NDArray[Any], clip: bool = False, out: FloatArray | None = None
+    ) -> FloatArray: ...
+
+    @overload
+    def __call__(
+        self, values: ArrayLike, clip: bool = False, out: FloatArray | None = None
+    ) -> Any: ...
+
+    def __call__(self, values: ArrayLike, clip: bool = False, out: FloatArray | None = None) -> Any:
         """
         Apply both stretches; see ``AsinhStretch`` for the arguments.
 

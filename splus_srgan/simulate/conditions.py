@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Effects of sky and telescope on one band: PSF, noise, zero point, errors of the position."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,12 +69,12 @@ class BandConditions:
     offset: tuple[float, float] = (0.0, 0.0)
 
     @property
-    def adu_per_nmgy(self):
+    def adu_per_nmgy(self) -> float:
         """ADU that one nanomaggie gives."""
         return 10 ** (0.4 * (self.zero_point - 22.5))
 
 
-def draw_conditions(rng, band):
+def draw_conditions(rng: np.random.Generator, band: str) -> BandConditions:
     """
     Draw conditions over the range of S-PLUS images of a band, and somewhat beyond.
 

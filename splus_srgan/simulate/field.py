@@ -8,8 +8,11 @@ The PSFs here are effective ones, which include the response of the pixel, as in
 that the survey measures on its images.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -27,6 +30,13 @@ from splus_srgan.simulate.spectra import FITTED_BANDS
 from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.notebook import html_picture, html_table
 from splus_srgan.utils.validate import check_one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Literal
+
+    from splus_srgan.simulate.conditions import BandConditions
+    from splus_srgan.utils.types import Bands, FloatArray
 
 __all__ = [
     "KINDS",
@@ -70,11 +80,11 @@ class SimulatedField:
         One of `KINDS`.
     """
 
-    observed: dict
-    target: dict
-    noiseless: dict
+    observed: dict[str, CCDData]
+    target: dict[str, CCDData]
+    noiseless: dict[str, FloatArray]
     sources: QTable
-    conditions: dict = field(repr=False)
+    conditions: dict[str, BandConditions] = field(repr=False)
     kind: str = "galaxy"
 
     def __repr__(self):
@@ -102,12 +112,12 @@ class SimulatedField:
         return "".join(pictures) + html_table(repr(self), rows)
 
     @property
-    def sky(self):
+    def sky(self) -> dict[str, float]:
         """Left-over sky per band, ADU per pixel."""
         return {band: c.sky * c.adu_per_nmgy for band, c in self.conditions.items()}
 
     @property
-    def sigma(self):
+    def sigma(self) -> dict[str, float]:
         """Sky noise per band, ADU per pixel."""
         return {band: c.sigma * c.adu_per_nmgy for band, c in self.conditions.items()}
 
@@ -130,7 +140,14 @@ def _source_table(scene, wcs, offset):
 
 
 @numpy_defaults
-def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, psf="real"):
+def simulate_field(
+    seed: int | Sequence[int],
+    *,
+    shape: tuple[int, int] = (128, 128),
+    bands: Bands = ("g", "r", "z"),
+    kind: Literal["galaxy", "fill", "cluster", "stars", "blank"] | None = None,
+    psf: Literal["real", "moffat"] = "real",
+) -> SimulatedField:
     """
     Simulate a field as S-PLUS sees it, and the sharp, noise-free image of it.
 
@@ -215,7 +232,7 @@ def simulate_field(seed, *, shape=(128, 128), bands=("g", "r", "z"), kind=None, 
             sharp * scale, unit=u.adu, meta=fine, wcs=headers.fine_wcs.deepcopy()
         )
         noiseless[band] = clean * scale
-    sources = _source_table(scene, headers.wcs, offset)
+    sources = _source_table(scene, next(iter(observed.values())).wcs, offset)
     return SimulatedField(observed, target, noiseless, sources, drawn, str(kind))
 
 

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from splus_srgan.utils.optional import import_optional
 
 __all__ = ["Checkpoints", "Pictures", "StopSignals", "TrainingInterrupted", "draw_panels"]
 
-_callbacks = import_optional("lightning.pytorch.callbacks", "train")
+_callbacks: Any = import_optional("lightning.pytorch.callbacks", "train")
 
 _GAP = 4  # pixels between two panels
 _SAVE_SECONDS = 600.0  # seconds of work that a killed run may lose

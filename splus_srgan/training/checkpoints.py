@@ -5,6 +5,7 @@ import hashlib
 import io
 import pickle
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,7 +29,7 @@ CONTENT = "splus_srgan"
 _AVERAGE = "average."  # in the state of the module
 _SEAL = b"splus_srgan sha256 "
 
-_plugins = import_optional("lightning.pytorch.plugins", "train")
+_plugins: Any = import_optional("lightning.pytorch.plugins", "train")
 
 
 class AtomicCheckpointIO(_plugins.TorchCheckpointIO):

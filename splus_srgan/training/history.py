@@ -5,13 +5,14 @@ import contextlib
 import csv
 import time
 from pathlib import Path
+from typing import Any
 
 from splus_srgan.utils.files import atomic_path
 from splus_srgan.utils.optional import import_optional
 
 __all__ = ["History", "read_history"]
 
-_loggers = import_optional("lightning.pytorch.loggers", "train")
+_loggers: Any = import_optional("lightning.pytorch.loggers", "train")
 _rank_zero_only = import_optional("lightning.pytorch.utilities", "train").rank_zero_only
 _KEYS = ("step", "epoch")
 _SECONDS = 5.0  # between two writes: a killed run loses no more rows than that

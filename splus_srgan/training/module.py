@@ -2,6 +2,7 @@
 """Generator and discriminator in training, as a `lightning.pytorch.LightningModule`."""
 
 import copy
+from typing import Any
 
 import torch
 
@@ -28,7 +29,7 @@ from splus_srgan.training.scores import field_scores, flux_aware_score
 from splus_srgan.training.terms import GeneratorTerms
 from splus_srgan.utils.optional import import_optional
 
-L = import_optional("lightning", "train")
+L: Any = import_optional("lightning", "train")
 
 __all__ = ["SRGANModule", "trainer_options"]
 

@@ -17,6 +17,7 @@ import zlib
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
@@ -67,7 +68,7 @@ class _Gate:
 
 
 _gate = _Gate(MAX_PARALLEL)
-_locks = WeakValueDictionary()
+_locks: WeakValueDictionary[Any, Any] = WeakValueDictionary()
 _locks_lock = threading.Lock()
 
 

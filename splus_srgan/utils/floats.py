@@ -1,17 +1,30 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What numpy does where numbers overflow, underflow or are undefined."""
 
+from __future__ import annotations
+
 import functools
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from splus_srgan.utils.types import P, T
+
 __all__ = ["NUMPY_DEFAULTS", "numpy_defaults"]
 
-NUMPY_DEFAULTS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+NUMPY_DEFAULTS: dict[str, Any] = {
+    "divide": "warn",
+    "over": "warn",
+    "under": "ignore",
+    "invalid": "warn",
+}
 """What `numpy.seterr` begins with."""
 
 
-def numpy_defaults(function):
+def numpy_defaults(function: Callable[P, T]) -> Callable[P, T]:
     """
     Run a function as if the caller had never called `numpy.seterr`.
 

@@ -5,15 +5,21 @@ Checks of parameters, whose messages name parameter, rule and value.
 Each returns the value it was given, so that a check can stand in an assignment.
 """
 
+from __future__ import annotations
+
 import math
 from numbers import Integral, Real
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
 
 __all__ = ["check_finite", "check_integer", "check_one_of", "check_positive", "is_number"]
 
 
-def is_number(value):
+def is_number(value: object) -> TypeGuard[float]:
     """
     Tell whether a value is one real number.
 

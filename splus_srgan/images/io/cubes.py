@@ -1,7 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Bands to one cube in the layout of S-Cubes, which is complete or not there at all."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.nddata import CCDData, NDData
@@ -13,13 +16,20 @@ from splus_srgan.images.io.cube_layout import FLUX_UNIT, OF_TABLE
 from splus_srgan.images.io.write import check_names, check_writable, set_card, write_atomically
 from splus_srgan.splus import canonical_band
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from splus_srgan.utils.types import Bands, FilePath, Images
+
 __all__ = ["check_cube_bands", "write_cube"]
 
 # What `SRGANEnhancer` numbers by band in the header of a stack.
 _NUMBERED = ("SR", "INPUT ", f"{OF_TABLE} ", "FILTER", "FWHMMEAN")
 
 
-def write_cube(result, path, *, bands=None, overwrite=False):
+def write_cube(
+    result: Images | NDData, path: FilePath, *, bands: Bands | None = None, overwrite: bool = False
+) -> Path:
     """
     Write bands as a cube in the layout of S-Cubes.
 

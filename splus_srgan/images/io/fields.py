@@ -6,10 +6,13 @@ Files are taken as they are in the wild: S-PLUS images, plain or compressed, S-C
 Legacy Surveys cubes, and what `write_bands` wrote.
 """
 
+from __future__ import annotations
+
 import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from astropy.io import fits
 from astropy.nddata import NDData
@@ -18,6 +21,15 @@ from splus_srgan.images.bands import check_distinct, check_label, same_band
 from splus_srgan.images.grid import check_common_grid
 from splus_srgan.images.io.read import find_bands
 from splus_srgan.images.io.write import build_hdus, check_writable, set_card, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping, Sequence
+    from typing import Any, Literal
+
+    from astropy.nddata import CCDData
+    from astropy.units import UnitBase
+
+    from splus_srgan.utils.types import Bands, FilePath, Images
 
 __all__ = [
     "add_provenance",
@@ -61,7 +73,7 @@ _PROVENANCE = {
 }
 
 
-def stated_sky(meta, default=None):
+def stated_sky(meta: Mapping[str, Any], default: float | None = None) -> float | None:
     """
     Sky of an enhanced image, as its header states it.
 
@@ -87,7 +99,15 @@ def stated_sky(meta, default=None):
     return meta.get("SRFSKY", meta.get("SRSKY", default))
 
 
-def read_bands(paths, *, bands=None, hdu=None, unit=None, checksum="warn", memmap=False):
+def read_bands(
+    paths: FilePath | Sequence[FilePath] | Mapping[str, FilePath],
+    *,
+    bands: Bands | None = None,
+    hdu: int | str | tuple[str, int] | None = None,
+    unit: UnitBase | str | None = None,
+    checksum: Literal["warn", "error", "ignore"] = "warn",
+    memmap: bool = False,
+) -> dict[str, CCDData]:
     """
     Read bands that lie on one grid.
 
@@ -250,7 +270,7 @@ def _select(found, bands):
     return chosen
 
 
-def write_bands(path, field, *, overwrite=False):
+def write_bands(path: FilePath, field: Images, *, overwrite: bool = False) -> Path:
     """
     Write bands as one multi-extension FITS file.
 
@@ -296,7 +316,7 @@ def write_bands(path, field, *, overwrite=False):
     return Path(write_atomically(path, build_hdus(field), overwrite=overwrite))
 
 
-def provenance_cards(record):
+def provenance_cards(record: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
     """
     Put what made an image into FITS cards.
 
@@ -346,7 +366,7 @@ def provenance_cards(record):
     return cards
 
 
-def add_provenance(meta, record):
+def add_provenance(meta: MutableMapping[str, Any], record: Mapping[str, Any]) -> None:
     """
     Add `provenance_cards` to a header or dictionary, in place.
 

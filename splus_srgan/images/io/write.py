@@ -1,12 +1,15 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Bands to one multi-extension FITS file, which is complete or not there at all."""
 
+from __future__ import annotations
+
 import io
 import math
 import warnings
 from collections.abc import Iterable
 from numbers import Integral, Real
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
@@ -19,6 +22,9 @@ from splus_srgan.images.io.layout import ERROR_NAMES, quality_legend
 from splus_srgan.images.meta import sound_header
 from splus_srgan.images.unpack import UNCERTAINTY_POWERS, uncertainty_array
 from splus_srgan.utils.files import atomic_path, check_target
+
+if TYPE_CHECKING:
+    from splus_srgan.utils.types import FilePath
 
 __all__ = [
     "CHECKSUM_OF",
@@ -42,7 +48,7 @@ _STRUCTURE = ("CHECKSUM", "DATASUM", "BSCALE", "BZERO", "BLANK", "EXTNAME", "EXT
 _OF_OUTPUT_PSF = ("SRFWHM", "SRBETA", "SRWING")
 
 
-def check_writable(path, overwrite=False):
+def check_writable(path: FilePath, overwrite: bool = False) -> Path:
     """
     Make sure, before any work is done, that a file can be written.
 

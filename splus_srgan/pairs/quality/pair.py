@@ -126,8 +126,8 @@ class BandQuality:
     saturated_target: float = math.nan
     fwhm_input: float = _quantity(u.arcsec, default=math.nan)
     fwhm_target: float = _quantity(u.arcsec, default=math.nan)
-    depth_input: float = _quantity(u.mag, default=math.nan)
-    depth_target: float = _quantity(u.mag, default=math.nan)
+    depth_input: float = _quantity(u.Unit("mag"), default=math.nan)
+    depth_target: float = _quantity(u.Unit("mag"), default=math.nan)
     sources: int = 0
     different: int = 0
     trail: float = math.nan

@@ -6,8 +6,11 @@ The images themselves are compared, pixel by pixel, so a single galaxy will do. 
 noise, PSFs, zero points and sky may differ.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.nddata import NDData
@@ -21,6 +24,9 @@ from splus_srgan.pairs.registration.cross_correlation import make_picture
 from splus_srgan.pairs.registration.pixel_map import mapped_fits_wcs, nearest_orientation
 from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_positive
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["Registration", "approximate_wcs", "measure_registration", "register_images"]
 
@@ -85,15 +91,15 @@ class Registration:
     significant: bool = False
 
     @property
-    def measured(self):
+    def measured(self) -> bool:
         """Whether the images have enough in common; otherwise the numbers are NaN."""
         return not math.isnan(self.shift[0])
 
     @classmethod
-    def none(cls, center=(0.0, 0.0)):
+    def none(cls, center: tuple[float, float] = (0.0, 0.0)) -> Registration:
         """A registration that could not be measured."""
         two = (_NAN, _NAN)
-        return cls(two, two, _NAN, _NAN, _NAN, _NAN, _NAN, tuple(map(float, center)))
+        return cls(two, two, _NAN, _NAN, _NAN, _NAN, _NAN, (float(center[0]), float(center[1])))
 
     def __str__(self):
         if not self.measured:
@@ -106,7 +112,14 @@ class Registration:
 
 
 @numpy_defaults
-def measure_registration(image, reference, *, mask=None, reference_mask=None, max_shift=20.0):
+def measure_registration(
+    image: NDData | ArrayLike,
+    reference: NDData | ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    reference_mask: ArrayLike | None = None,
+    max_shift: float = 20.0,
+) -> Registration:
     r"""
     Measure how far an image lies off a reference that covers the same sky.
 
@@ -165,7 +178,8 @@ def measure_registration(image, reference, *, mask=None, reference_mask=None, ma
     reach = check_positive("max_shift", max_shift) / factor
     found = align(one, two, prior, reach=reach)
     if found is None:
-        return Registration.none((np.array(one.data.shape) - 1) / 2)
+        ny, nx = one.data.shape
+        return Registration.none(((ny - 1) / 2, (nx - 1) / 2))
     return from_alignment(found, area=_area(image, factor**2))
 
 
@@ -196,7 +210,14 @@ def from_alignment(found, *, area=1.0, orientation="as it is"):
 
 
 @numpy_defaults
-def register_images(image, reference, *, scale=None, mask=None, reference_mask=None):
+def register_images(
+    image: NDData | ArrayLike,
+    reference: NDData,
+    *,
+    scale: float | None = None,
+    mask: ArrayLike | None = None,
+    reference_mask: ArrayLike | None = None,
+) -> tuple[WCS, Registration]:
     """
     Find where an image without a usable WCS lies on one that has one.
 
@@ -282,7 +303,9 @@ def locate(image, reference, ratio):
     return found.relative_to(nominal), peaks
 
 
-def approximate_wcs(shape, pixel_scale, *, position=(0.0, 0.0)):
+def approximate_wcs(
+    shape: tuple[int, int], pixel_scale: float, *, position: tuple[float, float] = (0.0, 0.0)
+) -> WCS:
     """
     Make a WCS for an image of which only the pixel scale is known.
 

@@ -1,13 +1,15 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The pairs as Lightning needs them: batches for each device, which resume where a run stopped."""
 
+from typing import Any
+
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
 from splus_srgan.training.data.dataset import FolderPairs, make_dataset
 from splus_srgan.utils.optional import import_optional
 
-L = import_optional("lightning", "train")
+L: Any = import_optional("lightning", "train")
 
 __all__ = ["PairsDataModule", "StepLoader", "StepSampler"]
 

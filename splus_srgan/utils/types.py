@@ -1,0 +1,53 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Names for types that annotations have in common; nothing imports them when it runs."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeAlias, TypeVar
+
+import numpy as np
+from astropy.nddata import NDData
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "Bands",
+    "BoolArray",
+    "FilePath",
+    "FloatArray",
+    "Image",
+    "Images",
+    "Level",
+    "P",
+    "ProgressBar",
+    "T",
+]
+
+P = ParamSpec("P")
+"""What a function takes."""
+
+T = TypeVar("T")
+"""What a function gives."""
+
+Image = TypeVar("Image", bound=NDData)
+"""The class of an image: what a function takes it also gives."""
+
+FilePath: TypeAlias = str | os.PathLike[str]
+"""Name of a file or folder."""
+
+Bands: TypeAlias = str | Sequence[str]
+"""One band, or several; a string of single letters such as ``"grz"`` is several."""
+
+Images: TypeAlias = Mapping[str, NDData]
+"""Band to image ``(ny, nx)``."""
+
+Level: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
+"""A sky or its noise: one number, one per band, a map, or one of these for each band."""
+
+FloatArray: TypeAlias = NDArray[np.floating[Any]]
+"""Real numbers, of either precision."""
+
+BoolArray: TypeAlias = NDArray[np.bool_]
+"""A mask."""
+
+ProgressBar: TypeAlias = Callable[[Any], Iterable[Any]]
+"""What wraps an iterable and shows how far it is, as ``tqdm.tqdm`` does."""
