@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Many fields, here or on the workers of a cluster: one that fails does not stop the others."""
 
+from __future__ import annotations
+
 import copy
 import errno
 import os
@@ -12,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from astropy.table import Table
 
@@ -19,6 +22,14 @@ from splus_srgan.enhance.batch_list import FieldReader
 from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.utils.cluster import calls_as_completed, unpickle_once
 from splus_srgan.utils.files import atomic_path, check_folder, make_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from splus_srgan.enhance.batch_list import BatchField
+    from splus_srgan.enhance.enhancer import SRGANEnhancer
+    from splus_srgan.utils.types import FilePath, ProgressBar
 
 __all__ = ["SUMMARY", "enhance_batch"]
 
@@ -31,16 +42,16 @@ _ONE_AT_A_TIME = Lock()
 
 
 def enhance_batch(
-    enhancer,
-    fields,
-    folder,
+    enhancer: SRGANEnhancer,
+    fields: Sequence[BatchField],
+    folder: FilePath,
     *,
-    resume=False,
-    overwrite=False,
-    progress_bar=None,
-    client=None,
-    **options,
-):
+    resume: bool = False,
+    overwrite: bool = False,
+    progress_bar: ProgressBar | None = None,
+    client: Any = None,
+    **options: Any,
+) -> Table:
     """
     Enhance many fields into files, and continue if one fails.
 
@@ -104,8 +115,8 @@ def enhance_batch(
     by_name = {field.name: field for field in todo}
     with closing(ends):
         for _ in progress_bar(todo) if progress_bar else todo:
-            name, *end = next(ends)
-            rows.append(_row(by_name[name], *end, outputs[name]))
+            name, status, reason, seconds = next(ends)
+            rows.append(_row(by_name[name], status, reason, seconds, outputs[name]))
             _write(folder / SUMMARY, rows, fields)
     return _write(folder / SUMMARY, rows, fields)
 

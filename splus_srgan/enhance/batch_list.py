@@ -1,9 +1,12 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The fields of a batch: their list, and how their pixels are read."""
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -15,6 +18,12 @@ from astropy.wcs.utils import skycoord_to_pixel
 from splus_srgan.images.io.fields import read_bands
 from splus_srgan.splus import BANDS
 from splus_srgan.utils.files import safe_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from splus_srgan.utils.types import FilePath
 
 __all__ = ["BatchField", "FieldReader", "list_fields"]
 
@@ -42,12 +51,12 @@ class BatchField:
     """
 
     name: str
-    paths: object
-    options: dict
+    paths: str | list[str] | dict[str, str]
+    options: dict[str, Any]
     center: SkyCoord | None = None
     size: int | None = None
 
-    def absolute(self):
+    def absolute(self) -> BatchField:
         """The same field for a process in another working folder."""
         if isinstance(self.paths, dict):
             paths = {band: os.path.abspath(path) for band, path in self.paths.items()}
@@ -58,7 +67,7 @@ class BatchField:
         return replace(self, paths=paths)
 
 
-def list_fields(source, *, files=()):
+def list_fields(source: Table | FilePath, *, files: Sequence[FilePath] = ()) -> list[BatchField]:
     """
     Read the list of fields of a batch.
 
@@ -122,7 +131,9 @@ def list_fields(source, *, files=()):
             f"the table of a batch must have the columns {', '.join(sorted(lacking))}; "
             f"it has {', '.join(table.colnames)}"
         )
-    return _checked([_of_row(row, bands, bool(parts), folder, files) for row in table], source)
+    return _checked(
+        [_of_row(table[i], bands, bool(parts), folder, files) for i in range(len(table))], source
+    )
 
 
 def _pattern(path):

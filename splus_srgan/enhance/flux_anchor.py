@@ -8,6 +8,10 @@ a smooth factor, as in an iteration of Richardson and Lucy: the generator determ
 shape of a source, the observation its flux.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import fft, ndimage, signal
 
@@ -17,6 +21,11 @@ from splus_srgan.pixels.psf import matching_transfer
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_finite
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from splus_srgan.utils.types import BoolArray, FloatArray
 
 __all__ = ["REACH", "anchor_flux", "moffat_matching_kernel"]
 
@@ -30,7 +39,13 @@ REACH = _KERNEL_SIZE // 4 + 1 + 2 * int(_TRUNCATE * _SMOOTHING + 0.5) + 1
 """Reach of the correction of a pixel (input pixels, along each axis)."""
 
 
-def moffat_matching_kernel(source, wanted, *, pixel_scale=PIXEL_SCALE / 2, phase=0.0):
+def moffat_matching_kernel(
+    source: Sequence[float],
+    wanted: Sequence[float],
+    *,
+    pixel_scale: float = PIXEL_SCALE / 2,
+    phase: float = 0.0,
+) -> FloatArray:
     r"""
     Kernel of `~splus_srgan.pixels.psf.matching_transfer`, on pixels.
 
@@ -66,17 +81,17 @@ def moffat_matching_kernel(source, wanted, *, pixel_scale=PIXEL_SCALE / 2, phase
 
 @numpy_defaults
 def anchor_flux(
-    image,
-    observed,
-    sky,
-    sigma,
+    image: FloatArray,
+    observed: FloatArray,
+    sky: FloatArray,
+    sigma: FloatArray,
     *,
-    psfs,
-    target_psfs,
-    pixel_scale=PIXEL_SCALE,
-    strength=1.0,
-    mask=None,
-):
+    psfs: Sequence[Sequence[float] | None],
+    target_psfs: Sequence[Sequence[float]],
+    pixel_scale: float = PIXEL_SCALE,
+    strength: float = 1.0,
+    mask: BoolArray | None = None,
+) -> FloatArray:
     r"""
     Give the sources of an enhanced image their observed flux.
 

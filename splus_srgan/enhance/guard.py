@@ -6,8 +6,11 @@ An image that could be right is never refused.  Unusual properties are reported,
 recorded.
 """
 
+from __future__ import annotations
+
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
@@ -25,6 +28,15 @@ from splus_srgan.images.unpack import unpack
 from splus_srgan.pixels.inspection import inspect_band
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.floats import numpy_defaults
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astropy.nddata import NDData
+    from astropy.units import UnitBase
+    from astropy.wcs import WCS
+
+    from splus_srgan.utils.types import Bands, Images, Level
 
 __all__ = ["Finding", "InputReport", "check_input", "check_stack", "warn_of_unusual"]
 
@@ -51,11 +63,11 @@ class Finding:
     kind: str
     band: str
     value: float
-    usual: tuple
+    usual: tuple[float | None, float | None]
     unusual: bool
 
     @property
-    def advice(self):
+    def advice(self) -> str:
         """What to do about it."""
         return KINDS[self.kind].advice
 
@@ -82,28 +94,28 @@ class InputReport:
     one-sided noise (r)
     """
 
-    def __init__(self, findings):
+    def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings = tuple(findings)
 
     @property
-    def unusual(self):
+    def unusual(self) -> list[Finding]:
         """The findings that are unusual."""
         return [finding for finding in self.findings if finding.unusual]
 
     @property
-    def kinds(self):
+    def kinds(self) -> dict[str, list[str]]:
         """Unusual kinds, each with its bands."""
-        kinds = {}
+        kinds: dict[str, list[str]] = {}
         for finding in self.unusual:
             kinds.setdefault(finding.kind, []).append(finding.band)
         return kinds
 
-    def of_band(self, band):
+    def of_band(self, band: str) -> list[str]:
         """Names of the unusual kinds of a band."""
         return [finding.kind for finding in self.unusual if finding.band == band]
 
     @property
-    def table(self):
+    def table(self) -> Table:
         """`~astropy.table.Table` with a row for each check and band."""
         rows = [
             (
@@ -135,7 +147,16 @@ class InputReport:
 
 
 @numpy_defaults
-def check_input(data, *, bands=None, mask=None, unit=None, wcs=None, sky=None, sigma=None):
+def check_input(
+    data: Images | NDData,
+    *,
+    bands: Bands | None = None,
+    mask: Level | None = None,
+    unit: UnitBase | str | None = None,
+    wcs: WCS | None = None,
+    sky: Level | None = None,
+    sigma: Level | None = None,
+) -> InputReport:
     """
     Check whether an input looks like the images that the weights were trained on.
 

@@ -6,6 +6,8 @@ Beside the hidden output lies a journal with one line per step: the section, and
 bytes, of the input and of the options.
 """
 
+from __future__ import annotations
+
 import errno
 import hashlib
 import json
@@ -16,6 +18,7 @@ import sys
 import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +28,9 @@ from splus_srgan.images.io.reserve import ReservedFile
 from splus_srgan.images.io.write import build_hdus, check_writable
 from splus_srgan.pixels.lazy import row_strips
 from splus_srgan.utils.files import atomic_path
+
+if TYPE_CHECKING:
+    from splus_srgan.utils.types import FilePath
 
 __all__ = ["Journal", "clean", "unfinished_file"]
 
@@ -247,7 +253,7 @@ def _cards(work):
     return [(restorer.card.to_dict(), restorer.places) for restorer in work.restorers]
 
 
-def clean(path):
+def clean(path: FilePath) -> list[Path]:
     """
     Remove the hidden files that killed runs left behind.
 

@@ -7,13 +7,22 @@ with a margin as wide as its result depends on, which is then cut off: so the re
 depend on where sections and blocks lie, and memory does not grow with the image.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from itertools import pairwise, product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from splus_srgan.pixels.fine_grid import FACTOR
 from splus_srgan.utils.validate import check_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from splus_srgan.utils.types import FloatArray, ProgressBar
 
 __all__ = [
     "MIN_BLOCK",
@@ -131,16 +140,16 @@ def within(place, outer, factor=1):
 
 
 def generate_blocks(
-    engine,
-    image,
+    engine: Callable[[FloatArray], FloatArray],
+    image: Any,
     *,
-    radius,
-    block_size,
-    n_planes=None,
-    region=None,
-    progress_bar=None,
-    out=None,
-):
+    radius: int,
+    block_size: int,
+    n_planes: int | None = None,
+    region: tuple[slice, slice] | None = None,
+    progress_bar: ProgressBar | None = None,
+    out: Any = None,
+) -> Any:
     """
     Generate an image block by block.
 
@@ -243,7 +252,7 @@ def _windowed(start, stop, block_size, radius, length):
     return [(slice(*part), slice(*window(part, **options))) for part in parts]
 
 
-def equal_parts(length, largest):
+def equal_parts(length: int, largest: int) -> list[tuple[int, int]]:
     """
     Cut an axis into parts of the same length, so that none is a sliver.
 
@@ -269,7 +278,7 @@ def equal_parts(length, largest):
     return list(pairwise(length * k // number for k in range(number + 1)))
 
 
-def window(part, *, largest, margin, length):
+def window(part: tuple[int, int], *, largest: int, margin: int, length: int) -> tuple[int, int]:
     """
     Window around a part of an axis, which reaches a margin to each side.
 

@@ -1,14 +1,24 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The twelve bands as functions of wavelength, and the flux of a spectrum in them."""
 
+from __future__ import annotations
+
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import QTable
 
 from splus_srgan import splus
 from splus_srgan.utils.validate import check_one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["NARROW_BANDS", "WAVELENGTHS", "band_weights", "bandpass", "pivot"]
 
@@ -28,7 +38,7 @@ def _curves():
     return {band: (wavelength[names == band], response[names == band]) for band in splus.BANDS}
 
 
-def bandpass(band, wavelength):
+def bandpass(band: str, wavelength: ArrayLike) -> FloatArray:
     """
     Response of a band, per photon.
 
@@ -56,11 +66,11 @@ def bandpass(band, wavelength):
     (True, 0.0)
     """
     knots, response = _curves()[check_one_of("band", band, tuple(splus.BANDS))]
-    return np.interp(wavelength, knots, response, left=0.0, right=0.0)
+    return np.interp(np.asarray(wavelength, float), knots, response, left=0.0, right=0.0)
 
 
 @cache
-def pivot(band):
+def pivot(band: str) -> float:
     r"""
     Pivot wavelength of a band in Angstrom.
 
@@ -92,7 +102,7 @@ def _weights_of(band):
     return response * WAVELENGTHS / (response / WAVELENGTHS).sum()
 
 
-def band_weights(bands):
+def band_weights(bands: Sequence[str]) -> FloatArray:
     r"""
     Weights that turn a spectrum into its flux in each band.
 

@@ -1,8 +1,17 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Noise of an image that is a coadd of dithered exposures."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import ndimage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["correlated_noise", "noise_variance"]
 
@@ -14,7 +23,9 @@ def _lanczos3(offset):
     return weights / weights.sum()
 
 
-def correlated_noise(rng, shape, dithers):
+def correlated_noise(
+    rng: np.random.Generator, shape: tuple[int, int], dithers: Sequence[tuple[float, float]]
+) -> FloatArray:
     """
     Noise of unit standard deviation, correlated as in a coadd.
 
@@ -45,7 +56,7 @@ def correlated_noise(rng, shape, dithers):
     return total / np.float32(np.sqrt(variance))
 
 
-def noise_variance(flux, sigma, electrons):
+def noise_variance(flux: FloatArray, sigma: float, electrons: float) -> FloatArray:
     """
     Variance of a pixel: sky noise, and the photon noise of the source.
 

@@ -1,6 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """A simulated field as in the Legacy Surveys: the truth, with their noise."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
@@ -8,6 +12,12 @@ from scipy import ndimage
 
 from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from splus_srgan.simulate.field import SimulatedField
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["REFERENCE_SIGMA", "reference_images", "reference_noise"]
 
@@ -23,7 +33,7 @@ _TAPS = np.array([0.0915, 1.0, 0.0915])
 
 
 @numpy_defaults
-def reference_images(field, *, seed):
+def reference_images(field: SimulatedField, *, seed: int | Sequence[int]) -> dict[str, CCDData]:
     """
     Add the noise of the Legacy Surveys to the target of a simulated field.
 
@@ -61,7 +71,9 @@ def reference_images(field, *, seed):
     return {band: _reference_image(field, band, rng) for band in field.target}
 
 
-def reference_noise(rng, shape, band):
+def reference_noise(
+    rng: np.random.Generator, shape: tuple[int, int], band: str
+) -> tuple[FloatArray, float]:
     """
     Draw the noise of the Legacy Surveys in one band.
 

@@ -6,11 +6,21 @@ The templates are simple: black bodies with the features that narrow bands are m
 They give fluxes that are consistent from band to band, like those of real spectra.
 """
 
+from __future__ import annotations
+
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from splus_srgan.simulate.bandpasses import WAVELENGTHS, band_weights, bandpass, pivot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = [
     "FITTED_BANDS",
@@ -54,7 +64,7 @@ def _step(wavelength, edge, width):
     return 0.5 * (1 - np.tanh((wavelength - edge) / width))
 
 
-def star_spectrum(wavelength, temperature):
+def star_spectrum(wavelength: FloatArray, temperature: ArrayLike) -> FloatArray:
     r"""
     Spectrum of a star: a black body with the strong features of its type.
 
@@ -150,7 +160,7 @@ def _temperature_table():
     return np.maximum.accumulate(-2.5 * np.log10(g / r)[::-1]), temperature[::-1]
 
 
-def star_temperature(g_r):
+def star_temperature(g_r: ArrayLike) -> FloatArray:
     """
     Temperature (K) of the star with a colour g - r, between 3000 and 12000.
 
@@ -160,7 +170,7 @@ def star_temperature(g_r):
     >>> bool(star_temperature(0.0) > 7000 > 4000 > star_temperature(1.4))
     True
     """
-    return np.interp(g_r, *_temperature_table())
+    return np.interp(np.asarray(g_r, float), *_temperature_table())
 
 
 _REST = np.arange(2600.0, 10700.0, 5.0)
@@ -175,7 +185,7 @@ def _populations():
     return np.array(made)
 
 
-def population_spectrum(g_r, *, redshift=0.0, reddening=0.0):
+def population_spectrum(g_r: float, *, redshift: float = 0.0, reddening: float = 0.0) -> FloatArray:
     r"""
     Spectrum of a mix of old and young stars behind dust, with a colour g - r.
 
@@ -219,7 +229,15 @@ def population_spectrum(g_r, *, redshift=0.0, reddening=0.0):
     return share * young + (1 - share) * old
 
 
-def add_lines(spectrum, halpha, *, redshift=0.0, nii=0.4, oiii=1.0, oii=2.0):
+def add_lines(
+    spectrum: FloatArray,
+    halpha: ArrayLike,
+    *,
+    redshift: float = 0.0,
+    nii: float = 0.4,
+    oiii: float = 1.0,
+    oii: float = 2.0,
+) -> FloatArray:
     r"""
     Add emission lines to spectra.
 
@@ -289,7 +307,7 @@ def _nodes():
     return np.array([np.interp(np.log(WAVELENGTHS), pivots, one) for one in np.eye(3)])
 
 
-def fit_colours(spectrum, fluxes):
+def fit_colours(spectrum: FloatArray, fluxes: FloatArray) -> FloatArray:
     r"""
     Bend spectra until they have the given fluxes in g, r and z.
 
@@ -335,7 +353,7 @@ def band_fluxes(bands, magnitude, g_r, r_z):
     return np.array([10 ** (-0.4 * (magnitude + colours[band] - 22.5)) for band in bands])
 
 
-def line_fluxes(bands, wavelength, band, flux):
+def line_fluxes(bands: Sequence[str], wavelength: float, band: str, flux: float) -> FloatArray:
     """
     Fluxes of a source that shines in one line alone.
 

@@ -1,7 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """S-PLUS images from ADU to nanomaggies, and their weight maps to uncertainties."""
 
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -17,6 +20,14 @@ from splus_srgan.images.unpack import UNCERTAINTY_POWERS, uncertainty_array
 from splus_srgan.splus import BANDS
 from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_finite, check_positive, is_number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from splus_srgan.utils.types import BoolArray
 
 __all__ = ["calibrate_flux", "gain_from_zero_point", "weight_to_uncertainty"]
 
@@ -40,7 +51,7 @@ def check_zero_point(name, value):
 
 
 @numpy_defaults
-def calibrate_flux(image, zero_point):
+def calibrate_flux(image: NDData, zero_point: Any) -> CCDData:
     r"""
     Turn ADU into nanomaggies.
 
@@ -164,7 +175,9 @@ def _calibrated_meta(meta, magnitudes):
     return meta
 
 
-def weight_to_uncertainty(weight, data, *, gain):
+def weight_to_uncertainty(
+    weight: ArrayLike, data: ArrayLike, *, gain: float | None
+) -> tuple[StdDevUncertainty, BoolArray]:
     r"""
     Turn an S-PLUS weight map into an uncertainty.
 
@@ -224,7 +237,7 @@ def weight_to_uncertainty(weight, data, *, gain):
     return StdDevUncertainty(sigma), ~(good & (weight > 0))
 
 
-def gain_from_zero_point(meta, zero_point):
+def gain_from_zero_point(meta: Mapping[str, Any], zero_point: float) -> float:
     r"""
     Work out the gain that the zero point implies.
 

@@ -6,8 +6,11 @@ A split depends on the names and the seed alone, through a hash: neither the ord
 the rows nor the version of a random number generator matters.
 """
 
+from __future__ import annotations
+
 import hashlib
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -16,12 +19,16 @@ from astropy.table import QTable
 
 from splus_srgan.utils.validate import check_integer
 
+if TYPE_CHECKING:
+    from astropy.table import Table
+    from astropy.units import Quantity
+
 __all__ = ["load_galaxies", "offset_copies", "split_by_sky", "split_random"]
 
 _DIRECTIONS = 8
 
 
-def load_galaxies():
+def load_galaxies() -> QTable:
     """
     Load the 150 galaxies that the seed paper was made with.
 
@@ -45,7 +52,9 @@ def load_galaxies():
     return QTable.read(text.splitlines(), format="ascii.ecsv")
 
 
-def split_random(table, *, n_test=25, seed, together=2 * u.arcmin):
+def split_random(
+    table: Table, *, n_test: int = 25, seed: int, together: Quantity = 2 * u.arcmin
+) -> tuple[Table, Table]:
     """
     Split into galaxies to train with and galaxies to test with, at random.
 
@@ -81,10 +90,10 @@ def split_random(table, *, n_test=25, seed, together=2 * u.arcmin):
     names, sky = _checked(table, n_test)
     groups = _groups(sky, u.Quantity(together))
     # A group has the rank of its first member by hash.
-    ranks = {}
+    ranks: dict[int, list[int]] = {}
     for i in sorted(range(len(names)), key=lambda i: _hash("split", seed, names[i])):
         ranks.setdefault(groups[i], []).append(i)
-    chosen = []
+    chosen: list[int] = []
     for members in ranks.values():
         # A pair that would be one too many waits, and the next single galaxy takes the place.
         if len(chosen) + len(members) <= n_test:
@@ -97,7 +106,9 @@ def split_random(table, *, n_test=25, seed, together=2 * u.arcmin):
     return _rows(table, chosen)
 
 
-def split_by_sky(table, *, n_test=25, seed, gap=0.5 * u.deg):
+def split_by_sky(
+    table: Table, *, n_test: int = 25, seed: int, gap: Quantity = 0.5 * u.deg
+) -> tuple[Table, Table]:
     """
     Split into galaxies to train with and galaxies to test with, by region of the sky.
 
@@ -145,7 +156,7 @@ def split_by_sky(table, *, n_test=25, seed, gap=0.5 * u.deg):
     return table[np.sort(rest)], table[np.sort(chosen)]
 
 
-def offset_copies(table, *, radius=0.005 * u.deg, seed):
+def offset_copies(table: Table, *, radius: Quantity = 0.005 * u.deg, seed: int) -> Table:
     """
     Move each position by a fixed distance, in a random one of eight directions.
 

@@ -8,9 +8,12 @@ and errors come as text with the status of success. Every answer is checked here
 counts, and values are brought to nanomaggies per pixel of the image itself.
 """
 
+from __future__ import annotations
+
 from enum import IntFlag
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.surveys import legacy_request
@@ -20,6 +23,16 @@ from splus_srgan.surveys._many import fetch_many, list_positions
 from splus_srgan.surveys.legacy_request import CutoutRequest, PSFRequest
 from splus_srgan.utils.download import MAX_PARALLEL, fetch_file
 from splus_srgan.utils.validate import check_integer, check_one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Literal
+
+    from astropy.coordinates import SkyCoord
+    from astropy.nddata import CCDData
+    from astropy.table import Table
+
+    from splus_srgan.utils.types import Bands, FilePath, FloatArray, Position, ProgressBar
 
 __all__ = [
     "LAYERS",
@@ -82,7 +95,7 @@ class MaskBits(IntFlag):
     SUB_BLOB = 1 << 16
 
 
-def read_cutout(path, *, bands=None):
+def read_cutout(path: FilePath, *, bands: Bands | None = None) -> dict[str, CCDData]:
     """
     Read a cutout of the Legacy Surveys that lies on disk.
 
@@ -131,20 +144,20 @@ def _chosen(images, bands, name):
 
 
 def fetch_cutout(
-    position,
+    position: Position,
     *,
-    size,
-    pixel_scale=PIXEL_SCALE,
-    layer="ls-dr10",
-    bands="grz",
-    native=False,
-    invvar=True,
-    maskbits=True,
-    psf=False,
-    service=SERVICE,
-    cache=True,
-    **network,
-):
+    size: int | tuple[int, int],
+    pixel_scale: float = PIXEL_SCALE,
+    layer: str = "ls-dr10",
+    bands: Bands = "grz",
+    native: bool = False,
+    invvar: bool = True,
+    maskbits: bool = True,
+    psf: bool = False,
+    service: str = SERVICE,
+    cache: bool = True,
+    **network: Any,
+) -> dict[str, CCDData]:
     """
     Fetch an image of the Legacy Surveys around a position.
 
@@ -245,8 +258,14 @@ def _fetch(request, service, cache, network):
 
 
 def fetch_cutouts(
-    positions, *, size, on_error="raise", n_parallel=MAX_PARALLEL, progress_bar=None, **options
-):
+    positions: SkyCoord | Table | Sequence[Position],
+    *,
+    size: int | tuple[int, int],
+    on_error: Literal["raise", "return"] = "raise",
+    n_parallel: int = MAX_PARALLEL,
+    progress_bar: ProgressBar | None = None,
+    **options: Any,
+) -> list[Any]:
     """
     Fetch images around many positions.
 
@@ -300,7 +319,15 @@ def fetch_cutouts(
     return cutouts
 
 
-def fetch_psf(position, *, layer="ls-dr10", bands="grz", service=SERVICE, cache=True, **network):
+def fetch_psf(
+    position: Position,
+    *,
+    layer: str = "ls-dr10",
+    bands: Bands = "grz",
+    service: str = SERVICE,
+    cache: bool = True,
+    **network: Any,
+) -> dict[str, FloatArray]:
     """
     Fetch the PSF of the coadded images at a position.
 

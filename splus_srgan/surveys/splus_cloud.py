@@ -7,12 +7,15 @@ a field. Credentials come from the caller, the environment or the keyring of the
 They are passed on to the client at once: never asked for, kept, logged or written.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from splus_srgan.exceptions import GridMismatchError
@@ -27,6 +30,15 @@ from splus_srgan.surveys.zero_points import ZeroPointModel, field_name, plain_fi
 from splus_srgan.utils.download import fetch_file
 from splus_srgan.utils.transfer import Failure
 from splus_srgan.utils.validate import check_positive
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from astropy.nddata import CCDData, NDData
+    from astropy.units import Quantity
+
+    from splus_srgan.utils.types import Bands, FloatArray, Position
 
 __all__ = ["SERVER", "SplusCloud"]
 
@@ -77,14 +89,14 @@ class SplusCloud:
 
     def __init__(
         self,
-        username=None,
-        password=None,
+        username: str | None = None,
+        password: str | None = None,
         *,
-        release="dr4",
-        server=SERVER,
-        cache=True,
-        **network,
-    ):
+        release: str = "dr4",
+        server: str = SERVER,
+        cache: bool = True,
+        **network: Any,
+    ) -> None:
         if not isinstance(release, str) or not release.strip():
             raise ValueError(f"release must be the name of a data release; got {release!r}")
         self._release = release.strip()
@@ -105,16 +117,25 @@ class SplusCloud:
         )
 
     @property
-    def release(self):
+    def release(self) -> str:
         """Name of the data release."""
         return self._release
 
     @property
-    def anonymous(self):
+    def anonymous(self) -> bool:
         """Whether it works without an account."""
         return self._anonymous
 
-    def fetch(self, position, *, size, bands="grz", weights=True, gain=None, field=None):
+    def fetch(
+        self,
+        position: Position,
+        *,
+        size: int | Quantity,
+        bands: Bands = "grz",
+        weights: bool = True,
+        gain: float | Mapping[str, float] | None = None,
+        field: str | None = None,
+    ) -> dict[str, CCDData]:
         """
         Fetch images of one position in several bands.
 
@@ -164,7 +185,7 @@ class SplusCloud:
         _check_fields(stamps, field)
         return cut_stamps(stamps, sky, pixels)
 
-    def zero_point_model(self, field, band):
+    def zero_point_model(self, field: str, band: str) -> ZeroPointModel:
         """
         Fetch the position-dependent zero point of a field (data release 6).
 
@@ -208,7 +229,7 @@ class SplusCloud:
 
         return self._get(url, ZeroPointModel.read, transport)
 
-    def of_image(self, image):
+    def of_image(self, image: NDData) -> FloatArray:
         """
         Give the zero point of each pixel of an image of this release.
 

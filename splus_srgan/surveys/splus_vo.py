@@ -6,8 +6,11 @@ The service has Stripe 82 alone, and no weight maps. It is asked by the Simple
 Image Access protocol, version 1, through `pyvo <https://pyvo.readthedocs.io>`_.
 """
 
+from __future__ import annotations
+
 import warnings
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import numpy as np
@@ -19,6 +22,14 @@ from splus_srgan.surveys._position import one_position
 from splus_srgan.surveys._stamp import MARGIN, band_list, cut_stamps, pixel_count, read_stamp
 from splus_srgan.utils.download import fetch_file
 from splus_srgan.utils.optional import import_optional
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from astropy.nddata import CCDData
+    from astropy.units import Quantity
+
+    from splus_srgan.utils.types import Bands, Position
 
 __all__ = ["SERVICE", "fetch_vo", "search_vo"]
 
@@ -36,7 +47,15 @@ _COLUMNS = {
 _SAME_TILE = 0.05  # deg between the centers that a service gives for bands of one tile
 
 
-def fetch_vo(position, *, size, bands="grz", service=SERVICE, cache=True, **network):
+def fetch_vo(
+    position: Position,
+    *,
+    size: int | Quantity,
+    bands: Bands = "grz",
+    service: str = SERVICE,
+    cache: bool = True,
+    **network: Any,
+) -> dict[str, CCDData]:
     """
     Fetch images of one position in several bands.
 
@@ -96,7 +115,15 @@ def fetch_vo(position, *, size, bands="grz", service=SERVICE, cache=True, **netw
     return cut_stamps(stamps, sky, pixels)
 
 
-def search_vo(position, *, size, bands="grz", service=SERVICE, cache=True, **network):
+def search_vo(
+    position: Position,
+    *,
+    size: int | Quantity,
+    bands: Bands = "grz",
+    service: str = SERVICE,
+    cache: bool = True,
+    **network: Any,
+) -> dict[str, str]:
     """
     Ask which images there are.
 

@@ -1,15 +1,27 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Zero points of S-PLUS images that vary over the field, as in data release 6."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from splus_srgan.images.grid import fits_wcs
 from splus_srgan.surveys._position import as_position
 from splus_srgan.surveys.calibration import check_zero_point
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from astropy.nddata import NDData
+    from numpy.typing import NDArray
+
+    from splus_srgan.utils.types import FilePath, FloatArray, Position
 
 __all__ = ["ZeroPointModel"]
 
@@ -55,9 +67,9 @@ class ZeroPointModel:
     """
 
     global_median: float
-    grid: np.ndarray
-    ra: np.ndarray
-    dec: np.ndarray
+    grid: FloatArray
+    ra: FloatArray
+    dec: FloatArray
 
     def __post_init__(self):
         median = check_zero_point("global_median", self.global_median)
@@ -77,7 +89,7 @@ class ZeroPointModel:
             object.__setattr__(self, name, value)
 
     @classmethod
-    def from_dict(cls, model):
+    def from_dict(cls, model: Mapping[str, Any]) -> ZeroPointModel:
         """
         Take a model as the survey's client gives it.
 
@@ -111,7 +123,7 @@ class ZeroPointModel:
         return cls(model["global_median"], grid, ra, dec)
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: FilePath) -> ZeroPointModel:
         """
         Read a model from a JSON file.
 
@@ -144,7 +156,7 @@ class ZeroPointModel:
         n_ra, n_dec = self.grid.shape
         return f"<ZeroPointModel {self.global_median:.3f} mag, grid {n_ra} x {n_dec}>"
 
-    def zero_point(self, position):
+    def zero_point(self, position: Position) -> Any:
         """
         Interpolate the zero point.
 
@@ -192,7 +204,7 @@ class ZeroPointModel:
             )
         return value
 
-    def of_image(self, image):
+    def of_image(self, image: NDData) -> NDArray[np.float32]:
         """
         Give the zero point of each pixel of an image.
 

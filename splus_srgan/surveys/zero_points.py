@@ -7,8 +7,11 @@ comes from a table with one value per field and band (data release 4), or from a
 model per field and band that varies over the sky (data release 6).
 """
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
@@ -22,6 +25,14 @@ from splus_srgan.surveys.calibration import (
     weight_to_uncertainty,
 )
 from splus_srgan.surveys.zero_point_model import ZeroPointModel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from astropy.nddata import NDData
+
+    from splus_srgan.utils.types import FilePath, FloatArray
 
 __all__ = [
     "DR4_TABLE",
@@ -38,7 +49,7 @@ DR4_TABLE = "https://splus.cloud/files/documentation/iDR4/tabelas/iDR4_zero-poin
 """Address of the zero points of data release 4."""
 
 
-def field_name(meta):
+def field_name(meta: Mapping[str, Any]) -> str:
     """
     Read which field of the survey an image is from.
 
@@ -103,7 +114,7 @@ class ZeroPointTable:
     23.559
     """
 
-    def __init__(self, table):
+    def __init__(self, table: Table) -> None:
         names = [name for name in table.colnames if name.strip().lower() == "field"]
         columns = {}
         for name in table.colnames:
@@ -119,13 +130,13 @@ class ZeroPointTable:
             plain = [plain_field(name) for name in self._names]
             twice = sorted({n for n in self._names if plain.count(plain_field(n)) > 1})
             raise ValueError(f"table must have one row per field; got several of {twice[:4]}")
-        self._columns = {
+        self._columns: dict[str, FloatArray] = {
             band: np.ma.filled(np.ma.asarray(table[name], dtype=float), np.nan)
             for band, name in columns.items()
         }
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: FilePath) -> ZeroPointTable:
         """
         Read a table from a file.
 
@@ -163,16 +174,16 @@ class ZeroPointTable:
         return f"<ZeroPointTable of {len(self._names)} fields, bands {', '.join(self._columns)}>"
 
     @property
-    def fields(self):
+    def fields(self) -> tuple[str, ...]:
         """Names of the fields, as the table spells them."""
         return tuple(self._names)
 
     @property
-    def bands(self):
+    def bands(self) -> tuple[str, ...]:
         """Bands, in the spelling of S-PLUS."""
         return tuple(self._columns)
 
-    def zero_point(self, field, band):
+    def zero_point(self, field: str, band: str) -> float:
         """
         Look up a zero point.
 
@@ -210,7 +221,7 @@ class ZeroPointTable:
                 f"the table has no zero point of {field!r} in {name}; it says {value}"
             ) from None
 
-    def of_image(self, image):
+    def of_image(self, image: NDData) -> float:
         """
         Look up the zero point of an image.
 
@@ -235,7 +246,7 @@ class ZeroPointTable:
         return self.zero_point(field_name(image.meta), band)
 
 
-def fetch_zero_points(*, url=DR4_TABLE, cache=True):
+def fetch_zero_points(*, url: str = DR4_TABLE, cache: bool = True) -> ZeroPointTable:
     """
     Download the zero points of data release 4.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
+from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 from numpy.typing import ArrayLike, NDArray
 
@@ -18,6 +19,7 @@ __all__ = [
     "Images",
     "Level",
     "P",
+    "Position",
     "ProgressBar",
     "T",
 ]
@@ -48,6 +50,9 @@ FloatArray: TypeAlias = NDArray[np.floating[Any]]
 
 BoolArray: TypeAlias = NDArray[np.bool_]
 """A mask."""
+
+Position: TypeAlias = SkyCoord | tuple[float, float]
+"""A place in the sky; of numbers, right ascension and declination in degrees."""
 
 ProgressBar: TypeAlias = Callable[[Any], Iterable[Any]]
 """What wraps an iterable and shows how far it is, as ``tqdm.tqdm`` does."""

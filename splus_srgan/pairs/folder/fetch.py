@@ -1,10 +1,13 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Pairs from a list of galaxies and two sources of images, or from files."""
 
+from __future__ import annotations
+
 import os
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from astropy.io import fits
 
@@ -17,6 +20,18 @@ from splus_srgan.pairs.folder.store import PairFolder
 from splus_srgan.pairs.quality.pair import PairLimits, assess_pair
 from splus_srgan.utils.files import check_folder
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from astropy.coordinates import SkyCoord
+    from astropy.table import Table
+    from astropy.units import UnitBase
+
+    from splus_srgan.pairs.match import MatchedPair
+    from splus_srgan.pairs.quality.pair import PairReport
+    from splus_srgan.utils.types import Bands, FilePath, Images, ProgressBar
+
 __all__ = ["fetch_pairs", "match_files"]
 
 _INDEX_EVERY = 10.0  # seconds; the index can be made again from the records at any time
@@ -24,17 +39,17 @@ _GIVE_UP_AFTER = 10  # pairs in a row that could not be fetched
 
 
 def fetch_pairs(
-    table,
-    folder,
+    table: Table,
+    folder: FilePath,
     *,
-    input_source,
-    target_source,
-    match=None,
-    limits=None,
-    retry_failed=False,
-    settings=None,
-    progress_bar=None,
-):
+    input_source: Callable[[SkyCoord], Images],
+    target_source: Callable[[SkyCoord], Images],
+    match: Callable[[Images, Images], MatchedPair] | None = None,
+    limits: PairLimits | None = None,
+    retry_failed: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    progress_bar: ProgressBar | None = None,
+) -> PairFolder:
     """
     Fetch, match and judge the pairs of a list, resuming an earlier call that was stopped.
 
@@ -94,7 +109,7 @@ def fetch_pairs(
     limits = PairLimits() if limits is None else limits
     positions = list_positions(table)
     pairs = PairFolder(folder, create=True)
-    pairs.check_settings({"limits": asdict(limits)} | (settings or {}))
+    pairs.check_settings({"limits": asdict(limits), **(settings or {})})
     todo = [
         (name, position)
         for name, position in positions.items()
@@ -148,18 +163,18 @@ def _make_pair(pairs, name, position, sources, match, limits):
 
 
 def match_files(
-    input_files,
-    target_files,
-    folder,
+    input_files: FilePath | Sequence[FilePath],
+    target_files: FilePath | Sequence[FilePath],
+    folder: FilePath,
     *,
-    name,
-    bands=None,
-    unit=None,
-    zero_points=None,
-    match=None,
-    limits=None,
-    overwrite=False,
-):
+    name: str,
+    bands: Bands | None = None,
+    unit: UnitBase | str | None = None,
+    zero_points: Mapping[str, float] | None = None,
+    match: Callable[[Images, Images], MatchedPair] | None = None,
+    limits: PairLimits | None = None,
+    overwrite: bool = False,
+) -> PairReport:
     """
     Match files of one field and add the pair to a folder.
 

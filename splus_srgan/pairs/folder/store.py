@@ -1,9 +1,12 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The folder of pairs: reading it, and adding complete pairs only."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from astropy.coordinates import SkyCoord
 
@@ -12,6 +15,16 @@ from splus_srgan.pairs.folder import places, records
 from splus_srgan.pairs.folder.schema import SIDES
 from splus_srgan.pairs.quality.contact_sheet import contact_sheet, is_contact_sheet
 from splus_srgan.utils.files import replace_file
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from astropy.nddata import CCDData
+    from astropy.table import Table
+
+    from splus_srgan.pairs.match import MatchedPair
+    from splus_srgan.pairs.quality.pair import PairReport
+    from splus_srgan.utils.types import FilePath
 
 __all__ = ["PairFolder"]
 
@@ -52,7 +65,7 @@ class PairFolder(Mapping):
     ...     print(name, image["r"].shape, target["r"].shape)
     """
 
-    def __init__(self, path, *, create=False):
+    def __init__(self, path: FilePath, *, create: bool = False) -> None:
         self.path = Path(path)
         if create:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -91,16 +104,18 @@ class PairFolder(Mapping):
         return self._records[name]["verdict"]
 
     @property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         """Names of all pairs, rejected and failed ones included, in order."""
         return tuple(sorted(self._records))
 
     @property
-    def index(self):
+    def index(self) -> Table:
         """All records as a `~astropy.table.QTable`, a row per pair; the content of index.ecsv."""
         return records.index_table(self._records.values())
 
-    def load(self, name, *, verify=True):
+    def load(
+        self, name: str, *, verify: bool = True
+    ) -> tuple[dict[str, CCDData], dict[str, CCDData]]:
         """
         Read a pair, whatever its verdict.
 
@@ -130,9 +145,10 @@ class PairFolder(Mapping):
         if verify and (problems := self._problems(name)):
             raise OSError(f"{'; '.join(problems)}; remove {self.path / name} and fetch it again")
         paths = places.list_sides(self.path, name)
-        return tuple(read_bands(paths[side]) for side in SIDES)
+        input, target = (read_bands(paths[side]) for side in SIDES)
+        return input, target
 
-    def verify(self):
+    def verify(self) -> None:
         """
         Compare all files with their hashes.
 
@@ -145,7 +161,7 @@ class PairFolder(Mapping):
         if problems:
             raise OSError("; ".join(problems))
 
-    def holds(self, name, position, *, failed=True):
+    def holds(self, name: str, position: SkyCoord | None, *, failed: bool = True) -> bool:
         """
         Tell whether a complete pair is there, so that it need not be made again.
 
@@ -181,7 +197,7 @@ class PairFolder(Mapping):
                 )
         return not self._problems(name)
 
-    def check_settings(self, settings):
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
         """
         Record how the pairs are made, or refuse to mix pairs made in different ways.
 
@@ -223,7 +239,16 @@ class PairFolder(Mapping):
                 problems.append(f"{path} has not the sha256 that its record states")
         return problems
 
-    def add(self, name, matched, report, *, position=None, releases=None, overwrite=False):
+    def add(
+        self,
+        name: str,
+        matched: MatchedPair,
+        report: PairReport,
+        *,
+        position: SkyCoord | None = None,
+        releases: Mapping[str, str] | None = None,
+        overwrite: bool = False,
+    ) -> None:
         """
         Add a pair, completely or not at all.
 
@@ -263,7 +288,9 @@ class PairFolder(Mapping):
         )
         self._finish(name, building, record)
 
-    def add_failure(self, name, reason, *, position=None, overwrite=False):
+    def add_failure(
+        self, name: str, reason: str, *, position: SkyCoord | None = None, overwrite: bool = False
+    ) -> None:
         """
         Add a pair that could not be made, with the reason.
 
@@ -281,7 +308,7 @@ class PairFolder(Mapping):
         building = self._building(name, overwrite)
         self._finish(name, building, records.failure_record(name, position, reason))
 
-    def check_free(self, name, *, overwrite=False):
+    def check_free(self, name: str, *, overwrite: bool = False) -> None:
         """
         Make sure, before any work is done, that a pair of this name can be added.
 
@@ -315,7 +342,7 @@ class PairFolder(Mapping):
         places.put_in_place(self.path, name)
         self._records[name] = record
 
-    def write_index(self):
+    def write_index(self) -> Path:
         """
         Write ``index.ecsv``, the same bytes for the same pairs.
 
@@ -329,7 +356,9 @@ class PairFolder(Mapping):
         replace_file(path, records.ecsv_text(self.index))
         return path
 
-    def contact_sheet(self, path=None, *, overwrite=False, **options):
+    def contact_sheet(
+        self, path: FilePath | None = None, *, overwrite: bool = False, **options: Any
+    ) -> Path:
         """
         Draw all pairs with their verdicts.
 

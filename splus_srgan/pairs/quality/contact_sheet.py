@@ -1,13 +1,21 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """All pairs of a set in one picture: input, target and their difference."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from splus_srgan.pixels.robust import SIGMA_PER_DEVIATION
 from splus_srgan.utils.files import atomic_path
 from splus_srgan.utils.optional import import_optional
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from splus_srgan.utils.types import FilePath, Images
 
 __all__ = ["contact_sheet", "is_contact_sheet"]
 
@@ -20,7 +28,15 @@ _COLORS = {"accept": "#1a7f37", "reject": "#b35900", "failed": "#b00020"}
 _TALLEST = 60000  # pixels that the PNG backend can draw
 
 
-def contact_sheet(pairs, reports, path, *, columns=None, band=None, overwrite=False):
+def contact_sheet(
+    pairs: Iterable[tuple[str, Images | None, Images | None]],
+    reports: Mapping[str, tuple[str, Sequence[str]]],
+    path: FilePath,
+    *,
+    columns: int | None = None,
+    band: str | None = None,
+    overwrite: bool = False,
+) -> Path:
     """
     Draw all pairs with their verdicts into a PNG file.
 

@@ -6,8 +6,11 @@ The selection by eye, made repeatable: each pair is measured, every number is he
 against a limit, and each limit that is exceeded is a reason to reject the pair.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -16,6 +19,11 @@ from astropy.table import QTable
 from splus_srgan.pairs.quality.band import measure_band
 from splus_srgan.pairs.quality.contact_sheet import contact_sheet
 from splus_srgan.utils.floats import numpy_defaults
+
+if TYPE_CHECKING:
+    from astropy.units import UnitBase
+
+    from splus_srgan.pairs.match import MatchedPair
 
 __all__ = ["BandQuality", "PairLimits", "PairReport", "assess_pair", "contact_sheet"]
 
@@ -133,7 +141,7 @@ class BandQuality:
     trail: float = math.nan
 
     @classmethod
-    def units(cls):
+    def units(cls) -> dict[str, UnitBase]:
         """
         Give the units of the numbers.
 
@@ -167,16 +175,16 @@ class PairReport:
     'reject'
     """
 
-    bands: dict
-    reasons: tuple = ()
-    notes: tuple = ()
+    bands: dict[str, BandQuality]
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
-    def verdict(self):
+    def verdict(self) -> str:
         """``"accept"`` or ``"reject"``."""
         return "reject" if self.reasons else "accept"
 
-    def table(self):
+    def table(self) -> QTable:
         """
         Put the numbers into a table.
 
@@ -193,7 +201,7 @@ class PairReport:
 
 
 @numpy_defaults
-def assess_pair(matched, *, limits=None):
+def assess_pair(matched: MatchedPair, *, limits: PairLimits | None = None) -> PairReport:
     """
     Measure a pair and judge it.
 
