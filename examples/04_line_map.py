@@ -57,9 +57,9 @@ print(list(cube))
 # %%
 # Enhance it
 # ----------
-# Any bands can be given.  For a line map each is best restored by itself: weights that restore
-# bands together (``splus``) take them to be more alike than they are where a line shines
-# (:doc:`/user_guide/weights`).  Here only the three that the map needs.
+# Any bands can be given.  A line map is a difference of bands, which gains nothing from restoring
+# them together (:doc:`/user_guide/weights`): here each of the three that it needs is restored by
+# itself, with ``splus-any``.
 
 needed = {band: cube[band] for band in ("r", "J0660", "i")}
 sharp = SRGANEnhancer("splus-any", device="cpu")(needed, sky=0.0)
