@@ -19,8 +19,8 @@ from astropy.stats import SigmaClip, sigma_clipped_stats
 from photutils.background import Background2D, MADStdBackgroundRMS, SExtractorBackground
 
 from splus_srgan.pixels.background import measure_background
+from splus_srgan.pixels.coadd_noise import correlated_noise
 from splus_srgan.simulate.field import KINDS, simulate_field
-from splus_srgan.simulate.noise import correlated_noise
 
 
 def ours(image):

@@ -18,8 +18,8 @@ from astropy.nddata import CCDData
 from astropy.wcs import WCS
 from scipy import fft
 
+from splus_srgan.pixels.coadd_noise import correlated_noise
 from splus_srgan.pixels.psf import TARGET_PSF, moffat_transfer, wing_transfer
-from splus_srgan.simulate.noise import correlated_noise
 from splus_srgan.splus import PIXEL_SCALE
 
 SIZE, HALF = 64, 40  # input pixels of the frame; output pixels around the star that count

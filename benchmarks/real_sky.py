@@ -35,7 +35,7 @@ from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.measure.consistency import residuals
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.sources import detect
-from splus_srgan.simulate.noise import noise_variance
+from splus_srgan.pixels.coadd_noise import noise_variance
 
 _SIDE = 128
 _FEW = 0.04  # share of a window's pixels above 3 sigma of the model

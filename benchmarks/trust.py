@@ -38,7 +38,7 @@ from photometry import measure_simulated
 from photutils.segmentation import SourceCatalog, detect_sources
 from scipy import optimize, special, stats
 
-from splus_srgan import SRGANEnhancer
+from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.measure.artefacts_sky import mean_output
 from splus_srgan.evaluation.measure.injection import draw_injections, inject
@@ -92,12 +92,18 @@ class Limits:
         print_table(f"{name}: {section}", ("what", "band", "value", "limit", "met"), cells)
 
 
+def noise_alone(seed, *, shape=(128, 128)):
+    """Noise like that of a simulated field."""
+    field = simulate_field(seed, shape=(128, 128), bands=BANDS, kind="blank")
+    return noise_field(field.observed, seed=seed, shape=shape)
+
+
 def judge_noise(name, make, options, limits):
     """Detections and patterns in tiles of noise alone."""
     enhancer = make()
     outputs, lines, number = [], defaultdict(list), defaultdict(int)
     for k in range(options.noise_tiles):
-        images = noise_field((TEST_SEED, FIRST_NOISE + k), bands=BANDS)
+        images = noise_alone((TEST_SEED, FIRST_NOISE + k))
         made = enhance(enhancer, images)
         field = compare_field(EvaluationPair(f"noise {k}", images), made)
         with quiet():
@@ -190,7 +196,7 @@ def injected_tile(enhancer, k):
     """Stars and small galaxies put on a tile of noise, and what was made of it."""
     pair = EvaluationPair(
         name=f"tile {k}",
-        input=noise_field((TEST_SEED, FIRST_INJECTED + k), shape=(256, 256), bands=BANDS),
+        input=noise_alone((TEST_SEED, FIRST_INJECTED + k), shape=(256, 256)),
     )
     bare = compare_field(pair, enhance(enhancer, pair.input)).bands
     sources = draw_injections(bare, n=40, seed=k, snr=(2, 60))

@@ -3,7 +3,9 @@ from .background import Background as Background
 from .background import measure_background as measure_background
 from .background import sky_of_enhanced as sky_of_enhanced
 from .coadd_noise import area_noise as area_noise
+from .coadd_noise import correlated_noise as correlated_noise
 from .coadd_noise import noise_spectrum as noise_spectrum
+from .coadd_noise import noise_variance as noise_variance
 from .coadd_noise import smoothed_noise as smoothed_noise
 from .coadd_noise import weighted_noise as weighted_noise
 from .fine_grid import to_fine_grid as to_fine_grid

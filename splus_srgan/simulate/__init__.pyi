@@ -6,8 +6,6 @@ from .conditions import BandConditions as BandConditions
 from .conditions import draw_conditions as draw_conditions
 from .field import SimulatedField as SimulatedField
 from .field import simulate_field as simulate_field
-from .noise import correlated_noise as correlated_noise
-from .noise import noise_variance as noise_variance
 from .reference import reference_images as reference_images
 from .reference import reference_noise as reference_noise
 from .spectra import add_lines as add_lines

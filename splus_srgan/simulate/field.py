@@ -21,9 +21,9 @@ from astropy.table import QTable
 from scipy import fft
 
 from splus_srgan import splus
+from splus_srgan.pixels.coadd_noise import correlated_noise, noise_variance
 from splus_srgan.simulate.conditions import draw_conditions
 from splus_srgan.simulate.headers import FieldHeaders
-from splus_srgan.simulate.noise import correlated_noise, noise_variance
 from splus_srgan.simulate.observe import FINE, FineGrid, observe
 from splus_srgan.simulate.scene import draw_scene
 from splus_srgan.simulate.spectra import FITTED_BANDS

@@ -50,8 +50,8 @@ from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.positions import centroid_error, centroid_limit, centroids
 from splus_srgan.evaluation.shapes import fwhm, moments, star_image
 from splus_srgan.evaluation.statistics import excess_scatter, median_error
+from splus_srgan.pixels.coadd_noise import correlated_noise
 from splus_srgan.pixels.robust import robust_std
-from splus_srgan.simulate.noise import correlated_noise
 
 DITHERS = [(0.3, -0.2), (-0.4, 0.1), (0.1, 0.4)]
 

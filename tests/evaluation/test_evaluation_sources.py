@@ -28,8 +28,8 @@ from splus_srgan.evaluation.sources import (
     smoothed_noise,
 )
 from splus_srgan.exceptions import GridMismatchError
+from splus_srgan.pixels.coadd_noise import correlated_noise
 from splus_srgan.pixels.psf import psf_image
-from splus_srgan.simulate.noise import correlated_noise
 from splus_srgan.surveys.calibration import calibrate_flux
 
 PLACE = {"radius": 3.0, "annulus": (5.0, 8.0), "apart": 8.0}

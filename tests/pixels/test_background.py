@@ -8,8 +8,8 @@ from astropy.nddata import CCDData
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan.pixels.background import measure_background, sky_of_enhanced
+from splus_srgan.pixels.coadd_noise import correlated_noise
 from splus_srgan.simulate.field import KINDS, simulate_field
-from splus_srgan.simulate.noise import correlated_noise
 
 # Kinds of frame that may hold no sky at all.
 CROWDED = ("fill", "cluster", "stars", "galaxy")

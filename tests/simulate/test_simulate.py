@@ -12,13 +12,12 @@ from photutils.aperture import CircularAperture
 from splus_srgan import splus
 from splus_srgan.images.header import psf_from_header, winged_psf_from_header
 from splus_srgan.images.wcs import upsample_header, upsample_wcs
+from splus_srgan.pixels.coadd_noise import correlated_noise, noise_variance
 from splus_srgan.pixels.psf import TARGET_PSF, WINGS, core_profile
 from splus_srgan.simulate.conditions import BandConditions, draw_conditions
 from splus_srgan.simulate.field import (
     KINDS,
     PSFS,
-    correlated_noise,
-    noise_variance,
     simulate_field,
 )
 from splus_srgan.simulate.galaxies import add_disc_galaxy, add_elliptical

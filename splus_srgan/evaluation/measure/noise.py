@@ -9,8 +9,9 @@ from scipy import ndimage
 
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.sources import detect, smoothed_noise
+from splus_srgan.pixels.background import measure_background
+from splus_srgan.pixels.coadd_noise import DITHERS, correlated_noise
 from splus_srgan.pixels.robust import robust_std
-from splus_srgan.simulate.field import simulate_field
 
 __all__ = ["checks_noise", "noise_field", "noise_only_detections"]
 
@@ -20,32 +21,48 @@ _OWN_NOISE = (
 )
 
 
-def noise_field(seed, *, shape=(128, 128), bands=("g", "r", "z")):
+def noise_field(images, *, seed=0, shape=(128, 128)):
     """
-    Simulate an S-PLUS image of nothing: left-over sky and noise alone.
+    Draw an image of nothing: noise alone, like that of a field.
+
+    The sky noise of each band is measured and drawn anew, correlated as in a coadd.  Unit, header,
+    WCS and PSF are those of the field.
 
     Parameters
     ----------
-    seed, shape, bands
-        As for `~splus_srgan.simulate.field.simulate_field`.
+    images : dict of str to `~astropy.nddata.CCDData`
+        Band to image ``(ny, nx)`` of the field.
+    seed : int or sequence of int, optional
+        Seed of the noise.
+    shape : tuple of int, optional
+        ``(ny, nx)`` of the noise.
 
     Returns
     -------
-    images : dict of str to `~astropy.nddata.CCDData`
-        Band to image ``(ny, nx)``, with the headers of a simulated field.
+    noise : dict of str to `~astropy.nddata.CCDData`
+        Band to image of that shape.
+
+    Raises
+    ------
+    ValueError
+        If the noise of a band cannot be measured.
 
     Examples
     --------
+    >>> from splus_srgan import simulate_field
     >>> from splus_srgan.evaluation.measure.noise import noise_field
-    >>> noise_field(1, shape=(32, 32), bands=("r",))["r"].shape
+    >>> field = simulate_field(1, shape=(64, 64), bands=("r",))
+    >>> noise_field(field.observed, shape=(32, 32))["r"].shape
     (32, 32)
     """
-    field = simulate_field(seed, shape=shape, bands=bands, kind="blank")
-    images = {}
-    for band, image in field.observed.items():
-        images[band] = image.copy()
-        images[band].data = (image.data - field.noiseless[band]).astype(np.float32)
-    return images
+    rng = np.random.default_rng(seed)
+    noise = {}
+    for band, image in images.items():
+        sigma = measure_background(image.data, mask=image.mask).sigma[0]
+        data = np.float32(sigma) * correlated_noise(rng, shape, DITHERS)
+        kept = {"unit": image.unit, "wcs": image.wcs, "psf": image.psf}
+        noise[band] = type(image)(data, meta=image.meta.copy(), **kept)
+    return noise
 
 
 def noise_only_detections(field, *, threshold=5.0):

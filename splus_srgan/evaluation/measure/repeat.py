@@ -16,11 +16,9 @@ from astropy.table import Table
 from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.uncertainty import SNR_EDGES
-from splus_srgan.simulate.noise import correlated_noise
+from splus_srgan.pixels.coadd_noise import DITHERS, correlated_noise
 
 __all__ = ["checks_repeats", "repeat_test"]
-
-_DITHERS = ((0.3, -0.2), (-0.4, 0.1), (0.1, 0.4))
 
 
 def repeat_test(enhancer, pair, *, output=None, n=4, seed=0):
@@ -56,7 +54,7 @@ def repeat_test(enhancer, pair, *, output=None, n=4, seed=0):
     for _ in range(n):
         images = {}
         for name, image in pair.input.items():
-            noise = before[name].sigma * correlated_noise(rng, np.shape(image.data), _DITHERS)
+            noise = before[name].sigma * correlated_noise(rng, np.shape(image.data), DITHERS)
             images[name] = image.copy()
             images[name].data = np.asarray(image.data, float) + noise
         outputs.append(compare_field(bare, enhancer(images)).bands)

@@ -7,8 +7,8 @@ import numpy as np
 from scipy import ndimage
 
 from splus_srgan.images.header import NEAR_SATURATION
+from splus_srgan.pixels.coadd_noise import correlated_noise, noise_variance
 from splus_srgan.pixels.stretch import AsinhStretch, MinMaxStretch, NoiseAsinhStretch
-from splus_srgan.simulate.noise import correlated_noise, noise_variance
 from splus_srgan.splus import PIXEL_SCALE
 
 __all__ = [
