@@ -125,9 +125,9 @@ def _purpose(card, parameters, radius):
     if card.takes_subsets:
         return (
             f"For any of the bands {', '.join(card.bands)}, in any number and order, restored "
-            f"together.  A second stage: what {_all(card.first_stage)} make of each band is "
-            f"corrected by all of them.  Its generator has {parameters:,} parameters and sees "
-            f"{radius + REACH} input pixels to each side of what those see, and is told the PSF "
+            f"together.  A second stage: each band is restored by {_all(card.first_stage)}, then "
+            f"corrected by all bands.  Its generator has {parameters:,} parameters and sees "
+            f"{radius + REACH} input pixels beyond the field of view of those, and is told the PSF "
             "and the depth of each band."
         )
     bands = "any one band" if card.takes_any_band else f"the bands {', '.join(card.bands)} together"

@@ -60,7 +60,7 @@ def run(options):
     for name, look in _LOOKS.items():
         try:
             found = look(options)
-        except Exception as error:  # whatever it is, is what is to be told
+        except Exception as error:  # any error is the answer here
             amiss += 1
             found = f"AMISS: {' '.join(str(error).split()) or type(error).__name__}"
         say(f"{name:10s} {found}")

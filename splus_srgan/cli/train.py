@@ -116,7 +116,7 @@ def _given(options):
 
 
 def _in_its_folder(config, resume):
-    """A configuration that names no folder of its own goes on in that of the run."""
+    """A configuration that names no folder resumes in that of the run."""
     import dataclasses
 
     from splus_srgan.training.run import resumed_config

@@ -65,7 +65,7 @@ class ComparedBand:
     missing : `~numpy.ndarray` of bool, shape (2 ny, 2 nx), optional
         Pixels that the output masks, or that are not finite.
     lost : `~numpy.ndarray` of bool, shape (2 ny, 2 nx), optional
-        Those of them that no mask tells of.
+        Those of them that are not masked.
     promised : `~numpy.ndarray`, shape (m, m), optional
         PSF image that comes with the output.
     std : `~numpy.ndarray`, shape (2 ny, 2 nx), optional
@@ -227,7 +227,7 @@ class ComparedField:
 
     @cached_property
     def bicubic(self):
-        """Band to what cubic splines make of the input, flux per fine pixel."""
+        """Band to the input interpolated by cubic splines, flux per fine pixel."""
         return {name: to_fine_grid(band.input, order=3) / 4 for name, band in self.bands.items()}
 
     @property

@@ -201,7 +201,7 @@ def _target_psf(pair, name, pixel_scale):
 
 
 def _with_wings(psf, seen):
-    """A PSF with the wings of the input's where nothing is said of them."""
+    """A PSF, with the wings of the input's if it has none of its own."""
     if psf is None or seen is None:
         return psf
     return (*psf, *seen[len(psf) :])

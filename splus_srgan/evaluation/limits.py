@@ -269,8 +269,8 @@ LIMITS = {
     ),
     # Artefacts
     "lost": Limit(
-        "artefacts", "pixels without a value that no mask tells of", 0.0, 0.0, "",
-        "holes that no mask tells of", needed=True,
+        "artefacts", "unmasked pixels without a value", 0.0, 0.0, "",
+        "unmasked holes", needed=True,
     ),
     "line": Limit(
         "artefacts", "pattern at given periods", 0.0, 0.001, "sigma", "a periodic pattern",

@@ -73,7 +73,7 @@ TRIALS = {
     "noise": checks_noise,
     "repeats": checks_repeats,
 }
-"""Checks of what the enhancer makes of changed images."""
+"""Checks of the enhancer's results for changed images."""
 
 
 @dataclass

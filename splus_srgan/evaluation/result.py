@@ -19,7 +19,7 @@ KEYS = ("field", "kind", "band", "method", "seconds")
 @dataclass
 class EvaluatedField:
     """
-    A field, what was made of it, and what was noticed on the way.
+    A field, its enhanced image, and the warnings on the way.
 
     Parameters
     ----------

@@ -103,8 +103,8 @@ def evaluate_images(output, *, pair=None, name="image", enhancer=None):
         Band to enhanced image ``(2 ny, 2 nx)``, with the cards of the enhancer
         (``SRSKY``, ``SRSIGMA``, ``SRMODEL``).
     pair : `~splus_srgan.evaluation.pairs.EvaluationPair`, optional
-        What it was made from, and its target if there is one.  Without it only what
-        the image shows by itself is judged.
+        What it was made from, and its target if there is one.  Without it the
+        image is judged alone.
     name : str, optional
         What to call the field where there is no pair.
     enhancer : callable, optional
@@ -145,7 +145,7 @@ class _Run:
         self.fields, self.rows, self.measured = [], [], Measurements()
 
     def add(self, one):
-        """Measure what the enhancer made of a field: its world is made here, once."""
+        """Measure the enhanced image of a field; all measures share one comparison."""
         compared = compare_field(one.pair, one.output, name=one.name)
         self.fields.append(one)
         self.measured.add(compared)
@@ -153,7 +153,7 @@ class _Run:
             self.score(self.method, one.pair, compared, one.seconds)
 
     def score(self, method, pair, compared, seconds):
-        """Score what any method made of a field that has a target."""
+        """Score the result of any method for a field that has a target."""
         key = {"field": pair.name, "kind": pair.kind}
         rows = {}
         with quiet():
@@ -223,7 +223,7 @@ def _method_name(enhancer, output):
 
 
 def _listened_to(enhance, images):
-    """What an enhancer makes of images, and what it warns of."""
+    """Result of an enhancer for images, and its warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         output = enhance(images)

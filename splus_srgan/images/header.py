@@ -186,7 +186,7 @@ def saturation_level(meta: Mapping[str, Any] | None, unit: UnitBase | None = Non
       input of an enhanced image (``INPUT ...``) does not count.
     * It is a finite number above 0: ``SATURATE = T`` is no level, nor is a text.
     * It is on the grid of the pixels: whatever changes the pixels changes the card.
-    * It is in the unit of the pixels, or it is none: a header in ADU says nothing of pixels in
+    * It is in the unit of the pixels, or ignored: a header in ADU does not apply to pixels in
       nanomaggies, unless the calibration converted both (`states_own_unit`).
     * A pixel is saturated from 0.95 of the level on (`saturated_pixels`), for coadds saturate
       a little below it.
@@ -249,7 +249,7 @@ def saturated_pixels(
     array([False,  True,  True])
     """
     limit = NEAR_SATURATION * saturation_level(meta, unit)
-    # In single precision, as images are: the same pixel is judged alike whoever asks.
+    # In single precision, like images, so that all callers judge a pixel alike.
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(data).astype(np.float32, copy=False) >= np.float32(limit)
 

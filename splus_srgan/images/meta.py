@@ -62,7 +62,7 @@ def upsample_meta(meta, **options):
     Returns
     -------
     fine : same class
-        What `~splus_srgan.images.wcs.upsample_header` makes of the cards, without those of
+        The cards as changed by `~splus_srgan.images.wcs.upsample_header`, without those of
         lookup distortions, which belong to the WCS of an image.  What a dictionary has
         beyond them, keys or values, stays as it is.
     """

@@ -22,7 +22,7 @@ def repack(stack, data, *, mask, quality, wcs, metas, psfs, uncertainty=None):
     Parameters
     ----------
     stack : `~splus_srgan.images.unpack.BandStack`
-        What `unpack` made of the input.
+        Input, as unpacked by `unpack`.
     data : `~numpy.ndarray`, shape (n_band, ny, nx)
         New pixel values.
     mask : `~numpy.ndarray` of bool, same shape

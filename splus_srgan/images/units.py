@@ -96,7 +96,7 @@ def flux_per_pixel_factor(unit, factor=2):
 
     Splitting a pixel into ``factor`` x ``factor`` finer ones shares its flux,
     so a value per pixel is multiplied by :math:`1 / \mathrm{factor}^2` and
-    sums over the sky are conserved; a surface brightness stays what it is.
+    sums over the sky are conserved; a surface brightness is kept.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ _FAINT = (0.1, 0.06, 0.04, 0.03, 0.03)
 _GROWTH = 4  # pixels around them, for their wings
 _LEAST_FREE = 0.02  # of the image
 _FAINTEST = 5  # percentile of an image, from which wild pixels are told
-_BRIGHTEST = 3e4  # sigma: what is brighter says nothing of the sky
+_BRIGHTEST = 3e4  # sigma: brighter pixels tell nothing about the sky
 
 
 @dataclass(frozen=True)

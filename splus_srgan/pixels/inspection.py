@@ -72,7 +72,7 @@ def _of_values(sample, plane, valid, sigma):
         "picture": float(oddities.is_picture(sample[valid])),
         "floor": oddities.floor_share(values, sigma),
         "grid": oddities.value_step(values, 0.0, sigma),
-        # A floor has many neighbors of one value; it is told by itself.
+        # A floor has many neighbors of one value; it has a check of its own.
         "repeated": oddities.repeated_share(sample, valid & (plane > np.percentile(values, 0.2))),
     }
 

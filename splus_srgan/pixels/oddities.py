@@ -74,7 +74,7 @@ def blank_pixels(data):
     blank = np.zeros(data.shape, bool)
     for shape in shapes:
         same = ndimage.minimum_filter(data, shape) == ndimage.maximum_filter(data, shape)
-        # The filters repeat the border, which would be an area by itself.
+        # The filters repeat the border, which would count as an area.
         same &= ndimage.minimum_filter(valid, shape, mode="constant", cval=False)
         if same.any():
             # The window of an even size reaches farther back than ahead.

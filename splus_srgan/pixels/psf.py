@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 TARGET_PSF = (1.0, 3.0)
-"""FWHM (arcsec) and Moffat beta of the target image; wings stay what they are."""
+"""FWHM (arcsec) and Moffat beta of the target image, whose wings are those of the input."""
 
 WINGS = (3.0, 2.0)
 """Moffat alpha (arcsec) and beta of the wings of real PSFs (`wing_transfer`)."""

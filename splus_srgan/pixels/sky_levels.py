@@ -186,7 +186,7 @@ def row_steps(data, valid):
             same = np.abs(np.sum(np.sign(parts), axis=0)) == _QUARTERS
             least = np.where(same, np.min(np.abs(parts), axis=0), 0.0)
             largest = max(largest, float(np.sqrt(_QUARTERS) * least.max()))
-        # One large step counts little here: it is told by itself.
+        # One large step counts little here: it has a check of its own.
         scatter = max(scatter, float(np.sqrt(np.mean(np.clip(whole, -4, 4) ** 2))))
     return largest, scatter
 

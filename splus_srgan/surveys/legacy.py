@@ -238,7 +238,7 @@ def fetch_cutout(
 
 
 def _fetch(request, service, cache, network):
-    """Fetch what was asked for; give the address and what the request made of the answer."""
+    """Fetch a request; give the address and the parsed answer."""
     answers = []
 
     def validate(path):

@@ -107,7 +107,7 @@ def open_client(scheduler):
 
 @contextmanager
 def _one_line():
-    """Leave it to our errors to tell of a scheduler that is lost, without what dask logs of it."""
+    """Silence dask's log about a lost scheduler, which our errors report."""
     log = logging.getLogger("distributed.client")
     before = log.level
     log.setLevel(logging.CRITICAL)
@@ -201,7 +201,7 @@ def unpickle_once(pickled):
     Parameters
     ----------
     pickled : bytes
-        What `pickle.dumps` made of the object.
+        Object as pickled by `pickle.dumps`.
 
     Returns
     -------

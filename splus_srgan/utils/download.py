@@ -3,7 +3,7 @@
 One file from a service on the network: polite, patient, checked, and cached.
 
 Only what passed its check enters the cache of `astropy.utils.data`, so whatever
-is found there is whole. A list that was interrupted goes on from the cache.
+is found there is whole. An interrupted list resumes from the cache.
 """
 
 import bz2

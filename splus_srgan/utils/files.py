@@ -276,7 +276,7 @@ def _to_disk(path):
 
 
 def _take_place(temporary, target, path, overwrite):
-    check_target(path, overwrite=overwrite)  # somebody may have been faster
+    check_target(path, overwrite=overwrite)  # another process may have been faster
     if overwrite:
         temporary.replace(target)
     else:

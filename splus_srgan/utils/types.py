@@ -55,4 +55,4 @@ Position: TypeAlias = SkyCoord | tuple[float, float]
 """A place in the sky; of numbers, right ascension and declination in degrees."""
 
 ProgressBar: TypeAlias = Callable[[Any], Iterable[Any]]
-"""What wraps an iterable and shows how far it is, as ``tqdm.tqdm`` does."""
+"""Wraps an iterable and shows its progress, as ``tqdm.tqdm`` does."""

@@ -40,7 +40,7 @@ def test_the_truth_fails_no_check(mutations, field):
         ("fluxes too high", "wrong flux on large scales"),
         ("an invented star", "invented sources"),
         ("an invented star in one band", "invented sources"),
-        ("a hole of NaN", "holes that no mask tells of"),
+        ("a hole of NaN", "unmasked holes"),
         ("rows of their own level", "noise from pixel to pixel"),
         ("warped", "a part of the frame that was moved"),
     ],

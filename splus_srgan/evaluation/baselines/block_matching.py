@@ -35,7 +35,7 @@ class _BlockMatching(_InNoiseUnits):
             noise_spectrum(_SMALL, self.correlation)
 
     def _noise(self, shape):
-        """What ``bm3d`` is told of the noise: its standard deviation, or its power spectrum."""
+        """The noise as ``bm3d`` takes it: its standard deviation, or its power spectrum."""
         if min(shape) < _BLOCK:
             raise ValueError(
                 f"data must have at least {_BLOCK} pixels along each side for {self.name}, which "

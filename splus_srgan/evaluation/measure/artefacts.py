@@ -33,7 +33,7 @@ __all__ = ["artefact_table", "checks_artefacts", "line_check"]
 
 _SEAM = {False: 8.0, True: 5.0}  # least significance: of any row and column, of known borders
 _STAR_PEAK = 50.0  # sky units; of a fainter star, noise rings
-_BAD_VIEW = 10  # times its limit: a test that sees less well than that says nothing
+_BAD_VIEW = 10  # times its limit: a less sensitive test is not conclusive
 
 
 def artefact_table(field, *, periods=(2, 4), block_size=None):

@@ -14,7 +14,7 @@ from splus_srgan.pixels.robust import robust_std
 __all__ = ["LEAST_FREE", "cloudiness", "low_frequency_residual", "mean_output", "sky_pixels"]
 
 LEAST_FREE = 0.2
-"""Share of the pixels: with less sky, nothing is said about the sky."""
+"""Share of the pixels: with less sky, the sky is not judged."""
 
 _FAINTEST = 0.25  # sky units: brighter pixels, after smoothing, belong to a source
 _GROW = 4  # pixels by which sources grow

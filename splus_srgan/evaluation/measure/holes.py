@@ -22,7 +22,7 @@ def hole_table(field):
     -------
     rows : `~astropy.table.Table`
         A row per band: ``field, band``; numbers of ``missing`` pixels, masked or not finite,
-        and of ``lost`` ones among them, which no mask tells of.
+        and of ``lost`` ones among them, which are not masked.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def hole_table(field):
 
 def checks_holes(rows, *, bands=None, limits=LIMITS):
     """
-    Judge pixels without a value: a mask must tell of each.
+    Judge pixels without a value: each must be masked.
 
     Parameters
     ----------

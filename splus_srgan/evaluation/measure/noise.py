@@ -81,7 +81,7 @@ def noise_only_detections(field, *, threshold=5.0):
     found : `~astropy.table.Table`
         A row per detection: ``field, band``; ``noise``, whose noise it is measured by:
         ``"input"`` (of the input, for a detection in the output), ``"own"`` (of the
-        output itself, as of somebody who does not know where it comes from), or
+        output itself, as by a source finder without further knowledge), or
         ``"control"`` (the input itself, by its own noise); ``x, y`` (input pixels) and
         ``peak`` (in units of that noise).
     """

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """
-What an enhancer makes of sources that are put into a field.
+Recovery of sources that are added to a field.
 
 The field is enhanced with and without them, so its own sources and its sky drop out of the
 difference.

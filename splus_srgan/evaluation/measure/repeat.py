@@ -32,7 +32,7 @@ def repeat_test(enhancer, pair, *, output=None, n=4, seed=0):
     pair : `~splus_srgan.evaluation.pairs.EvaluationPair`
         Field; it needs no target.
     output : dict of str to `~astropy.nddata.CCDData`, optional
-        An image that the enhancer made of the field before, with the uncertainties to judge.
+        An image of the field that was enhanced before, with the uncertainties to judge.
         `None`: those of the outputs with more noise.
     n : int, optional
         How many times noise is added, at least 2.

@@ -30,7 +30,7 @@ _TURNS = {
 
 def symmetry_residual(enhancer, data, *, turns=tuple(_TURNS)):
     r"""
-    Compare what an enhancer makes of a turned field with the turned result.
+    Compare the result for a turned field with the turned result.
 
     Parameters
     ----------

@@ -317,7 +317,7 @@ def _limits(evaluation):
         )
     if any(one.pair is None for one in evaluation.fields):
         lines.append(
-            "The input was not given, so only what the image shows by itself was judged. "
+            "The input was not given, so the image was judged alone. "
             "Give the input to have fluxes, positions and consistency judged."
         )
     if any(one.pair and one.pair.target and not one.pair.noise_free for one in evaluation.fields):

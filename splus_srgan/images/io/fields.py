@@ -82,7 +82,7 @@ def stated_sky(meta: Mapping[str, Any], default: float | None = None) -> float |
     meta : mapping
         Header or other metadata of the enhanced image.
     default : float, optional
-        What is given where the header says nothing.
+        Default for a header without it.
 
     Returns
     -------

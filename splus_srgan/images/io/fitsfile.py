@@ -221,7 +221,7 @@ def _pass_on(caught, path, checksum):
 
 
 def _check_whole(primary, hdus):
-    """Make sure that all HDUs are there that the first one tells of."""
+    """Make sure that all HDUs announced by the first one are there."""
     told = primary.get("NEXTEND")
     if isinstance(told, int) and len(hdus) - 1 < told:
         raise ValueError(

@@ -16,7 +16,7 @@ from splus_srgan.images.quality import Quality
 __all__ = ["ERROR_NAMES", "MEANINGS", "Candidate", "group_planes", "quality_legend"]
 
 ERROR_NAMES = {"std": "ERR", "var": "VAR", "ivar": "IVAR"}
-"""EXTNAME by kind of uncertainty: ``ERR`` is a standard deviation for whoever reads it."""
+"""EXTNAME by kind of uncertainty: ``ERR`` is a standard deviation for all readers."""
 
 _PARTS = {
     **{part: part for part in ("SCI", "ERR", "DQ", "PSF")},

@@ -106,7 +106,7 @@ def find_bands(path, *, hdu=None, unit=None, checksum="warn", memmap=False):
     if not known and (chosen is None or chosen.name.upper() == "DATA"):
         known = find_cube(path, primary, images, others)
     if chosen is not None:
-        # An image of a known layout keeps what lies beside it.
+        # An image of a known layout keeps its companion HDUs.
         candidates = [one for one in known if one.hdu is chosen] or [Candidate(chosen)]
     else:
         candidates = known or _legacy(images, path) or [_single(images, path)]
