@@ -132,8 +132,8 @@ def unfinished_file(path, work, *, overwrite=False):
         except KeyboardInterrupt as error:
             if journal.started:
                 raise KeyboardInterrupt(
-                    f"{str(error) or 'interrupted'}; what is made of {path} is kept in hidden "
-                    "files beside it, from which the same call goes on"
+                    f"{str(error) or 'interrupted'}; the finished part of {path} is kept in "
+                    "hidden files beside it; the same call resumes from there"
                 ) from error
             _remove(data, log)
             raise
@@ -164,7 +164,7 @@ def _begin(data, log, work, path):
         if _is_plain_file(data):
             said = "another input" if other == "input" else "other options"
             warnings.warn(
-                f"a run with {said} left an unfinished {path}; it is begun anew",
+                f"a run with {said} left an unfinished {path}; it starts again",
                 SplusSrganWarning,
                 stacklevel=2,
             )

@@ -107,13 +107,13 @@ def _unsealed(content):
         raise ValueError("it does not end with the hash that splus_srgan writes")
     body = bytes(body) + bytes(2)
     if hashlib.sha256(body).hexdigest().encode("ascii") != bytes(digest):
-        raise ValueError("its bytes have not the hash that they were written with")
+        raise ValueError("its bytes do not have the hash that they were written with")
     return io.BytesIO(body)
 
 
 def _what_is_left(path):
     if path.is_file():
-        return "The one before it is whole: make room, and go on with --resume"
+        return "The one before it is complete: make room, and resume with --resume"
     return "Make room, and start again"
 
 
@@ -149,7 +149,9 @@ def read_checkpoint(path, *, map_location=None):
         checkpoint = torch.load(content, map_location=place, weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
         reason = str(error).partition("\n")[0][:200]
-        raise ValueError(f"checkpoint {str(path)!r} is damaged or none at all: {reason}") from error
+        raise ValueError(
+            f"checkpoint {str(path)!r} is damaged or not a checkpoint: {reason}"
+        ) from error
     if not isinstance(checkpoint, dict) or CONTENT not in checkpoint:
         raise ValueError(f"checkpoint {str(path)!r} was not written by splus_srgan")
     return checkpoint

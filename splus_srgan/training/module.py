@@ -341,7 +341,7 @@ class SRGANModule(L.LightningModule):
         samples = "" if index is None else f" (samples {', '.join(map(str, index.tolist()))})"
         return (
             f"{name} is {value.item()} at step {self.step}{samples}; the weights are still those "
-            "of the step before. Go on from the last checkpoint with a lower optimizer.rate or "
+            "of the step before. Resume from the last checkpoint with a lower optimizer.rate or "
             "run.precision=float32; if that does not help, look at these samples"
         )
 

@@ -174,7 +174,7 @@ class _Start:
         if config is not None and not isinstance(config, TrainingConfig):
             config = load_config(config)
         if config is None and resume is None:
-            raise ValueError("train needs a configuration, or resume= to go on with a run")
+            raise ValueError("train needs a configuration, or resume= to resume a run")
         self.checkpoint, self.step = None, 0
         self.config = config
         if resume is not None:
@@ -200,7 +200,7 @@ def _check_same(earlier, config):
     if changed:
         changes = "; ".join(f"{key} was {old[key]!r}, now {new[key]!r}" for key in changed)
         raise ValueError(
-            f"resume: the run cannot go on with another configuration: {changes}. Leave these keys "
+            f"resume: the configuration must stay the same: {changes}. Leave these keys "
             "as they were, or start a new run with run.start_from"
         )
 
@@ -226,7 +226,7 @@ def _fit(trainer, module, data, start, checkpoints):
         if not isinstance(error, Stopped):
             message += " without another checkpoint"
         if checkpoints.last.is_file():
-            message += f"; go on with: splus-srgan train --resume {start.config.run.output}"
+            message += f"; resume with: splus-srgan train --resume {start.config.run.output}"
         raise TrainingInterrupted(message) from error
 
 

@@ -82,7 +82,7 @@ def _make_room(folder, overwrite):
     # A run that failed before its first checkpoint has nothing to lose.
     if any(checkpoint_folder(folder).glob("*.ckpt")) and not overwrite:
         raise FileExistsError(
-            f"{str(folder)!r} holds another run: go on with it (--resume {folder}), replace "
+            f"{str(folder)!r} holds another run: resume it (--resume {folder}), replace "
             "it (--overwrite), or give another folder (-o)"
         )
     for name in present:

@@ -106,7 +106,8 @@ def test_train_and_go_on(folder, tmp_path, capsys, monkeypatch):
         assert main(["train", str(folder / "tiny.yaml"), "-o", str(run)]) == 130
     told = capsys.readouterr().err.strip().splitlines()
     assert told[-1] == (
-        f"splus-srgan: interrupted: stopped at step 2; go on with: splus-srgan train --resume {run}"
+        "splus-srgan: interrupted: stopped at step 2; resume with: splus-srgan train "
+        f"--resume {run}"
     )
     assert main(["train", "--resume", str(run)]) == 0
     out, err = capsys.readouterr()

@@ -168,7 +168,9 @@ def test_other_input_or_options_start_anew_and_say_so(card, images, made, tmp_pa
         enhancer = SRGANEnhancer(card, **OPTIONS, flux_anchor=0.5)
     expected = without_date(enhancer.to_file(images, tmp_path / "whole.fits"))
     made.write_bytes(b"")
-    with pytest.warns(SplusSrganWarning, match=rf"a run with \w+ {what} left an unfinished .*anew"):
+    with pytest.warns(
+        SplusSrganWarning, match=rf"a run with \w+ {what} left an unfinished .*starts again"
+    ):
         enhancer.to_file(images, path)
     assert made.stat().st_size == 6
     assert without_date(path) == expected
@@ -220,7 +222,7 @@ def test_interrupt_keeps_what_is_made_and_says_so(card, images, made, tmp_path, 
 
     with monkeypatch.context() as patch:
         patch.setattr(restart.Journal, "note", interrupted)
-        with pytest.raises(KeyboardInterrupt, match=r"terminated; what is made of .* goes on"):
+        with pytest.raises(KeyboardInterrupt, match=r"terminated; the finished part of .* resumes"):
             enhancer.to_file(images, path)
     enhancer.to_file(images, path)
     assert made.stat().st_size == 6

@@ -336,7 +336,8 @@ def test_corrupt_pair_stops_before_the_training(spoiled, damage):
         path.unlink()
     else:
         path.write_bytes(content[:4000] if damage == "cut" else content[:-1] + b"?")
-    message = r"p3.target.fits (is missing|has not the sha256 .*); remove .*p3 and fetch it again"
+    fault = "(is missing|does not have the sha256 .*)"
+    message = rf"p3.target.fits {fault}; remove .*p3 and fetch it again"
     with pytest.raises(OSError, match=message):
         PairsDataModule(config_of(PairFolder(spoiled))).prepare_data()
     pairs = FolderPairs(spoiled)

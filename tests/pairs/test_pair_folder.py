@@ -256,7 +256,7 @@ def test_damaged_pair_is_noticed_and_fetched_again(unbroken, tmp_path, damage):
     else:
         victim.unlink()
     folder = PairFolder(tmp_path)
-    said = "has not the sha256" if damage == "change" else "is missing"
+    said = "does not have the sha256" if damage == "change" else "is missing"
     with pytest.raises(OSError, match=said):
         folder.verify()
     with pytest.raises(OSError, match=f"target.fits {said}.*; remove .*b and fetch it again"):

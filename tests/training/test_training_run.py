@@ -346,7 +346,7 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(tiny, monkeypatch):
     config = tiny("parts", **overrides)
     message = stop_at(monkeypatch, config, 3)
     folder = config.run.output
-    assert message == f"stopped at step 3; go on with: splus-srgan train --resume {folder}"
+    assert message == f"stopped at step 3; resume with: splus-srgan train --resume {folder}"
     resumed = train(resume=folder)
     assert resumed.step == whole.step == 6 * STEPS
     assert_same_state(resumed.last, whole.last)
@@ -486,7 +486,7 @@ def test_nothing_to_do():
 def test_another_run_is_not_replaced(finished, tiny):
     result, config = finished
     before = result.last.read_bytes()
-    with pytest.raises(FileExistsError, match="holds another run: go on with it") as caught:
+    with pytest.raises(FileExistsError, match="holds another run: resume it") as caught:
         train(config)
     assert f"--resume {result.folder}" in str(caught.value)
     assert result.last.read_bytes() == before
@@ -517,7 +517,7 @@ def test_what_is_no_run_is_never_removed(tiny, tmp_path):
 def test_other_recipes_are_refused_by_name(finished, tiny):
     result, config = finished
     other = load_config(config.to_dict(), {"data.crop": 16, "optimizer.rate": 1.0})
-    with pytest.raises(ValueError, match="cannot go on with another configuration") as caught:
+    with pytest.raises(ValueError, match="the configuration must stay the same") as caught:
         train(other, resume=result.folder)
     assert "optimizer.rate was 0.0004, now 1.0" in str(caught.value)
     assert "data.crop was 24, now 16" in str(caught.value)
@@ -527,11 +527,11 @@ def test_other_recipes_are_refused_by_name(finished, tiny):
     ("content", "error", "message"),
     [
         (None, FileNotFoundError, "resume must name a checkpoint or the folder of a run"),
-        (b"not at all", ValueError, "is damaged or none at all"),
+        (b"not at all", ValueError, "is damaged or not a checkpoint"),
         ({"a": 1}, ValueError, "was not written by splus_srgan"),
         ("no hash", ValueError, "does not end with the hash that splus_srgan writes"),
-        ("bit", ValueError, "have not the hash that they were written with"),
-        ("half", ValueError, "is damaged or none at all"),
+        ("bit", ValueError, "do not have the hash that they were written with"),
+        ("half", ValueError, "is damaged or not a checkpoint"),
     ],
 )
 def test_bad_checkpoints(finished, tmp_path, content, error, message):
@@ -574,7 +574,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tiny, monkeypatch):
             OSError, match=r"could not be written: No space left on device"
         ) as caught:
             train(config)
-    assert "The one before it is whole: make room, and go on with --resume" in str(caught.value)
+    assert "The one before it is complete: make room, and resume with --resume" in str(caught.value)
     folder = f"{config.run.output}/checkpoints"
     assert sorted(os.listdir(folder)) == ["best.ckpt", "last.ckpt"]
     assert read_checkpoint(f"{folder}/last.ckpt")["splus_srgan"]["step"] == STEPS

@@ -236,7 +236,7 @@ class PairFolder(Mapping):
             if not path.is_file():
                 problems.append(f"{path} is missing")
             elif records.file_hash(path) != wanted:
-                problems.append(f"{path} has not the sha256 that its record states")
+                problems.append(f"{path} does not have the sha256 that its record states")
         return problems
 
     def add(
