@@ -104,7 +104,7 @@ def ship(work, version, *, rehearse=False):
     checkpoint = work / "run" / "checkpoints" / "best.ckpt"
     options = ["--minutes", 0.02 if rehearse else HEAD_MINUTES, "--precision", precision()]
     options += ["--fields", number["calibration"], "--test", number["test"]]
-    options += ["--name", NAME, "--version", version, "-o", cards]
+    options += ["--ensemble", "--name", NAME, "--version", version, "-o", cards]
     _run(sys.executable, "-m", "splus_srgan", "calibrate", checkpoint, *options)
     card = cards / f"{NAME}.json"
     options = ["--parts", "gains", "--methods", "bicubic", "--fields", number["gains"]]
@@ -131,7 +131,8 @@ def install(path, gains, folder):
                 band: round(float(np.nanmean(rows["frame"][rows["band"] == band])), 2)
                 for band in dict.fromkeys(rows["band"])
             }
-    card["scores"] = scores | {"coverage": card["scores"]["coverage"]}
+    stated = ("coverage", "coverage_ensemble")
+    card["scores"] = scores | {name: card["scores"][name] for name in stated}
     card |= {"edge_reach": EDGE_REACH, "license": "BSD-3-Clause", "acknowledgements": THANKS}
     folder.mkdir(exist_ok=True)
     shutil.copyfile(path.with_name(card["file"]), folder / card["file"])
