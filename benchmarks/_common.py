@@ -5,14 +5,11 @@ import argparse
 import os
 import platform
 import sys
-import warnings
-from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 from astropy.table import QTable
-from astropy.utils.exceptions import AstropyWarning
 
 from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.evaluation.measure.regions import psnr_by_region
@@ -20,6 +17,7 @@ from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.models.weights import load_card
 from splus_srgan.pixels.psf import TARGET_PSF, core_profile
 from splus_srgan.simulate.field import PSFS
+from splus_srgan.utils.quiet import quiet
 
 TEST_SEED, VALIDATION_SEED = 3, 2
 _simulation = {"psf": PSFS[0]}  # `parse` changes it: the fields of a run are all of one kind
@@ -165,15 +163,6 @@ def fields(number, *, seed=TEST_SEED, **keywords):
         yield k, simulate_field((seed, k), bands=BANDS, **(_simulation | keywords))
     if sys.stderr.isatty():
         print("\r" + 20 * " " + "\r", end="", file=sys.stderr)
-
-
-@contextmanager
-def quiet():
-    """Without the warnings that a survey of good and bad sources brings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyWarning)
-        warnings.simplefilter("ignore", RuntimeWarning)
-        yield
 
 
 def make_enhancers(options, **keywords):

@@ -14,7 +14,8 @@ from splus_srgan.cli.common import (
     draw_sheet,
     make_matcher,
 )
-from splus_srgan.cli.output import printable, say, told_as_it_goes
+from splus_srgan.cli.output import say, told_as_it_goes
+from splus_srgan.exceptions import printable
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 

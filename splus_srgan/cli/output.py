@@ -6,10 +6,11 @@ import logging
 import os
 import sys
 
+from splus_srgan.exceptions import printable
+
 __all__ = [
     "level",
     "mend_streams",
-    "printable",
     "say",
     "say_on_terminal",
     "set_level",
@@ -88,11 +89,6 @@ class _Teller(logging.Handler):
 
     def emit(self, record):
         tell(f"{printable(record.getMessage())}", least=0)
-
-
-def printable(text):
-    """Text without what would steer a terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in str(text))
 
 
 def mend_streams():

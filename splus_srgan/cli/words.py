@@ -4,7 +4,7 @@
 import re
 
 from splus_srgan.cli.keywords import keywords_as_options
-from splus_srgan.cli.output import printable
+from splus_srgan.exceptions import printable
 
 __all__ = ["flag_names", "in_command_words"]
 

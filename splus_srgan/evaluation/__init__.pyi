@@ -130,8 +130,11 @@ from .sources import isolated as isolated
 from .sources import match_positions as match_positions
 from .sources import smoothed_noise as smoothed_noise
 from .statistics import excess_scatter as excess_scatter
+from .statistics import finite_median as finite_median
+from .statistics import finite_values as finite_values
 from .statistics import judged as judged
 from .statistics import median_error as median_error
+from .statistics import plain_values as plain_values
 from .statistics import pooled as pooled
 from .verdict import Verdict as Verdict
 from .verdict import headline as headline

@@ -7,6 +7,7 @@ import numpy as np
 from astropy.table import QTable
 
 from splus_srgan.evaluation.pairs import EvaluationPair
+from splus_srgan.evaluation.statistics import finite_values, plain_values
 from splus_srgan.evaluation.verdict import headline, in_words, judge_topics
 from splus_srgan.utils.notebook import html_table
 
@@ -208,7 +209,6 @@ class Evaluation:
 
 def _mean(column):
     """Mean of the finite values of a column, with its unit."""
-    values = np.asarray(getattr(column, "value", column), float)
-    finite = values[np.isfinite(values)]
+    finite = finite_values(plain_values(column))
     mean = finite.mean() if finite.size else np.nan
     return mean if column.unit is None else mean * column.unit

@@ -8,10 +8,90 @@ from scipy import special
 
 from splus_srgan.pixels.robust import robust_std
 
-__all__ = ["excess_scatter", "judged", "median_error", "pooled"]
+__all__ = [
+    "excess_scatter",
+    "finite_median",
+    "finite_values",
+    "judged",
+    "median_error",
+    "plain_values",
+    "pooled",
+]
 
 _AT_MOST = 50.0
 _ENOUGH = 0.5  # of the distance to a limit: the largest error with which a value passes
+
+
+def plain_values(column):
+    """
+    Values of a column without their unit.
+
+    Parameters
+    ----------
+    column : `~astropy.table.Column`, `~astropy.units.Quantity` or array_like
+        Numbers.
+
+    Returns
+    -------
+    values : `~numpy.ndarray` of float
+        In the unit of the column.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from splus_srgan.evaluation.statistics import plain_values
+    >>> plain_values([1, 2] * u.mag).tolist()
+    [1.0, 2.0]
+    """
+    return np.asarray(getattr(column, "value", column), float)
+
+
+def finite_values(values):
+    """
+    Those of some values that are finite.
+
+    Parameters
+    ----------
+    values : array_like
+        Any unit.
+
+    Returns
+    -------
+    finite : `~numpy.ndarray` of float, shape (n,)
+        The others are left out.
+
+    Examples
+    --------
+    >>> from splus_srgan.evaluation.statistics import finite_values
+    >>> finite_values([1.0, float("nan"), 3.0]).tolist()
+    [1.0, 3.0]
+    """
+    values = np.asarray(values, float)
+    return values[np.isfinite(values)]
+
+
+def finite_median(values):
+    """
+    Median of the finite values.
+
+    Parameters
+    ----------
+    values : array_like
+        Any unit.
+
+    Returns
+    -------
+    median : float
+        NaN if none is finite.
+
+    Examples
+    --------
+    >>> from splus_srgan.evaluation.statistics import finite_median
+    >>> float(finite_median([1.0, float("nan"), 3.0])), float(finite_median([]))
+    (2.0, nan)
+    """
+    values = finite_values(values)
+    return np.median(values) if values.size else np.nan
 
 
 def median_error(values):

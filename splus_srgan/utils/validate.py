@@ -16,7 +16,14 @@ import numpy as np
 if TYPE_CHECKING:
     from typing import TypeGuard
 
-__all__ = ["check_finite", "check_integer", "check_one_of", "check_positive", "is_number"]
+__all__ = [
+    "check_finite",
+    "check_integer",
+    "check_one_of",
+    "check_positive",
+    "check_shape",
+    "is_number",
+]
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -76,3 +83,11 @@ def check_integer(name, value, *, minimum=None):
     if minimum is not None and value < minimum:
         raise ValueError(f"{name} must be at least {minimum}; got {value!r}")
     return int(value)
+
+
+def check_shape(name, values, shape, dtype=float):
+    """Return ``values`` as an array of this type if they have the shape."""
+    values = np.asarray(values, dtype)
+    if values.shape != shape:
+        raise ValueError(f"{name} must have the shape {shape}; got {values.shape}")
+    return values

@@ -8,7 +8,12 @@ from astropy.table import Table
 
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.photometry import compare_fluxes
-from splus_srgan.evaluation.statistics import excess_scatter, median_error
+from splus_srgan.evaluation.statistics import (
+    excess_scatter,
+    finite_median,
+    finite_values,
+    median_error,
+)
 from splus_srgan.pixels.robust import robust_std
 
 __all__ = ["checks_colors", "checks_fluxes", "checks_growth", "colors_of", "compare_colors"]
@@ -127,7 +132,7 @@ def _flux_checks(rows, band, against, limits, *, needed):
     options = {"count": count, "against": against, "needed": needed}
     spread = robust_std(offset) / np.sqrt(2 * max(count, 1))
     return [
-        limits["flux"].judge(band, _median(offset), error=median_error(offset), **options),
+        limits["flux"].judge(band, finite_median(offset), error=median_error(offset), **options),
         limits["flux scatter"].judge(band, excess_scatter(offset, error), error=spread, **options),
         limits["flux lost"].judge(
             band, lost if len(rows) else np.nan, error=0.0, count=len(rows), against=against
@@ -156,10 +161,12 @@ def checks_colors(rows, *, bands=None, limits=LIMITS):
     checks = []
     for color, against in dict.fromkeys(zip(rows["band"], rows["against"], strict=True)):
         mine = rows[(rows["band"] == color) & (rows["against"] == against)]
-        offset = _finite(mine["offset"])
+        offset = finite_values(mine["offset"])
         options = {"error": median_error(offset), "count": offset.size}
         checks.append(
-            limits["color"].judge("", _median(offset), color=color, against=against, **options)
+            limits["color"].judge(
+                "", finite_median(offset), color=color, against=against, **options
+            )
         )
     return checks
 
@@ -187,7 +194,7 @@ def checks_growth(rows, *, bands=None, limits=LIMITS):
         mine = rows[rows["band"] == band]
         worst, error, count, note = np.nan, np.nan, 0, ""
         for radius in np.unique(np.asarray(mine["radius"])) if len(mine) else ():
-            values = _finite(mine["offset"][np.asarray(mine["radius"]) == radius])
+            values = finite_values(mine["offset"][np.asarray(mine["radius"]) == radius])
             if values.size < 3 or not median_error(values) < limits["growth"].high:
                 continue
             if not abs(np.median(values)) <= abs(worst):
@@ -195,12 +202,3 @@ def checks_growth(rows, *, bands=None, limits=LIMITS):
                 count, note = values.size, f"in r = {radius:g} arcsec"
         checks.append(limits["growth"].judge(band, worst, error=error, count=count, note=note))
     return checks
-
-
-def _finite(column):
-    values = np.asarray(column, float)
-    return values[np.isfinite(values)]
-
-
-def _median(values):
-    return np.median(values) if values.size else np.nan

@@ -10,7 +10,7 @@ from splus_srgan.evaluation.catalog import usable
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.photometry import APERTURES
 from splus_srgan.evaluation.shapes import moments
-from splus_srgan.evaluation.statistics import median_error
+from splus_srgan.evaluation.statistics import finite_median, finite_values, median_error
 from splus_srgan.pixels.robust import robust_std
 
 __all__ = ["checks_shapes", "compare_shapes"]
@@ -124,24 +124,15 @@ def checks_shapes(rows, *, bands=None, limits=LIMITS):
     checks = []
     for band in dict.fromkeys(rows["band"]) if bands is None else bands:
         mine = rows[rows["band"] == band]
-        ratio = _finite(mine["size_ratio"]) - 1
-        parts = [_finite(mine[name]) for name in ("delta_e1", "delta_e2")]
+        ratio = finite_values(mine["size_ratio"]) - 1
+        parts = [finite_values(mine[name]) for name in ("delta_e1", "delta_e2")]
         worst = max(parts, key=lambda part: abs(np.median(part)) if part.size else 0)
         both = np.concatenate([part - np.median(part) if part.size else part for part in parts])
         spread = robust_std(both)
         for name, value, error in (
-            ("size", _median(ratio), median_error(ratio)),
-            ("ellipticity", _median(worst), median_error(worst)),
+            ("size", finite_median(ratio), median_error(ratio)),
+            ("ellipticity", finite_median(worst), median_error(worst)),
             ("ellipticity scatter", spread, spread / np.sqrt(2 * max(both.size, 1))),
         ):
             checks.append(limits[name].judge(band, value, error=error, count=ratio.size))
     return checks
-
-
-def _finite(column):
-    values = np.asarray(column, float)
-    return values[np.isfinite(values)]
-
-
-def _median(values):
-    return np.median(values) if values.size else np.nan

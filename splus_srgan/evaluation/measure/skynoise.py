@@ -12,7 +12,7 @@ from astropy.table import QTable
 from scipy import fft, signal
 
 from splus_srgan.pixels.robust import robust_std
-from splus_srgan.utils.validate import check_integer
+from splus_srgan.utils.validate import check_integer, check_shape
 
 __all__ = ["aperture_noise_curve", "noise_autocorrelation"]
 
@@ -134,13 +134,6 @@ def aperture_noise_curve(image, radii, *, mask=None):
     return QTable(rows=rows, names=("radius", "area", "sigma", "white", "error"))
 
 
-def _like(name, values, shape, dtype=float):
-    values = np.asarray(values, dtype)
-    if values.shape != shape:
-        raise ValueError(f"{name} must have the shape {shape}; got {values.shape}")
-    return values
-
-
 def _sky(image, mask):
     """Values less their mean, 0 where they do not count, and where they do."""
     image = np.asarray(image, float)
@@ -148,7 +141,7 @@ def _sky(image, mask):
         raise ValueError(f"image must have shape (ny, nx); got {image.shape}")
     free = np.isfinite(image)
     if mask is not None:
-        free &= ~_like("mask", mask, image.shape, bool)
+        free &= ~check_shape("mask", mask, image.shape, bool)
     mean = image[free].mean() if free.any() else 0.0
     return np.where(free, image - mean, 0.0), free
 

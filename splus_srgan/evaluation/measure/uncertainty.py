@@ -13,7 +13,7 @@ from astropy.table import QTable, Table
 from scipy import stats
 
 from splus_srgan.evaluation.limits import LIMITS
-from splus_srgan.utils.validate import check_integer
+from splus_srgan.utils.validate import check_integer, check_shape
 
 __all__ = ["SNR_EDGES", "checks_uncertainty", "coverage", "coverage_table", "pit_histogram"]
 
@@ -78,7 +78,7 @@ def coverage(truth, image, uncertainty, *, signal_to_noise=None, edges=SNR_EDGES
     if signal_to_noise is None:
         snr = truth[used] / sigma[used]
     else:
-        snr = _like("signal_to_noise", signal_to_noise, truth.shape)[used]
+        snr = check_shape("signal_to_noise", signal_to_noise, truth.shape)[used]
     limits = stats.norm.ppf((1 + np.array(_LEVELS)) / 2)
     rows = []
     for low, high in pairwise(edges):
@@ -232,16 +232,9 @@ def _pit_check(rows, band, limits):
 def _pulls(truth, image, uncertainty, mask):
     """(image - truth) / uncertainty where it is defined, where that is, sigma and truth."""
     truth = np.asarray(truth, float)
-    image = _like("image", image, truth.shape)
-    sigma = _like("uncertainty", uncertainty, truth.shape)
+    image = check_shape("image", image, truth.shape)
+    sigma = check_shape("uncertainty", uncertainty, truth.shape)
     used = np.isfinite(truth) & np.isfinite(image) & np.isfinite(sigma) & (sigma > 0)
     if mask is not None:
-        used &= ~_like("mask", mask, truth.shape, bool)
+        used &= ~check_shape("mask", mask, truth.shape, bool)
     return (image[used] - truth[used]) / sigma[used], used, sigma, truth
-
-
-def _like(name, values, shape, dtype=float):
-    values = np.asarray(values, dtype)
-    if values.shape != shape:
-        raise ValueError(f"{name} must have the shape {shape}; got {values.shape}")
-    return values

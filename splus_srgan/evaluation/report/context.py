@@ -7,6 +7,7 @@ import numpy as np
 
 from splus_srgan._version import __version__
 from splus_srgan.evaluation.report.plots_scores import score_summary
+from splus_srgan.evaluation.statistics import plain_values
 from splus_srgan.evaluation.verdict import in_words, limit_in_words, severity
 
 __all__ = ["page_context", "remark"]
@@ -215,7 +216,7 @@ def _scores(evaluation):
     scored = sum(bool(one.pair and one.pair.target) for one in evaluation.fields)
     tables = []
     for column, (name, about, style) in _SCORE_TABLES.items():
-        if column in means.colnames and np.isfinite(_plain(means[column])).any():
+        if column in means.colnames and np.isfinite(plain_values(means[column])).any():
             caption = (
                 f"{name} {about}; mean of {scored} fields" if scored > 1 else f"{name} {about}"
             )
@@ -235,7 +236,7 @@ def _before_after(evaluation):
     table = evaluation.table
     others = [m for m in dict.fromkeys(map(str, table["method"])) if m != evaluation.method]
     columns = [c for c in ("psnr_seed", "psnr_asinh", "psnr_noise") if c in table.colnames]
-    columns = [c for c in columns if np.isfinite(_plain(table[c])).any()]
+    columns = [c for c in columns if np.isfinite(plain_values(table[c])).any()]
     if not others or not columns or evaluation.method not in table["method"]:
         return None
     before = "bicubic" if "bicubic" in others else others[0]
@@ -244,7 +245,7 @@ def _before_after(evaluation):
     rows = []
     for row in summary:
         old, new, gain, error = (
-            float(_plain(row[name])) for name in ("before", "after", "gain", "gain_error")
+            float(plain_values(row[name])) for name in ("before", "after", "gain", "gain_error")
         )
         spread = f" ± {error:.2f}" if math.isfinite(error) else ""
         texts = [f"{old:.2f}", f"{new:.2f}", f"{gain:+.2f}{spread}", str(row["n_field"])]
@@ -263,14 +264,10 @@ def _signed(text):
     return "–" if "nan" in text else text.replace("-", "−")
 
 
-def _plain(column):
-    return np.asarray(getattr(column, "value", column), float)
-
-
 def _score_table(evaluation, means, column, style):
     values = {
         (str(row["method"]), str(row["band"])): float(value)
-        for row, value in zip(means, _plain(means[column]), strict=True)
+        for row, value in zip(means, plain_values(means[column]), strict=True)
     }
     methods = list(dict.fromkeys(method for method, _ in values))
     bands = [*evaluation.bands, "joint"] if len(evaluation.bands) > 1 else list(evaluation.bands)
@@ -300,7 +297,7 @@ def remark(evaluation, one):
     table = evaluation.table
     if "psnr_noise" in table.colnames:
         mine = (table["field"] == one.name) & (table["method"] == evaluation.method)
-        scores = _plain(table["psnr_noise"][mine])
+        scores = plain_values(table["psnr_noise"][mine])
         scores = scores[np.isfinite(scores)]
         if scores.size:
             parts.append(f"{scores[-1]:.1f} dB")

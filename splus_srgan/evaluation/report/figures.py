@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 
+from splus_srgan.evaluation.statistics import finite_values, plain_values
 from splus_srgan.utils.quiet import quiet
 
 __all__ = ["report_figures"]
@@ -147,7 +148,7 @@ def _histogram(evaluation, plots):
 def _score_column(table):
     """The PSNR to draw: that of the seed paper where zero points are known."""
     for column in _SPACES:
-        if column in table.colnames and np.isfinite(_plain(table[column])).any():
+        if column in table.colnames and np.isfinite(plain_values(table[column])).any():
             return column
     return None
 
@@ -173,15 +174,11 @@ def _new_figure(n_axes=1, **options):
     return figure, figure.subplots(1, n_axes, squeeze=False, **options)[0]
 
 
-def _plain(column):
-    return np.asarray(getattr(column, "value", column), float)
-
-
 def _draw_scores(evaluation):
     """PSNR of every field, a line for each method."""
     table = evaluation.table
     column = "psnr_asinh"
-    if column not in table.colnames or not np.isfinite(_plain(table[column])).any():
+    if column not in table.colnames or not np.isfinite(plain_values(table[column])).any():
         column = "psnr_noise"
     if column not in table.colnames or len(evaluation.fields) < 2:
         return None
@@ -221,7 +218,7 @@ def _draw_scores(evaluation):
 
 def _columns(table, method, column):
     mine = table[table["method"] == method]
-    return list(map(str, mine["field"])), _plain(mine[column])
+    return list(map(str, mine["field"])), plain_values(mine[column])
 
 
 def _draw_fluxes(evaluation):
@@ -236,7 +233,7 @@ def _draw_fluxes(evaluation):
     from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
     figure, (ax,) = _new_figure()
-    snr, offset, error = (_plain(rows[name]) for name in ("snr", "offset", "error"))
+    snr, offset, error = (plain_values(rows[name]) for name in ("snr", "offset", "error"))
     for k, band in enumerate(evaluation.bands):
         mine = np.asarray(rows["band"]) == band
         ax.scatter(snr[mine], 1e3 * offset[mine], s=11, label=band, alpha=0.75, lw=0,
@@ -266,16 +263,16 @@ def _draw_stars(evaluation):
     stars = evaluation.measurements.get("stars")
     if stars is None or len(stars) < 3:
         return None
+    names = ("shift_x", "shift_y", "fwhm_in", "fwhm_out")
     figure, (left, right) = _new_figure(2)
     for k, band in enumerate(dict.fromkeys(map(str, stars["band"]))):
         mine = stars[np.asarray(stars["band"]) == band]
         color = _COLORS[k % len(_COLORS)]
-        left.scatter(_plain(mine["shift_x"]), _plain(mine["shift_y"]), s=11, lw=0, alpha=0.75,
-                     color=color, label=band)  # fmt: skip
-        right.scatter(_plain(mine["fwhm_in"]), _plain(mine["fwhm_out"]), s=11, lw=0, alpha=0.75,
-                      color=color)  # fmt: skip
-    shifts = np.abs(np.concatenate([_plain(stars["shift_x"]), _plain(stars["shift_y"])]))
-    finite = shifts[np.isfinite(shifts)]
+        shift_x, shift_y, before, after = (plain_values(mine[name]) for name in names)
+        left.scatter(shift_x, shift_y, s=11, lw=0, alpha=0.75, color=color, label=band)
+        right.scatter(before, after, s=11, lw=0, alpha=0.75, color=color)
+    shifts = [finite_values(plain_values(stars[name])) for name in names[:2]]
+    finite = np.abs(np.concatenate(shifts))
     reach = 1.2 * max(0.05, np.quantile(finite, 0.97)) if finite.size else 0.1
     left.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     left.axhline(0, color="#59616b", lw=0.8)

@@ -8,6 +8,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from splus_srgan.evaluation.report.plotting import COLORS, COLUMN_WIDTH, make_figure, styled
+from splus_srgan.evaluation.statistics import plain_values
 from splus_srgan.utils.validate import check_one_of
 
 __all__ = ["plot_histogram", "score_summary"]
@@ -102,7 +103,7 @@ def _score_pairs(table, score, baseline, method, band):
     found = []
     for name in (baseline, method):
         rows = table[(table["method"] == name) & (table["band"] == band)]
-        values = np.asarray(getattr(rows[score], "value", rows[score]), float)
+        values = plain_values(rows[score])
         names = [str(field) for field in rows["field"]]
         found.append({f: v for f, v in zip(names, values, strict=True) if np.isfinite(v)})
     return found
