@@ -4,7 +4,7 @@
 import math
 
 from splus_srgan.cli.bar import progress
-from splus_srgan.cli.common import UsageError, add_config
+from splus_srgan.cli.common import NonNegativeFloat, UsageError, add_config, int_from
 from splus_srgan.cli.output import say
 from splus_srgan.utils.files import check_name
 
@@ -46,15 +46,15 @@ def add_arguments(parser):
         help="folder of the new model card",
     )
     add("--kind", choices=("laplace", "gaussian"), default="laplace", help="distribution of errors")
-    add("--minutes", type=float, default=4, help="for the head; 0 keeps the one")
-    add("--steps", type=int, default=4000, help="for the head, at most")
-    add("--crop", type=int, default=64, help="side of the crops, input pixels")
+    add("--minutes", type=NonNegativeFloat, default=4, help="for the head; 0 keeps the one")
+    add("--steps", type=int_from(1), default=4000, help="for the head, at most")
+    add("--crop", type=int_from(16), default=64, help="side of the crops, input pixels")
     add(
         "--precision", choices=("bfloat16", "float32"), default="bfloat16",
         help="in which the head is trained",
     )  # fmt: skip
-    add("--fields", type=int, default=150, help="simulated fields to calibrate on")
-    add("--test", type=int, default=0, help="other simulated fields to test on")
+    add("--fields", type=int_from(1), default=150, help="simulated fields to calibrate on")
+    add("--test", type=int_from(0), default=0, help="other simulated fields to test on")
     add("--ensemble", action="store_true", help="calibrate the ensemble too")
     add("--name", type=str, help="name of the new weights")
     add("--version", type=str, help="version of the new weights")

@@ -6,7 +6,12 @@ from os.path import commonprefix
 from pathlib import Path
 
 from jsonargparse import ActionConfigFile
-from jsonargparse.typing import NonNegativeInt
+from jsonargparse.typing import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    restricted_number_type,
+)
 
 from splus_srgan.cli.output import say
 from splus_srgan.utils.bounded_yaml import load_yaml, read_text
@@ -16,6 +21,7 @@ __all__ = [
     "PROGRAM",
     "SOME_FAILED",
     "ConfigFile",
+    "NonNegativeFloat",
     "UsageError",
     "add_config",
     "add_engine",
@@ -25,6 +31,7 @@ __all__ = [
     "add_overwrite",
     "check_free",
     "draw_sheet",
+    "int_from",
     "make_matcher",
     "output_stem",
 ]
@@ -39,6 +46,13 @@ SOME_FAILED = 3
 
 class UsageError(ValueError):
     """Options that do not go together: the exit status is that of a wrong command line."""
+
+
+def int_from(least):
+    """Type of an option: an integer of at least this."""
+    if least == 0:  # jsonargparse has it, and no rule twice
+        return NonNegativeInt
+    return restricted_number_type(f"IntFrom{least}", int, (">=", least))
 
 
 class ConfigFile(ActionConfigFile):
@@ -86,18 +100,19 @@ def add_engine(parser):
 def add_field(parser, seed, shape):
     """Add seed and shape of a simulated field."""
     parser.add_argument(
-        "--seed", type=NonNegativeInt, default=seed, help="the same seed, the same field"
+        "--seed", type=int_from(0), default=seed, help="the same seed, the same field"
     )
     parser.add_argument(
-        "--shape", type=int, nargs=2, metavar=("NY", "NX"), default=shape, help="input pixels"
-    )
+        "--shape", type=int_from(16), nargs=2, metavar=("NY", "NX"), default=shape,
+        help="input pixels",
+    )  # fmt: skip
 
 
 def add_matching(parser):
     """Add how pairs are matched, and whether they are drawn."""
     add = parser.add_argument
     add(
-        "--target-psf", type=float, nargs=2, metavar=("FWHM", "BETA"), default=[1.0, 3.0],
+        "--target-psf", type=PositiveFloat, nargs=2, metavar=("FWHM", "BETA"), default=[1.0, 3.0],
         help="Moffat PSF to bring the target to, arcsec; that of the shipped weights by default",
     )  # fmt: skip
     add("--keep-psf", action="store_true", help="leave the PSF of the target as it is")

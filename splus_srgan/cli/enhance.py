@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The command ``splus-srgan enhance``: files of a field onto the finer grid."""
 
+import math
 import time
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ from splus_srgan.cli.common import (
     add_engine,
     add_output,
     check_free,
+    int_from,
     output_stem,
 )
 from splus_srgan.cli.output import say, tell
@@ -53,7 +55,12 @@ def add_arguments(parser):
     add_output(parser, what="folder to write to, made if needed; or the file, ending in .fits")
     add_engine(parser)
     add("--precision", type=str, default="auto", help="auto, float32 or bfloat16")
-    add("--block-size", type=int | Literal["auto"], default="auto", help="auto, or input pixels")
+    add(
+        "--block-size",
+        type=int_from(16) | Literal["auto"],
+        default="auto",
+        help="auto, or input pixels",
+    )
     add(
         "--format", type=Literal["bands", "scubes"], default="bands",
         help="layout of the output: extensions for each band, or the cube of S-Cubes",
@@ -219,9 +226,13 @@ def _by_band(texts, name, example):
 
 def _number(text, name):
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         raise UsageError(f"--{name} must be a number, or BAND=NUMBER ...; got {text!r}") from None
+    if not math.isfinite(number) or (name == "sigma" and number <= 0):
+        rule = "above 0" if name == "sigma" else "finite"
+        raise UsageError(f"--{name} must be {rule}; got {text}")
+    return number
 
 
 def _per_band(texts, name, field):
@@ -234,11 +245,17 @@ def _per_band(texts, name, field):
 
 
 def _psf(texts, field):
+    from splus_srgan.enhance.psf import check_psf
+
     if len(texts) == 1 and texts[0] in PSF_MODES:
         return texts[0]
     found = {}
     for band, text in _by_band(texts, "psf", "1.4,3.0, or g=1.5,2.8 r=1.3,3.2").items():
         found[band] = tuple(_number(part, "psf") for part in text.split(","))
+        try:
+            check_psf({band: found[band]})
+        except ValueError as error:
+            raise UsageError(str(error).replace(f"psf[{band!r}]", "--psf")) from None
     return dict.fromkeys(field, found[None]) if None in found else _spelled(found, "psf", field)
 
 

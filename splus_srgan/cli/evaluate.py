@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from splus_srgan.cli.bar import progress
-from splus_srgan.cli.common import UsageError, add_config, add_engine, add_output
+from splus_srgan.cli.common import UsageError, add_config, add_engine, add_output, int_from
 from splus_srgan.cli.output import say
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
@@ -33,7 +33,7 @@ def add_arguments(parser):
         "files", nargs="*", metavar="FILE",
         help="FITS files of one field: an input, or an image that was enhanced before",
     )  # fmt: skip
-    parser.add_argument("--simulate", type=int, metavar="N", help="N simulated test fields")
+    parser.add_argument("--simulate", type=int_from(1), metavar="N", help="N simulated test fields")
     parser.add_argument(
         "--pairs", type=str, metavar="DIR", help="a dataset folder with inputs and targets"
     )
@@ -47,19 +47,19 @@ def add_arguments(parser):
         "--baselines", choices=_BASELINES, default="quick",
         help="simpler methods to compare with; all of them take minutes",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=_SEED, help="of the simulated fields")
+    parser.add_argument("--seed", type=int_from(0), default=_SEED, help="of the simulated fields")
     parser.add_argument(
-        "--shape", type=int, nargs=2, metavar=("NY", "NX"), default=[128, 128],
+        "--shape", type=int_from(16), nargs=2, metavar=("NY", "NX"), default=[128, 128],
         help="input pixels of a simulated field",
     )  # fmt: skip
     parser.add_argument("--bands", type=str, nargs="+", metavar="BAND", help="bands to judge")
     parser.add_argument("--unit", type=str, help="unit of the pixels where a file states none")
     parser.add_argument(
-        "--size", type=int, default=1024,
+        "--size", type=int_from(32), default=1024,
         help="of larger images the central part of so many input pixels is judged",
     )  # fmt: skip
     parser.add_argument(
-        "--trials", type=int, default=3,
+        "--trials", type=int_from(0), default=3,
         help="fields on which the enhancer is tried with changed images; 0 for none",
     )  # fmt: skip
     parser.add_argument(
@@ -99,10 +99,6 @@ def _check_options(options):
     for name in ("input", "target"):
         if getattr(options, name) and not options.files:
             raise UsageError(f"--{name} goes with FILE only; got it with {named[0]}")
-    if options.simulate is not None and options.simulate < 1:
-        raise UsageError(f"--simulate must be at least 1; got {options.simulate}")
-    if options.size < 32:
-        raise UsageError(f"--size must be at least 32; got {options.size}")
 
 
 def _evaluate(options):

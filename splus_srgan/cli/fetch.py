@@ -12,6 +12,7 @@ from splus_srgan.cli.common import (
     add_matching,
     check_free,
     draw_sheet,
+    int_from,
     make_matcher,
 )
 from splus_srgan.cli.output import say, told_as_it_goes
@@ -56,7 +57,12 @@ def add_arguments(parser):
         default=_BANDS,
         help="bands that both surveys have",
     )
-    add("--size", type=int, default=128, help="side of the input in S-PLUS pixels of 0.55 arcsec")
+    add(
+        "--size",
+        type=int_from(32),
+        default=128,
+        help="side of the input in S-PLUS pixels of 0.55 arcsec",
+    )
     add(
         "--release", type=str, default="dr1", help="S-PLUS release: dr1 needs no account, others do"
     )

@@ -91,8 +91,14 @@ def _of_the_parser(text):
         text,
     )
     text = re.sub(
-        r"Not of type (\w+): (.*?) does not conform to restriction v>=(\S+)$",
-        r"must be at least \3; got \2",
+        r"Not of type \w+: (.*?) does not conform to restriction v(>=?)(\S+)$",
+        lambda m: f"must be {'at least' if m[2] == '>=' else 'above'} {m[3]}; got {m[1]}",
+        text,
+    )
+    text = re.sub(
+        r"Not of type \w+: (?:invalid literal for int\(\)|could not convert string to (float)).*?: "
+        r"'(.*)'$",
+        lambda m: f"must be {_KINDS[m[1] or 'int']}; got {m[2]}",
         text,
     )
     text = re.sub(r"^expected \"command\" to be one of .*$", "a command is needed", text)
@@ -112,5 +118,7 @@ def _kinds(text):
     """Say types in words: ``<class 'int'>, typing.Literal['auto']``."""
     words = []
     for known, choices in re.findall(r"<class '([\w.]+)'>|Literal\[(.*?)\]", text):
-        words += [_KINDS.get(known, known)] if known else re.findall(r"'(.*?)'", choices)
+        least = re.fullmatch(r".*\.IntFrom(\d+)", known)
+        word = f"an integer of at least {least[1]}" if least else _KINDS.get(known, known)
+        words += [word] if known else re.findall(r"'(.*?)'", choices)
     return " or ".join(dict.fromkeys(words)) or text

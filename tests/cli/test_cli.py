@@ -90,7 +90,7 @@ def test_python_m_runs_the_same_command():
         (["enhance", "--batch", "a", "-o", "o", "--sky", "0"], "--sky does not go with --batch"),
         (
             ["enhance", "a.fits", "-o", "out", "--block-size", "big"],
-            "--block-size must be an integer or auto; got big",
+            "--block-size must be an integer of at least 16 or auto; got big",
         ),
         (["enhance", "a.fits", "-o", "out", "--blocks", "2"], "unknown options: --blocks"),
         (["simulate", "-o", "out", "--shape", "3"], "--shape"),
@@ -110,6 +110,42 @@ def test_wrong_arguments_are_told_in_one_line(arguments, message, capsys):
     assert re.search(message, error)
     for word in ("typing", "class", "Parser key"):
         assert word not in error
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("calibrate splus --minutes -1", "at least 0; got -1"),
+        ("calibrate splus --minutes soon", "a number; got soon"),
+        ("calibrate splus --steps 0", "at least 1; got 0"),
+        ("calibrate splus --crop 8", "at least 16; got 8"),
+        ("calibrate splus --fields 0", "at least 1; got 0"),
+        ("calibrate splus --test -1", "at least 0; got -1"),
+        ("demo --shape 96 15", "at least 16; got 15"),
+        ("simulate --seed 1.5", "an integer; got 1.5"),
+        ("evaluate --simulate 0", "at least 1; got 0"),
+        ("evaluate --simulate 1 --seed -1", "at least 0; got -1"),
+        ("evaluate --simulate 1 --shape 96 -96", "at least 16; got -96"),
+        ("evaluate --simulate 1 --trials -1", "at least 0; got -1"),
+        ("evaluate --simulate 1 --size 31", "at least 32; got 31"),
+        ("fetch a.ecsv --size -128", "at least 32; got -128"),
+        ("fetch a.ecsv --target-psf 0 3", "above 0; got 0"),
+        ("match a.fits --target b.fits --target-psf 1.0 -3", "above 0; got -3"),
+        ("enhance FIELD --block-size 8", "an integer of at least 16 or auto; got 8"),
+        ("enhance FIELD --sigma 0", "above 0; got 0"),
+        ("enhance FIELD --sigma g=0.1 r=-1 z=1", "above 0; got -1"),
+        ("enhance FIELD --sky nan", "finite; got nan"),
+        ("enhance FIELD --psf 1.4,0.5", "a FWHM in arcsec above 0, a Moffat beta above 1"),
+        ("train --preset fidelity --data.batch_size 0", "at least 1; got 0"),
+    ],
+)
+def test_a_number_out_of_range_is_a_wrong_command_line(command, told, field_file, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = command.replace("FIELD", str(field_file)).split()
+    assert main([*words, "-o", str(out)]) == 2
+    option = next(word for word in reversed(words) if word.startswith("--"))
+    assert f"splus-srgan: error: {option} must be {told}" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_simulate_writes_input_target_and_sources(field_file):

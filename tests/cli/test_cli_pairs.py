@@ -204,7 +204,7 @@ def test_fetch_refuses_to_mix_settings(services, arguments, tmp_path, capsys):
     [
         (["--zero-points", "nowhere.csv"], 1, "nowhere.csv"),
         (["--bands", "g", "H"], 1, "bands must be among g, r, i, z for layer 'ls-dr10'"),
-        (["--size", "16"], 1, "size must be at least 32; got 16"),
+        (["--size", "16"], 2, "--size must be at least 32; got 16"),
         (["--size", "3000"], 1, "size must be at most 3000 pixels"),
         (["--zero-points", "service"], 2, "--zero-points must be dr4, a table or none"),
     ],
