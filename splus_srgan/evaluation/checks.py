@@ -1,12 +1,18 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """A measured value beside the limit that it has to keep: what every verdict is made of."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from astropy.table import Table
 
 from splus_srgan.utils.validate import check_one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["TOPICS", "Check", "check_table"]
 
@@ -72,26 +78,26 @@ class Check:
         check_one_of("topic", self.topic, TOPICS)
 
     @property
-    def measured(self):
+    def measured(self) -> bool:
         """Whether there is a value at all."""
         return math.isfinite(self.value)
 
     @property
-    def decides(self):
+    def decides(self) -> bool:
         """Whether there is a limit to keep."""
         return self.limit is not None
 
     @property
-    def range(self):
+    def range(self) -> tuple[float, float]:
         """The values that pass, ``(low, high)``."""
-        if not self.decides:
+        if self.limit is None:
             return -math.inf, math.inf
         if isinstance(self.limit, tuple):
             return self.limit
         return -abs(self.limit), abs(self.limit)
 
     @property
-    def passed(self):
+    def passed(self) -> bool | None:
         """Whether the value keeps its limit; `None` without a value or a limit."""
         if not (self.measured and self.decides):
             return None
@@ -99,7 +105,7 @@ class Check:
         return bool(low <= self.value <= high)
 
 
-def check_table(checks):
+def check_table(checks: Iterable[Check]) -> Table:
     """
     Turn checks into a table.
 

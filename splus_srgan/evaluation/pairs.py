@@ -1,7 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What is evaluated: an image, what it is enhanced to, and what it should be."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -11,6 +14,12 @@ from splus_srgan.exceptions import GridMismatchError
 from splus_srgan.images.grid import TOLERANCE, grid_shift, image_wcs
 from splus_srgan.images.unpack import unpack
 from splus_srgan.images.wcs import upsample_wcs
+
+if TYPE_CHECKING:
+    from astropy.nddata import CCDData
+
+    from splus_srgan.simulate.field import SimulatedField
+    from splus_srgan.utils.types import Images
 
 __all__ = ["EvaluationPair"]
 
@@ -58,14 +67,14 @@ class EvaluationPair:
     """
 
     name: str
-    input: dict
-    target: dict | None = None
+    input: dict[str, CCDData]
+    target: dict[str, CCDData] | None = None
     noise_free: bool = True
     sources: Table | None = None
-    sky: dict = field(default_factory=dict)
-    sigma: dict = field(default_factory=dict)
+    sky: dict[str, float] = field(default_factory=dict)
+    sigma: dict[str, float] = field(default_factory=dict)
     kind: str = ""
-    zero_points: dict = field(default_factory=dict)
+    zero_points: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
         unpack(self.input)
@@ -78,7 +87,7 @@ class EvaluationPair:
             )
         self.check_fine("target", self.target)
 
-    def check_fine(self, name, images):
+    def check_fine(self, name: str, images: Images) -> None:
         """
         Refuse images that are not on the grid that is twice as fine, or not in the same unit.
 
@@ -123,17 +132,17 @@ class EvaluationPair:
                 )
 
     @property
-    def bands(self):
+    def bands(self) -> tuple[str, ...]:
         """Names of the bands, in order."""
         return tuple(self.input)
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         """``(ny, nx)`` of the input."""
         return np.shape(next(iter(self.input.values())).data)
 
     @classmethod
-    def from_simulation(cls, simulated, *, name):
+    def from_simulation(cls, simulated: SimulatedField, *, name: str) -> EvaluationPair:
         """
         Take a simulated field.
 

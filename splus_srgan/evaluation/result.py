@@ -1,7 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What an evaluation gives: fields, scores, checks, and what they add up to."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import QTable
@@ -10,6 +13,17 @@ from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.statistics import finite_values, plain_values
 from splus_srgan.evaluation.verdict import headline, in_words, judge_topics
 from splus_srgan.utils.notebook import html_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from astropy.nddata import CCDData
+    from astropy.table import Table
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.verdict import Verdict
+    from splus_srgan.utils.types import FilePath
 
 __all__ = ["KEYS", "EvaluatedField", "Evaluation"]
 
@@ -37,18 +51,18 @@ class EvaluatedField:
     """
 
     name: str
-    output: dict
+    output: dict[str, CCDData]
     pair: EvaluationPair | None = None
     seconds: float = float("nan")
-    warnings: tuple = ()
+    warnings: tuple[str, ...] = ()
 
     @property
-    def bands(self):
+    def bands(self) -> tuple[str, ...]:
         """Names of its bands."""
         return tuple(self.output) if self.pair is None else self.pair.bands
 
     @property
-    def kind(self):
+    def kind(self) -> str:
         """Kind of field, where it is known."""
         return "" if self.pair is None else self.pair.kind
 
@@ -88,11 +102,11 @@ class Evaluation:
     """
 
     method: str
-    fields: list
+    fields: list[EvaluatedField]
     table: QTable
-    checks: list
-    facts: dict = field(default_factory=dict)
-    measurements: dict = field(default_factory=dict, repr=False)
+    checks: list[Check]
+    facts: dict[str, Any] = field(default_factory=dict)
+    measurements: dict[str, Table] = field(default_factory=dict, repr=False)
 
     def __repr__(self):
         return f"Evaluation({self.method!r}, {len(self.fields)} field(s): {self.headline})"
@@ -107,30 +121,30 @@ class Evaluation:
         return html_table(f"{self.method}: {self.headline}", rows)
 
     @property
-    def verdict(self):
+    def verdict(self) -> dict[str, Verdict]:
         """`~splus_srgan.evaluation.verdict.Verdict` of each topic."""
         return judge_topics(self.checks)
 
     @property
-    def headline(self):
+    def headline(self) -> str:
         """One sentence on what the images are safe for."""
         return headline(self.verdict)
 
     @property
-    def bands(self):
+    def bands(self) -> tuple[str, ...]:
         """Names of all bands, in order."""
         return tuple(dict.fromkeys(band for one in self.fields for band in one.bands))
 
     @property
-    def warnings(self):
+    def warnings(self) -> dict[str, list[str]]:
         """What the enhancer warned of: text to the names of the fields."""
-        found = {}
+        found: dict[str, list[str]] = {}
         for one in self.fields:
             for text in one.warnings:
                 found.setdefault(text, []).append(one.name)
         return found
 
-    def summary(self):
+    def summary(self) -> str:
         """
         Put the result into a few lines of text.
 
@@ -154,7 +168,7 @@ class Evaluation:
             lines += ["", *means.pformat(max_lines=-1, max_width=-1)]
         return "\n".join(lines)
 
-    def mean_scores(self):
+    def mean_scores(self) -> QTable:
         """
         Average the scores over the fields.
 
@@ -178,7 +192,7 @@ class Evaluation:
             means[name].info.format = ".3f"
         return means
 
-    def write(self, folder, *, overwrite=False):
+    def write(self, folder: FilePath, *, overwrite: bool = False) -> dict[str, Path]:
         """
         Write the report and its tables.
 

@@ -6,10 +6,13 @@ The measurements are those of the other modules of ``splus_srgan.evaluation``; h
 are run field by field, put together, and turned into a verdict and a report.
 """
 
+from __future__ import annotations
+
 import time
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import QTable
@@ -27,6 +30,14 @@ from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.quiet import quiet
 from splus_srgan.utils.validate import check_integer
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
+
+    from astropy.nddata import CCDData
+
+    from splus_srgan.utils.types import ProgressBar
+
 __all__ = ["SCORES", "evaluate", "evaluate_images"]
 
 SCORES = {
@@ -38,7 +49,14 @@ SCORES = {
 
 
 @numpy_defaults
-def evaluate(enhancer, pairs, *, baselines=(), trials=3, progress_bar=None):
+def evaluate(
+    enhancer: Callable[..., Any],
+    pairs: EvaluationPair | Iterable[EvaluationPair],
+    *,
+    baselines: Mapping[str, Callable[..., Any]] | Sequence[Callable[..., Any]] = (),
+    trials: int = 3,
+    progress_bar: ProgressBar | None = None,
+) -> Evaluation:
     """
     Enhance fields and judge the result, with simpler methods beside it.
 
@@ -93,7 +111,13 @@ def evaluate(enhancer, pairs, *, baselines=(), trials=3, progress_bar=None):
 
 
 @numpy_defaults
-def evaluate_images(output, *, pair=None, name="image", enhancer=None):
+def evaluate_images(
+    output: dict[str, CCDData],
+    *,
+    pair: EvaluationPair | None = None,
+    name: str = "image",
+    enhancer: Callable[..., Any] | None = None,
+) -> Evaluation:
     """
     Judge an image that was enhanced before.
 

@@ -1,13 +1,21 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """From checks to a verdict: what an enhanced image may be used for."""
 
+from __future__ import annotations
+
 import math
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from splus_srgan.evaluation.checks import TOPICS
 from splus_srgan.utils.notebook import html_table
 from splus_srgan.utils.validate import check_one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from splus_srgan.evaluation.checks import Check
 
 __all__ = ["SCIENCE_TOPICS", "Verdict", "headline", "in_words", "judge_topics", "severity"]
 
@@ -42,7 +50,7 @@ class Verdict:
     """
 
     topic: str
-    checks: tuple = ()
+    checks: tuple[Check, ...] = ()
 
     def __post_init__(self):
         check_one_of("topic", self.topic, TOPICS)
@@ -59,7 +67,7 @@ class Verdict:
         return html_table(f"{self.topic}: {self.status}", rows)
 
     @property
-    def status(self):
+    def status(self) -> str:
         """
         ``"safe"``, ``"not safe"``, ``"not judged"`` or ``"not measured"``.
 
@@ -70,27 +78,27 @@ class Verdict:
         return _status(self.checks)
 
     @property
-    def needed(self):
+    def needed(self) -> tuple[int, int]:
         """Number of needed checks that were made, and of all."""
         needed = [check for check in self.checks if check.decides and check.needed]
         return sum(check.measured for check in needed), len(needed)
 
     @property
-    def cause(self):
+    def cause(self) -> str:
         """Why the topic was not judged, in a few words, such as ``"too few stars"``."""
         if self.status != "not judged":
             return ""
         return _why([c for c in self.checks if c.decides and c.needed and not c.measured])
 
     @property
-    def reason(self):
+    def reason(self) -> str:
         """The cause with a number: ``"too few stars: 1 of 12 needed checks could be made"``."""
         made, number = self.needed
         count = f": {made} of {number} needed checks could be made" if number else ""
         return f"{self.cause}{count}" if self.cause else ""
 
     @property
-    def bands(self):
+    def bands(self) -> dict[str, str]:
         """Status of each band, from the checks that name one and are measured."""
         names = list(dict.fromkeys(check.band for check in self.checks if check.band))
         status = {
@@ -99,17 +107,17 @@ class Verdict:
         return {band: word for band, word in status.items() if word != "not measured"}
 
     @property
-    def failed(self):
+    def failed(self) -> list[Check]:
         """Checks that do not keep their limit, the worst first."""
         return sorted((c for c in self.checks if c.passed is False), key=severity, reverse=True)
 
     @property
-    def remarks(self):
+    def remarks(self) -> list[Check]:
         """Values other than 0 that decide nothing, but that a reader must know."""
         return [c for c in self.checks if c.measured and not c.decides and c.value]
 
     @property
-    def counts(self):
+    def counts(self) -> tuple[int, int, int]:
         """Number of checks that pass, fail, and could not be made."""
         passed = [check.passed for check in self.checks if check.decides]
         return passed.count(True), passed.count(False), passed.count(None)
@@ -141,7 +149,7 @@ def _why(lacking):
     return Counter(reasons).most_common(1)[0][0]
 
 
-def severity(check):
+def severity(check: Check) -> float:
     r"""
     How far a value lies from the middle of the range that passes.
 
@@ -178,7 +186,7 @@ def severity(check):
     return abs(check.value - (low + high) / 2) / half
 
 
-def judge_topics(checks):
+def judge_topics(checks: Iterable[Check]) -> dict[str, Verdict]:
     """
     Add checks up to one verdict for each topic.
 
@@ -202,7 +210,7 @@ def judge_topics(checks):
     return {topic: Verdict(topic, tuple(c for c in checks if c.topic == topic)) for topic in TOPICS}
 
 
-def headline(verdicts):
+def headline(verdicts: Mapping[str, Verdict]) -> str:
     """
     Say in one sentence what the image is safe for, and what failed.
 
@@ -226,7 +234,7 @@ def headline(verdicts):
     >>> headline(judge_topics([good, bad]))
     'Safe for astrometry; invented detail in r. Not judged: photometry and morphology.'
     """
-    groups = {"safe": [], "not safe": [], "": []}
+    groups: dict[str, list[str]] = {"safe": [], "not safe": [], "": []}
     for topic in SCIENCE_TOPICS:
         groups.get(verdicts[topic].status, groups[""]).append(topic)
     safe, unsafe, unknown = groups.values()
@@ -273,7 +281,7 @@ def _where(bands):
     return f" in {_listed(bands) if len(bands) <= _MOST_BANDS else f'{len(bands)} bands'}"
 
 
-def in_words(check):
+def in_words(check: Check) -> str:
     """
     Put a check into a phrase.
 

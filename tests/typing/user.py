@@ -25,6 +25,7 @@ from splus_srgan import (
     upsample_wcs,
     write_bands,
 )
+from splus_srgan.evaluation import Evaluation, EvaluationPair, Verdict, evaluate
 from splus_srgan.pairs import MatchedPair
 from splus_srgan.pixels import Background
 from splus_srgan.simulate import SimulatedField
@@ -77,6 +78,17 @@ def match(image: CCDData, wcs: WCS) -> None:
     simulate_field("four")  # type: ignore[arg-type]
     match_to_grid(image, wcs, (64, 64), method="nearest")  # type: ignore[arg-type]
     upsample_wcs(wcs, 2)  # type: ignore[call-arg]
+
+
+def judge(pairs: list[EvaluationPair]) -> None:
+    """What an evaluation says."""
+    found = evaluate(SRGANEnhancer(), pairs, trials=0, progress_bar=bar)
+    assert_type(found, Evaluation)
+    assert_type(found.verdict, dict[str, Verdict])
+    assert_type(found.verdict["photometry"].status, str)
+    assert_type(found.write("report", overwrite=True), dict[str, Path])
+
+    evaluate(SRGANEnhancer(), trials=0)  # type: ignore[call-arg]
 
 
 def measure(image: NDArray[np.float32]) -> None:

@@ -1,7 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Maps of an emission line from images in three bands."""
 
+from __future__ import annotations
+
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import constants
@@ -14,6 +17,11 @@ from splus_srgan.simulate.bandpasses import WAVELENGTHS, bandpass, pivot
 from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_finite, check_one_of
 
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from splus_srgan.utils.types import Images
+
 __all__ = ["line_map", "line_weights"]
 
 _BANDS = ("r", "J0660", "i")
@@ -24,7 +32,7 @@ _DENSITY = _FLUX / u.AA
 
 
 @cache
-def line_weights(line="halpha", redshift=0.0):
+def line_weights(line: Literal["halpha"] = "halpha", redshift: float = 0.0) -> tuple[float, ...]:
     r"""
     Weights of the flux densities in r, J0660 and i that give the flux of a line.
 
@@ -78,7 +86,9 @@ def line_weights(line="halpha", redshift=0.0):
 
 
 @numpy_defaults
-def line_map(images, *, line="halpha", redshift=0.0):
+def line_map(
+    images: Images, *, line: Literal["halpha"] = "halpha", redshift: float = 0.0
+) -> CCDData:
     r"""
     Map the flux of a line from images in r, J0660 and i.
 

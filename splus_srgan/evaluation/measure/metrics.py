@@ -8,12 +8,21 @@ are always given.  Masked and non-finite pixels never count.  The reference come
 image second.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from splus_srgan.evaluation.measure.similarity import MS_REACH, WINDOW, multi_scale, plain_ssim
 from splus_srgan.utils.elementwise import as_float, both_as_float, unit_of
 from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_integer
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike
 
 __all__ = ["MS_SSIM_WEIGHTS", "ms_ssim", "nrmse", "psnr", "ssim"]
 
@@ -22,7 +31,14 @@ MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 @numpy_defaults
-def psnr(reference, image, *, data_range, mask=None, per_band=False):
+def psnr(
+    reference: ArrayLike,
+    image: ArrayLike,
+    *,
+    data_range: ArrayLike,
+    mask: ArrayLike | None = None,
+    per_band: bool = False,
+) -> Any:
     r"""
     Peak signal-to-noise ratio in dB, :math:`20 \log_{10}(R / \sqrt{\rm MSE})`.
 
@@ -64,7 +80,14 @@ def psnr(reference, image, *, data_range, mask=None, per_band=False):
 
 
 @numpy_defaults
-def nrmse(reference, image, *, data_range, mask=None, per_band=False):
+def nrmse(
+    reference: ArrayLike,
+    image: ArrayLike,
+    *,
+    data_range: ArrayLike,
+    mask: ArrayLike | None = None,
+    per_band: bool = False,
+) -> Any:
     r"""
     Root mean square error in units of the data range, :math:`\sqrt{\rm MSE} / R`.
 
@@ -101,7 +124,14 @@ def nrmse(reference, image, *, data_range, mask=None, per_band=False):
 
 
 @numpy_defaults
-def ssim(reference, image, *, data_range, mask=None, per_band=False):
+def ssim(
+    reference: ArrayLike,
+    image: ArrayLike,
+    *,
+    data_range: ArrayLike,
+    mask: ArrayLike | None = None,
+    per_band: bool = False,
+) -> Any:
     """
     Structural similarity (Wang et al. 2004), by scikit-image: windows of 7 x 7 pixels.
 
@@ -133,7 +163,15 @@ def ssim(reference, image, *, data_range, mask=None, per_band=False):
 
 
 @numpy_defaults
-def ms_ssim(reference, image, *, data_range, n_scale=5, mask=None, per_band=False):
+def ms_ssim(
+    reference: ArrayLike,
+    image: ArrayLike,
+    *,
+    data_range: ArrayLike,
+    n_scale: int = 5,
+    mask: ArrayLike | None = None,
+    per_band: bool = False,
+) -> Any:
     r"""
     Multi-scale structural similarity (Wang, Simoncelli and Bovik 2003).
 

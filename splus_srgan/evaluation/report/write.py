@@ -6,10 +6,13 @@ The page has no address outside itself; its policy (a Content-Security-Policy wi
 hash of its one script) forbids the browser to load or run anything else.
 """
 
+from __future__ import annotations
+
 import base64
 import hashlib
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from splus_srgan.evaluation.checks import check_table
 from splus_srgan.evaluation.report.context import page_context, remark
@@ -18,13 +21,18 @@ from splus_srgan.evaluation.report.viewer import show_field, viewer_data
 from splus_srgan.utils.files import atomic_path, replace_file
 from splus_srgan.utils.optional import import_optional
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from splus_srgan.utils.types import FilePath
+
 __all__ = ["FILES", "check_folder", "render_report", "write_report"]
 
 FILES = {"table": "table.ecsv", "checks": "checks.ecsv", "report": "report.html"}
 """Names of the files of a report."""
 
 
-def check_folder(folder, *, overwrite=False):
+def check_folder(folder: FilePath, *, overwrite: bool = False) -> dict[str, Path]:
     """
     Make sure, before any work is done, that a report can be written.
 
@@ -58,7 +66,7 @@ def check_folder(folder, *, overwrite=False):
     return paths
 
 
-def write_report(evaluation, folder, *, overwrite=False):
+def write_report(evaluation: Any, folder: FilePath, *, overwrite: bool = False) -> dict[str, Path]:
     """
     Write the report of an evaluation and its tables.
 
@@ -96,7 +104,7 @@ def write_report(evaluation, folder, *, overwrite=False):
     return paths
 
 
-def render_report(evaluation):
+def render_report(evaluation: Any) -> str:
     """
     Render the page.
 
