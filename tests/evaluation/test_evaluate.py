@@ -364,13 +364,13 @@ def test_command_judges_the_pairs_of_a_dataset_folder(tmp_path, capsys):
     arguments += ["--trials", "0", "--baselines", "bicubic"]
     assert main([*arguments, "-o", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "splus-any, 2 field(s)" in printed
+    assert "splus, 2 field(s)" in printed
     table = QTable.read(out / "table.ecsv")
     assert set(table["field"]) == {"a", "b"}
     assert set(table["band"]) == {"g", "r", "joint"}
     assert np.isfinite(table["psnr_seed"]).all()
     page = judged_page(out)
-    for text in ("before (bicubic) and after (splus-any)", "Scores before and after",
+    for text in ("before (bicubic) and after (splus)", "Scores before and after",
                  "The target is the image of another survey"):  # fmt: skip
         assert text in page
     assert main([*arguments, "--bands", "z", "-o", str(tmp_path / "z")]) == 1

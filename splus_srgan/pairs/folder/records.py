@@ -165,10 +165,10 @@ def _all_bands(records):
 
 
 def _band_columns(records, band):
-    columns, units = {}, BandQuality.units()
+    columns, units, counts = {}, BandQuality.units(), BandQuality.counts()
     for one in fields(BandQuality):
         values = [record.get("bands", {}).get(band, {}).get(one.name) for record in records]
-        if one.type is int:
+        if one.name in counts:
             columns[f"{one.name}_{band}"] = [value or 0 for value in values]
             continue
         numbers = _numbers(values)

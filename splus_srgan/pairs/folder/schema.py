@@ -134,7 +134,8 @@ def _check_made(record):
 
 
 def _check_band(band, numbers):
-    wanted = {one.name: one.type is int for one in fields(BandQuality)}
+    counts = BandQuality.counts()
+    wanted = {one.name: one.name in counts for one in fields(BandQuality)}
     good = isinstance(numbers, dict) and set(numbers) == set(wanted)
     _need(f"bands[{band!r}]", good, f"the numbers {', '.join(wanted)}", numbers)
     for key, counted in wanted.items():

@@ -152,6 +152,19 @@ class BandQuality:
         """
         return {f.name: f.metadata["unit"] for f in fields(cls) if "unit" in f.metadata}
 
+    @classmethod
+    def counts(cls) -> set[str]:
+        """
+        Give the names of the numbers that are counts.
+
+        Returns
+        -------
+        names : set of str
+            Of the fields that hold an `int`.
+        """
+        # Annotations of this module are not evaluated, so they are text.
+        return {f.name for f in fields(cls) if f.type in (int, "int")}
+
 
 @dataclass(frozen=True)
 class PairReport:
