@@ -11,6 +11,7 @@ from .features import load_vgg16 as load_vgg16
 from .features import load_vgg19 as load_vgg19
 from .features import starlet as starlet
 from .features import starlet_noise as starlet_noise
+from .generator import Generator as Generator
 from .generator import ResidualBlock as ResidualBlock
 from .generator import SRResNet as SRResNet
 from .generator import low_pass as low_pass

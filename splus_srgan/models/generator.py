@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["ResidualBlock", "SRResNet", "ScaleHead", "low_pass", "reach"]
+__all__ = ["Generator", "ResidualBlock", "SRResNet", "ScaleHead", "low_pass", "reach"]
 
 _UPSCALING = 2
 _SCALE_FEATURES = 32
@@ -65,7 +65,70 @@ def low_pass(images, order):
     return sum(taps[k] * rows[..., k : k + nx] for k in range(size))
 
 
-class SRResNet(nn.Module):
+class Generator(nn.Module):
+    """
+    What all generators share: a body, and an end that always runs in float32.
+
+    Subclasses give ``features``, the body, which may run in bfloat16; ``finish``, which makes
+    images of its result; ``finish_with_scale``, which adds the scale of their errors; and
+    ``scale``, the head for it, or `None`.
+    """
+
+    def forward(self, y):
+        """
+        Generate.
+
+        Parameters
+        ----------
+        y : `~torch.Tensor`, shape (n, in_channels, ny, nx)
+            Stretched images.
+
+        Returns
+        -------
+        fine : `~torch.Tensor`, shape (n, n_bands, 2 ny, 2 nx)
+            float32.
+        """
+        return self._ended(self.finish, y)
+
+    def forward_with_scale(self, y):
+        """
+        Generate, and predict the scale of the error of each pixel.
+
+        Parameters
+        ----------
+        y : `~torch.Tensor`, shape (n, in_channels, ny, nx)
+            Stretched images.
+
+        Returns
+        -------
+        generated, log_scale : `~torch.Tensor`, shape (n, n_bands, 2 ny, 2 nx)
+            Result of `forward`, and the natural logarithm of the scale of its errors, in
+            stretched units; float32.
+
+        Raises
+        ------
+        ValueError
+            If the generator was made without ``scale``.
+        """
+        return self._ended(self.finish_with_scale, y)
+
+    def _ended(self, finish, y):
+        features = self.features(y)
+        with torch.autocast(y.device.type, enabled=False):
+            return finish(y.float(), features.float())
+
+    @property
+    def head(self):
+        """The head for the scale of the errors; `ValueError` where there is none."""
+        if self.scale is None:
+            raise ValueError(
+                "this generator predicts no scale; make it with scale='laplace' or 'gaussian', or "
+                "train a head for it with splus_srgan.training.calibration"
+            )
+        return self.scale
+
+
+class SRResNet(Generator):
     r"""
     Residual super-resolution generator (Ledig et al. 2017), without strides.
 
@@ -213,24 +276,6 @@ class SRResNet(nn.Module):
         x = self.join(self.blocks(first)) + first
         return self.tail(self.upsample(x))
 
-    def forward(self, y):
-        """
-        Generate.
-
-        Parameters
-        ----------
-        y : `~torch.Tensor`, shape (n, n_bands, ny, nx)
-            Stretched images.
-
-        Returns
-        -------
-        fine : `~torch.Tensor`, shape (n, n_bands, 2 ny, 2 nx)
-            float32.
-        """
-        features = self.features(y)
-        with torch.autocast(y.device.type, enabled=False):
-            return self.finish(y.float(), features.float())
-
     def finish(self, y, features):
         """
         The last convolution, the skip from the input and the low pass, in float32.
@@ -255,30 +300,6 @@ class SRResNet(nn.Module):
         )
         return low_pass(upsampled + result, self.low_pass)
 
-    def forward_with_scale(self, y):
-        """
-        Generate, and predict the scale of the error of each pixel.
-
-        Parameters
-        ----------
-        y : `~torch.Tensor`, shape (n, n_bands, ny, nx)
-            Stretched images.
-
-        Returns
-        -------
-        generated, log_scale : `~torch.Tensor`, shape (n, n_bands, 2 ny, 2 nx)
-            Result of `forward`, and the natural logarithm of the scale of its errors, in
-            stretched units; float32.
-
-        Raises
-        ------
-        ValueError
-            If the generator was made without ``scale``.
-        """
-        features = self.features(y)
-        with torch.autocast(y.device.type, enabled=False):
-            return self.finish_with_scale(y.float(), features.float())
-
     def finish_with_scale(self, y, features):
         """
         What `finish` gives, and the scale of its errors, in float32.
@@ -300,19 +321,9 @@ class SRResNet(nn.Module):
         ValueError
             If the generator was made without ``scale``.
         """
-        head, generated = check_head(self.scale), self.finish(y, features)
+        head, generated = self.head, self.finish(y, features)
         # How bright a pixel is says much of its error.
         return generated, head(features, generated)
-
-
-def check_head(head):
-    """Return the head for the scale, if there is one."""
-    if head is None:
-        raise ValueError(
-            "this generator predicts no scale; make it with scale='laplace' or 'gaussian', or "
-            "train a head for it with splus_srgan.training.calibration"
-        )
-    return head
 
 
 class ScaleHead(nn.Module):

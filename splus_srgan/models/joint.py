@@ -13,7 +13,13 @@ from torch import nn
 from torch.nn import functional
 
 from splus_srgan import splus
-from splus_srgan.models.generator import ResidualBlock, ScaleHead, check_head, low_pass, reach
+from splus_srgan.models.generator import (
+    Generator,
+    ResidualBlock,
+    ScaleHead,
+    low_pass,
+    reach,
+)
 from splus_srgan.models.guide import FAINT, GUIDED_PLANES
 
 __all__ = ["PLANES", "TOLD", "JointResNet", "joint_planes", "told_values"]
@@ -96,7 +102,7 @@ def joint_planes(guided, told):
     return np.concatenate((guided, told), 1)
 
 
-class JointResNet(nn.Module):
+class JointResNet(Generator):
     r"""
     Residual generator that corrects a band by what all bands show together.
 
@@ -211,33 +217,7 @@ class JointResNet(nn.Module):
         """
         if planes.ndim == 5:
             return self(planes.flatten(0, 1)).reshape(*planes.shape[:2], *self._fine(planes))
-        features = self.features(planes)
-        with torch.autocast(planes.device.type, enabled=False):
-            return self.finish(planes.float(), features.float())
-
-    def forward_with_scale(self, planes):
-        """
-        Generate, and say how far off each pixel may be.
-
-        Parameters
-        ----------
-        planes : `~torch.Tensor`, shape (n, 29, ny, nx)
-            See `joint_planes`.
-
-        Returns
-        -------
-        generated, log_scale : `~torch.Tensor`, shape (n, 1, 2 ny, 2 nx)
-            What `forward` gives, and the natural logarithm of the scale of its errors, in
-            stretched units; float32.
-
-        Raises
-        ------
-        ValueError
-            If the generator was made without ``scale``.
-        """
-        features = self.features(planes)
-        with torch.autocast(planes.device.type, enabled=False):
-            return self.finish_with_scale(planes.float(), features.float())
+        return super().forward(planes)
 
     @staticmethod
     def _fine(planes):
@@ -308,7 +288,7 @@ class JointResNet(nn.Module):
         ValueError
             If the generator was made without ``scale``.
         """
-        head, generated = check_head(self.scale), self.finish(planes, features)
+        head, generated = self.head, self.finish(planes, features)
         phases = functional.pixel_unshuffle(generated, _UPSCALING)
         log_scale = head(torch.cat((features, planes), 1), phases)
         return generated, functional.pixel_shuffle(log_scale, _UPSCALING)

@@ -10,6 +10,7 @@ bright pixels alike.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
@@ -41,7 +42,7 @@ __all__ = [
 ]
 
 
-class _Stretch(BaseStretch):
+class _Stretch(BaseStretch, ABC):
     """
     What the stretches of this module share.
 
@@ -105,11 +106,13 @@ class _Stretch(BaseStretch):
     def _parameters(self):
         return ()
 
+    @abstractmethod
     def _forward(self, x, y, *parameters):
-        raise NotImplementedError
+        """Write the stretched ``x`` into ``y``."""
 
+    @abstractmethod
     def _backward(self, y, x, *parameters):
-        raise NotImplementedError
+        """Write what ``y`` was before the stretch into ``x``."""
 
     @property
     def inverse(self) -> _Stretch:
@@ -456,6 +459,9 @@ class InverseStretch(_Stretch):
 
     def _forward(self, x, y, *parameters):
         self._stretch._backward(x, y, *parameters)
+
+    def _backward(self, y, x, *parameters):
+        self._stretch._forward(y, x, *parameters)
 
 
 class ChainedStretch(CompositeStretch):
