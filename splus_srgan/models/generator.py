@@ -163,9 +163,9 @@ class SRResNet(Generator):
         with a well-sampled PSF has no power near the Nyquist frequency: any power of the
         generator there is a pattern with the period of its upsampling.
     scale : {"laplace", "gaussian"} or None, optional
-        Adds a head, for `forward_with_scale`, that predicts the scale of the error of each
-        pixel, of a Laplace or of a Gaussian distribution.  The result of `forward` does not
-        depend on it.
+        Adds a head, for `Generator.forward_with_scale`, that predicts the scale of the error of
+        each pixel, of a Laplace or of a Gaussian distribution.  The result of
+        `Generator.forward` does not depend on it.
 
     Notes
     -----
@@ -314,7 +314,7 @@ class SRResNet(Generator):
         Returns
         -------
         generated, log_scale : `~torch.Tensor`, shape (n, n_bands, 2 ny, 2 nx)
-            As `forward_with_scale` gives them.
+            As `Generator.forward_with_scale` gives them.
 
         Raises
         ------

@@ -129,7 +129,7 @@ class JointResNet(Generator):
     bright : float, optional
         Brightness, in sky noises of an input pixel, at which half of the correction is left.
     scale : {"laplace", "gaussian"} or None, optional
-        Adds a head, for `forward_with_scale`, as in
+        Adds a head, for `Generator.forward_with_scale`, as in
         `~splus_srgan.models.generator.SRResNet`.
 
     Notes
@@ -281,7 +281,7 @@ class JointResNet(Generator):
         Returns
         -------
         generated, log_scale : `~torch.Tensor`, shape (n, 1, 2 ny, 2 nx)
-            As `forward_with_scale` gives them.
+            As `Generator.forward_with_scale` gives them.
 
         Raises
         ------
