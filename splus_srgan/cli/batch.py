@@ -1,10 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Many fields, of ``splus-srgan enhance --batch``, here or on the workers of a cluster."""
 
-from contextlib import contextmanager
 from pathlib import Path
 
 from splus_srgan.cli.bar import progress
+from splus_srgan.cli.cluster import check_option, client_of
 from splus_srgan.cli.common import SOME_FAILED, UsageError
 from splus_srgan.cli.output import say, tell
 
@@ -36,7 +36,7 @@ def run_batch(options, make_enhancer):
     from splus_srgan.enhance.batch_list import list_fields
 
     fields = list_fields(options.batch, files=options.files)
-    with _client(options.scheduler) as client:
+    with client_of(options.scheduler) as client:
         summary = enhance_batch(
             make_enhancer(),
             fields,
@@ -68,24 +68,4 @@ def _check(options):
         raise UsageError("--format scubes does not go with --batch")
     if options.psf[0] not in PSF_MODES:
         raise UsageError(f"--psf must be one of {', '.join(PSF_MODES)} with --batch")
-    if options.scheduler is not None:
-        from splus_srgan.utils.cluster import check_scheduler
-
-        try:
-            check_scheduler(options.scheduler)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
-
-
-@contextmanager
-def _client(scheduler):
-    """The client of the cluster, where one is wanted."""
-    if scheduler is None:
-        yield None
-        return
-    from splus_srgan.utils.cluster import open_client
-
-    with open_client(scheduler) as client:
-        if not client.nthreads():
-            tell(f"{scheduler}: no workers yet; waiting for the first", least=0)
-        yield client
+    check_option(options.scheduler)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from splus_srgan.cli.bar import progress
 from splus_srgan.cli.batch import PSF_MODES, run_batch
+from splus_srgan.cli.cluster import add_scheduler, check_option, client_of
 from splus_srgan.cli.common import (
     UsageError,
     add_config,
@@ -47,11 +48,7 @@ def add_arguments(parser):
         "folder, or a pattern such as 'tiles/*.fits'",
     )  # fmt: skip
     add("--resume", action="store_true", help="of a batch, skip the fields that are done")
-    add(
-        "--scheduler", type=str, metavar="ADDRESS",
-        help="of a batch, have the workers of a dask.distributed cluster enhance the fields: "
-        "tcp://HOST:PORT of its scheduler, or local:N for N processes of this machine",
-    )  # fmt: skip
+    add_scheduler(add, "enhance the fields of a batch, or the sections of one field")
     add_output(parser, what="folder to write to, made if needed; or the file, ending in .fits")
     add_engine(parser)
     add("--precision", type=str, default="auto", help="auto, float32 or bfloat16")
@@ -128,15 +125,14 @@ def run(options):
         return run_batch(options, lambda: _enhancer(options, {}, progress_bar=None))
     if not options.files:
         raise UsageError("enhance needs at least one FILE, or --batch TABLE")
-    for name in ("resume", "scheduler"):
-        if getattr(options, name):
-            raise UsageError(f"--{name} goes with --batch only")
+    if options.resume:
+        raise UsageError("--resume goes with --batch only")
+    check_option(options.scheduler)
     target = _target(options)
     check_free([target], options.overwrite)
     if options.preview:
         check_free([_preview_path(target)], options.overwrite)
 
-    from splus_srgan.images.io.cubes import write_cube
     from splus_srgan.images.io.fields import read_bands
 
     start = time.perf_counter()
@@ -145,12 +141,25 @@ def run(options):
     levels = {name: _per_band(getattr(options, name), name, field) for name in ("sky", "sigma")}
     tell(f"read {', '.join(field)} in {time.perf_counter() - start:.1f} s", least=1)
 
-    enhancer = _prepared(options, field)
     if options.dry_run:
-        say_plan(enhancer, field, target)
+        say_plan(_prepared(options, field), field, target)
         return
-    start = time.perf_counter()
-    make_folder(target.parent)
+    with client_of(options.scheduler) as client:
+        enhancer = _prepared(options, field, client)
+        start = time.perf_counter()
+        make_folder(target.parent)
+        _write(enhancer, field, target, options, levels)
+        seconds = time.perf_counter() - start
+    ny, nx = (2 * n for n in next(iter(field.values())).shape)
+    say(f"{target}: {', '.join(field)}; {ny} x {nx} pixels in {seconds:.1f} s")
+    if options.preview:
+        _draw_preview(target, field, options.overwrite)
+
+
+def _write(enhancer, field, target, options, levels):
+    """Enhance a field into its file, and say what it rests on."""
+    from splus_srgan.images.io.cubes import write_cube
+
     if options.format == "scubes":
         sharp = enhancer(field, **levels)
         write_cube(sharp, target, overwrite=options.overwrite)
@@ -158,21 +167,16 @@ def run(options):
     else:
         enhancer.to_file(field, target, overwrite=options.overwrite, **levels)
         say_bands(bands_of_file(target))
-    ny, nx = (2 * n for n in next(iter(field.values())).shape)
-    seconds = time.perf_counter() - start
-    say(f"{target}: {', '.join(field)}; {ny} x {nx} pixels in {seconds:.1f} s")
-    if options.preview:
-        _draw_preview(target, field, options.overwrite)
 
 
-def _prepared(options, field):
+def _prepared(options, field, client=None):
     """The enhancer, for a layout that can hold the field."""
     from splus_srgan.images.io.cubes import check_cube_bands
 
     if options.format == "scubes":
         check_cube_bands(field)
         options.uncertainty = options.uncertainty or "generator"
-    return _enhancer(options, field)
+    return _enhancer(options, field, client=client)
 
 
 def _run_clean(options):
@@ -196,7 +200,7 @@ def _target(options):
     return output / f"{output_stem(options.files)}_sr.fits"
 
 
-def _enhancer(options, field, progress_bar=progress):
+def _enhancer(options, field, progress_bar=progress, client=None):
     from splus_srgan.enhance.enhancer import SRGANEnhancer
 
     chosen = {"uncertainty": _UNCERTAINTY[options.uncertainty]}
@@ -210,6 +214,7 @@ def _enhancer(options, field, progress_bar=progress):
         block_size=options.block_size,
         check_input=not options.no_check_input,
         progress_bar=progress_bar,
+        client=client,
         **chosen,
     )
 

@@ -13,14 +13,17 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from astropy.table import Table
 
 from splus_srgan.enhance.batch_list import FieldReader
-from splus_srgan.exceptions import SplusSrganWarning
-from splus_srgan.utils.cluster import calls_as_completed, unpickle_once
+from splus_srgan.utils.cluster import (
+    calls_as_completed,
+    check_client,
+    one_at_a_time,
+    unpickle_once,
+)
 from splus_srgan.utils.files import atomic_path, check_folder, make_folder
 
 if TYPE_CHECKING:
@@ -37,8 +40,6 @@ SUMMARY = "summary.ecsv"
 """Name of the table of the outcome for each field."""
 
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-# Of a worker: warning filters belong to the process, and torch has threads of its own.
-_ONE_AT_A_TIME = Lock()
 
 
 def enhance_batch(
@@ -90,9 +91,11 @@ def enhance_batch(
     FileExistsError
         If an output exists, and neither ``resume`` nor ``overwrite`` is set.
     OSError
-        If the folder cannot be made, the disk is full, or the scheduler is lost: errors that do not
-        come from a field.
+        If the folder cannot be made, the disk is full, the client is closed, or the scheduler is
+        lost: errors that do not come from a field.
     """
+    if client is not None:
+        check_client(client, idle=True)
     folder = Path(folder)
     check_folder(folder)
     outputs = {field.name: folder / f"{field.name}_sr.fits" for field in fields}
@@ -151,10 +154,10 @@ def _on_workers(client, enhancer, todo, outputs, options):
     enhancer.progress_bar = None  # of blocks, which nobody would see there
     # A unique name, so that no result of another batch is reused.
     pickled = pickle.dumps((enhancer, FieldReader(options), uuid.uuid4().hex))
-    calls = {
-        field.name: (pickled, field.absolute(), os.path.abspath(outputs[field.name]))
+    calls = (
+        (field.name, (pickled, field.absolute(), os.path.abspath(outputs[field.name])))
         for field in todo
-    }
+    )
     for name, end in calls_as_completed(client, _on_worker, calls):
         told, *end = end or ((), "failed", "its workers were lost, one after the other", 0.0)
         for category, text in told:
@@ -164,15 +167,11 @@ def _on_workers(client, enhancer, todo, outputs, options):
 
 def _on_worker(pickled, field, output):
     """Work of a worker: gives the warnings of this package, status, reason and seconds."""
-    with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with one_at_a_time() as told:
         enhancer, source, _ = unpickle_once(pickled)
         # An existing output may be replaced, or was made by a worker that was lost afterwards.
         end = _attempt(enhancer, lambda: source.read(field), Path(output), overwrite=True)
-    told = [
-        (w.category, str(w.message)) for w in caught if issubclass(w.category, SplusSrganWarning)
-    ]
-    return list(dict.fromkeys(told)), *end
+    return told, *end
 
 
 def _row(field, status, reason, seconds, output):

@@ -19,6 +19,7 @@ from splus_srgan.enhance.options import check_head, check_options, check_uncerta
 from splus_srgan.enhance.output import by_band, call_record, outline, result
 from splus_srgan.enhance.planes import FACTOR, Planes
 from splus_srgan.enhance.psf import check_psf, input_psfs
+from splus_srgan.enhance.remote import RemoteRunner
 from splus_srgan.enhance.restart import unfinished_file
 from splus_srgan.enhance.restorers import Restorer
 from splus_srgan.enhance.runner import Runner
@@ -32,6 +33,7 @@ from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.images.unpack import unpack
 from splus_srgan.models.choice import choose_cards
 from splus_srgan.models.weights import load_card
+from splus_srgan.utils.cluster import check_client
 from splus_srgan.utils.floats import NUMPY_DEFAULTS
 from splus_srgan.utils.notebook import html_table
 
@@ -115,12 +117,20 @@ class SRGANEnhancer:
         Whether to take the mean of the image and of the image turned by 180 degrees, which
         cancels shifts, in twice the time; `None` follows the model card.
     progress_bar : callable, optional
-        Wraps the iterable over the blocks, as ``tqdm.tqdm`` does.
+        Wraps the iterable over the blocks, as ``tqdm.tqdm`` does; over the sections where an image
+        is larger than one, or with a client.
+    client : `distributed.Client`, optional
+        Client of a cluster whose workers run the generator, a section of the image at a time, on
+        the device that they have.  This process finds sky, noise and PSF, and writes the output,
+        the bytes of which do not depend on the workers.  For `to_file`, the pixels of files
+        (``memmap=True``) are read by the workers, under the same paths; others are sent to them.
 
     Raises
     ------
     WeightsError
         If the weights are unknown, damaged or not for the bands.
+    ConnectionError
+        If the client is closed.
     TypeError
         If an option is of a wrong type.
     ValueError
@@ -150,6 +160,7 @@ class SRGANEnhancer:
         engine: Literal["auto", "torch", "openvino"] = "auto",
         turned: bool | None = None,
         progress_bar: ProgressBar | None = None,
+        client: Any = None,
     ) -> None:
         # Fail here, near the cause, and not after the data have been read.
         self.weights = weights if str(weights) == "auto" else load_card(weights)
@@ -165,6 +176,9 @@ class SRGANEnhancer:
         if self.weights != "auto":
             check_head(self.weights, self.uncertainty)
         self.progress_bar = progress_bar
+        if client is not None:
+            check_client(client, idle=True)
+        self.client = client
         self._runners: dict[Any, Any] = {}
         self._first: dict[Any, Any] = {}
         self._lock = Lock()
@@ -182,7 +196,8 @@ class SRGANEnhancer:
     def __getstate__(self):
         """What another process needs to build an equal enhancer: options, and no engines."""
         made = "_runners", "_first", "_lock"
-        return {key: part for key, part in vars(self).items() if key not in made}
+        # A client belongs to its process.
+        return {key: part for key, part in vars(self).items() if key not in made} | {"client": None}
 
     def __setstate__(self, state):
         self.__dict__.update(state, _runners={}, _first={}, _lock=Lock())
@@ -244,6 +259,8 @@ class SRGANEnhancer:
             If the bands are not on one grid.
         WeightsError
             If the weights are for other bands.
+        ConnectionError
+            If the client is closed or has no workers, or they or their scheduler are lost.
         """
         given = {"bands": bands, "mask": mask, "unit": unit, "wcs": wcs}
         # The caller may have told numpy to raise: harmless events must not.
@@ -299,6 +316,8 @@ class SRGANEnhancer:
             If the file exists and ``overwrite`` is not set.
         OSError
             If it cannot be written, or has not enough space; nothing is left behind.
+        ConnectionError
+            As by a call; the same call resumes, with or without a client.
         GridMismatchError, TypeError, ValueError, WeightsError
             As by a call.
 
@@ -347,6 +366,8 @@ class SRGANEnhancer:
 
     def _prepare(self, stack, sky, sigma):
         """Everything that precedes the pixels of the output."""
+        if self.client is not None:
+            check_client(self.client)
         flux_factor = flux_per_pixel_factor(stack.unit, FACTOR)
         chosen = choose_cards(self.weights, stack.bands)
         for card, _ in chosen:
@@ -381,6 +402,7 @@ class SRGANEnhancer:
             uncertainty=self.uncertainty,
             block_size=self.block_size,
             record=call_record(restorers[0].runner, flux_factor, stack.bands, self),
+            client=self.client,
         )
         warn_of_fallbacks(work, automatic=self.weights == "auto", stacklevel=4)
         return work
@@ -397,17 +419,22 @@ class SRGANEnhancer:
                 if told is not None:
                     kept = {k: runner for k, runner in self._runners.items() if k[1] is None}
                     self._runners = kept
-                self._runners[key] = Runner(
-                    card,
-                    self.device,
-                    self.precision,
-                    self.engine,
-                    self.uncertainty,
-                    self.turned,
-                    told,
-                    self._first_stage(card) if card.takes_subsets else None,
-                )
+                self._runners[key] = self._new_runner(card, told)
             return self._runners[key]
+
+    def _new_runner(self, card, told):
+        options = {
+            "card": card,
+            "device": self.device,
+            "precision": self.precision,
+            "engine": self.engine,
+            "uncertainty": self.uncertainty,
+            "turned": self.turned,
+            "told": told,
+        }
+        if self.client is not None:
+            return RemoteRunner(self.client, **options)
+        return Runner(**options, first=self._first_stage(card) if card.takes_subsets else None)
 
     def _first_stage(self, card):
         """The first stage of a joint generator, built once."""

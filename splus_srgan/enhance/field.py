@@ -1,7 +1,9 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The work of one call of the enhancer: section by section, then as a whole."""
 
-from dataclasses import dataclass
+import copy
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from splus_srgan.enhance.flux_anchor import REACH as ANCHOR_REACH
 from splus_srgan.enhance.planes import FACTOR, cut, fine_place, upsample
+from splus_srgan.enhance.remote import sections_on_workers
 from splus_srgan.enhance.section import finish, generate, prepare
 from splus_srgan.enhance.tiles import sections, within
 from splus_srgan.enhance.uncertainty import calibrate_std
@@ -50,6 +53,8 @@ class Enhancement:
         Side of the generator's blocks.
     record : dict
         Entries for the headers of all bands.
+    client : `distributed.Client` or None
+        Client of the cluster whose workers compute the sections; `None` for this process.
     """
 
     stack: Any
@@ -65,12 +70,18 @@ class Enhancement:
     uncertainty: bool | str
     block_size: int | str
     record: dict
+    client: Any = None
 
     @cached_property
     def shape(self):
         """Shape of the output, ``(n_band, 2 ny, 2 nx)``."""
         n_band, ny, nx = self.stack.data.shape
         return n_band, FACTOR * ny, FACTOR * nx
+
+    @cached_property
+    def levels(self):
+        """Sky of each band of the input, per input pixel; the median of a map."""
+        return np.median(self.sky, axis=(1, 2))
 
     @cached_property
     def psfs(self):
@@ -119,7 +130,8 @@ class Enhancement:
         planes : `~splus_srgan.enhance.planes.Planes`
             Takes the pixels.
         progress_bar : callable, optional
-            Wraps one iterable: the blocks of an image that is one section, else the sections.
+            Wraps one iterable: the blocks of an image that is one section and made here, else the
+            sections.
         journal : `~splus_srgan.enhance.restart.Journal`, optional
             Journal of the finished sections; each new one is added.
 
@@ -128,23 +140,49 @@ class Enhancement:
         fine_sky : list of float
             Sky of each enhanced band, per input pixel.
         """
-        inner = None if self.several else progress_bar
-        outer = progress_bar if self.several and progress_bar is not None else list
-        for k, part in enumerate(outer(self._parts)):
-            if journal is not None and journal.has(k, planes, part.kept):
-                continue
-            planes.write(part.kept, self._compute_section(part, inner))
-            if journal is not None:
-                journal.note("made", k, planes, part.kept)
+        is_one = self.client is None and not self.several
+        inner, outer = (progress_bar, None) if is_one else (None, progress_bar)
+        with closing(self._ends(planes, journal, inner)) as ends:
+            for _ in self._parts if outer is None else outer(self._parts):
+                k, made = next(ends)
+                if made is None:
+                    continue
+                planes.write(self._parts[k].kept, made)
+                if journal is not None:
+                    journal.note("made", k, planes, self._parts[k].kept)
         fine_sky = self._fine_sky(planes)
         if self.uncertainty:
             self._calibrate(planes, fine_sky, journal)
         return fine_sky
 
-    def _compute_section(self, part, bar):
+    def _ends(self, planes, journal, bar):
+        """Number and pixels of each section as it ends; no pixels of those in the journal."""
+        todo = {}
+        for k, part in enumerate(self._parts):
+            if journal is not None and journal.has(k, planes, part.kept):
+                yield k, None
+            else:
+                todo[k] = part
+        if self.client is not None:
+            yield from sections_on_workers(self.client, self, todo)
+            return
+        for k, part in todo.items():
+            yield k, self.compute_section(part, bar)
+
+    def compute_section(self, part, bar=None):
         """Image, mask, quality and standard deviations of the kept part of a section."""
         view = prepare(self, part)
         return finish(self, view, *generate(self, view, bar))
+
+    def without_pixels(self):
+        """What all sections have in common, for another process."""
+        work = copy.copy(self)
+        for name in ("levels", "psfs", "target_psfs", "pixel_scale"):
+            setattr(work, name, getattr(self, name))
+        nothing = {"data": None, "mask": None, "wcs": None, "psfs": (), "source": None}
+        work.stack = replace(self.stack, **nothing)
+        work.sky = work.sigma = work.client = None
+        return work
 
     def _calibrate(self, planes, fine_sky, journal):
         """Calibrate the standard deviations on the final image, above its own sky."""
@@ -154,7 +192,7 @@ class Enhancement:
         ]
         if not any(tables):
             return
-        raised = np.array(fine_sky) - np.median(self.sky, axis=(1, 2))
+        raised = np.array(fine_sky) - self.levels
         sky = self.flux_factor * (self.sky + raised[:, None, None])
         sigma = self.flux_factor * self.sigma
         for number, part in enumerate(self._parts):
@@ -176,7 +214,7 @@ class Enhancement:
 
         Measured on it where that of the input was, else the given one; the median of a map.
         """
-        levels = np.median(self.sky, axis=(1, 2)).tolist()
+        levels = self.levels.tolist()
         for k in np.flatnonzero(self.sky_measured):
             # The planes hold flux per output pixel.
             level, sigma = (self.flux_factor * np.median(a[k]) for a in (self.sky, self.sigma))

@@ -14,7 +14,6 @@ import json
 import os
 import re
 import stat
-import sys
 import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -110,9 +109,9 @@ def unfinished_file(path, work, *, overwrite=False):
     ------
     OSError
         If the file cannot be written, or another process writes it.
-    KeyboardInterrupt
-        If an interrupt comes after the first section; the message says what is kept.  After any
-        other error nothing is left behind.
+    KeyboardInterrupt, ConnectionError
+        If an interrupt comes after the first section, or a cluster is lost; the message says what
+        is kept.  After any other error nothing is left behind.
     """
     path = check_writable(path, overwrite)
     target = Path(os.path.realpath(path))  # through a link, not over it
@@ -129,9 +128,10 @@ def unfinished_file(path, work, *, overwrite=False):
             file.finish()
             with atomic_path(path, overwrite=overwrite) as temporary:
                 data.replace(temporary)
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, ConnectionError) as error:
             if journal.started:
-                raise KeyboardInterrupt(
+                interrupted = isinstance(error, KeyboardInterrupt)
+                raise (KeyboardInterrupt if interrupted else ConnectionError)(
                     f"{str(error) or 'interrupted'}; the finished part of {path} is kept in "
                     "hidden files beside it; the same call resumes from there"
                 ) from error
@@ -241,7 +241,7 @@ def _identity(work):
         for plane in planes:
             for rows in row_strips(len(plane)):
                 given.update(np.ascontiguousarray(plane[rows]))
-    libraries = [getattr(sys.modules.get(k), "__version__", "") for k in ("torch", "openvino")]
+    libraries = [restorer.runner.libraries for restorer in work.restorers]
     options = (record, work.strength, work.uncertainty, work.block_size, _cards(work))
     chosen = hashlib.sha256(repr((*options, work.input_psfs, libraries, np.__version__)).encode())
     for planes in (work.sky, work.sigma):

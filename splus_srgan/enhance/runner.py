@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What runs the generator of a model card."""
 
+import sys
 import warnings
 
 from splus_srgan.exceptions import SplusSrganWarning
@@ -22,7 +23,7 @@ class Runner:
         ``bands``, ``psfs`` and ``sigmas`` of `~splus_srgan.models.stages.TwoStageEngine`, for a
         model card that ``takes_subsets``.
     first : `~splus_srgan.models.stages.FirstStage`, optional
-        The stage before it, for such a model card.
+        The stage before it, for such a model card; built where not given.
     """
 
     _largest = None  # largest block that fits into memory, once a larger one did not
@@ -31,7 +32,7 @@ class Runner:
         self, card, device, precision, engine, uncertainty, turned=None, told=None, first=None
     ):
         from splus_srgan.models.engines import make_engine
-        from splus_srgan.models.stages import TwoStageEngine
+        from splus_srgan.models.stages import FirstStage, TwoStageEngine
         from splus_srgan.models.symmetries import EnsembleEngine, TurnedEngine
         from splus_srgan.models.weights import load_generator
 
@@ -40,7 +41,8 @@ class Runner:
         options = {"device": device, "precision": precision, "engine": engine}
         self.radius = generator.receptive_field_radius
         self.engine = make_engine(generator, with_scale=uncertainty is True, **options)
-        if first is not None:
+        if card.takes_subsets:
+            first = FirstStage(card, **options) if first is None else first
             self.radius += first.radius + TwoStageEngine.reach
             self.engine = TwoStageEngine(first, self.engine, stretch=card.stretch, **told)
         if uncertainty == "ensemble":
@@ -54,6 +56,12 @@ class Runner:
         import torch
 
         return torch.get_num_threads()
+
+    @property
+    def libraries(self):
+        """Names and versions of what runs it."""
+        names = ("torch", "openvino") if self.engine.name == "openvino" else ("torch",)
+        return tuple(f"{name} {getattr(sys.modules[name], '__version__', '')}" for name in names)
 
     def generate(self, y, *, block_size, bar, region=None):
         """Generate (a region) in blocks, in smaller ones if memory runs out."""

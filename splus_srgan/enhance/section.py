@@ -82,7 +82,7 @@ def prepare(work, part):
     data, mask = (cut(array, part.needed) for array in (work.stack.data, work.stack.mask))
     sky, sigma = (cut(array, part.needed) for array in (work.sky, work.sigma))
     # The most likely value of a pixel far from any valid one.
-    filled = fill_missing(data, mask, default=np.median(work.sky, axis=(1, 2)))
+    filled = fill_missing(data, mask, default=work.levels)
     saturated = band_saturation(work.stack, filled)
     beyond = _beyond(work, filled, sky, sigma)
     unusual = _unusual(work, filled, mask, sky, sigma)

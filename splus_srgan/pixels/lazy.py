@@ -81,6 +81,8 @@ class LazyPlane:
     """
 
     ndim = 2
+    in_file = False
+    """Whether its pixels are in a file that another process may read."""
 
     @property
     def size(self):
@@ -181,6 +183,7 @@ class Converted(LazyPlane):
 
     def __init__(self, plane, dtype):
         self._plane, self.dtype, self.shape = plane, np.dtype(dtype), plane.shape
+        self.in_file = getattr(plane, "in_file", False)
 
     def _part(self, rows, columns):
         return np.asarray(self._plane[rows, columns], self.dtype)

@@ -5,15 +5,27 @@ import logging
 import os
 import pickle
 import re
+import warnings
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import lru_cache
+from threading import Lock
 
+from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.utils.optional import import_optional
 
-__all__ = ["calls_as_completed", "check_scheduler", "open_client", "unpickle_once"]
+__all__ = [
+    "calls_as_completed",
+    "check_client",
+    "check_scheduler",
+    "one_at_a_time",
+    "open_client",
+    "unpickle_once",
+]
 
 _AHEAD = 2  # calls for each worker: one that runs, and one that waits
+# Of a worker: warning filters belong to the process, and torch has threads of its own.
+_ONE_AT_A_TIME = Lock()
 
 
 def check_scheduler(scheduler):
@@ -127,12 +139,66 @@ def _client_of(distributed, address):
         ) from error
 
 
+def check_client(client, *, idle=False):
+    """
+    Refuse a client that no work can be given to.
+
+    Parameters
+    ----------
+    client : `distributed.Client`
+        Client of a cluster.
+    idle : bool, optional
+        Whether a cluster without workers will do, since some are to come.
+
+    Raises
+    ------
+    ConnectionError
+        If it is closed, or its cluster has no workers.
+    TypeError
+        If it is no client, or an asynchronous one.
+    """
+    if not all(hasattr(client, name) for name in ("submit", "nthreads", "status")):
+        raise TypeError(f"client must be a distributed.Client; got {client!r}")
+    if getattr(client, "asynchronous", False):
+        raise TypeError("client must not be asynchronous: make it by Client(address)")
+    if client.status != "running":
+        raise ConnectionError(
+            f"client must be connected to a scheduler; it is {client.status}: make a new one, and "
+            "keep it open during the work"
+        )
+    if not idle and not client.nthreads():
+        address = client.scheduler.address
+        raise ConnectionError(
+            f"client must have workers; its scheduler at {address} has none: start one with "
+            f"'dask worker {address}', or wait for the first: client.wait_for_workers(1)"
+        )
+
+
+@contextmanager
+def one_at_a_time():
+    """
+    Have a worker make one call at a time, and note its warnings instead of showing them there.
+
+    Yields
+    ------
+    told : list of tuple
+        Category and text of each warning of this package; complete at the end.
+    """
+    told = []
+    with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield told
+    ours = (w for w in caught if issubclass(w.category, SplusSrganWarning))
+    told += dict.fromkeys((w.category, str(w.message)) for w in ours)
+
+
 def calls_as_completed(client, function, calls):
     """
     Call a function on workers, and yield what becomes of each call in the order they end.
 
     At most two calls for each worker are submitted at a time, so that the scheduler holds few of
-    them.  A call whose worker is lost is made again on another; so the function must not mind.
+    them, and values come straight from the workers.  A call whose worker is lost is made again on
+    another; so the function must not mind.
 
     Parameters
     ----------
@@ -140,12 +206,12 @@ def calls_as_completed(client, function, calls):
         Client of the cluster.
     function : callable
         Function that the workers can import.
-    calls : dict of str to tuple
-        Arguments of each call, by its name.
+    calls : iterable of (hashable, tuple)
+        Name and arguments of each call; made when its turn comes.
 
     Yields
     ------
-    name : str
+    name : hashable
         Name of a call.
     value : object or None
         What it returned; `None` where so many workers were lost with it that it is given up.
@@ -158,24 +224,29 @@ def calls_as_completed(client, function, calls):
         What a call raised; those that have not begun are cancelled.
     """
     distributed = import_optional("distributed", "distributed")
+    import dask
+
     lost = (CancelledError, distributed.CancelledError, distributed.comm.CommClosedError)
-    waiting, running = iter(calls.items()), {}
+    waiting, running = iter(calls), {}
     ended = distributed.as_completed()
 
     def refill():
         most = _AHEAD * max(1, len(client.nthreads()))  # workers come and go
         while len(running) < most:
-            name, arguments = next(waiting, (None, None))
-            if name is None:
+            call = next(waiting, None)
+            if call is None:
                 return
-            future = client.submit(function, *arguments, pure=False)
+            name, arguments = call
+            # How much may be in work is bounded here.
+            with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
+                future = client.submit(function, *arguments, pure=False)
             running[future] = name
             ended.add(future)
 
     try:
         refill()
         for future in ended:
-            yield running.pop(future), _value(distributed, future)
+            yield running.pop(future), _value(distributed, client, future)
             refill()
     except lost as error:
         raise ConnectionError(
@@ -186,9 +257,10 @@ def calls_as_completed(client, function, calls):
             client.cancel(list(running))
 
 
-def _value(distributed, future):
+def _value(distributed, client, future):
     try:
-        return future.result()
+        # Not by way of the scheduler, unless the worker cannot be reached from here.
+        return client.gather(future, direct=True)
     except distributed.KilledWorker:
         return None
 

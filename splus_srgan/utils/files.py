@@ -223,7 +223,7 @@ def atomic_path(path, *, overwrite=False):
         _to_disk(temporary)
         temporary.chmod(mode)
         _take_place(temporary, target, path, overwrite)
-    except FileExistsError:
+    except (FileExistsError, ConnectionError):  # a lost cluster is not the disk's fault
         raise
     except OSError as error:
         message = (

@@ -82,7 +82,10 @@ def test_python_m_runs_the_same_command():
         (["enhance", "a.fits"], "required: --output .see splus-srgan enhance --help"),
         (["enhance", "-o", "out"], "enhance needs at least one FILE, or --batch TABLE"),
         (["enhance", "a.fits", "-o", "out", "--resume"], "--resume goes with --batch only"),
-        (["enhance", "a.fits", "-o", "out", "--scheduler", "local:2"], "--scheduler goes with --b"),
+        (
+            ["enhance", "a.fits", "-o", "out", "--scheduler", "local"],
+            "--scheduler must be tcp://HOST:PORT, .*; got 'local'",
+        ),
         (
             ["enhance", "--batch", "a", "-o", "o", "--scheduler", "local:0"],
             "--scheduler must be tcp://HOST:PORT, .*; got 'local:0'",

@@ -1,8 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""A batch on the workers of a cluster: the same bytes, failures as rows, lost workers."""
+"""A batch, and one field, on the workers of a cluster: the same bytes, also if one is lost."""
 
 import errno
+import functools
 import os
+import pickle
 import signal
 import threading
 import time
@@ -11,11 +13,17 @@ import warnings
 import dask
 import numpy as np
 import pytest
+from small_weights import save_small
 
 from splus_srgan import SRGANEnhancer, simulate_field
+from splus_srgan.cli.main import main
+from splus_srgan.enhance import field as _field
+from splus_srgan.enhance import remote
 from splus_srgan.enhance.batch import enhance_batch
 from splus_srgan.enhance.batch_list import list_fields
-from splus_srgan.exceptions import FallbackWarning
+from splus_srgan.enhance.field import Enhancement
+from splus_srgan.enhance.tiles import sections
+from splus_srgan.exceptions import FallbackWarning, SplusSrganWarning
 from splus_srgan.images.io.fields import read_bands, write_bands
 from splus_srgan.utils.cluster import calls_as_completed, check_scheduler, open_client
 
@@ -49,20 +57,22 @@ def folder(tmp_path_factory):
     return folder
 
 
+def cluster_here(n_workers):
+    """A cluster whose workers are threads of this process."""
+    return distributed.LocalCluster(
+        n_workers=n_workers,
+        threads_per_worker=2,
+        processes=False,
+        host="127.0.0.1",
+        protocol="tcp://",
+        dashboard_address="127.0.0.1:0",
+    )
+
+
 @pytest.fixture(scope="module")
 def client():
-    """A worker in this process."""
-    with (
-        distributed.LocalCluster(
-            n_workers=1,
-            threads_per_worker=2,
-            processes=False,
-            host="127.0.0.1",
-            protocol="tcp://",
-            dashboard_address="127.0.0.1:0",
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    """One worker: two that note warnings in one process note each other's."""
+    with cluster_here(1) as cluster, distributed.Client(cluster) as client:
         yield client
 
 
@@ -131,7 +141,7 @@ def test_few_calls_are_submitted_at_a_time(client):
 
     class Counting:
         status, scheduler = "running", client.scheduler
-        nthreads, cancel = client.nthreads, client.cancel
+        nthreads, cancel, gather = client.nthreads, client.cancel, client.gather
 
         def submit(self, *args, **options):
             most[0] += 1
@@ -139,7 +149,7 @@ def test_few_calls_are_submitted_at_a_time(client):
 
     calls = {str(k): (k,) for k in range(12)}
     found = {}
-    for k, (name, value) in enumerate(calls_as_completed(Counting(), abs, calls)):
+    for k, (name, value) in enumerate(calls_as_completed(Counting(), abs, calls.items())):
         found[name] = value
         assert most[0] <= k + 2  # one worker
     assert found == {name: k for name, (k,) in calls.items()}
@@ -193,3 +203,226 @@ def kill_a_busy_one(client):
     while not (busy := [address for address, keys in client.processing().items() if keys]):
         time.sleep(0.005)
     os.kill(client.run(os.getpid, workers=busy[:1])[busy[0]], signal.SIGKILL)
+
+
+# Sections of one field
+
+OPTIONS = {"engine": "torch", "device": "cpu", "precision": "float32", "check_input": False}
+
+
+@pytest.fixture(scope="module")
+def workers():
+    """Client of two workers."""
+    with cluster_here(2) as cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory):
+    return save_small(tmp_path_factory.mktemp("weights"), n_features=8)
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory):
+    """A field in a file, with missing pixels and a sky that is a map."""
+    images = simulate_field((4, 1), shape=(110, 96), bands=("r",), kind="galaxy").observed
+    images["r"].data[20:24, 30:33] = np.nan
+    return write_bands(tmp_path_factory.mktemp("field") / "field.fits", images)
+
+
+@pytest.fixture
+def small_sections(monkeypatch, one_thread):
+    """Six sections."""
+    monkeypatch.setattr(_field, "sections", functools.partial(sections, side=48))
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """A list of the threads that made a section each."""
+    threads, compute = [], Enhancement.compute_section
+
+    def counted(self, part, bar=None):
+        threads.append(threading.current_thread())
+        return compute(self, part, bar)
+
+    monkeypatch.setattr(Enhancement, "compute_section", counted)
+    return threads
+
+
+def seen_after(number, act):
+    """A progress bar that does something when as many sections are done."""
+
+    def bar(items):
+        for k, item in enumerate(items):
+            if k == number:
+                act()
+            yield item
+
+    return bar
+
+
+@pytest.mark.parametrize("memmap", [True, False])
+def test_sections_have_the_same_bytes(
+    workers, card, field, small_sections, tmp_path, monkeypatch, memmap
+):
+    monkeypatch.chdir(field.parent)
+    images = read_bands(field.name, memmap=memmap)
+    monkeypatch.chdir(tmp_path)  # a worker may be in any folder
+    sky = np.linspace(-1, 1, 110 * 96).reshape(110, 96)
+    seen, sent, submit = [], [], workers.submit
+    options = OPTIONS | {"uncertainty": "ensemble", "progress_bar": seen_after(5, lambda: None)}
+
+    def spy(*args, **given):
+        sent.extend(args)
+        return submit(*args, **given)
+
+    def bar(items):
+        for item in items:
+            seen.append(item)
+            yield item
+
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    SRGANEnhancer(card, **options).to_file(images, "here/a.fits", sky=sky)
+    monkeypatch.setattr(workers, "submit", spy)
+    there = SRGANEnhancer(card, **options | {"progress_bar": bar}, client=workers)
+    there.to_file(images, "there/a.fits", sky=sky)
+    assert undated(tmp_path / "here") == undated(tmp_path / "there")
+    assert len(seen) == 6
+    pixels = [one for one in sent if isinstance(one, np.ndarray) and one.dtype == np.float32]
+    assert len(pixels) == (0 if memmap else 6)  # workers read files themselves
+
+
+def test_arrays_in_memory_and_the_command_line(workers, card, field, small_sections, tmp_path):
+    images = read_bands(field)
+    here = SRGANEnhancer(card, **OPTIONS)
+    there = pickle.loads(pickle.dumps(SRGANEnhancer(card, **OPTIONS, client=workers)))
+    assert there.client is None  # it belongs to its process
+    there.client = workers
+    for part in (images, {"r": images["r"][:48, :48]}):
+        np.testing.assert_array_equal(here(part)["r"].data, there(part)["r"].data)
+    weights = card.path.with_suffix(".json")
+    arguments = ["enhance", str(field), "--weights", str(weights), "--device", "cpu"]
+    arguments += ["--precision", "float32", "--no-check-input"]
+    assert main([*arguments, "-o", str(tmp_path / "here" / "a.fits")]) == 0
+    where = ["--scheduler", workers.scheduler.address]
+    assert main([*arguments, *where, "-o", str(tmp_path / "there" / "a.fits")]) == 0
+    assert undated(tmp_path / "here") == undated(tmp_path / "there")
+
+
+def test_a_lost_worker_costs_its_sections_only(card, field, small_sections, tmp_path, made):
+    images = read_bands(field, memmap=True)
+    SRGANEnhancer(card, **OPTIONS).to_file(images, tmp_path / "here.fits")
+    made.clear()
+    with cluster_here(2) as cluster, distributed.Client(cluster) as client:
+
+        def lose():
+            client.sync(cluster.workers[0].close, executor_wait=False)
+
+        enhancer = SRGANEnhancer(card, **OPTIONS, client=client, progress_bar=seen_after(2, lose))
+        enhancer.to_file(images, tmp_path / "there.fits")
+        assert len(client.nthreads()) == 1
+    assert 6 <= len(made) <= 6 + 2  # those that it had in work, or had not handed over
+    here, there = undated(tmp_path).values()
+    assert here == there
+
+
+@pytest.mark.parametrize("first", ["here", "there"])
+def test_a_run_resumes_with_a_cluster_or_without(
+    workers, card, field, small_sections, tmp_path, made, first
+):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    images, path = read_bands(field, memmap=True), tmp_path / "a.fits"
+    where = {"here": None, "there": workers}
+    bar = seen_after(3, interrupt)
+    enhancer = SRGANEnhancer(card, **OPTIONS, client=where.pop(first), progress_bar=bar)
+    with pytest.raises(KeyboardInterrupt, match=r"the finished part of .* resumes from there"):
+        enhancer.to_file(images, path)
+    deadline = time.monotonic() + 5
+    while workers.futures and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not workers.futures  # what was not begun is cancelled
+    made.clear()
+    SRGANEnhancer(card, **OPTIONS, client=where.popitem()[1]).to_file(images, path)
+    # A worker may still be at a section of the first run.
+    assert sum((one is threading.main_thread()) == (first == "there") for one in made) == 3
+    SRGANEnhancer(card, **OPTIONS).to_file(images, tmp_path / "whole.fits")
+    resumed, whole = undated(tmp_path).values()
+    assert resumed == whole
+
+
+def test_warnings_and_errors_of_workers(
+    workers, card, field, small_sections, tmp_path, monkeypatch
+):
+    images = read_bands(field)
+    enhancer = SRGANEnhancer(card, **OPTIONS, client=workers)
+    compute = Enhancement.compute_section
+
+    def strange(self, part, bar=None):
+        warnings.warn("smaller blocks", SplusSrganWarning, stacklevel=2)
+        return compute(self, part, bar)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Enhancement, "compute_section", strange)
+        with pytest.warns(SplusSrganWarning, match="^smaller blocks$"):
+            enhancer(images)
+    monkeypatch.setattr(Enhancement, "compute_section", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        enhancer.to_file(images, tmp_path / "a.fits")
+    assert not list(tmp_path.iterdir())
+    # One worker after the other is lost.
+    monkeypatch.setattr(remote, "calls_as_completed", lambda *_: ((0, None) for _ in "x"))
+    with pytest.raises(ConnectionError, match=r"enhanced section 1 were lost, one after the other"):
+        enhancer(images)
+    with pytest.raises(ConnectionError, match=r"every worker was lost that loaded .* 'small'"):
+        SRGANEnhancer(card, **OPTIONS, client=workers)(images)
+
+
+def test_workers_that_cannot_do_the_same(workers, card, field, tmp_path, monkeypatch):
+    runner = remote.RemoteRunner(
+        workers, card=card, device="cpu", precision="float32", engine="torch", uncertainty=False
+    )
+    assert pickle.loads(pickle.dumps(runner)).radius == runner.radius
+    runner.engine = remote.EngineFacts("torch", "cpu", "bfloat16")
+    with pytest.raises(ConnectionError, match=r"workers differ: .*bfloat16.*float32.* name device"):
+        pickle.loads(pickle.dumps(runner))
+    path = write_bands(tmp_path / "field.fits", read_bands(field))
+    images = read_bands(path, memmap=True)
+    enhancer = SRGANEnhancer(card, **OPTIONS, client=workers)
+    submit = workers.submit
+
+    def without_the_file(*args, **given):
+        path.unlink(missing_ok=True)
+        return submit(*args, **given)
+
+    enhancer(images)  # now it knows the workers
+    monkeypatch.setattr(workers, "submit", without_the_file)
+    with pytest.raises(ConnectionError, match=r"a worker cannot read the input .*same paths"):
+        enhancer.to_file(images, tmp_path / "a.fits")
+
+
+def test_clients_that_no_work_can_be_given_to(card, field):
+    with pytest.raises(TypeError, match=r"client must be a distributed\.Client; got 'tcp://x:1'"):
+        SRGANEnhancer(card, client="tcp://x:1")
+    with cluster_here(0) as cluster, distributed.Client(cluster) as client:
+        enhancer = SRGANEnhancer(card, **OPTIONS, client=client)
+        with pytest.raises(ConnectionError, match=r"client must have workers; .* has none: start"):
+            enhancer(read_bands(field))
+    with pytest.raises(ConnectionError, match=r"client must be connected .* it is closed"):
+        enhancer(read_bands(field))
+    with pytest.raises(ConnectionError, match=r"client must be connected"):
+        enhance_batch(Copier(), list_fields(field.parent), field.parent / "out", client=client)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_costs_its_sections_only(card, field, small_sections, tmp_path):
+    images = read_bands(field, memmap=True)
+    SRGANEnhancer(card, **OPTIONS).to_file(images, tmp_path / "here.fits")
+    with open_client("local:2") as client:
+        bar = seen_after(2, lambda: kill_a_busy_one(client))
+        enhancer = SRGANEnhancer(card, **OPTIONS, client=client, progress_bar=bar)
+        enhancer.to_file(images, tmp_path / "there.fits")
+    here, there = undated(tmp_path).values()
+    assert here == there

@@ -55,16 +55,16 @@ def small_sections(monkeypatch):
 @pytest.fixture
 def made(monkeypatch, tmp_path):
     """A file that grows by a byte with each section that is made, in any process."""
-    count, compute = tmp_path / "count", Enhancement._compute_section
+    count, compute = tmp_path / "count", Enhancement.compute_section
     count.write_bytes(b"")
 
-    def counted(self, part, bar):
+    def counted(self, part, bar=None):
         result = compute(self, part, bar)
         with count.open("ab") as file:
             file.write(b".")
         return result
 
-    monkeypatch.setattr(Enhancement, "_compute_section", counted)
+    monkeypatch.setattr(Enhancement, "compute_section", counted)
     return count
 
 
@@ -211,18 +211,19 @@ def test_what_is_damaged_is_made_again(card, images, tmp_path, damage):
     assert hidden(tmp_path) == []
 
 
-def test_interrupt_keeps_what_is_made_and_says_so(card, images, made, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, ConnectionError])
+def test_interrupt_keeps_what_is_made_and_says_so(card, images, made, tmp_path, monkeypatch, kind):
     enhancer, path = SRGANEnhancer(card, **OPTIONS), tmp_path / "sharp.fits"
     note = restart.Journal.note
 
     def interrupted(self, what, section, planes, place):
         note(self, what, section, planes, place)
         if section == 2:
-            raise KeyboardInterrupt("terminated")
+            raise kind("terminated")
 
     with monkeypatch.context() as patch:
         patch.setattr(restart.Journal, "note", interrupted)
-        with pytest.raises(KeyboardInterrupt, match=r"terminated; the finished part of .* resumes"):
+        with pytest.raises(kind, match=r"terminated; the finished part of .* resumes"):
             enhancer.to_file(images, path)
     enhancer.to_file(images, path)
     assert made.stat().st_size == 6

@@ -54,6 +54,7 @@ class FileImage(LazyPlane):
     mapped: bool = True
     tiled: bool = False
     stamp: tuple = ()
+    in_file = True
 
     @classmethod
     def of(cls, path, index, hdu, blank):
@@ -63,7 +64,7 @@ class FileImage(LazyPlane):
         compressed = isinstance(hdu, fits.CompImageHDU)
         scaled = any(card in hdu.header for card in _SCALES)
         image = cls(
-            Path(path),
+            Path(path).absolute(),  # other processes may have another working folder
             index,
             tuple(hdu.shape),
             np.dtype(np.float32),

@@ -1,0 +1,66 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""The option ``--scheduler``: which workers of a cluster do the work."""
+
+from contextlib import contextmanager
+
+from splus_srgan.cli.common import UsageError
+from splus_srgan.cli.output import tell
+
+__all__ = ["add_scheduler", "check_option", "client_of"]
+
+
+def add_scheduler(add, what):
+    """
+    Add the option.
+
+    Parameters
+    ----------
+    add : callable
+        ``add_argument`` of the parser.
+    what : str
+        What the workers do.
+    """
+    add(
+        "--scheduler", type=str, metavar="ADDRESS",
+        help=f"have the workers of a dask.distributed cluster {what}: tcp://HOST:PORT of its "
+        "scheduler, or local:N for N processes of this machine",
+    )  # fmt: skip
+
+
+def check_option(scheduler):
+    """Refuse what names no scheduler, before anything is read; `None` is none."""
+    if scheduler is None:
+        return
+    from splus_srgan.utils.cluster import check_scheduler
+
+    try:
+        check_scheduler(scheduler)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+@contextmanager
+def client_of(scheduler):
+    """
+    Open the client of the cluster, where one is wanted, and wait for its first worker.
+
+    Parameters
+    ----------
+    scheduler : str or None
+        The option.
+
+    Yields
+    ------
+    client : `distributed.Client` or None
+        Client.
+    """
+    if scheduler is None:
+        yield None
+        return
+    from splus_srgan.utils.cluster import open_client
+
+    with open_client(scheduler) as client:
+        if not client.nthreads():
+            tell(f"{scheduler}: no workers yet; waiting for the first", least=0)
+            client.wait_for_workers(1)
+        yield client
