@@ -5,6 +5,7 @@ import logging
 import os
 import pickle
 import re
+import signal
 import warnings
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -114,7 +115,18 @@ def open_client(scheduler):
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
+        client.register_plugin(_deaf_to_interrupts(distributed))
         yield client
+
+
+def _deaf_to_interrupts(distributed):
+    """Have workers ignore Ctrl-C: a terminal sends it to them too, but this process ends them."""
+
+    class Deaf(distributed.WorkerPlugin):
+        def setup(self, worker):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    return Deaf()
 
 
 @contextmanager
