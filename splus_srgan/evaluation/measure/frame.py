@@ -3,23 +3,28 @@ r"""
 Whether everything is in its place, over the whole frame.
 
 The output is cut into tiles, and the shift of each is measured on its pixels
-(`~splus_srgan.evaluation.measure.spectra.measure_shift`).  A plane through the shifts tells
-rotation and scale, and what is left over tells places that were moved on their own.
+(`~splus_srgan.evaluation.measure.displacement.measure_displacement`).  A plane through the shifts
+tells rotation and scale, and what is left over tells places that were moved on their own.
 """
 
 import numpy as np
 from astropy.table import Table
+from scipy import ndimage
 
 from splus_srgan.evaluation.limits import LIMITS
-from splus_srgan.evaluation.measure.spectra import measure_shift
+from splus_srgan.evaluation.measure.artefacts_sky import smoothed
+from splus_srgan.evaluation.measure.displacement import measure_displacement
 from splus_srgan.evaluation.statistics import pooled
 
 __all__ = ["checks_frame", "shift_map"]
 
 _TILE = 48  # output pixels, the least side
 _MOST = 8  # tiles along an axis
-_HIGH = {1: 0.25, 2: 0.15}  # cycles per pixel, on the grid of the input and of the output
-_USABLE = 0.05  # output pixels: a tile with a larger error tells nothing
+_SMOOTHING = {1: 0.75, 2: 1.25}  # pixels, on the grid of the input and of the output
+_REACH = 4  # of that smoothing, to what is missing and to the border
+_USABLE = 0.1  # output pixels: a tile with a larger error tells nothing
+_TELLING = 0.05  # output pixels: the largest error of a tile that can speak for an output
+_FLANK = 1.5  # input pixels, half a PSF: nearer to a border, it is the flank of a star beyond
 _CLEAR = 5.0  # errors of a tile, beyond which it was moved
 _SYSTEMATIC = 0.02  # output pixels: what one PSF for the frame is wrong by
 _NAMES = ("band", "x", "y", "shift_x", "shift_y", "error")
@@ -38,9 +43,9 @@ def shift_map(field):
     Returns
     -------
     rows : `~astropy.table.Table`
-        A row per tile that shows enough to tell: ``field, band``; ``x, y``, its centre
-        less that of the frame, in units of half the diagonal; ``shift_x, shift_y`` and their
-        ``error`` (output pixels).
+        A row per tile that shows enough to tell: ``field, band``; ``x, y``, the place of what it
+        shows less the centre of the frame, in units of half the diagonal; ``shift_x, shift_y``
+        and their ``error`` (output pixels).
 
     Examples
     --------
@@ -65,23 +70,32 @@ def _map_of_band(band):
     else:
         image, reference = band.matched
         factor, hidden, sign = 2, band.hidden, 1.0
+    reference, image, good = _smooth(reference, image, hidden, _SMOOTHING[factor])
     rows = []
     centre = (np.array(reference.shape) - 1) / 2
-    for cut, place in _tiles(reference.shape, _TILE * factor // 2):
-        if hidden[cut].mean() > 0.5:
+    for cut in _tiles(reference.shape, _TILE * factor // 2):
+        if good[cut].mean() < 0.5:
             continue
-        options = {"mask": hidden[cut], "high": _HIGH[factor]}
-        found = measure_shift(reference[cut], image[cut], **options)
-        error = abs(sign) * found.error
-        if np.isfinite(found.x + found.y) and error < _USABLE:
+        found = measure_displacement(reference, image, cut, good=good)
+        place, error = np.array([found.y, found.x]), abs(sign) * found.error
+        inside = [p.start + _FLANK * factor <= at < p.stop - _FLANK * factor
+                  for at, p in zip(place, cut, strict=True)]  # fmt: skip
+        if np.isfinite(found.dx + found.dy) and error < _USABLE and all(inside):
             y, x = (place - centre) / np.hypot(*centre)
-            rows.append((band.name, x, y, sign * found.x, sign * found.y, error))
+            rows.append((band.name, x, y, sign * found.dx, sign * found.dy, error))
     types = ("U16", *(5 * [float]))
     return Table(rows=rows or None, names=_NAMES, dtype=types)
 
 
+def _smooth(reference, image, hidden, size):
+    """Both without what differs from pixel to pixel, and where they are not spoiled by it."""
+    frame = np.pad(~hidden, 1)
+    good = ndimage.binary_erosion(frame, iterations=round(_REACH * size))[1:-1, 1:-1]
+    return *(smoothed(one, ~hidden, size) for one in (reference, image)), good
+
+
 def _tiles(shape, side):
-    """Slices of equal tiles, and their centres."""
+    """Slices of equal tiles."""
     edges = []
     for size in shape:
         number = int(np.clip(size // side, 1, _MOST))
@@ -89,8 +103,7 @@ def _tiles(shape, side):
     for top, bottom in zip(edges[0][:-1], edges[0][1:], strict=True):
         for left, right in zip(edges[1][:-1], edges[1][1:], strict=True):
             if min(bottom - top, right - left) >= 8:
-                centre = np.array([top + bottom - 1, left + right - 1]) / 2
-                yield np.s_[top:bottom, left:right], centre
+                yield np.s_[top:bottom, left:right]
 
 
 def checks_frame(rows, *, bands=None, limits=LIMITS):
@@ -123,13 +136,17 @@ def checks_frame(rows, *, bands=None, limits=LIMITS):
             checks.append(limits[name].judge(band, known=True, **found))
         worst = max((f[3] for f in fits), default=np.nan)
         count = sum(f[4] for f in fits)
-        note = "" if fits else "too few tiles that show enough to tell"
+        enough = any(f[5] >= limits["local shift"].least for f in fits)
+        if not (enough or worst > limits["local shift"].high):
+            worst = np.nan
+        note = "" if np.isfinite(worst) else "too few tiles that show enough to tell"
         checks.append(limits["local shift"].check(band, worst, count=count, note=note))
     return checks
 
 
 def _fit(rows):
-    """Rotation, scale, their error, the largest local shift, and the number of tiles."""
+    """Rotation, scale, their error, the largest local shift, all tiles and the telling ones."""
+    telling = int(np.count_nonzero(np.asarray(rows["error"], float) < _TELLING))
     x, y, dx, dy = (np.asarray(rows[name], float) for name in ("x", "y", "shift_x", "shift_y"))
     error = np.hypot(np.asarray(rows["error"], float), _SYSTEMATIC)
     # Shift, scale and rotation: dx = a + s x - r y, dy = b + s y + r x.
@@ -149,4 +166,4 @@ def _fit(rows):
     apart = np.minimum(apart, np.hypot(*(left / weight).reshape(2, -1)))
     local = np.max(np.where(apart > _CLEAR * error, apart, 0.0))
     spread = float(np.sqrt(covariance[3, 3]))
-    return float(solution[3]), float(solution[2]), spread, float(local), len(x)
+    return float(solution[3]), float(solution[2]), spread, float(local), len(x), telling
