@@ -186,7 +186,11 @@ def _built(pickled: bytes) -> Any:
     """Build a runner, once for a worker."""
     options = pickle.loads(pickled)
     card = options["card"]
-    if card.name in available() and not card.path.is_file():
-        # Shipped weights lie in the package, which may be elsewhere here.
+    if not card.path.is_file():
+        if card.name not in available():
+            raise ConnectionError(
+                f"a worker has no weights {card.path}: they must have the same path there"
+            )
+        # Shipped ones lie in the package, which may be elsewhere here.
         options["card"] = replace(card, folder=load_card(card.name).folder)
     return Runner(**options)

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 import warnings
+from dataclasses import replace
 
 import dask
 import numpy as np
@@ -25,6 +26,7 @@ from splus_srgan.enhance.field import Enhancement
 from splus_srgan.enhance.tiles import sections
 from splus_srgan.exceptions import FallbackWarning, SplusSrganWarning
 from splus_srgan.images.io.fields import read_bands, write_bands
+from splus_srgan.models.weights import load_card
 from splus_srgan.utils.cluster import calls_as_completed, check_scheduler, open_client
 
 distributed = pytest.importorskip("distributed", reason="needs the extra 'distributed'")
@@ -381,13 +383,18 @@ def test_warnings_and_errors_of_workers(
 
 
 def test_workers_that_cannot_do_the_same(workers, card, field, tmp_path, monkeypatch):
-    runner = remote.RemoteRunner(
-        workers, card=card, device="cpu", precision="float32", engine="torch", uncertainty=False
-    )
+    options = {"card": card, "device": "cpu", "precision": "float32", "engine": "torch"}
+    options |= {"uncertainty": False}
+    runner = remote.RemoteRunner(workers, **options)
     assert pickle.loads(pickle.dumps(runner)).radius == runner.radius
     runner.engine = remote.EngineFacts("torch", "cpu", "bfloat16")
     with pytest.raises(ConnectionError, match=r"workers differ: .*bfloat16.*float32.* name device"):
         pickle.loads(pickle.dumps(runner))
+    elsewhere = replace(card, folder=str(tmp_path))
+    with pytest.raises(ConnectionError, match=r"a worker has no weights .*same path there"):
+        SRGANEnhancer(elsewhere, **OPTIONS, client=workers)(read_bands(field))
+    shipped = replace(load_card("splus-any"), folder=str(tmp_path))  # each machine has them
+    assert remote.RemoteRunner(workers, **options | {"card": shipped}).radius > 0
     path = write_bands(tmp_path / "field.fits", read_bands(field))
     images = read_bands(path, memmap=True)
     enhancer = SRGANEnhancer(card, **OPTIONS, client=workers)
