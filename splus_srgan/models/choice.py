@@ -1,16 +1,28 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Which weights restore which bands."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from splus_srgan.exceptions import WeightsError
 from splus_srgan.models.weights import available, load_card
 from splus_srgan.splus import canonical_band
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from splus_srgan.models.weights import WeightsCard
+    from splus_srgan.utils.types import FilePath
 
 __all__ = ["choose_among", "choose_cards", "first_stage_of", "restored_together"]
 
 _SUBSETS, _TOGETHER, _ANY = "splus", "splus-grz", "splus-any"  # the others: by name alone
 
 
-def choose_cards(weights, bands):
+def choose_cards(
+    weights: FilePath | WeightsCard, bands: Sequence[str]
+) -> list[tuple[WeightsCard, list[int]]]:
     """
     Which weights restore which bands.
 
@@ -69,7 +81,7 @@ def _automatic(found):
     return (subsets, any_band) if len(known) > 1 else (any_band,)
 
 
-def first_stage_of(card):
+def first_stage_of(card: WeightsCard) -> list[WeightsCard]:
     """
     Model cards of the weights that a joint generator builds on.
 
@@ -101,7 +113,9 @@ def first_stage_of(card):
     return cards
 
 
-def choose_among(cards, found):
+def choose_among(
+    cards: Sequence[WeightsCard], found: Sequence[str]
+) -> list[tuple[WeightsCard, list[int]]]:
     """
     Choose among some weights: each, in this order, takes those of the bands left that it can.
 
@@ -143,7 +157,7 @@ def choose_among(cards, found):
     return chosen
 
 
-def restored_together(cards, bands):
+def restored_together(cards: Sequence[WeightsCard], bands: Sequence[str]) -> list[bool]:
     """
     Which of the bands are restored together with others by these weights.
 

@@ -1,8 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Discriminators: networks that tell targets from generated images, used in training only."""
 
+from __future__ import annotations
+
 import itertools
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -10,6 +13,9 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from splus_srgan.utils.validate import check_integer, check_one_of
+
+if TYPE_CHECKING:
+    from typing import Literal
 
 __all__ = ["PatchDiscriminator", "UNetDiscriminator"]
 
@@ -21,8 +27,10 @@ _SMALLEST = 16  # pixels along a side, at least, of an image for the U-Net
 class _Discriminator(nn.Module, ABC):
     """Common base: a list of activations, and logits from the last, in float32."""
 
+    last: nn.Conv2d
+
     @abstractmethod
-    def activations(self, x):
+    def activations(self, x: torch.Tensor) -> list[torch.Tensor]:
         """
         Outputs of the layers before the last, for feature matching.
 
@@ -37,7 +45,7 @@ class _Discriminator(nn.Module, ABC):
             From the first layer to the last but one.
         """
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """
         Judge images.
 
@@ -53,7 +61,7 @@ class _Discriminator(nn.Module, ABC):
         """
         return self.forward_with_activations(x)[0]
 
-    def forward_with_activations(self, x):
+    def forward_with_activations(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """
         Judge images, and give the activations as well, in one pass.
 
@@ -117,7 +125,14 @@ class PatchDiscriminator(_Discriminator):
     torch.Size([2, 1, 4, 4])
     """
 
-    def __init__(self, n_bands, *, n_features=64, norm="batch", n_dense=1024):
+    def __init__(
+        self,
+        n_bands: int,
+        *,
+        n_features: int = 64,
+        norm: Literal["batch"] | None = "batch",
+        n_dense: int = 1024,
+    ) -> None:
         super().__init__()
         for name, value in (("n_bands", n_bands), ("n_features", n_features), ("n_dense", n_dense)):
             check_integer(name, value, minimum=1)
@@ -132,9 +147,9 @@ class PatchDiscriminator(_Discriminator):
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
-    def activations(self, x):  # noqa: D102
+    def activations(self, x: torch.Tensor) -> list[torch.Tensor]:  # noqa: D102
         kept = []
         for layer in (*self.layers, self.dense):
             x = layer(x)
@@ -206,7 +221,7 @@ class UNetDiscriminator(_Discriminator):
     torch.Size([2, 1, 33, 48])
     """
 
-    def __init__(self, n_bands, *, n_features=32):
+    def __init__(self, n_bands: int, *, n_features: int = 32) -> None:
         super().__init__()
         check_integer("n_bands", n_bands, minimum=1)
         check_integer("n_features", n_features, minimum=1)
@@ -218,7 +233,7 @@ class UNetDiscriminator(_Discriminator):
         self.refine = nn.ModuleList(_spectral(n_features, n_features) for _ in range(2))
         self.last = nn.Conv2d(n_features, 1, 1)
 
-    def activations(self, x):  # noqa: D102
+    def activations(self, x: torch.Tensor) -> list[torch.Tensor]:  # noqa: D102
         ny, nx = x.shape[-2:]
         if min(ny, nx) < _SMALLEST:
             raise ValueError(

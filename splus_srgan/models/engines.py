@@ -10,7 +10,10 @@ An engine made with ``with_scale=True`` gives ``(2 n_band, 2 ny, 2 nx)``: after 
 generated bands, for each the natural logarithm of the scale of its errors.
 """
 
+from __future__ import annotations
+
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,6 +21,11 @@ from splus_srgan.models.openvino_engine import OpenVINOEngine
 from splus_srgan.models.torch_engine import TorchEngine
 from splus_srgan.utils.optional import has
 from splus_srgan.utils.validate import check_one_of
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from splus_srgan.models.generator import Generator
 
 __all__ = ["PRECISIONS", "is_out_of_memory", "make_engine"]
 
@@ -35,7 +43,7 @@ def _cpu_has_bfloat16():
     return False
 
 
-def resolve_device(device):
+def resolve_device(device: str) -> str:
     """The device to use: CUDA where it is, else the CPU, for ``"auto"``."""
     if device != "auto":
         try:
@@ -47,7 +55,9 @@ def resolve_device(device):
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def resolve_precision(precision, device):
+def resolve_precision(
+    precision: Literal["auto", "float32", "bfloat16"], device: str
+) -> Literal["float32", "bfloat16"]:
     """bfloat16 where the hardware has it, else float32, for ``"auto"``."""
     check_one_of("precision", precision, PRECISIONS)
     if precision != "auto":
@@ -57,7 +67,14 @@ def resolve_precision(precision, device):
     return "bfloat16" if _cpu_has_bfloat16() else "float32"
 
 
-def make_engine(generator, *, device="auto", precision="auto", engine="auto", with_scale=False):
+def make_engine(
+    generator: Generator,
+    *,
+    device: str = "auto",
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    engine: Literal["auto", "torch", "openvino"] = "auto",
+    with_scale: bool = False,
+) -> TorchEngine | OpenVINOEngine:
     """
     Choose what runs a generator.
 
@@ -101,7 +118,7 @@ def make_engine(generator, *, device="auto", precision="auto", engine="auto", wi
     return TorchEngine(generator, device=device, precision=precision, with_scale=with_scale)
 
 
-def is_out_of_memory(error):
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on a GPU or on the CPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True

@@ -8,8 +8,11 @@ features change little when an image moves by less than a pixel; its weights are
 Liu (2022).  The starlet is the isotropic undecimated wavelet transform of Starck & Murtagh (2006).
 """
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +21,11 @@ from torch.nn import functional
 
 from splus_srgan.models import _vgg
 from splus_srgan.utils.validate import check_integer, check_one_of
+
+if TYPE_CHECKING:
+    from typing import Literal, Self
+
+    from splus_srgan.utils.types import FilePath
 
 __all__ = [
     "IMAGENET",
@@ -82,7 +90,17 @@ class VGGFeatures(nn.Module):
     torch.Size([1, 256, 8, 8])
     """
 
-    def __init__(self, *, network="vgg19", weights=None, layer="block3_conv3", normalize=True):
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    def __init__(
+        self,
+        *,
+        network: Literal["vgg19", "vgg16"] = "vgg19",
+        weights: FilePath | None = None,
+        layer: str = "block3_conv3",
+        normalize: bool = True,
+    ) -> None:
         super().__init__()
         place = _place(layer, check_one_of("network", network, NETWORKS))
         load = {"vgg19": load_vgg19, "vgg16": load_vgg16}[network]
@@ -92,11 +110,11 @@ class VGGFeatures(nn.Module):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
         self.eval()
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode, whatever the mode of the parent module."""
         return super().train(False)
 
-    def forward(self, images):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         """
         Compute the features.
 
@@ -164,7 +182,7 @@ def _place(layer, network):
     return places[key]
 
 
-def load_vgg19(weights=None):
+def load_vgg19(weights: FilePath | None = None) -> nn.Sequential:
     """
     The convolutional part of VGG19.
 
@@ -191,7 +209,7 @@ def load_vgg19(weights=None):
     return _load("vgg19", weights, _vgg.from_torchvision)
 
 
-def load_vgg16(weights=None):
+def load_vgg16(weights: FilePath | None = None) -> nn.Sequential:
     """
     The convolutional part of VGG16 with blurs before the halvings.
 
@@ -232,7 +250,7 @@ def _load(network, weights, default):
     return _vgg.from_file(Path(weights), network).eval()
 
 
-def starlet(images, *, n_scales=4):
+def starlet(images: torch.Tensor, *, n_scales: int = 4) -> torch.Tensor:
     r"""
     Starlet transform: planes of finer and coarser structure that add up to the image.
 
@@ -295,7 +313,7 @@ def _smoothed(images, step):
     return flat.reshape(images.shape)
 
 
-def starlet_noise(n_scales=4):
+def starlet_noise(n_scales: int = 4) -> list[float]:
     """
     Standard deviation of white noise of unit variance in each plane of `starlet`.
 

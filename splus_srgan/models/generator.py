@@ -1,11 +1,18 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The generator: a residual network that doubles the number of pixels per axis."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Literal
 
 __all__ = ["Generator", "ResidualBlock", "SRResNet", "ScaleHead", "low_pass", "reach"]
 
@@ -20,7 +27,7 @@ _CHOICES = {
 }
 
 
-def low_pass(images, order):
+def low_pass(images: torch.Tensor, order: int) -> torch.Tensor:
     r"""
     Remove structure on the scale of single pixels, and leave broader structure.
 
@@ -74,7 +81,13 @@ class Generator(nn.Module):
     ``scale``, the head for it, or `None`.
     """
 
-    def forward(self, y):
+    feature_factor: int
+    in_channels: int
+    options: dict[str, Any]
+    last: nn.Conv2d
+    scale: ScaleHead | None
+
+    def forward(self, y: torch.Tensor) -> torch.Tensor:
         """
         Generate.
 
@@ -90,7 +103,7 @@ class Generator(nn.Module):
         """
         return self._ended(self.finish, y)
 
-    def forward_with_scale(self, y):
+    def forward_with_scale(self, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Generate, and predict the scale of the error of each pixel.
 
@@ -117,8 +130,8 @@ class Generator(nn.Module):
         with torch.autocast(y.device.type, enabled=False):
             return finish(y.float(), features.float())
 
-    @property
-    def head(self):
+    # A method, since tracing reads every property, and this one may raise.
+    def head(self) -> ScaleHead:
         """The head for the scale of the errors; `ValueError` where there is none."""
         if self.scale is None:
             raise ValueError(
@@ -191,19 +204,19 @@ class SRResNet(Generator):
 
     def __init__(
         self,
-        n_bands,
+        n_bands: int,
         *,
-        n_features=64,
-        n_blocks=16,
-        norm=None,
-        first_kernel=3,
-        last_kernel=3,
-        n_tail_features=32,
-        output="residual",
-        dilations=(),
-        low_pass=0,
-        scale=None,
-    ):
+        n_features: int = 64,
+        n_blocks: int = 16,
+        norm: Literal["batch"] | None = None,
+        first_kernel: int = 3,
+        last_kernel: int = 3,
+        n_tail_features: int = 32,
+        output: Literal["residual", "tanh"] = "residual",
+        dilations: Sequence[int] = (),
+        low_pass: int = 0,
+        scale: Literal["laplace", "gaussian"] | None = None,
+    ) -> None:
         super().__init__()
         self.options = {
             "n_bands": n_bands,
@@ -220,6 +233,7 @@ class SRResNet(Generator):
         }
         _check_options(self.options)
         self.output, self.low_pass = output, low_pass
+        self.in_channels = n_bands
         self.first = nn.Sequential(_conv(n_bands, n_features, first_kernel), nn.ReLU(inplace=True))
         steps = [1] * n_blocks + list(dilations)
         self.blocks = nn.Sequential(*(ResidualBlock(n_features, norm, step) for step in steps))
@@ -230,17 +244,12 @@ class SRResNet(Generator):
         if output == "residual":
             # Starts as the bicubic upsampling itself.
             nn.init.zeros_(self.last.weight)
-            nn.init.zeros_(self.last.bias)
+            nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
         # Created last, so that a seed gives the trunk the same weights with and without it.
         self.scale = None if scale is None else ScaleHead(n_bands, n_tail_features)
 
     @property
-    def in_channels(self):
-        """Number of planes that it reads."""
-        return self.options["n_bands"]
-
-    @property
-    def receptive_field_radius(self):
+    def receptive_field_radius(self) -> int:
         """
         Input pixels on which an output pixel depends, on each side, from the layers.
 
@@ -258,7 +267,7 @@ class SRResNet(Generator):
         bicubic = 2 + math.ceil(self.low_pass / _UPSCALING) if self.output == "residual" else 0
         return max(coarse + math.ceil((fine + 0.5) / _UPSCALING), bicubic)
 
-    def features(self, y):
+    def features(self, y: torch.Tensor) -> torch.Tensor:
         """
         Everything before the last convolution; this part may run in bfloat16.
 
@@ -276,7 +285,7 @@ class SRResNet(Generator):
         x = self.join(self.blocks(first)) + first
         return self.tail(self.upsample(x))
 
-    def finish(self, y, features):
+    def finish(self, y: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """
         The last convolution, the skip from the input and the low pass, in float32.
 
@@ -300,7 +309,9 @@ class SRResNet(Generator):
         )
         return low_pass(upsampled + result, self.low_pass)
 
-    def finish_with_scale(self, y, features):
+    def finish_with_scale(
+        self, y: torch.Tensor, features: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """
         What `finish` gives, and the scale of its errors, in float32.
 
@@ -321,7 +332,7 @@ class SRResNet(Generator):
         ValueError
             If the generator was made without ``scale``.
         """
-        head, generated = self.head, self.finish(y, features)
+        head, generated = self.head(), self.finish(y, features)
         # How bright a pixel is says much of its error.
         return generated, head(features, generated)
 
@@ -336,7 +347,7 @@ class ScaleHead(nn.Module):
         Bands, and channels of the tail.
     """
 
-    def __init__(self, n_bands, n_tail_features):
+    def __init__(self, n_bands: int, n_tail_features: int) -> None:
         super().__init__()
         self.of_features = _conv(n_tail_features, _SCALE_FEATURES, 3)
         self.of_generated = _conv(n_bands, _SCALE_FEATURES, 1)
@@ -346,7 +357,7 @@ class ScaleHead(nn.Module):
         nn.init.zeros_(self.last.weight)
         nn.init.constant_(self.last.bias, _SCALE_START)
 
-    def forward(self, features, generated):
+    def forward(self, features: torch.Tensor, generated: torch.Tensor) -> torch.Tensor:
         """Logarithm of the scale of each pixel, ``(n, n_band, 2 ny, 2 nx)``."""
         hidden = functional.relu(self.of_features(features) + self.of_generated(generated))
         return self.last(functional.relu(hidden + self.wide(hidden)))
@@ -366,7 +377,9 @@ class ResidualBlock(nn.Module):
         The first convolution reads pixels this far apart.
     """
 
-    def __init__(self, n_features, norm=None, dilation=1):
+    def __init__(
+        self, n_features: int, norm: Literal["batch"] | None = None, dilation: int = 1
+    ) -> None:
         super().__init__()
         # The seed paper's order: the rectifier comes before the first normalisation.
         conv, *normalise = _conv_norm(n_features, norm, dilation)
@@ -374,7 +387,7 @@ class ResidualBlock(nn.Module):
             conv, nn.ReLU(inplace=True), *normalise, *_conv_norm(n_features, norm)
         )
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Input plus the convolved input, ``(n, n_features, ny, nx)``."""
         return x + self.body(x)
 
@@ -392,7 +405,7 @@ def _conv_norm(n_features, norm, dilation=1):
     return layers
 
 
-def reach(part):
+def reach(part: nn.Module) -> int:
     """
     Pixels that successive convolutions read to each side.
 

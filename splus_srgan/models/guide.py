@@ -7,8 +7,17 @@ all bands together then give an image of each, with far less noise.  Where they 
 an emission line, the generator has to learn not to trust the guide.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import ndimage
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["GUIDED_PLANES", "REACH", "guided_planes"]
 
@@ -31,7 +40,9 @@ REACH = -(-int(_TRUNCATE * max(SCALES) + 0.5) // _UPSCALING)
 """Input pixels on which a guide depends, on each side."""
 
 
-def guided_planes(y, made, *, softening, range):
+def guided_planes(
+    y: FloatArray, made: FloatArray, *, softening: float, range: float
+) -> NDArray[np.float32]:
     r"""
     Images of each band, and their guides from all bands.
 

@@ -7,6 +7,10 @@ show together (`splus_srgan.models.guide`), by a generator that is told the PSF 
 the band.  One generator serves all bands, so their number and order do not matter.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import nn
@@ -21,6 +25,12 @@ from splus_srgan.models.generator import (
     reach,
 )
 from splus_srgan.models.guide import FAINT, GUIDED_PLANES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Literal
+
+    from numpy.typing import NDArray
 
 __all__ = ["PLANES", "TOLD", "JointResNet", "joint_planes", "told_values"]
 
@@ -40,7 +50,14 @@ _BRIGHT = 30.0
 _FWHM, _BETA, _WINGS, _DEPTH = (1.35, 0.3), (3.7, 0.9), (0.25, 0.1), 0.5
 
 
-def told_values(band, *, n_bands=1, together=False, psf=None, sigma=None):
+def told_values(
+    band: str,
+    *,
+    n_bands: int = 1,
+    together: bool = False,
+    psf: Sequence[float] | None = None,
+    sigma: float | None = None,
+) -> NDArray[np.float32]:
     """
     Put what is known about a band into the numbers that the generator reads.
 
@@ -82,7 +99,7 @@ def told_values(band, *, n_bands=1, together=False, psf=None, sigma=None):
     return told
 
 
-def joint_planes(guided, told):
+def joint_planes(guided: NDArray[np.float32], told: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     Images, and what is known about each band as images of constant value.
 
@@ -153,17 +170,17 @@ class JointResNet(Generator):
 
     def __init__(
         self,
-        bands,
+        bands: Sequence[str],
         *,
-        n_features=32,
-        n_blocks=4,
-        dilations=(),
-        low_pass=2,
-        softening=3.0,
-        range=2.0,
-        bright=_BRIGHT,
-        scale=None,
-    ):
+        n_features: int = 32,
+        n_blocks: int = 4,
+        dilations: Sequence[int] = (),
+        low_pass: int = 2,
+        softening: float = 3.0,
+        range: float = 2.0,
+        bright: float = _BRIGHT,
+        scale: Literal["laplace", "gaussian"] | None = None,
+    ) -> None:
         super().__init__()
         self.bands, self.low_pass = _checked_bands(bands), low_pass
         self.softening, self.range, self.bright = softening, range, bright
@@ -187,12 +204,12 @@ class JointResNet(Generator):
         self.guided = nn.Conv2d(GUIDED_PLANES - _GUIDES.start, _PHASES, 1, bias=False)
         # Starts as the first stage itself.
         for parameter in (self.last.weight, self.last.bias, self.guided.weight):
-            nn.init.zeros_(parameter)
+            nn.init.zeros_(parameter)  # type: ignore[arg-type]
         # It works on phases of the fine grid, and reads what is told of the band, too.
         self.scale = None if scale is None else ScaleHead(_PHASES, n_features + PLANES)
 
     @property
-    def receptive_field_radius(self):
+    def receptive_field_radius(self) -> int:
         """Input pixels on which an output pixel depends, on each side, from the layers."""
         body = sum(map(reach, (self.first, self.blocks, self.join)))
         made = body + reach(self.last) - (-self.low_pass // _UPSCALING)
@@ -201,7 +218,7 @@ class JointResNet(Generator):
         read = max(made, body + reach(self.scale.of_features))
         return read + reach(self.scale.wide) + reach(self.scale.last)
 
-    def forward(self, planes):
+    def forward(self, planes: torch.Tensor) -> torch.Tensor:
         """
         Generate.
 
@@ -223,7 +240,7 @@ class JointResNet(Generator):
     def _fine(planes):
         return [_UPSCALING * n for n in planes.shape[-2:]]
 
-    def features(self, planes):
+    def features(self, planes: torch.Tensor) -> torch.Tensor:
         """
         Everything before the last convolution; this part may run in bfloat16.
 
@@ -240,7 +257,7 @@ class JointResNet(Generator):
         first = self.first(planes)
         return self.join(self.blocks(first)) + first
 
-    def finish(self, planes, features):
+    def finish(self, planes: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """
         The last convolution, the guides, the low pass and what the first stage made, in float32.
 
@@ -267,7 +284,9 @@ class JointResNet(Generator):
         # Not f and its inverse: pixels that are not corrected keep all their digits.
         return made + self._stretched(corrected) - self._stretched(faint)
 
-    def finish_with_scale(self, planes, features):
+    def finish_with_scale(
+        self, planes: torch.Tensor, features: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """
         What `finish` gives, and the scale of its errors, in float32.
 
@@ -288,7 +307,7 @@ class JointResNet(Generator):
         ValueError
             If the generator was made without ``scale``.
         """
-        head, generated = self.head, self.finish(planes, features)
+        head, generated = self.head(), self.finish(planes, features)
         phases = functional.pixel_unshuffle(generated, _UPSCALING)
         log_scale = head(torch.cat((features, planes), 1), phases)
         return generated, functional.pixel_shuffle(log_scale, _UPSCALING)

@@ -1,17 +1,29 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Run a generator with OpenVINO on the CPU."""
 
+from __future__ import annotations
+
 import importlib
 import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from splus_srgan.models.processes import note_threads
+
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any, Literal
+
+    from numpy.typing import NDArray
+
+    from splus_srgan.models.generator import Generator
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["OpenVINOEngine", "load_openvino"]
 
@@ -42,16 +54,22 @@ class OpenVINOEngine:
 
     name = "openvino"
 
-    def __init__(self, generator, *, precision, with_scale=False):
+    def __init__(
+        self,
+        generator: Generator,
+        *,
+        precision: Literal["float32", "bfloat16"],
+        with_scale: bool = False,
+    ) -> None:
         self.with_scale = with_scale
         self.device = torch.device("cpu")
         self.precision = precision
         self._generator = generator.eval()
         self._lock = threading.Lock()
         self._models = None
-        self._compiled = {}
+        self._compiled: dict[tuple[tuple[int, ...], int], list[Any]] = {}
 
-    def __call__(self, y):
+    def __call__(self, y: FloatArray) -> NDArray[np.float32]:
         """Generate from one stretched image."""
         note_threads(True)
         y = np.ascontiguousarray(y, dtype=np.float32)[None]
@@ -168,7 +186,7 @@ def _core():
     return load_openvino().Core()
 
 
-def load_openvino():
+def load_openvino() -> ModuleType:
     """
     Import OpenVINO without its telemetry.
 

@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Threads do not survive a fork: raise an error instead of waiting for them forever."""
 
+from __future__ import annotations
+
 import os
 
 __all__ = ["note_threads"]
@@ -8,7 +10,7 @@ __all__ = ["note_threads"]
 _process = None  # process in which a generator ran on several threads
 
 
-def note_threads(several):
+def note_threads(several: bool) -> None:
     """
     Remember that threads are used in this process, or refuse where they were lost by a fork.
 

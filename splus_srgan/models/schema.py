@@ -1,12 +1,18 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The schema of a model card: every entry is checked on reading, and named if it is wrong."""
 
+from __future__ import annotations
+
 import json
 import math
 import re
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from splus_srgan.utils.files import check_name
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["parse_card"]
 
@@ -38,7 +44,7 @@ _KINDS = ("laplace", "gaussian")
 _LARGEST_REACH = 4096
 
 
-def parse_card(text):
+def parse_card(text: bytes | str) -> dict[str, Any]:
     """
     Read a model card.
 

@@ -1,6 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Two stages: weights of few bands, then a joint generator that corrects their result."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from splus_srgan.models.choice import choose_among, first_stage_of, restored_together
@@ -8,6 +12,17 @@ from splus_srgan.models.engines import make_engine
 from splus_srgan.models.guide import REACH, guided_planes
 from splus_srgan.models.joint import joint_planes, told_values
 from splus_srgan.models.weights import load_generator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from splus_srgan.models.openvino_engine import OpenVINOEngine
+    from splus_srgan.models.torch_engine import TorchEngine
+    from splus_srgan.models.weights import WeightsCard
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["FirstStage", "TwoStageEngine"]
 
@@ -31,13 +46,13 @@ class FirstStage:
         If weights are missing, or not those that the joint generator was trained on.
     """
 
-    def __init__(self, card, **options):
+    def __init__(self, card: WeightsCard, **options: Any) -> None:
         self.cards = first_stage_of(card)
         generators = {one.name: load_generator(one) for one in self.cards}
         self.radius = max(g.receptive_field_radius for g in generators.values())
         self._engines = {name: make_engine(g, **options) for name, g in generators.items()}
 
-    def __call__(self, y, *, bands):
+    def __call__(self, y: NDArray[np.float32], *, bands: Sequence[str]) -> NDArray[np.float32]:
         """
         Restore each band alone, or together with the others that its weights take.
 
@@ -82,21 +97,31 @@ class TwoStageEngine:
     reach = REACH
     """Input pixels that the guides add to the receptive fields of both stages."""
 
-    def __init__(self, first, second, *, stretch, bands, psfs=None, sigmas=None):
+    def __init__(
+        self,
+        first: FirstStage,
+        second: TorchEngine | OpenVINOEngine,
+        *,
+        stretch: Mapping[str, float],
+        bands: Sequence[str],
+        psfs: Sequence[Sequence[float] | None] | None = None,
+        sigmas: Sequence[float | None] | None = None,
+    ) -> None:
         self.first, self.second, self.stretch = first, second, dict(stretch)
         self.bands, n_bands = tuple(bands), len(bands)
-        psfs, sigmas = (given or [None] * n_bands for given in (psfs, sigmas))
-        known = zip(bands, restored_together(first.cards, bands), psfs, sigmas, strict=True)
+        unknown = [None] * n_bands
+        together = restored_together(first.cards, bands)
+        known = zip(bands, together, psfs or unknown, sigmas or unknown, strict=True)
         self._told = np.stack(
             [
-                told_values(band, n_bands=n_bands, together=together, psf=psf, sigma=sigma)
-                for band, together, psf, sigma in known
+                told_values(band, n_bands=n_bands, together=shared, psf=psf, sigma=sigma)
+                for band, shared, psf, sigma in known
             ]
         )
         self.with_scale = second.with_scale
         self.name, self.device, self.precision = second.name, second.device, second.precision
 
-    def __call__(self, y):
+    def __call__(self, y: FloatArray) -> NDArray[np.float32]:
         """Generate from one stretched image."""
         y = np.asarray(y, np.float32)
         made = self.first(y, bands=self.bands)

@@ -1,7 +1,19 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Engines that see an image in several orientations, and take the mean or the spread."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from splus_srgan.models.openvino_engine import OpenVINOEngine
+    from splus_srgan.models.stages import TwoStageEngine
+    from splus_srgan.models.torch_engine import TorchEngine
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["EnsembleEngine", "TurnedEngine"]
 
@@ -17,14 +29,14 @@ class TurnedEngine:
     Parameters
     ----------
     engine : callable
-        `TorchEngine` or `OpenVINOEngine`.
+        `TorchEngine`, `OpenVINOEngine` or `TwoStageEngine`.
     """
 
-    def __init__(self, engine):
+    def __init__(self, engine: TorchEngine | OpenVINOEngine | TwoStageEngine) -> None:
         self.engine, self.with_scale = engine, getattr(engine, "with_scale", False)
         self.name, self.device, self.precision = engine.name, engine.device, engine.precision
 
-    def __call__(self, y):
+    def __call__(self, y: FloatArray) -> NDArray[np.float32]:
         """Generate from one stretched image."""
         straight = self.engine(y)
         turned = self.engine(y[:, ::-1, ::-1].copy())[:, ::-1, ::-1]
@@ -47,7 +59,7 @@ class EnsembleEngine:
     Parameters
     ----------
     engine : callable
-        `TorchEngine` or `OpenVINOEngine`, without the scale.
+        `TorchEngine`, `OpenVINOEngine` or `TwoStageEngine`, without the scale.
     turned : bool
         Whether the image is the mean of two, as in `TurnedEngine`; the image does not
         depend on the other six.
@@ -55,11 +67,13 @@ class EnsembleEngine:
 
     with_scale = True
 
-    def __init__(self, engine, *, turned):
+    def __init__(
+        self, engine: TorchEngine | OpenVINOEngine | TwoStageEngine, *, turned: bool
+    ) -> None:
         self.engine, self.turned = engine, turned
         self.name, self.device, self.precision = engine.name, engine.device, engine.precision
 
-    def __call__(self, y):
+    def __call__(self, y: FloatArray) -> NDArray[np.float32]:
         """Generate, and give the logarithm of the standard deviation of the eight results."""
         # The first two of them are those of `TurnedEngine`.
         results = [_undo(self.engine(_turn(y, *how)), *how) for how in _SYMMETRIES]

@@ -1,15 +1,26 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Run a generator with torch."""
 
+from __future__ import annotations
+
 import copy
 from contextlib import nullcontext
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from splus_srgan.models.processes import note_threads
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from numpy.typing import NDArray
+
+    from splus_srgan.models.generator import Generator
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["TorchEngine"]
 
@@ -32,7 +43,14 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, generator, *, device, precision, with_scale=False):
+    def __init__(
+        self,
+        generator: Generator,
+        *,
+        device: str,
+        precision: Literal["float32", "bfloat16"],
+        with_scale: bool = False,
+    ) -> None:
         self.with_scale = with_scale
         self.device = torch.device(device)
         self.precision = precision
@@ -43,9 +61,9 @@ class TorchEngine:
         if not fast:
             _keep_rounding(generator)
             _save_memory(generator)
-        self._generator = generator.to(self.device, memory_format=self._format)
+        self._generator = generator.to(self.device).to(memory_format=self._format)
 
-    def __call__(self, y):
+    def __call__(self, y: FloatArray) -> NDArray[np.float32]:
         """Generate from one stretched image."""
         note_threads(self.device.type == "cpu" and torch.get_num_threads() > 1)
         tensor = torch.from_numpy(np.ascontiguousarray(y, dtype=np.float32))[None]

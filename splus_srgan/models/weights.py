@@ -6,17 +6,28 @@ A model card is a JSON file beside the weights (safetensors, never pickle).  The
 ones lie in the package and work offline; others load by path or URL.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from splus_srgan.exceptions import ServiceError, WeightsError
 from splus_srgan.models.schema import parse_card
 from splus_srgan.utils.files import atomic_path, replace_file
 from splus_srgan.utils.notebook import html_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, Literal
+
+    from splus_srgan.models.generator import SRResNet
+    from splus_srgan.models.joint import JointResNet
+    from splus_srgan.utils.types import FilePath
 
 __all__ = [
     "ANY_BAND",
@@ -92,19 +103,19 @@ class WeightsCard:
     version: str
     file: str
     sha256: str
-    generator: dict
-    bands: list
+    generator: dict[str, Any]
+    bands: list[str]
     pixel_scale: float
-    stretch: dict
-    target_psf: dict
-    domain: dict = field(default_factory=dict)
+    stretch: dict[str, Any]
+    target_psf: dict[str, Any]
+    domain: dict[str, Any] = field(default_factory=dict)
     flux_anchor: float = 0.0
     turned: bool = False
     edge_reach: int | None = None
-    uncertainty: dict = field(default_factory=dict)
-    first_stage: dict = field(default_factory=dict)
-    training: dict = field(default_factory=dict)
-    scores: dict = field(default_factory=dict)
+    uncertainty: dict[str, Any] = field(default_factory=dict)
+    first_stage: dict[str, str] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
     license: str = ""
     acknowledgements: str = ""
     folder: str = ""
@@ -125,38 +136,38 @@ class WeightsCard:
         }
         return html_table(f"model card {self.name}", rows)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """The model card as plain data, without the folder where it was found."""
         card = asdict(self)
         del card["folder"]
         return card
 
     @property
-    def path(self):
+    def path(self) -> Path:
         """Path of the safetensors file."""
         return Path(self.folder) / self.file
 
     @property
-    def takes_subsets(self):
+    def takes_subsets(self) -> bool:
         """Whether it takes any subset of its bands together, and is told about each."""
         return self.generator.get("kind") == "joint"
 
     @property
-    def scale(self):
+    def scale(self) -> Literal["laplace", "gaussian"] | None:
         """Distribution whose scale is predicted, as in `~splus_srgan.models.generator.SRResNet`."""
         return self.generator.get("scale")
 
     @property
-    def takes_any_band(self):
+    def takes_any_band(self) -> bool:
         """Whether the generator takes any one band."""
         return list(self.bands) == [ANY_BAND]
 
-    def groups(self, places):
+    def groups(self, places: Iterable[int]) -> list[list[int]]:
         """Groups of these bands that the generator takes at a time, as a list of lists."""
         return [[k] for k in places] if self.takes_any_band else [list(places)]
 
 
-def available():
+def available() -> list[str]:
     """
     Names of the shipped weights.
 
@@ -169,7 +180,7 @@ def available():
     return sorted(path.stem for path in _FOLDER.glob("*.json"))
 
 
-def load_card(weights):
+def load_card(weights: FilePath | WeightsCard) -> WeightsCard:
     """
     Read a model card.
 
@@ -266,7 +277,7 @@ def _check_hash(card, path):
         )
 
 
-def verify(weights):
+def verify(weights: FilePath | WeightsCard) -> WeightsCard:
     """
     Check that a weights file is the one that its model card describes.
 
@@ -299,7 +310,7 @@ def verify(weights):
     return card
 
 
-def load_generator(weights):
+def load_generator(weights: FilePath | WeightsCard) -> SRResNet | JointResNet:
     """
     Build the generator of a model card, with its weights, after checking their hash.
 
@@ -344,7 +355,7 @@ def load_generator(weights):
     return generator.float().eval()
 
 
-def build_generator(options):
+def build_generator(options: Mapping[str, Any]) -> SRResNet | JointResNet:
     """
     Build a generator, with the weights that it starts with.
 
@@ -367,7 +378,7 @@ def build_generator(options):
     return {"srresnet": SRResNet, "joint": JointResNet}[kind](**options)
 
 
-def save_weights(generator, folder, **card):
+def save_weights(generator: SRResNet | JointResNet, folder: FilePath, **card: Any) -> WeightsCard:
     """
     Write a generator's weights and their model card.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import numpy as np
+import torch
 from astropy.nddata import CCDData, NDData
 from astropy.wcs import WCS
 from numpy.typing import NDArray
@@ -26,6 +27,17 @@ from splus_srgan import (
     write_bands,
 )
 from splus_srgan.evaluation import Evaluation, EvaluationPair, Verdict, evaluate
+from splus_srgan.models import (
+    JointResNet,
+    SRResNet,
+    WeightsCard,
+    available,
+    choose_cards,
+    load_card,
+    load_generator,
+    make_engine,
+    save_weights,
+)
 from splus_srgan.pairs import MatchedPair
 from splus_srgan.pixels import Background
 from splus_srgan.simulate import SimulatedField
@@ -104,3 +116,22 @@ def measure(image: NDArray[np.float32]) -> None:
     assert_type(__version__ + __citation__, str)
 
     MinMaxStretch(per_band="yes")  # type: ignore[arg-type]
+
+
+def generate(y: NDArray[np.float32], images: torch.Tensor) -> None:
+    """Weights and their generator."""
+    card = load_card("splus-any")
+    assert_type(card, WeightsCard)
+    assert_type(card.bands, list[str])
+    assert_type(choose_cards("auto", available()), list[tuple[WeightsCard, list[int]]])
+    assert_type(load_generator(Path("weights.json")), SRResNet | JointResNet)
+    generator = SRResNet(3, n_blocks=4, dilations=(2, 4), scale="laplace")
+    assert_type(generator.receptive_field_radius, int)
+    assert_type(generator.features(images), torch.Tensor)
+    assert_type(generator.forward_with_scale(images), tuple[torch.Tensor, torch.Tensor])
+    assert_type(make_engine(generator, precision="float32")(y), NDArray[np.float32])
+    assert_type(save_weights(generator, "folder", name="mine").path, Path)
+
+    SRResNet(3, 64)  # type: ignore[call-arg]
+    SRResNet(3, norm="layer")  # type: ignore[arg-type]
+    make_engine(card)  # type: ignore[arg-type]
