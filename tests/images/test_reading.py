@@ -68,6 +68,7 @@ def table():
         ({"replaced": {"NAXIS2": "NAXIS2  =                  -32"}}, "NAXIS2 of at least 0"),
         ({"replaced": {"NAXIS2": "NAXIS2  =           4294967296"}}, "within the data of HDU 0"),
         ({"replaced": {"BITPIX": "BITPIX  =                   17"}}, "BITPIX among 8, 16"),
+        ({"extra": ["NAXIS1  =           4294967296"]}, "one NAXIS1; got 32 and 4294967296"),
         ({"replaced": {"CRVAL1": "CRVAL1  =                  NaN"}}, "a finite number as CRVAL1"),
     ],
 )
@@ -96,6 +97,14 @@ def test_table_that_cannot_be_true_is_refused(tmp_path, old, new, words):
     (tmp_path / "a.fits").write_bytes(content[:place] + new + content[place + len(new) :])
     with pytest.raises(OSError, match=words):
         read_bands(tmp_path / "a.fits")
+
+
+def test_an_error_stays_in_one_line_whatever_the_file_begins_with(tmp_path):
+    path = tmp_path / "a.fits"
+    path.write_bytes(file_bytes().replace(b"SIMPLE", b"SI\nNLE", 1))
+    with pytest.raises(OSError, match="HDU 0 must begin with SIMPLE") as caught:
+        read_bands(path)
+    assert str(caught.value).isprintable()
 
 
 def test_compressed_image_that_unfolds_without_end_is_refused(tmp_path):

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import numpy.ma as ma
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
@@ -355,6 +356,8 @@ def test_same_name_at_another_position_is_refused(unbroken):
         ({"ra": [1.0, np.nan], "dec": [0.0, 0.0]}, "ra must be degrees on the sky; got nan in row"),
         ({"ra": [1.0], "dec": [95.0]}, "dec must be degrees on the sky; got 95.0 in row 0"),
         ({"name": ["../up"], "ra": [1.0], "dec": [0.0]}, "name must begin with"),
+        ({"ra": ["1.0", "1h"], "dec": [0.0, 0.0]}, "as numbers; got '1h' in row 1"),
+        ({"ra": ma.array(["1", ""], mask=[0, 1]), "dec": [0.0, 0.0]}, "got nan in row 1"),
     ],
 )
 def test_wrong_lists_are_refused(tmp_path, columns, message):

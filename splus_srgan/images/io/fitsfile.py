@@ -11,7 +11,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 
-from splus_srgan.exceptions import ChecksumWarning
+from splus_srgan.exceptions import ChecksumWarning, printable
 from splus_srgan.images.grid import header_wcs
 from splus_srgan.images.io.plausible import check_headers, check_regular
 from splus_srgan.images.io.sections import FileImage
@@ -191,7 +191,7 @@ def load_images(path, *, checksum="warn", memmap=False):
     except Exception as error:  # damage shows as nearly any kind of exception
         raise OSError(
             f"{path} cannot be read as FITS: it is damaged, truncated or something else "
-            f"({_beginning(path)}{type(error).__name__}: {error})"
+            f"({_beginning(path)}{type(error).__name__}: {printable(str(error))})"
         ) from error
     _pass_on(caught, path, checksum)
     images, others = ([hdu for hdu in kind if hdu is not None] for kind in (images, others))

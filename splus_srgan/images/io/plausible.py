@@ -52,6 +52,7 @@ _INTEGERS = {
     "GCOUNT": (1, math.inf),
     "TFIELDS": (0, MAX_FIELDS),
 }
+_STRUCTURE = re.compile(r"Z?(NAXIS\d*|BITPIX)|ZTILE\d+|PCOUNT|GCOUNT|TFIELDS")
 _PATTERNS = (
     (re.compile(r"Z?NAXIS\d+"), (0, math.inf)),
     (re.compile(r"ZTILE\d+"), (0, math.inf)),
@@ -133,7 +134,7 @@ def _read_cards(stream, index):
             if block[8:10] == b"= ":  # astropy would take it for a header
                 raise ValueError(
                     f"HDU {index} must begin with {'XTENSION' if index else 'SIMPLE'}; got "
-                    f"{block[:8].decode('latin-1').rstrip()}"
+                    f"{block[:8].decode('latin-1').rstrip()!r}"
                 )
             return None  # the end, or what follows it
         if len(block) < _BLOCK and b"END" not in block:
@@ -161,7 +162,12 @@ def _checked(cards, index):
             raise ValueError(
                 f"HDU {index} must have {keyword} once; it is there more than {MAX_REPEATS} times"
             )
-        header.setdefault(keyword, _integer(keyword, text, index))
+        value = _integer(keyword, text, index)
+        if header.setdefault(keyword, value) != value and _STRUCTURE.fullmatch(keyword):
+            # Some readers take the first one and some the last.
+            raise ValueError(
+                f"HDU {index} must have one {keyword}; got {header[keyword]} and {value}"
+            )
     return header
 
 

@@ -67,28 +67,21 @@ def list_positions(table):
 def _degrees(column, axis):
     unit = getattr(column, "unit", None)
     values = getattr(column, "value", column)
-    try:
-        values = np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
-    except (TypeError, ValueError):
-        row, value = next((k, one) for k, one in enumerate(values) if not _is_float(one))
-        raise ValueError(
-            f"{axis} must be degrees, as numbers; got {str(value)!r} in row {row}: convert it, for "
-            "example with astropy.coordinates.Angle"
-        ) from None
-    angles = u.Quantity(values, unit or u.deg).to_value(u.deg)
+    angles = np.full(len(values), np.nan)
+    for row in np.flatnonzero(~np.ma.getmaskarray(values)):
+        try:
+            angles[row] = values[row]
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{axis} must be degrees, as numbers; got {str(values[row])!r} in row {row}: "
+                "convert it, for example with astropy.coordinates.Angle"
+            ) from None
+    angles = u.Quantity(angles, unit or u.deg).to_value(u.deg)
     good = np.isfinite(angles) & ((np.abs(angles) <= 90) if axis == "dec" else True)
     if not good.all():
         row = int(np.flatnonzero(~good)[0])
         raise ValueError(f"{axis} must be degrees on the sky; got {angles[row]} in row {row}")
     return angles
-
-
-def _is_float(value):
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _name_of(position):
