@@ -19,7 +19,7 @@ MODULES = {path: path.relative_to(PACKAGE).as_posix() for path in sorted(PACKAGE
 ENGINES = ("torch", "torchvision", "openvino", "lightning")
 FACES = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.pyi"))
 # Rooms whose whole face is annotated.
-TYPED = ("enhance", "images", "models", "pairs", "pixels", "simulate", "surveys")
+TYPED = ("enhance", "images", "models", "pairs", "pixels", "simulate", "surveys", "training")
 PARTLY_TYPED = {
     "evaluation": (
         "Check",

@@ -11,11 +11,14 @@ Both together, from a model card or a checkpoint to a model card with uncertaint
     splus-srgan calibrate splus-grz pairs -o weights --minutes 4
 """
 
+from __future__ import annotations
+
 import copy
 import dataclasses
 import math
 import time
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,11 +29,21 @@ from splus_srgan.exceptions import NoSkyWarning
 from splus_srgan.images.io.fields import stated_sky
 from splus_srgan.images.quality import Quality
 from splus_srgan.images.units import flux_per_pixel_factor
-from splus_srgan.models.weights import build_generator
+from splus_srgan.models.weights import WeightsCard, build_generator
 from splus_srgan.training.calibration_fit import fit_table
 from splus_srgan.training.losses import gaussian_nll, laplace_nll
 from splus_srgan.training.optimizers import learning_rate
 from splus_srgan.utils.validate import check_integer, check_one_of, check_positive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any, Literal
+
+    from splus_srgan.enhance.enhancer import SRGANEnhancer
+    from splus_srgan.models.generator import SRResNet
+    from splus_srgan.models.joint import JointResNet
+    from splus_srgan.training.data.samples import Pairs
+    from splus_srgan.utils.types import ProgressBar
 
 __all__ = ["calibrate", "measure_coverage", "train_head"]
 
@@ -44,17 +57,17 @@ _MIN_PIXELS = 1000
 
 
 def train_head(
-    generator,
-    pairs,
+    generator: SRResNet | JointResNet,
+    pairs: Pairs | Sequence[Mapping[str, torch.Tensor]],
     *,
-    kind="laplace",
-    steps=2000,
-    minutes=None,
-    batch_size=4,
-    rate=3e-3,
-    precision="float32",
-    progress_bar=None,
-):
+    kind: Literal["laplace", "gaussian"] = "laplace",
+    steps: int = 2000,
+    minutes: float | None = None,
+    batch_size: int = 4,
+    rate: float = 3e-3,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    progress_bar: ProgressBar | None = None,
+) -> SRResNet | JointResNet:
     """
     Add a head for the scale of the errors to a generator, and train only this head.
 
@@ -157,7 +170,13 @@ def _head_loss(headed, batch, kind, precision):
     return _LOSSES[kind](generated, log_scale, target, weight)
 
 
-def calibrate(enhancer, fields, *, seed=0, progress_bar=None):
+def calibrate(
+    enhancer: SRGANEnhancer,
+    fields: Iterable[Any],
+    *,
+    seed: int = 0,
+    progress_bar: ProgressBar | None = None,
+) -> dict[str, Any]:
     r"""
     Find the factors that make standard deviations true.
 
@@ -193,16 +212,19 @@ def calibrate(enhancer, fields, *, seed=0, progress_bar=None):
         If the enhancer gives no uncertainty or has no weights of its own, or there are too
         few pixels.
     """
-    raw = _without_calibration(enhancer)
+    card = _own_card(enhancer)
+    raw = copy.copy(enhancer)
+    raw.weights = dataclasses.replace(card, uncertainty={})
     table = fit_table(*_pixels(raw, fields, progress_bar), seed=seed)
-    card = enhancer.weights
     kept = {key: value for key, value in card.uncertainty.items() if key == "ensemble"}
     if enhancer.uncertainty == "ensemble":
         return {**card.uncertainty, "ensemble": table}
     return {"kind": card.scale, "calibration": table, **kept}
 
 
-def measure_coverage(enhancer, fields, *, progress_bar=None):
+def measure_coverage(
+    enhancer: SRGANEnhancer, fields: Iterable[Any], *, progress_bar: ProgressBar | None = None
+) -> QTable:
     """
     Coverage of the uncertainties of an enhancer over many fields.
 
@@ -228,7 +250,7 @@ def measure_coverage(enhancer, fields, *, progress_bar=None):
         If the enhancer gives no uncertainty, or there are too few pixels.
     """
     _check_uncertain(enhancer)
-    parts = {}
+    parts: dict[str, list[slice]] = {}
     pixels = _pixels(enhancer, fields, progress_bar, parts)
     rows = []
     for band, slices in (*parts.items(), ("all", [slice(None)])):
@@ -247,17 +269,15 @@ def _check_uncertain(enhancer):
         )
 
 
-def _without_calibration(enhancer):
+def _own_card(enhancer: SRGANEnhancer) -> WeightsCard:
+    """Model card of what is to be calibrated."""
     _check_uncertain(enhancer)
-    if isinstance(enhancer.weights, str):
+    if not isinstance(enhancer.weights, WeightsCard):
         raise ValueError(
             "enhancer must have weights of its own to calibrate, a name or the path of a model "
-            "card; got "
-            f"{enhancer.weights!r}"
+            f"card; got {enhancer.weights!r}"
         )
-    raw = copy.copy(enhancer)
-    raw.weights = dataclasses.replace(enhancer.weights, uncertainty={})
-    return raw
+    return enhancer.weights
 
 
 def _pixels(enhancer, fields, progress_bar, parts=None):

@@ -1,12 +1,14 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Training besides the steps: checkpoints, pictures, and an orderly end."""
 
+from __future__ import annotations
+
 import os
 import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +17,18 @@ from splus_srgan.pixels.fine_grid import FACTOR
 from splus_srgan.training.checkpoints import CONTENT, settle_loops
 from splus_srgan.utils.files import atomic_path
 from splus_srgan.utils.optional import import_optional
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Self
+
+    import torch
+    from lightning import Trainer
+    from numpy.typing import ArrayLike, NDArray
+
+    from splus_srgan.training.config.training import TrainingConfig
+    from splus_srgan.training.module import SRGANModule
+    from splus_srgan.utils.types import FilePath
 
 __all__ = ["Checkpoints", "Pictures", "StopSignals", "TrainingInterrupted", "draw_panels"]
 
@@ -48,12 +62,12 @@ class StopSignals:
         getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
     )
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.requested = False
         self._process = os.getpid()
-        self._before = {}
+        self._before: dict[signal.Signals, Any] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             before = {number: signal.getsignal(number) for number in self._SIGNALS}
             # Ignored signals stay ignored, as nohup requires.
@@ -61,12 +75,12 @@ class StopSignals:
             self.install()
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
 
-    def install(self):
+    def install(self) -> None:
         """Install the handlers, over those of Lightning."""
         for number in self._before:
             signal.signal(number, self._receive)
@@ -108,14 +122,15 @@ class Checkpoints(_callbacks.Checkpoint):
         Seconds of training, including those before the checkpoint that it resumed from.
     """
 
-    def __init__(self, folder, config, *, stop):
+    def __init__(self, folder: FilePath, config: TrainingConfig, *, stop: StopSignals) -> None:
         self.last, self.best = (Path(folder) / f"{name}.ckpt" for name in ("last", "best"))
         self.config, self.stop = config, stop
-        self.best_score, self.scores = None, {}
+        self.best_score: float | None = None
+        self.scores: dict[str, float] = {}
         self.spent = 0.0
         self._clock = self._saved = time.monotonic()
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """State of this callback for a resumed run."""
         return {
             "best_score": self.best_score,
@@ -123,12 +138,14 @@ class Checkpoints(_callbacks.Checkpoint):
             "spent": self._spent_now(),
         }
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Resume from a saved state."""
         for name, value in state_dict.items():
             setattr(self, name, value)
 
-    def on_save_checkpoint(self, trainer, module, checkpoint):
+    def on_save_checkpoint(
+        self, trainer: Trainer, module: SRGANModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Add the configuration, and reduce Lightning's state of the loops to the step."""
         settle_loops(checkpoint, step=module.step, steps_per_epoch=self._epoch_length(trainer))
         checkpoint[CONTENT] = {
@@ -139,14 +156,16 @@ class Checkpoints(_callbacks.Checkpoint):
             "scores": self.scores,
         }
 
-    def on_train_start(self, trainer, module):
+    def on_train_start(self, trainer: Trainer, module: SRGANModule) -> None:
         """Start the clock; the best checkpoint of a run in another folder is left there."""
         self.stop.install()
         here = self.best_score if self.best.is_file() else None
         self.best_score = trainer.strategy.broadcast(here)
         self._clock = self._saved = time.monotonic()
 
-    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+    def on_train_batch_start(
+        self, trainer: Trainer, module: SRGANModule, batch: dict[str, torch.Tensor], batch_idx: int
+    ) -> None:
         """Save from time to time, and stop on request: the step before is complete and logged."""
         stop = _any_rank(trainer, self.stop.requested)
         if stop or _any_rank(trainer, time.monotonic() - self._saved > _SAVE_SECONDS):
@@ -154,12 +173,19 @@ class Checkpoints(_callbacks.Checkpoint):
         if stop:
             raise Stopped
 
-    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        module: SRGANModule,
+        outputs: object,
+        batch: dict[str, torch.Tensor],
+        batch_idx: int,
+    ) -> None:
         """End the run when its time is over; the last epoch is validated in any case."""
         if _any_rank(trainer, self._time_is_over()):
             trainer.should_stop, trainer.check_val_every_n_epoch = True, 1
 
-    def on_validation_end(self, trainer, module):
+    def on_validation_end(self, trainer: Trainer, module: SRGANModule) -> None:
         """Save the state if it is better than all before."""
         self.scores = {
             name.removeprefix("val/"): round(float(value), 4)
@@ -173,13 +199,13 @@ class Checkpoints(_callbacks.Checkpoint):
             self.best_score = score
             self.save(trainer, self.best)
 
-    def on_train_epoch_end(self, trainer, module):
+    def on_train_epoch_end(self, trainer: Trainer, module: SRGANModule) -> None:
         """Save the last state; stop on request."""
         self.save(trainer, self.last)
         if _any_rank(trainer, self.stop.requested):
             raise Stopped
 
-    def save(self, trainer, path):
+    def save(self, trainer: Trainer, path: Path) -> None:
         """
         Write a checkpoint.
 
@@ -227,10 +253,10 @@ class Pictures(_callbacks.Callback):
         Folder of the pictures, one for each validated epoch: ``epoch_0005.png``.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: FilePath) -> None:
         self.folder = Path(folder)
 
-    def on_validation_epoch_end(self, trainer, module):
+    def on_validation_epoch_end(self, trainer: Trainer, module: SRGANModule) -> None:
         """Draw the images that the validation kept."""
         if not trainer.is_global_zero or not module.pictures:
             return
@@ -242,7 +268,7 @@ class Pictures(_callbacks.Callback):
                 logger.experiment.add_image("pictures", panels, module.step, dataformats="HWC")
 
 
-def draw_panels(pictures):
+def draw_panels(pictures: Iterable[Mapping[str, ArrayLike]]) -> NDArray[np.uint8]:
     """
     Draw rows of input, generated and target.
 

@@ -1,11 +1,14 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """From a checkpoint to weights with their model card, ready for `splus_srgan.SRGANEnhancer`."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import tempfile
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +25,17 @@ from splus_srgan.training.data.fields import SEEDS
 from splus_srgan.training.data.subsets import draw_subset
 from splus_srgan.training.networks import make_generator
 from splus_srgan.utils.files import replace_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from splus_srgan.models.generator import SRResNet
+    from splus_srgan.models.joint import JointResNet
+    from splus_srgan.models.weights import WeightsCard
+    from splus_srgan.simulate.field import SimulatedField
+    from splus_srgan.training.config.training import DataConfig
+    from splus_srgan.utils.types import FilePath, ProgressBar
 
 __all__ = [
     "calibrate_weights",
@@ -41,7 +55,7 @@ _SUBSET = 1  # stream of random numbers, apart from those of the simulation
 _MATCHED_THANKS = "Trained on images of S-PLUS and of the DESI Legacy Imaging Surveys."
 
 
-def load_average(checkpoint):
+def load_average(checkpoint: FilePath | dict[str, Any]) -> SRResNet | JointResNet:
     """
     Build the generator of a checkpoint: the moving average of its weights.
 
@@ -63,18 +77,18 @@ def load_average(checkpoint):
 
 
 def export_weights(
-    checkpoint,
-    folder,
+    checkpoint: FilePath,
+    folder: FilePath,
     *,
-    name=None,
-    version="0.1",
-    flux_anchor=None,
-    target_psf=None,
-    scores=None,
-    uncertainty=None,
-    license="",
-    acknowledgements=None,
-):
+    name: str | None = None,
+    version: str = "0.1",
+    flux_anchor: float | None = None,
+    target_psf: tuple[float, float] | None = None,
+    scores: Mapping[str, Any] | None = None,
+    uncertainty: Mapping[str, Any] | None = None,
+    license: str = "",
+    acknowledgements: str | None = None,
+) -> WeightsCard:
     """
     Write the generator of a checkpoint as weights with their model card.
 
@@ -144,7 +158,14 @@ def export_weights(
     return _write_whole(load_average(content), Path(folder), card)
 
 
-def calibrate_weights(card, *, shape=(128, 128), bands=None, n_fields=150, progress_bar=None):
+def calibrate_weights(
+    card: FilePath,
+    *,
+    shape: tuple[int, int] = (128, 128),
+    bands: Sequence[str] | None = None,
+    n_fields: int = 150,
+    progress_bar: ProgressBar | None = None,
+) -> WeightsCard:
     """
     Calibrate the uncertainties of exported weights on simulated fields, in their model card.
 
@@ -174,7 +195,7 @@ def calibrate_weights(card, *, shape=(128, 128), bands=None, n_fields=150, progr
     known = load_card(card)
     bands = tuple(known.bands if bands is None else bands)
     seeds = ((SEEDS["validation"], k) for k in range(n_fields))
-    fields = (calibration_field(known, seed, shape=tuple(shape), bands=bands) for seed in seeds)
+    fields = (calibration_field(known, seed, shape=shape, bands=bands) for seed in seeds)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SplusSrganWarning)
         found = calibrate(SRGANEnhancer(known, uncertainty=True), fields, progress_bar=progress_bar)
@@ -184,7 +205,9 @@ def calibrate_weights(card, *, shape=(128, 128), bands=None, n_fields=150, progr
     return known
 
 
-def calibration_field(card, seed, *, shape, bands):
+def calibration_field(
+    card: WeightsCard, seed: tuple[int, int], *, shape: tuple[int, int], bands: Sequence[str]
+) -> SimulatedField:
     """
     Simulate a field like those that the weights are meant for.
 
@@ -226,7 +249,7 @@ def _stretch(data):
     return {"softening": data.softening, "range": data.range}
 
 
-def is_simulated(data):
+def is_simulated(data: DataConfig) -> bool:
     """
     Whether pairs come from the simulation, or folders rendered from it.
 

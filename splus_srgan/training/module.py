@@ -1,8 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Generator and discriminator in training, as a `lightning.pytorch.LightningModule`."""
 
+from __future__ import annotations
+
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -29,12 +31,19 @@ from splus_srgan.training.scores import field_scores, flux_aware_score
 from splus_srgan.training.terms import GeneratorTerms
 from splus_srgan.utils.optional import import_optional
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from splus_srgan.training.config.training import TrainingConfig
+    from splus_srgan.utils.types import FilePath
+
 L: Any = import_optional("lightning", "train")
 
 __all__ = ["SRGANModule", "trainer_options"]
 
 
-def trainer_options(config):
+def trainer_options(config: TrainingConfig) -> dict[str, Any]:
     """
     Arguments that `lightning.pytorch.Trainer` must have for `SRGANModule`.
 
@@ -121,13 +130,15 @@ class SRGANModule(L.LightningModule):
     own process.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: TrainingConfig) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.config = config
         self.step, self._restored = 0, False
-        self.history, self.pictures, self.validation_rows = [], [], []
-        self._steps_per_epoch = config.run.steps_per_epoch
+        self.history: list[dict[str, Any]] = []
+        self.pictures: list[dict[str, NDArray[np.float32]]] = []
+        self.validation_rows: list[dict[str, float]] = []
+        self._steps_per_epoch = config.run.steps_per_epoch or 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.run.seed)
             self._make_networks()
@@ -145,7 +156,7 @@ class SRGANModule(L.LightningModule):
     def _bfloat16(self):
         return self.config.run.precision == "bfloat16"
 
-    def forward(self, y):
+    def forward(self, y: torch.Tensor) -> torch.Tensor:
         """
         Generate, with the averaged weights.
 
@@ -162,7 +173,7 @@ class SRGANModule(L.LightningModule):
         with self._autocast():
             return self.average(self._ordered(y))
 
-    def start_from(self, source):
+    def start_from(self, source: FilePath) -> None:
         """
         Load the generator of another run, which may have fewer residual blocks.
 
@@ -181,7 +192,7 @@ class SRGANModule(L.LightningModule):
         for network in (self.generator, self.average):
             grow(network, weights)
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """
         One optimizer for each network.
 
@@ -191,29 +202,29 @@ class SRGANModule(L.LightningModule):
             Optimizers of the generator, and of the discriminator where there is one.
         """
         own = self.config.optimizer
-        adam = {"betas": (own.beta1, own.beta2), "eps": own.epsilon}
+        adam: dict[str, Any] = {"betas": (own.beta1, own.beta2), "eps": own.epsilon}
         optimizers = [make_optimizer(self.generator, own.name, own.rate, **adam)]
         if self.discriminator is not None:
             rate = own.discriminator_rate
             optimizers.append(make_optimizer(self.discriminator, "adam", rate, **adam))
         return optimizers
 
-    def on_fit_start(self):
+    def on_fit_start(self) -> None:
         """Load the weights to start from, and the parts of the loop other than the networks."""
         # Not in `setup`, which cannot know whether a checkpoint will be restored.
         if self.config.run.start_from and not self._restored:
             self.start_from(self.config.run.start_from)
         self._terms.to(self.device)
-        if self._steps_per_epoch is None:
+        if not self._steps_per_epoch:
             self._steps_per_epoch = self.trainer.datamodule.steps_per_epoch
 
     @property
-    def total_steps(self):
+    def total_steps(self) -> int:
         """Steps of the whole run."""
         return self.config.run.epochs * self._steps_per_epoch
 
     @property
-    def ramp(self):
+    def ramp(self) -> float:
         """Fraction of their weight that the adversarial terms have at this step."""
         run = self.config.run
         if self.discriminator is None:
@@ -223,7 +234,7 @@ class SRGANModule(L.LightningModule):
             return 0.0
         return min(1.0, (done + 1) / max(1, run.ramp_epochs * self._steps_per_epoch))
 
-    def training_step(self, batch, batch_idx):
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
         """
         One step of the generator and one of the discriminator.
 
@@ -370,11 +381,11 @@ class SRGANModule(L.LightningModule):
             if peak is peaks[0] and optimizer is optimizers[0]:
                 self.log("rate", rate, batch_size=1)
 
-    def on_validation_epoch_start(self):
+    def on_validation_epoch_start(self) -> None:
         """Discard the results of the last validation."""
         self.pictures, self.validation_rows = [], []
 
-    def validation_step(self, batch, batch_idx):
+    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
         """
         Score the fields of a batch.
 
@@ -396,7 +407,7 @@ class SRGANModule(L.LightningModule):
                 shown["target"] = sample["target"]
                 self.pictures.append({name: image.cpu().numpy() for name, image in shown.items()})
 
-    def on_validation_epoch_end(self):
+    def on_validation_epoch_end(self) -> None:
         """Log the means over all fields; each process has all of them."""
         if not self.validation_rows:
             return
@@ -409,7 +420,7 @@ class SRGANModule(L.LightningModule):
         logged = {f"val/{name}": value for name, value in means.items()} | {"score": score}
         self.log_dict(logged, sync_dist=True, batch_size=1)
 
-    def on_save_checkpoint(self, checkpoint):
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """
         Add the step, and the earlier stages.
 
@@ -425,7 +436,7 @@ class SRGANModule(L.LightningModule):
             "history": self.history,
         }
 
-    def on_load_checkpoint(self, checkpoint):
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """
         Go on at the step of a checkpoint.
 
@@ -438,7 +449,7 @@ class SRGANModule(L.LightningModule):
         self.step, self.history = state["step"], state["history"]
         self._restored = True
 
-    def stages(self):
+    def stages(self) -> list[dict[str, Any]]:
         """
         Training history of the generator: one entry per run, the earliest first.
 

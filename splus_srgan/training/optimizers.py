@@ -1,9 +1,19 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Updates of the weights: optimizers, learning rate, moving average, and growing."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, Literal
+
+    from splus_srgan.models.generator import SRResNet
+    from splus_srgan.models.joint import JointResNet
 
 __all__ = [
     "BodyMuon",
@@ -45,7 +55,14 @@ class BodyMuon(torch.optim.Optimizer):
         If this torch has no Muon.
     """
 
-    def __init__(self, generator, rate, *, betas=(0.9, 0.99), eps=1e-8):
+    def __init__(
+        self,
+        generator: torch.nn.Module,
+        rate: float,
+        *,
+        betas: tuple[float, float] = (0.9, 0.99),
+        eps: float = 1e-8,
+    ) -> None:
         if not hasattr(torch.optim, "Muon"):
             raise ValueError(
                 f"optimizer='muon' needs torch 2.9 or newer; this is torch {torch.__version__}. "
@@ -63,10 +80,9 @@ class BodyMuon(torch.optim.Optimizer):
         # The same memory, viewed as matrices: torch's Muon takes nothing else.
         self._views = [(kernel, torch.nn.Parameter(_as_matrix(kernel))) for kernel in kernels]
         matrices = [matrix for _, matrix in self._views]
-        options = {"weight_decay": 0.0, "adjust_lr_fn": "match_rms_adamw"}
         self._parts = (
             torch.optim.Adam(others, lr=rate, betas=betas, eps=eps),
-            torch.optim.Muon(matrices, lr=rate, **options),
+            torch.optim.Muon(matrices, lr=rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
         )
         super().__init__([*others, *kernels], {"lr": rate})
         self._share_groups()
@@ -75,7 +91,7 @@ class BodyMuon(torch.optim.Optimizer):
         """Learning rates set here apply to both parts."""
         self.param_groups = [group for part in self._parts for group in part.param_groups]
 
-    def zero_grad(self, set_to_none=True):
+    def zero_grad(self, set_to_none: bool = True) -> None:
         """
         Forget the gradients.
 
@@ -89,7 +105,7 @@ class BodyMuon(torch.optim.Optimizer):
             kernel.grad = matrix.grad = None
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """
         Take one step.
 
@@ -113,7 +129,7 @@ class BodyMuon(torch.optim.Optimizer):
             part.step()
         return result
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """
         State of both.
 
@@ -124,7 +140,7 @@ class BodyMuon(torch.optim.Optimizer):
         """
         return {"parts": [part.state_dict() for part in self._parts]}
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """
         Restore both.
 
@@ -147,7 +163,14 @@ def _as_matrix(kernel):
     return kernel.permute(0, 2, 3, 1).flatten(1)
 
 
-def make_optimizer(network, name, rate, *, betas=(0.9, 0.99), eps=1e-8):
+def make_optimizer(
+    network: torch.nn.Module,
+    name: Literal["adam", "muon"],
+    rate: float,
+    *,
+    betas: tuple[float, float] = (0.9, 0.99),
+    eps: float = 1e-8,
+) -> torch.optim.Optimizer:
     """
     Adam for all, or `BodyMuon`.
 
@@ -179,7 +202,14 @@ def make_optimizer(network, name, rate, *, betas=(0.9, 0.99), eps=1e-8):
     return torch.optim.Adam(network.parameters(), lr=rate, betas=betas, eps=eps)
 
 
-def learning_rate(progress, step, peak, *, schedule="cosine", warm_up=300):
+def learning_rate(
+    progress: float,
+    step: int,
+    peak: float,
+    *,
+    schedule: Literal["cosine", "constant"] = "cosine",
+    warm_up: int = 300,
+) -> float:
     r"""
     Linear warm-up, then a cosine to a hundredth of the peak, or the peak.
 
@@ -219,7 +249,7 @@ def learning_rate(progress, step, peak, *, schedule="cosine", warm_up=300):
     return peak * rise * (_FLOOR + (1 - _FLOOR) * cosine)
 
 
-def clip_gradients(network, limit):
+def clip_gradients(network: torch.nn.Module, limit: float) -> torch.Tensor:
     """
     Clip the gradients of a network to a norm.
 
@@ -239,7 +269,9 @@ def clip_gradients(network, limit):
 
 
 @torch.no_grad()
-def update_average(average, network, step, memory):
+def update_average(
+    average: torch.nn.Module, network: torch.nn.Module, step: int, memory: float
+) -> None:
     r"""
     Move an average of networks towards a network.
 
@@ -261,7 +293,7 @@ def update_average(average, network, step, memory):
         old.copy_(new)
 
 
-def grow(generator, weights):
+def grow(generator: SRResNet | JointResNet, weights: Mapping[str, torch.Tensor]) -> None:
     """
     Load the weights of a generator with as many residual blocks, or fewer.
 
@@ -303,4 +335,4 @@ def grow(generator, weights):
         layers = generator.blocks[index].modules()
         last = [layer for layer in layers if isinstance(layer, torch.nn.Conv2d)][-1]
         torch.nn.init.zeros_(last.weight)
-        torch.nn.init.zeros_(last.bias)
+        torch.nn.init.zeros_(last.bias)  # type: ignore[arg-type]

@@ -14,9 +14,12 @@ The folder of a run holds::
                          `splus_srgan.SRGANEnhancer`
 """
 
+from __future__ import annotations
+
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from astropy.table import Table
@@ -41,6 +44,11 @@ from splus_srgan.training.history import read_history
 from splus_srgan.training.module import SRGANModule
 from splus_srgan.training.run_folder import checkpoint_folder, prepare_folder
 from splus_srgan.training.trainer import is_first_process, make_trainer, quiet
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from splus_srgan.utils.types import FilePath
 
 __all__ = ["TrainingResult", "resumed_config", "train"]
 
@@ -97,7 +105,13 @@ class TrainingResult:
     history: Table
 
 
-def train(config=None, *, resume=None, overwrite=False, progress_bar=None):
+def train(
+    config: TrainingConfig | dict[str, Any] | FilePath | None = None,
+    *,
+    resume: FilePath | None = None,
+    overwrite: bool = False,
+    progress_bar: bool | None = None,
+) -> TrainingResult:
     """
     Train, or resume a run.
 
@@ -143,7 +157,7 @@ def train(config=None, *, resume=None, overwrite=False, progress_bar=None):
     return _finish(folder, trainer, module, checkpoints)
 
 
-def resumed_config(resume, overrides=None):
+def resumed_config(resume: FilePath, overrides: dict[str, Any] | None = None) -> TrainingConfig:
     """
     The configuration of a resumed run.
 

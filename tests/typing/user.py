@@ -41,6 +41,20 @@ from splus_srgan.models import (
 from splus_srgan.pairs import MatchedPair
 from splus_srgan.pixels import Background
 from splus_srgan.simulate import SimulatedField
+from splus_srgan.training import (
+    Pairs,
+    SimulatedPairs,
+    TrainingConfig,
+    TrainingResult,
+    calibrate_weights,
+    export_weights,
+    load_config,
+    make_dataset,
+    pixel_loss,
+    preset,
+    train,
+    train_head,
+)
 
 
 def bar(blocks: list[int]) -> list[int]:
@@ -135,3 +149,25 @@ def generate(y: NDArray[np.float32], images: torch.Tensor) -> None:
     SRResNet(3, 64)  # type: ignore[call-arg]
     SRResNet(3, norm="layer")  # type: ignore[arg-type]
     make_engine(card)  # type: ignore[arg-type]
+
+
+def learn(generator: SRResNet, images: torch.Tensor) -> None:
+    """From a recipe to weights."""
+    config = load_config("recipe.yaml", {"data.crop": 48}, base="fidelity")
+    assert_type(config, TrainingConfig)
+    assert_type(config.data.bands, tuple[str, ...])
+    assert_type(config.losses.weights, dict[str, float])
+    assert_type(make_dataset(config, "validation"), Pairs | None)
+    pairs = SimulatedPairs(8, shape=(64, 64), bands=("g", "r"), cache=Path("cache"), crop=48)
+    assert_type(pairs[0], dict[str, torch.Tensor])
+    assert_type(pixel_loss(images, images, images, kind="charbonnier"), torch.Tensor)
+    assert_type(train_head(generator, pairs, minutes=4), SRResNet | JointResNet)
+    assert_type(export_weights("last.ckpt", "weights", target_psf=(1.0, 3.0)), WeightsCard)
+    assert_type(calibrate_weights("mine.json", n_fields=40, progress_bar=bar), WeightsCard)
+    result = train(config, overwrite=True)
+    assert_type(result, TrainingResult)
+    assert_type(result.best_score, float | None)
+
+    preset("paper")  # type: ignore[arg-type]
+    train(config, resume=True)  # type: ignore[arg-type]
+    make_dataset(config, "test")  # type: ignore[arg-type]

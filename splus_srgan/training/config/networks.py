@@ -2,8 +2,9 @@
 """Sections of a configuration: networks, losses, optimizers."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from splus_srgan.training.config.checks import _Section, options_of
 from splus_srgan.utils.validate import check_integer, check_one_of
@@ -130,7 +131,7 @@ class GeneratorConfig(_Section):
                     f"'joint'; got {getattr(self, name)!r}"
                 )
 
-    def options(self, bands):
+    def options(self, bands: int | Sequence[str]) -> dict[str, Any]:
         """
         Keyword arguments of the generator.
 
@@ -299,12 +300,12 @@ class LossConfig(_Section):
         self._integers(1, "starlet_scales")
 
     @property
-    def weights(self):
+    def weights(self) -> dict[str, float]:
         """Weight of every term."""
         return {name: getattr(self, name) for name in LOSS_TERMS}
 
     @property
-    def needs_discriminator(self):
+    def needs_discriminator(self) -> bool:
         """Whether any term needs a discriminator."""
         return any(getattr(self, name) > 0 for name in DISCRIMINATOR_TERMS)
 

@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Configurations that are ready to run."""
 
+from typing import Literal
+
 from splus_srgan.splus import BANDS
 from splus_srgan.training.config.networks import (
     DiscriminatorConfig,
@@ -18,7 +20,7 @@ PRESETS = ("seed", "default", "fidelity", "twelve")
 """Names that `preset` knows."""
 
 
-def preset(name):
+def preset(name: Literal["seed", "default", "fidelity", "twelve"]) -> TrainingConfig:
     """
     A configuration that is ready to run.
 

@@ -114,17 +114,17 @@ class DataConfig(_Section):
             self._check_subsets()
 
     @property
-    def sources(self):
+    def sources(self) -> list[str]:
         """The source as a list."""
         return [self.source] if isinstance(self.source, str) else list(self.source)
 
     @property
-    def simulated(self):
+    def simulated(self) -> bool:
         """Whether the pairs are simulated as training goes."""
         return self.sources == ["simulation"]
 
     @property
-    def n_bands(self):
+    def n_bands(self) -> int:
         """Channels of the generator."""
         return 1 if self.single_band else len(self.bands)
 

@@ -20,6 +20,9 @@ import difflib
 import tomllib
 from argparse import SUPPRESS, ArgumentError
 from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
 
 from splus_srgan.training.config.networks import (
     DiscriminatorConfig,
@@ -31,6 +34,7 @@ from splus_srgan.training.config.presets import PRESETS, preset
 from splus_srgan.training.config.run import DataConfig, RunConfig
 from splus_srgan.training.config.whole import SECTIONS, TrainingConfig
 from splus_srgan.utils.bounded_yaml import LIMITS, load_yaml, parser_mode, read_text
+from splus_srgan.utils.types import FilePath
 
 __all__ = [
     "PRESETS",
@@ -48,7 +52,12 @@ __all__ = [
 ]
 
 
-def load_config(source=None, overrides=None, *, base=None):
+def load_config(
+    source: FilePath | dict[str, Any] | None = None,
+    overrides: dict[str, Any] | None = None,
+    *,
+    base: str | None = None,
+) -> TrainingConfig:
     """
     Read a configuration.
 
@@ -87,13 +96,13 @@ def load_config(source=None, overrides=None, *, base=None):
     where = "the configuration" if source is None or isinstance(source, dict) else repr(str(source))
     content = _read(source)
     named = content.pop("preset", "default")
-    merged = preset(base or named).to_dict()
+    merged = preset(base or named).to_dict()  # type: ignore[arg-type]
     _merge(merged, content, where)
     _merge(merged, _nest(overrides or {}), "the overrides")
     return _build(merged)
 
 
-def dump_config(config):
+def dump_config(config: TrainingConfig) -> str:
     """
     A configuration as YAML text with every key, whatever preset it came from.
 
@@ -112,7 +121,7 @@ def dump_config(config):
     return yaml.safe_dump(config.to_dict(), sort_keys=False)
 
 
-def add_config_arguments(parser):
+def add_config_arguments(parser: ArgumentParser) -> None:
     """
     Add one option per key (``--data.batch_size 8``) to a command.
 

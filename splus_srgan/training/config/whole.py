@@ -3,6 +3,7 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import Any
 
 from splus_srgan.training.config.networks import (
     DISCRIMINATOR_TERMS,
@@ -74,7 +75,7 @@ class TrainingConfig:
         self._check_scale()
         self._check_phases()
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """
         The configuration as nested plain data, fit for YAML, TOML and JSON.
 

@@ -7,7 +7,10 @@ depends on ``k`` and the seed alone.  So neither the number of workers or device
 interruption changes what a run sees.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +22,13 @@ from splus_srgan.training.data.restored import RestoredPairs
 from splus_srgan.training.data.samples import Pairs
 from splus_srgan.training.data.simulated import RenderedPairs, SimulatedPairs
 from splus_srgan.utils.validate import check_one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Literal
+
+    from splus_srgan.training.config.training import TrainingConfig
+    from splus_srgan.utils.types import FilePath
 
 __all__ = [
     "SEEDS",
@@ -73,7 +83,14 @@ class FolderPairs(Pairs):
     electrons come from the GAIN card, or from the usual 17 electrons of sky noise.
     """
 
-    def __init__(self, folder, *, bands=None, names=None, **options):
+    def __init__(
+        self,
+        folder: FilePath | PairFolder,
+        *,
+        bands: Sequence[str] | None = None,
+        names: Sequence[str] | None = None,
+        **options: Any,
+    ) -> None:
         self.folder = folder if isinstance(folder, PairFolder) else PairFolder(folder)
         self.names = tuple(self.folder if names is None else names)
         unknown = [name for name in self.names if name not in self.folder]
@@ -87,12 +104,13 @@ class FolderPairs(Pairs):
         self._ratios = check_pairs(self.folder, self.names, self.bands, self.crop)
         self._check_one_shape()
         self.n_pairs = len(self.names)
-        self._known, self._room = {}, _MEMORY
+        self._known: dict[str, Any] = {}
+        self._room = _MEMORY
 
     def __getstate__(self):
         return self.__dict__ | {"_known": {}, "_room": _MEMORY}
 
-    def verify(self):
+    def verify(self) -> None:
         """
         Read all files once, so that a damaged one is found before the training.
 
@@ -148,7 +166,7 @@ class FolderPairs(Pairs):
         return add_noise(rng, linear, np.exp(self.depth * np.abs(rng.standard_normal(len(bands)))))
 
 
-def make_dataset(config, purpose):
+def make_dataset(config: TrainingConfig, purpose: Literal["train", "validation"]) -> Pairs | None:
     """
     Make the pairs that a configuration describes.
 
@@ -193,7 +211,7 @@ def make_dataset(config, purpose):
     if kind == "rendered" and not validation:
         return RenderedPairs(data.sources, **options)
     number = data.n_validation if validation else data.n_pairs
-    kept = {"shape": data.shape, "cache": data.cache}
+    kept: dict[str, Any] = {"shape": data.shape, "cache": data.cache}
     if data.subsets:
         return RestoredPairs(
             number, purpose=purpose, first_stage=data.first_stage, **kept, **options

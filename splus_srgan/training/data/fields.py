@@ -1,10 +1,13 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Noise-free simulated fields: rendered, read from folders, and cached."""
 
+from __future__ import annotations
+
 import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +16,12 @@ from splus_srgan.pixels.psf import core_profile
 from splus_srgan.simulate.field import simulate_field
 from splus_srgan.utils.files import atomic_path, replace_file
 from splus_srgan.utils.validate import check_integer, check_one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Literal
+
+    from splus_srgan.utils.types import FilePath
 
 __all__ = ["SEEDS", "Field", "FieldStore", "RenderedFolder", "render_pairs"]
 
@@ -93,8 +102,14 @@ def render_field(seed, *, shape, bands):
 
 
 def render_pairs(
-    folder, n_pairs, *, purpose="train", shape=(128, 128), bands=("g", "r", "z"), first=0
-):
+    folder: FilePath,
+    n_pairs: int,
+    *,
+    purpose: Literal["train", "validation", "test"] = "train",
+    shape: tuple[int, int] = (128, 128),
+    bands: Sequence[str] = ("g", "r", "z"),
+    first: int = 0,
+) -> None:
     """
     Render noise-free pairs into a folder.
 

@@ -1,13 +1,21 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The pairs as Lightning needs them: batches for each device, which resume where a run stopped."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
 from splus_srgan.training.data.dataset import FolderPairs, make_dataset
 from splus_srgan.utils.optional import import_optional
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from splus_srgan.training.config.training import TrainingConfig
+    from splus_srgan.training.data.samples import Pairs
 
 L: Any = import_optional("lightning", "train")
 
@@ -51,8 +59,17 @@ class StepSampler(DistributedSampler):
     """
 
     # Lightning leaves a DistributedSampler alone, but replaces others by its own.
-    def __init__(self, pairs, *, batch_size, steps_per_epoch, steps_done, num_replicas=1, rank=0):
-        super().__init__(pairs, num_replicas=num_replicas, rank=rank, shuffle=False)
+    def __init__(
+        self,
+        pairs: Pairs | Sequence[Any],
+        *,
+        batch_size: int,
+        steps_per_epoch: int,
+        steps_done: Callable[[], int],
+        num_replicas: int = 1,
+        rank: int = 0,
+    ) -> None:
+        super().__init__(cast("Pairs", pairs), num_replicas=num_replicas, rank=rank, shuffle=False)
         if batch_size % num_replicas:
             raise ValueError(
                 f"data.batch_size must be a multiple of the number of devices, {num_replicas}; "
@@ -61,14 +78,14 @@ class StepSampler(DistributedSampler):
         self.batch_size, self.steps_per_epoch = batch_size, steps_per_epoch
         self.steps_done = steps_done
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[int]:
         first = self.steps_done()
         last = (first // self.steps_per_epoch + 1) * self.steps_per_epoch
         share = self.batch_size // self.num_replicas
         own = range(self.rank * share, (self.rank + 1) * share)
         return iter([s * self.batch_size + j for s in range(first, last) for j in own])
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Samples of a whole epoch for this device, wherever the present one begins."""
         return self.steps_per_epoch * self.batch_size // self.num_replicas
 
@@ -85,11 +102,11 @@ class StepLoader(DataLoader):
 
     # Lightning needs these two methods of a loader that resumes in the middle of an epoch.
     # The loader is ahead of the steps, so its own position is no state to save.
-    def state_dict(self):
+    def state_dict(self) -> dict[str, int]:
         """Give the finished steps."""
-        return {"steps_done": self.sampler.steps_done()}
+        return {"steps_done": self.sampler.steps_done()}  # type: ignore[attr-defined]
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Do nothing: the trainer, restored by then, knows the finished steps."""
 
 
@@ -112,19 +129,20 @@ class PairsDataModule(L.LightningDataModule):
     Every device validates with all fields, so all have the same scores.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: TrainingConfig) -> None:
         super().__init__()
         self.config = config
-        self.train = self.validation = None
+        self.train: Pairs | None = None
+        self.validation: Pairs | None = None
 
-    def prepare_data(self):
+    def prepare_data(self) -> None:
         """Read all matched pairs once, on one device, so that a damaged one stops the run here."""
         for purpose in ("train", "validation"):
             pairs = make_dataset(self.config, purpose)
             if isinstance(pairs, FolderPairs):
                 pairs.verify()
 
-    def setup(self, stage=None):
+    def setup(self, stage: str | None = None) -> None:
         """
         Make the pairs.
 
@@ -138,12 +156,15 @@ class PairsDataModule(L.LightningDataModule):
             self.validation = make_dataset(self.config, "validation")
 
     @property
-    def steps_per_epoch(self):
+    def steps_per_epoch(self) -> int:
         """Steps of an epoch: as configured, or one pass over all pairs."""
         chosen = self.config.run.steps_per_epoch
-        return chosen or -(-len(self.train) // self.config.data.batch_size)
+        return chosen or -(-len(self._trained()) // self.config.data.batch_size)
 
-    def steps_done(self):
+    def _trained(self) -> Pairs:
+        return cast("Pairs", self.train)  # made by `setup`
+
+    def steps_done(self) -> int:
         """
         Steps that the run has taken; 0 without a trainer.
 
@@ -157,7 +178,7 @@ class PairsDataModule(L.LightningDataModule):
         # The trainer's global step counts the steps of all optimizers.
         return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
 
-    def train_dataloader(self):
+    def train_dataloader(self) -> StepLoader:
         """
         Batches from the present step of the run on.
 
@@ -170,7 +191,7 @@ class PairsDataModule(L.LightningDataModule):
         if self.trainer is not None:
             world, rank = self.trainer.world_size, self.trainer.global_rank
         sampler = StepSampler(
-            self.train,
+            self._trained(),
             batch_size=self.config.data.batch_size,
             steps_per_epoch=self.steps_per_epoch,
             steps_done=self.steps_done,
@@ -178,9 +199,9 @@ class PairsDataModule(L.LightningDataModule):
             rank=rank,
         )
         share = self.config.data.batch_size // world
-        return StepLoader(self.train, batch_size=share, sampler=sampler, **self._options())
+        return StepLoader(self._trained(), batch_size=share, sampler=sampler, **self._options())
 
-    def val_dataloader(self):
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
         """
         All validation pairs, one by one.
 
@@ -191,7 +212,9 @@ class PairsDataModule(L.LightningDataModule):
         """
         if self.validation is None:
             return []
-        every = DistributedSampler(self.validation, num_replicas=1, rank=0, shuffle=False)
+        every: DistributedSampler[Any] = DistributedSampler(
+            self.validation, num_replicas=1, rank=0, shuffle=False
+        )
         return DataLoader(self.validation, batch_size=1, sampler=every, **self._options())
 
     def _options(self):

@@ -1,9 +1,12 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Simulated fields as the first stage restores them, to train a joint generator."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +22,12 @@ from splus_srgan.training.data.simulated import SimulatedPairs
 from splus_srgan.training.data.subsets import draw_subset, tell_bands
 from splus_srgan.utils.files import atomic_path
 from splus_srgan.utils.validate import check_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from splus_srgan.utils.types import FilePath
 
 __all__ = ["RestoredPairs"]
 
@@ -73,7 +82,15 @@ class RestoredPairs(SimulatedPairs):
 
     n_bands = 4
 
-    def __init__(self, n_pairs, *, first_stage, crop=None, cache=None, **options):
+    def __init__(
+        self,
+        n_pairs: int,
+        *,
+        first_stage: Sequence[FilePath],
+        crop: int | None = None,
+        cache: FilePath | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(n_pairs, cache=cache, **options)
         if self.augmentation == "paper" or self.single_band or self.space != "noise":
             raise ValueError(
@@ -89,7 +106,9 @@ class RestoredPairs(SimulatedPairs):
         self.cards = [load_card(weights) for weights in first_stage]
         self._folder = None if cache is None else self._named(Path(cache), options)
         self._purpose = options.get("purpose", "train")
-        self._engines, self._known, self._room = {}, {}, _MEMORY
+        self._engines: dict[str, Any] = {}
+        self._known: dict[int, Any] = {}
+        self._room = _MEMORY
 
     def _named(self, cache, options):
         """Folder of these fields as restored by these weights."""
@@ -97,7 +116,7 @@ class RestoredPairs(SimulatedPairs):
         digest = hashlib.sha256(json.dumps(key, default=str, sort_keys=True).encode())
         return cache / f"restored-{digest.hexdigest()[:12]}"
 
-    def __getitem__(self, k):
+    def __getitem__(self, k: int) -> dict[str, torch.Tensor]:
         place = self._place(check_integer("k", k, minimum=0))
         whole = self._whole(place.pair)
         names = draw_subset(self._rng("subset", k) if self.fresh else None, self.bands, k)

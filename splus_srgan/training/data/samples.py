@@ -1,8 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Common base of all pairs to train on: order, crops, augmentation, stretches."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,6 +13,10 @@ from torch.utils.data import Dataset
 
 from splus_srgan.training.data.crops import PAPER_SYMMETRIES, noise_sample, seed_sample, turn
 from splus_srgan.utils.validate import check_finite, check_integer, check_one_of, check_positive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Literal
 
 __all__ = ["Pairs", "Place"]
 
@@ -106,20 +113,20 @@ class Pairs(Dataset, ABC):
 
     def __init__(
         self,
-        bands,
+        bands: Sequence[str],
         *,
-        crop=None,
-        single_band=False,
-        space="noise",
-        softening=3.0,
-        range=2.0,
-        augmentation="symmetries",
-        sigma_error=0.03,
-        sky_error=0.05,
-        depth=0.2,
-        zero_point=0.0,
-        seed=0,
-    ):
+        crop: int | None = None,
+        single_band: bool = False,
+        space: Literal["noise", "seed"] = "noise",
+        softening: float = 3.0,
+        range: float = 2.0,
+        augmentation: Literal["symmetries", "paper", "none"] = "symmetries",
+        sigma_error: float = 0.03,
+        sky_error: float = 0.05,
+        depth: float = 0.2,
+        zero_point: float = 0.0,
+        seed: int = 0,
+    ) -> None:
         self.bands = tuple(bands)
         self.crop = None if crop is None else check_integer("crop", crop, minimum=1)
         self.single_band = bool(single_band)
@@ -138,12 +145,12 @@ class Pairs(Dataset, ABC):
         self._shuffled = (None, None)
 
     @property
-    def n_bands(self):
+    def n_bands(self) -> int:
         """Bands of a sample."""
         return 1 if self.single_band else len(self.bands)
 
     @property
-    def fresh(self):
+    def fresh(self) -> bool:
         """Whether everything is drawn anew each time."""
         return self.augmentation == "symmetries"
 
@@ -152,15 +159,15 @@ class Pairs(Dataset, ABC):
         """Images of a pair per epoch."""
         return len(PAPER_SYMMETRIES) if self.augmentation == "paper" else 1
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Samples of one epoch; later ones are drawn anew or in another order."""
         return self.n_pairs * self._n_views
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         """One epoch."""
         return (self[k] for k in range(len(self)))
 
-    def __getitem__(self, k):
+    def __getitem__(self, k: int) -> dict[str, torch.Tensor]:
         place = self._place(check_integer("k", k, minimum=0))
         bands = self._choose_bands(place)
         linear = self._linear(place, bands)

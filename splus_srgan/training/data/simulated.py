@@ -1,8 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Pairs to train on, made from noise-free simulated fields."""
 
+from __future__ import annotations
+
+import os
 from abc import abstractmethod
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +14,12 @@ from splus_srgan.training.data.crops import OFFSETS, simulate_band, stack_bands
 from splus_srgan.training.data.fields import CLEAN, FieldStore, RenderedFolder
 from splus_srgan.training.data.samples import Pairs
 from splus_srgan.utils.validate import check_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Literal
+
+    from splus_srgan.utils.types import FilePath
 
 __all__ = ["RenderedPairs", "SimulatedPairs"]
 
@@ -109,15 +118,19 @@ class RenderedPairs(_FieldPairs):
     (2, torch.Size([1, 24, 24]), torch.Size([1, 48, 48]))
     """
 
-    def __init__(self, folders, *, bands=None, **options):
-        paths = [folders] if isinstance(folders, str | Path) else list(folders)
+    def __init__(
+        self,
+        folders: FilePath | Sequence[FilePath],
+        *,
+        bands: Sequence[str] | None = None,
+        **options: Any,
+    ) -> None:
+        paths = [folders] if isinstance(folders, str | os.PathLike) else list(folders)
         if not paths:
             raise ValueError("folders must name at least one folder; got none")
-        self.folders = []
-        for path in paths:
-            self.folders.append(RenderedFolder(path, bands))
-            bands = self.folders[0].bands
-        super().__init__(bands, **options)
+        first = RenderedFolder(paths[0], bands)
+        self.folders = [first, *(RenderedFolder(path, first.bands) for path in paths[1:])]
+        super().__init__(first.bands, **options)
         for folder in self.folders:
             self._check_room(folder.shape, folder.path / CLEAN)
         shapes = {folder.shape for folder in self.folders}
@@ -168,14 +181,14 @@ class SimulatedPairs(_FieldPairs):
 
     def __init__(
         self,
-        n_pairs,
+        n_pairs: int,
         *,
-        purpose="train",
-        shape=(128, 128),
-        bands=("g", "r", "z"),
-        cache=None,
-        **options,
-    ):
+        purpose: Literal["train", "validation", "test"] = "train",
+        shape: tuple[int, int] = (128, 128),
+        bands: Sequence[str] = ("g", "r", "z"),
+        cache: FilePath | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(bands, **options)
         self.n_pairs = check_integer("n_pairs", n_pairs, minimum=1)
         self.shape = tuple(check_integer("shape", n, minimum=16) for n in shape)

@@ -1,15 +1,27 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Losses between the generator and the discriminator."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch.nn import functional
 
 from splus_srgan.utils.validate import check_one_of
 
+if TYPE_CHECKING:
+    from typing import Literal
+
 __all__ = ["discriminator_adversarial", "generator_adversarial"]
 
 
-def generator_adversarial(fake_logits, real_logits=None, *, kind="bce"):
+def generator_adversarial(
+    fake_logits: torch.Tensor,
+    real_logits: torch.Tensor | None = None,
+    *,
+    kind: Literal["bce", "least_squares", "relativistic"] = "bce",
+) -> torch.Tensor:
     r"""
     How far the discriminator is from taking generated images for targets.
 
@@ -54,7 +66,12 @@ def generator_adversarial(fake_logits, real_logits=None, *, kind="bce"):
     return _towards(fake_logits, 1.0, kind)
 
 
-def discriminator_adversarial(real_logits, fake_logits, *, kind="bce"):
+def discriminator_adversarial(
+    real_logits: torch.Tensor | None,
+    fake_logits: torch.Tensor | None,
+    *,
+    kind: Literal["bce", "least_squares", "relativistic", "mse"] = "bce",
+) -> torch.Tensor:
     r"""
     How badly the discriminator tells targets from generated images.
 

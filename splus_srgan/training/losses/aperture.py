@@ -1,6 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Loss of the flux of sources in circular apertures, in linear images."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch.nn import functional
 
@@ -15,6 +19,9 @@ from splus_srgan.training.losses.flux import (
 from splus_srgan.training.losses.pixel import check_shapes
 from splus_srgan.utils.validate import check_positive
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 __all__ = ["aperture_loss"]
 
 # Apertures: the brightest peaks of a band, not nearer to each other than this (output pixels).
@@ -22,7 +29,14 @@ _N_APERTURES, _SEPARATION = 16, 8
 _SIGNIFICANT = 10.0  # least S/N of an aperture to compare
 
 
-def aperture_loss(generated, reference, electrons, weight, *, radii=(8.0, 16.0)):
+def aperture_loss(
+    generated: torch.Tensor,
+    reference: torch.Tensor,
+    electrons: torch.Tensor,
+    weight: torch.Tensor,
+    *,
+    radii: Sequence[float] = (8.0, 16.0),
+) -> torch.Tensor:
     r"""
     Errors of the flux of sources in circular apertures.
 
@@ -78,7 +92,7 @@ def aperture_loss(generated, reference, electrons, weight, *, radii=(8.0, 16.0))
         made, reference, weight = generated.float(), reference.float(), weight.float()
     places, peaks = _peaks(reference.detach(), max(1, _SEPARATION // zoom))
     electrons = electrons[..., None]
-    total = 0.0
+    total = generated.new_zeros(())
     for radius in radii:
         found, given, noise, whole = _measured(
             made, reference, weight, electrons, places, radius / zoom, zoom**2 / 4

@@ -6,12 +6,19 @@ All compare sums over some area in units of the error :math:`\epsilon` that the 
 input allows; improving beyond it gains little.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch.nn import functional
 
 from splus_srgan.pixels.coadd_noise import area_noise
 from splus_srgan.training.losses.pixel import check_shapes
 from splus_srgan.utils.validate import check_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["binned_flux_loss", "flux_loss"]
 
@@ -22,7 +29,14 @@ _RELATIVE_FLOOR = 0.002
 LEAK, LEAK_PIXELS = 0.2, 2
 
 
-def flux_loss(generated, truth, electrons, weight, *, sizes=(6, 12, 24)):
+def flux_loss(
+    generated: torch.Tensor,
+    truth: torch.Tensor,
+    electrons: torch.Tensor,
+    weight: torch.Tensor,
+    *,
+    sizes: Sequence[int] = (6, 12, 24),
+) -> torch.Tensor:
     r"""
     Errors of the flux in boxes, in units of the error that the noise of the input allows.
 
@@ -66,7 +80,7 @@ def flux_loss(generated, truth, electrons, weight, *, sizes=(6, 12, 24)):
     """
     check_shapes(generated=generated, truth=truth, weight=weight)
     generated, truth, weight = generated.float(), truth.float(), weight.float()
-    total = 0.0
+    total = generated.new_zeros(())
     for size in _checked("sizes", sizes, truth, step=1):
         area = size**2 / 4
         made, true, positive = (
@@ -79,7 +93,14 @@ def flux_loss(generated, truth, electrons, weight, *, sizes=(6, 12, 24)):
     return total / len(sizes)
 
 
-def binned_flux_loss(generated, noisy, electrons, weight, *, sizes=(24, 48)):
+def binned_flux_loss(
+    generated: torch.Tensor,
+    noisy: torch.Tensor,
+    electrons: torch.Tensor,
+    weight: torch.Tensor,
+    *,
+    sizes: Sequence[int] = (24, 48),
+) -> torch.Tensor:
     r"""
     Errors of the flux in boxes against the *input*, without a truth.
 
@@ -120,7 +141,7 @@ def binned_flux_loss(generated, noisy, electrons, weight, *, sizes=(24, 48)):
     the default detect errors of 2 % in sources near their middle.
     """
     made, noisy, weight = on_input_grid(generated, noisy, weight)
-    total = 0.0
+    total = generated.new_zeros(())
     for size in _checked("sizes", sizes, generated, step=2):
         side = size // 2
         found, given, positive = (

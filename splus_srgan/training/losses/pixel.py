@@ -1,11 +1,17 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Losses that compare pixel by pixel, and the likelihoods of a predicted scale."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import torch
 
 from splus_srgan.utils.validate import check_one_of, check_positive
+
+if TYPE_CHECKING:
+    from typing import Literal
 
 __all__ = ["gaussian_nll", "laplace_nll", "noise_weighted_loss", "pixel_loss"]
 
@@ -15,7 +21,14 @@ _LOG_LIMIT = 15.0
 _LEAST_VARIANCE = 1e-12
 
 
-def pixel_loss(generated, target, weight, *, kind="l1", epsilon=1e-3):
+def pixel_loss(
+    generated: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor,
+    *,
+    kind: Literal["l1", "l2", "charbonnier"] = "l1",
+    epsilon: float = 1e-3,
+) -> torch.Tensor:
     r"""
     Weighted difference of two images.
 
@@ -56,7 +69,15 @@ def pixel_loss(generated, target, weight, *, kind="l1", epsilon=1e-3):
     return (weight.float() * penalty(difference(generated, target), kind, epsilon)).mean()
 
 
-def noise_weighted_loss(generated, target, variance, weight, *, kind="l2", epsilon=1e-3):
+def noise_weighted_loss(
+    generated: torch.Tensor,
+    target: torch.Tensor,
+    variance: torch.Tensor,
+    weight: torch.Tensor,
+    *,
+    kind: Literal["l1", "l2", "charbonnier"] = "l2",
+    epsilon: float = 1e-3,
+) -> torch.Tensor:
     r"""
     Difference of two images in units of the noise of each pixel.
 
@@ -93,7 +114,9 @@ def noise_weighted_loss(generated, target, variance, weight, *, kind="l2", epsil
     return (torch.where(known, weight.float(), 0.0) * found).mean()
 
 
-def laplace_nll(generated, log_scale, target, weight):
+def laplace_nll(
+    generated: torch.Tensor, log_scale: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
+) -> torch.Tensor:
     r"""
     Negative log-likelihood of a Laplace distribution around the generated image.
 
@@ -125,7 +148,9 @@ def laplace_nll(generated, log_scale, target, weight):
     return (weight.float() * (off + log_scale + math.log(2))).mean()
 
 
-def gaussian_nll(generated, log_scale, target, weight):
+def gaussian_nll(
+    generated: torch.Tensor, log_scale: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
+) -> torch.Tensor:
     r"""
     Negative log-likelihood of a normal distribution around the generated image.
 

@@ -1,11 +1,19 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Losses that compare features, wavelet scales, and power spectra."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 
 from splus_srgan.models.features import starlet, starlet_noise
 from splus_srgan.training.losses.pixel import check_shapes, difference
 from splus_srgan.utils.validate import check_one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Literal
 
 __all__ = ["feature_loss", "feature_matching_loss", "spectrum_loss", "starlet_loss"]
 
@@ -14,7 +22,12 @@ __all__ = ["feature_loss", "feature_matching_loss", "spectrum_loss", "starlet_lo
 _POWER_FLOOR = 1e-6
 
 
-def feature_loss(a, b, *, kind="mse"):
+def feature_loss(
+    a: torch.Tensor | Sequence[torch.Tensor],
+    b: torch.Tensor | Sequence[torch.Tensor],
+    *,
+    kind: Literal["mse", "l1"] = "mse",
+) -> torch.Tensor:
     """
     Difference of the features of two images.
 
@@ -55,7 +68,9 @@ def feature_loss(a, b, *, kind="mse"):
     return sum((d.square() if kind == "mse" else d.abs()).mean() for d in off) / len(off)
 
 
-def feature_matching_loss(real_activations, fake_activations):
+def feature_matching_loss(
+    real_activations: Sequence[torch.Tensor], fake_activations: Sequence[torch.Tensor]
+) -> torch.Tensor:
     """
     Difference of the discriminator's activations for targets and for generated images.
 
@@ -81,7 +96,9 @@ def feature_matching_loss(real_activations, fake_activations):
     return feature_loss([real.detach() for real in real_activations], fake_activations, kind="l1")
 
 
-def starlet_loss(generated, target, weight, *, n_scales=4):
+def starlet_loss(
+    generated: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, *, n_scales: int = 4
+) -> torch.Tensor:
     r"""
     Difference of two images scale by scale, each in units of white noise on that scale.
 
@@ -117,7 +134,9 @@ def starlet_loss(generated, target, weight, *, n_scales=4):
     return (sizes / torch.tensor(starlet_noise(n_scales), device=sizes.device)).mean()
 
 
-def spectrum_loss(generated, target, *, floor=0.0):
+def spectrum_loss(
+    generated: torch.Tensor, target: torch.Tensor, *, floor: float = 0.0
+) -> torch.Tensor:
     r"""
     Difference of the power spectra of two images.
 

@@ -1,14 +1,22 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """One total of all terms."""
 
+from __future__ import annotations
+
 import difflib
+from typing import TYPE_CHECKING
 
 from splus_srgan.utils.validate import check_finite
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
 
 __all__ = ["total_loss"]
 
 
-def total_loss(terms, weights):
+def total_loss(terms: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> torch.Tensor:
     r"""
     Weighted sum of named terms, :math:`\sum_k w_k L_k`.
 
@@ -47,7 +55,8 @@ def total_loss(terms, weights):
         raise ValueError(f"weights must hold one above 0; got {weights!r}")
     _refuse_strangers("terms", terms, weights, "weight")
     _refuse_strangers("weights", used, terms, "term")
-    return sum(weight * terms[name] for name, weight in used.items())
+    first, *others = (weight * terms[name] for name, weight in used.items())
+    return sum(others, start=first)
 
 
 def _refuse_strangers(where, names, known, what):

@@ -1,12 +1,19 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The stretch of the model card, for tensors."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
+
+if TYPE_CHECKING:
+    pass
 
 __all__ = ["stretch", "unstretch"]
 
 
-def stretch(x, softening, output_range):
+def stretch(x: torch.Tensor, softening: float, output_range: float) -> torch.Tensor:
     """
     The arcsinh stretch of `splus_srgan.NoiseAsinhStretch` for tensors.
 
@@ -25,7 +32,7 @@ def stretch(x, softening, output_range):
     return torch.asinh(x / softening) / output_range
 
 
-def unstretch(y, softening, output_range):
+def unstretch(y: torch.Tensor, softening: float, output_range: float) -> torch.Tensor:
     """
     Inverse of `stretch`, bounded beyond any survey's range to avoid overflow.
 
