@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose
 from scipy import ndimage
 
 from splus_srgan import SRGANEnhancer, simulate_field
+from splus_srgan.evaluation.compared import ComparedBand, ComparedField
 from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.artefacts import (
@@ -282,6 +283,17 @@ def test_low_frequency_structure_of_the_input_is_its_own():
     assert low_frequency_residual(wave, observed, free=np.ones(X.shape, bool))[0] < 0.05
 
 
+def test_large_scale_structure_beside_light_is_what_the_light_does_not_explain():
+    """A wave shows beside a galaxy; 1 % of the galaxy's flux does not."""
+    free, zero = np.ones(X.shape, bool), np.zeros((128, 128))
+    galaxy = 100 * np.exp(-((X - 70) ** 2 + (Y - 90) ** 2) / 2000)
+    light = galaxy.reshape(128, 2, 128, 2).mean(axis=(1, 3))
+    assert low_frequency_residual(0.01 * galaxy, zero, free=free, light=light)[0] < 0.02
+    wave = 0.2 * np.sqrt(2) * np.sin(2 * np.pi * Y / 256)
+    rms, error = low_frequency_residual(wave, zero, free=free, light=light)
+    assert abs(rms - 0.2) < 3 * error < 0.06
+
+
 def test_cloudiness_of_smoothed_noise_is_the_closed_form():
     """White noise smoothed to s between s1 and s2: variances of a difference of Gaussians."""
     image = ndimage.gaussian_filter(gaussian_noise(1.0, shape=(512, 512)), 3)
@@ -486,6 +498,17 @@ def test_galaxy_that_fills_the_frame_has_no_sky_to_judge():
     assert table["free"][0] < 0.2
     assert np.isnan(table["line"][0])
     assert np.isnan(table["cloudiness"][0])
+
+
+def test_seam_under_a_galaxy_shows_beside_the_truth():
+    galaxy = 40 * np.exp(-((X - 120) ** 2 + (Y - 90) ** 2) / 2e4)
+    image = galaxy + 0.1 / 4 * (X >= 128)
+    band = ComparedBand("r", None, image, 1.0, target=galaxy)
+    table = artefact_table(ComparedField("galaxy", {"r": band}))
+    assert table["free"][0] < 0.2
+    assert_allclose(table["seam"][0], 0.1, rtol=1e-3)
+    alone = artefact_table(ComparedField("galaxy", {"r": dataclasses.replace(band, target=None)}))
+    assert np.isnan(alone["seam"][0])
 
 
 def test_noisy_output_cannot_tell():

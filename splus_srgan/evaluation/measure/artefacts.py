@@ -57,7 +57,8 @@ def artefact_table(field, *, periods=(2, 4), block_size=None):
         been; ``any_line`` and ``any_faintest`` at others); ``seam`` and its error; ``cloudiness``;
         ``low_frequency`` and its error; ``ring`` (median of ``n_star`` stars); ``color``
         (mag, largest significant change in ``n_bright`` input pixels).  NaN is not
-        measured.
+        measured.  Lines, seams and large-scale structure are those of the sky or, beside a truth
+        without noise, of what differs from it.
 
     Examples
     --------
@@ -90,13 +91,18 @@ def _sky_row(band, periods, block_size):
     """What the sky of a band shows."""
     image = band.sky_units
     free = sky_pixels(image)
-    lines = pattern_lines(image, free=free, periods=periods)
     row = {"free": float(free.mean())}
+    plain, level = image, free
+    if band.target is not None and band.noise_free:
+        # Less the truth, there is nothing to see in bright galaxies either.
+        plain = image - 4 * band.target / band.sigma
+        level = sky_pixels(np.abs(plain)) & ~band.hidden
+    lines = pattern_lines(plain, free=level, periods=periods)
     for key, mine in (("line", lines[:-1]), ("any_line", lines[-1:])):
         found = np.where(mine["found"], mine["amplitude"], 0.0)
         row[key] = float(found.max()) if np.isfinite(mine["faintest"]).all() else math.nan
         row[key.replace("line", "faintest")] = float(np.max(mine["faintest"]))
-    borders = seams(image, free=free, block_size=block_size)
+    borders = seams(plain, free=level, block_size=block_size)
     row["seam"], row["seam_error"] = math.nan, math.nan
     if len(borders):
         real = borders["significance"][0] > _SEAM[block_size is not None]
@@ -106,16 +112,28 @@ def _sky_row(band, periods, block_size):
     row["cloudiness"] = cloudiness(image, free=free)
     if band.target is not None and band.noise_free:
         # Faint sources that are there are no clouds.
-        left = cloudiness(image - 4 * band.target / band.sigma, free=free)
+        left = cloudiness(plain, free=free)
         row["cloudiness"] = min(row["cloudiness"], left)
-    rms = (math.nan, math.nan)
+    row["low_frequency"], row["low_frequency_error"] = _large_scale(band, image, free)
+    return row
+
+
+def _large_scale(band, image, free):
+    """Large-scale structure that neither the truth nor the input has, and its error."""
+    found, light = [(math.nan, math.nan)], None
+    if band.target is not None and band.noise_free:
+        made, target = band.matched
+        left = np.where(band.hidden, np.nan, 4 * (made - target) / band.sigma)
+        light = block_reduce(4 * target / band.sigma, 2, np.mean)
+        free = ~band.hidden
+        found.append(low_frequency_residual(left, np.zeros(band.shape), free=free, light=light))
     if band.input is not None:
         # Seen alike, the wings of bright stars are no structure: the output's are narrower.
         blurred = block_reduce(4 * band.output, 2, np.mean) - band.seen_output
         seen = np.where(band.spoiled, np.nan, (band.input + blurred) / band.sigma)
-        rms = low_frequency_residual(image, seen, free=free)
-    row["low_frequency"], row["low_frequency_error"] = rms
-    return row
+        # The input has light of what lies beyond the border, which no truth shows.
+        found.append(low_frequency_residual(image, seen, free=free, light=light))
+    return min(found, key=lambda one: math.inf if math.isnan(one[0]) else one[0])
 
 
 def _worst_colors(bands):

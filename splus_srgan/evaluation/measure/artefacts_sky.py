@@ -20,6 +20,7 @@ _FAINTEST = 0.25  # sky units: brighter pixels, after smoothing, belong to a sou
 _GROW = 4  # pixels by which sources grow
 _CLOUD = (2.0, 8.0)  # output pixels
 _MESH = 32  # output pixels, along a side
+_FLUX_ERROR = 0.01  # of the light in a mesh: what passes for right fluxes
 
 
 def sky_pixels(image):
@@ -149,7 +150,7 @@ def cloudiness(image, *, free=None):
     return float(robust_std((small - large)[free]))
 
 
-def low_frequency_residual(image, observed=None, *, free=None):
+def low_frequency_residual(image, observed=None, *, free=None, light=None):
     r"""
     Large-scale structure that the sky of an output should not have.
 
@@ -161,19 +162,24 @@ def low_frequency_residual(image, observed=None, *, free=None):
         Input in sky units.  Given, only structure that the input does not have counts.
     free : `~numpy.ndarray` of bool, optional
         The sky; `sky_pixels` where not given.
+    light : `~numpy.ndarray`, shape (ny / 2, nx / 2), optional
+        What sources give, in sky units, where ``free`` is not sky alone.
 
     Returns
     -------
     rms, error : float
         Root mean square of the means in meshes of 32 output pixels, in sky units, less what the
-        noise of the input explains; and its standard error.  NaN with fewer than 4 meshes of sky.
+        noise of the input and an error of 1 % of the light explain; and its standard error.  NaN
+        with fewer than 4 meshes of sky.
 
     Notes
     -----
-    :math:`r^2 = \langle (\bar{v}_\mathrm{out} - \bar{v}_\mathrm{in})^2 \rangle
-    - (\sigma(n) / n)^2` with :math:`n` input pixels in a mesh, 0 where negative, and their
-    noise :math:`\sigma(n)`, `~splus_srgan.pixels.coadd_noise.area_noise`.  Without an input,
-    nothing is subtracted.
+    :math:`r^2 = \langle (\bar{v}_\mathrm{out} - \bar{v}_\mathrm{in})^2 - e^2 \rangle` with
+    :math:`e^2 = (\sigma(n) / n)^2 + (0.01 \, \bar{l})^2`, weighted with :math:`e^{-4}`, 0 where
+    negative, for :math:`n` input pixels in a mesh, their noise :math:`\sigma(n)`
+    (`~splus_srgan.pixels.coadd_noise.area_noise`), and the light :math:`l` there or in the
+    brightest mesh beside.  The error is that which :math:`e` gives.  Without an input, nothing is
+    subtracted, and the error is that of the root mean square of so few meshes.
 
     Examples
     --------
@@ -185,10 +191,10 @@ def low_frequency_residual(image, observed=None, *, free=None):
     """
     free = sky_pixels(image) if free is None else free
     image = np.where(free, image, np.nan)
-    mesh, noise_area = _MESH, math.inf
+    mesh = _MESH
     if observed is not None:
         image = block_reduce(image, FACTOR, np.mean) - observed
-        mesh, noise_area = mesh // FACTOR, 1.0
+        mesh = mesh // FACTOR
     good = np.isfinite(image)
     total = block_reduce(np.where(good, image, 0.0), mesh, np.sum)
     count = block_reduce(good.astype(float), mesh, np.sum)
@@ -196,8 +202,17 @@ def low_frequency_residual(image, observed=None, *, free=None):
     if enough.sum() < 4:
         return math.nan, math.nan
     squares = (total[enough] / count[enough]) ** 2
-    noise = np.mean((area_noise(count[enough]) / count[enough]) ** 2) / noise_area
-    power = max(float(squares.mean() - noise), 0.0)
-    # Of the mean of squares of normal deviates.
-    error = float(squares.mean()) * math.sqrt(2 / enough.sum())
+    if observed is None:
+        power = float(squares.mean())
+        error = power * math.sqrt(2 / enough.sum())
+    else:
+        noise = (area_noise(count[enough]) / count[enough]) ** 2
+        if light is not None:
+            # The PSF carries light over the borders of the meshes, too.
+            near = ndimage.maximum_filter(block_reduce(light, mesh, np.mean), 3)
+            noise = noise + (_FLUX_ERROR * near[enough]) ** 2
+        weight = noise**-2 / np.sum(noise**-2)
+        power = max(float(np.sum(weight * (squares - noise))), 0.0)
+        # Of the squares of structure and noise, of which the structure is what it is.
+        error = math.sqrt(float(np.sum(weight**2 * (2 * noise**2 + 4 * noise * power))))
     return math.sqrt(power), error / (2 * math.sqrt(max(power, error)) or 1.0)
