@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What all tests share: the report's header, hypothesis profiles, real data."""
 
+import functools
 import os
 from pathlib import Path
 
@@ -56,6 +57,15 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def small_sections(monkeypatch):
+    """Sections of at most 48 pixels, so that small fields have several."""
+    from splus_srgan.enhance import field
+    from splus_srgan.enhance.tiles import sections
+
+    monkeypatch.setattr(field, "sections", functools.partial(sections, side=48))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from jsonargparse.typing import (
 )
 
 from splus_srgan.cli.output import say
+from splus_srgan.splus import BANDS, canonical_band
 from splus_srgan.utils.bounded_yaml import load_yaml, read_text
 from splus_srgan.utils.files import check_folder
 
@@ -34,6 +35,7 @@ __all__ = [
     "int_from",
     "make_matcher",
     "output_stem",
+    "survey_bands",
 ]
 
 PROGRAM = "splus-srgan"
@@ -53,6 +55,37 @@ def int_from(least):
     if least == 0:  # jsonargparse has it, and no rule twice
         return NonNegativeInt
     return restricted_number_type(f"IntFrom{least}", int, (">=", least))
+
+
+def survey_bands(names):
+    """
+    Bands to simulate, by their own names.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Value of ``--bands``, in any spelling that ``canonical_band`` knows.
+
+    Returns
+    -------
+    bands : tuple of str
+        Bands of S-PLUS.
+
+    Raises
+    ------
+    UsageError
+        If one is no band of S-PLUS.
+
+    Examples
+    --------
+    >>> from splus_srgan.cli.common import survey_bands
+    >>> survey_bands(["R", "F660"])
+    ('r', 'J0660')
+    """
+    try:
+        return tuple(map(canonical_band, names))
+    except ValueError:
+        raise UsageError(f"bands must be among {', '.join(BANDS)}; got {' '.join(names)}") from None
 
 
 class ConfigFile(ActionConfigFile):

@@ -51,7 +51,12 @@ def add_arguments(parser):
     add_scheduler(add, "enhance the fields of a batch, or the sections of one field")
     add_output(parser, what="folder to write to, made if needed; or the file, ending in .fits")
     add_engine(parser)
-    add("--precision", type=str, default="auto", help="auto, float32 or bfloat16")
+    add(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="of the body of the generator; auto is bfloat16 where the device has it",
+    )
     add(
         "--block-size",
         type=int_from(16) | Literal["auto"],

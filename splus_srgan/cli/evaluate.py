@@ -4,7 +4,14 @@
 from pathlib import Path
 
 from splus_srgan.cli.bar import progress
-from splus_srgan.cli.common import UsageError, add_config, add_engine, add_output, int_from
+from splus_srgan.cli.common import (
+    UsageError,
+    add_config,
+    add_engine,
+    add_output,
+    int_from,
+    survey_bands,
+)
 from splus_srgan.cli.output import say
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
@@ -237,7 +244,7 @@ def _simulated_pairs(options):
     from splus_srgan.evaluation.pairs import EvaluationPair
     from splus_srgan.simulate.field import simulate_field
 
-    chosen = {"shape": tuple(options.shape), "bands": tuple(options.bands or ("g", "r", "z"))}
+    chosen = {"shape": tuple(options.shape), "bands": survey_bands(options.bands or "grz")}
     return [
         EvaluationPair.from_simulation(
             simulate_field((options.seed, k), **chosen), name=f"simulated {k + 1}"

@@ -32,6 +32,7 @@ from splus_srgan.cli import (
     weights,
 )
 from splus_srgan.cli.common import PROGRAM, UsageError
+from splus_srgan.cli.help import HelpFormatter
 from splus_srgan.cli.output import mend_streams, set_level, tell
 from splus_srgan.cli.words import flag_names, in_command_words
 from splus_srgan.utils.bounded_yaml import parser_mode
@@ -200,7 +201,11 @@ def build_parser():
 
 def _parsers():
     """The parser of the program, by ``""``, and those of the commands, by name."""
-    options = {"exit_on_error": False, "parser_mode": parser_mode()}
+    options = {
+        "exit_on_error": False,
+        "parser_mode": parser_mode(),
+        "formatter_class": HelpFormatter,
+    }
     parser = ArgumentParser(
         prog=PROGRAM,
         description="Super-resolution of S-PLUS images that keeps flux, WCS, masks and units.",

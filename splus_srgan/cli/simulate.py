@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from splus_srgan.cli.common import add_config, add_field, add_output, check_free
+from splus_srgan.cli.common import add_config, add_field, add_output, check_free, survey_bands
 from splus_srgan.cli.output import say
 from splus_srgan.utils.files import atomic_path, make_folder
 
@@ -28,7 +28,9 @@ def add_arguments(parser):
         "--bands", type=str, nargs="+", metavar="BAND", default=["g", "r", "z"], help="bands"
     )
     parser.add_argument(
-        "--kind", type=str, help="galaxy, fill, cluster, stars or blank; drawn if not given"
+        "--kind",
+        choices=("galaxy", "fill", "cluster", "stars", "blank"),
+        help="what is in the field; drawn if not given",
     )
 
 
@@ -41,15 +43,14 @@ def run(options):
     options : namespace
         Of the command.
     """
-    folder = Path(options.output)
+    bands, folder = survey_bands(options.bands), Path(options.output)
     paths = [folder / name for name in ("input.fits", "target.fits", "sources.ecsv")]
     check_free(paths, options.overwrite)
 
     from splus_srgan.images.io.fields import write_bands
     from splus_srgan.simulate.field import simulate_field
 
-    shape, bands = tuple(options.shape), tuple(options.bands)
-    field = simulate_field(options.seed, shape=shape, bands=bands, kind=options.kind)
+    field = simulate_field(options.seed, shape=tuple(options.shape), bands=bands, kind=options.kind)
     make_folder(folder)
     write_bands(paths[0], field.observed, overwrite=options.overwrite)
     write_bands(paths[1], field.target, overwrite=options.overwrite)

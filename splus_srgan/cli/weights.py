@@ -23,7 +23,9 @@ def add_arguments(parser):
     add_config(parser)
     actions = ("list", "show", "verify")
     parser.add_argument("action", nargs="?", choices=actions, default="list", help="what to do")
-    parser.add_argument("name", type=str, nargs="?", help="registered name; all by default")
+    parser.add_argument(
+        "name", type=str, nargs="?", metavar="NAME", help="one of those listed; all by default"
+    )
 
 
 def run(options):

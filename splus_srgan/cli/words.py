@@ -108,9 +108,15 @@ def _of_the_parser(text):
         text,
     )
     text = re.sub(
+        r"^argument (\S+): invalid choice: (.*?) \(choose from (.*)\)$",
+        r"\1 must be one of \3; got \2",
+        text,
+    )
+    text = re.sub(
         r"^Subcommand '(\w+)' does not accept option '(.*)'", r"\1 has no option \2", text
     )
     text = re.sub(r"^([\w.]+): must be ", r"\1 must be ", text)
+    text = re.sub(r"^\[Errno \d+\] (.*?): '(.*)'$", r"\2: \1", text)
     return text.replace("unrecognized arguments:", "unknown options:")
 
 

@@ -53,7 +53,10 @@ def test_help(command, capsys):
     with pytest.raises(SystemExit) as caught:
         main([*command, "--help"])
     assert caught.value.code == 0
-    assert "usage: splus-srgan" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "usage: splus-srgan" in told
+    # No name of a type, no default that says nothing, no mark-up.
+    assert not re.search(r"IntFrom|NonNegative|Positive|type:|default: (null|False|\[)|`", told)
 
 
 def test_version(capsys):
@@ -81,6 +84,12 @@ def test_python_m_runs_the_same_command():
         (["sharpen"], "invalid choice: 'sharpen'; the commands are 'enhance', "),
         (["enhance", "a.fits"], "required: --output .see splus-srgan enhance --help"),
         (["enhance", "-o", "out"], "enhance needs at least one FILE, or --batch TABLE"),
+        (
+            ["enhance", "a.fits", "-o", "out", "--precision", "float16"],
+            "--precision must be one of 'auto', 'float32', 'bfloat16'; got 'float16'",
+        ),
+        (["simulate", "-o", "out", "--kind", "disc"], "--kind must be one of .*; got 'disc'"),
+        (["evaluate", "-o", "out", "--simulate", "1", "--bands", "q"], "--bands must be among u"),
         (["enhance", "a.fits", "-o", "out", "--resume"], "--resume goes with --batch only"),
         (
             ["enhance", "a.fits", "-o", "out", "--scheduler", "local"],

@@ -1,7 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Every writer leaves whole files, as private as what they replace, and follows no planted link."""
 
-import functools
 import os
 import stat
 from collections import defaultdict
@@ -11,8 +10,6 @@ from small_weights import save_small
 
 from splus_srgan import SRGANEnhancer, simulate_field, write_bands
 from splus_srgan.cli.main import main
-from splus_srgan.enhance import field as enhance_field
-from splus_srgan.enhance.tiles import sections
 from splus_srgan.utils.files import replace_file
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes and links are of POSIX")
@@ -26,9 +23,8 @@ def field():
 
 
 @pytest.fixture(autouse=True)
-def in_sections(monkeypatch):
+def in_sections(small_sections):
     """So that the enhanced file is laid out before it is filled."""
-    monkeypatch.setattr(enhance_field, "sections", functools.partial(sections, side=48))
 
 
 def bands(path, field, card, look):

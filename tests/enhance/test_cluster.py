@@ -233,9 +233,8 @@ def field(tmp_path_factory):
 
 
 @pytest.fixture
-def small_sections(monkeypatch, one_thread):
+def small_sections(small_sections, one_thread):
     """Six sections."""
-    monkeypatch.setattr(_field, "sections", functools.partial(sections, side=48))
 
 
 @pytest.fixture

@@ -27,13 +27,6 @@ from splus_srgan.pixels import sample
 OPTIONS = {"engine": "torch", "device": "cpu", "precision": "float32"}
 
 
-@pytest.fixture
-def small_sections(monkeypatch):
-    """Sections of at most 48 pixels, so that small fields have several."""
-    small = functools.partial(sections, side=48)
-    monkeypatch.setattr(_enhancement, "sections", small)
-
-
 @pytest.fixture(scope="module")
 def field():
     """A field with missing pixels, a saturated star and a hole larger than a section."""

@@ -1,7 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Runs that are killed go on, to the same bytes."""
 
-import functools
 import hashlib
 import json
 import os
@@ -10,15 +9,12 @@ import time
 
 import numpy as np
 import pytest
-import torch
 from small_weights import save_small
 
 from splus_srgan import SRGANEnhancer, read_bands, simulate_field
-from splus_srgan.enhance import field as _field
 from splus_srgan.enhance import restart
 from splus_srgan.enhance.field import Enhancement
 from splus_srgan.enhance.restart import clean
-from splus_srgan.enhance.tiles import sections
 from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.models.weights import load_card
 
@@ -43,13 +39,8 @@ def images():
 
 
 @pytest.fixture(autouse=True)
-def small_sections(monkeypatch):
-    """Six sections, and one thread, which survives a fork."""
-    monkeypatch.setattr(_field, "sections", functools.partial(sections, side=48))
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def six_sections(small_sections, one_thread):
+    """Several sections of a field, and one thread, which survives a fork."""
 
 
 @pytest.fixture
