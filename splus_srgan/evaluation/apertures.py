@@ -7,12 +7,23 @@ for both images), so that noise in one and none in the other leaves no offset.  
 are in pixels of the input grid, 0-based; ``factor`` is how many times finer an image is.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import fft
 
 from splus_srgan.pixels.coadd_noise import area_noise
 from splus_srgan.pixels.psf import TARGET_PSF, matching_transfer
 from splus_srgan.splus import PIXEL_SCALE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
+    from splus_srgan.utils.types import BoolArray, FloatArray
 
 __all__ = ["aperture_flux", "aperture_noise", "blur_to_psf", "to_input_grid"]
 
@@ -29,8 +40,16 @@ def fine_places(x, y, factor):
 
 
 def aperture_flux(
-    image, x, y, *, radius, annulus=None, factor=1, mask=None, pixel_scale=PIXEL_SCALE
-):
+    image: FloatArray,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    radius: float,
+    annulus: tuple[float, float] | None = None,
+    factor: int = 1,
+    mask: BoolArray | None = None,
+    pixel_scale: float = PIXEL_SCALE,
+) -> tuple[FloatArray, FloatArray]:
     """
     Measure the flux in apertures, less the mean of the unmasked part of annuli.
 
@@ -87,7 +106,15 @@ def aperture_flux(
     return flux, area / factor**2
 
 
-def aperture_noise(flux, free_area, *, radius, sigma, electrons=0.0, pixel_scale=PIXEL_SCALE):
+def aperture_noise(
+    flux: ArrayLike,
+    free_area: ArrayLike,
+    *,
+    radius: float,
+    sigma: float,
+    electrons: float = 0.0,
+    pixel_scale: float = PIXEL_SCALE,
+) -> FloatArray:
     r"""
     Give the noise that an input image brings to `aperture_flux`.
 
@@ -132,7 +159,14 @@ def aperture_noise(flux, free_area, *, radius, sigma, electrons=0.0, pixel_scale
     return np.sqrt((sigma * area_noise(area)) ** 2 + (sigma * sky) ** 2 + photon)
 
 
-def blur_to_psf(image, wanted, *, psf=TARGET_PSF, pixel_scale=PIXEL_SCALE / 2, phase=0.0):
+def blur_to_psf(
+    image: ArrayLike,
+    wanted: Sequence[float],
+    *,
+    psf: Sequence[float] = TARGET_PSF,
+    pixel_scale: float = PIXEL_SCALE / 2,
+    phase: float = 0.0,
+) -> FloatArray:
     """
     Bring an image from one PSF to another, broader one.
 
@@ -191,7 +225,13 @@ def _padded(image):
     return level + (padded - level) * np.outer(*sides)
 
 
-def to_input_grid(image, wanted, *, psf=TARGET_PSF, pixel_scale=PIXEL_SCALE / 2):
+def to_input_grid(
+    image: ArrayLike,
+    wanted: Sequence[float] | None,
+    *,
+    psf: Sequence[float] = TARGET_PSF,
+    pixel_scale: float = PIXEL_SCALE / 2,
+) -> FloatArray:
     """
     Show a fine image as the input's telescope would: its PSF, its pixels.
 

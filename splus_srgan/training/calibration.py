@@ -257,7 +257,7 @@ def measure_coverage(
         image, std, truth, sigma = np.concatenate([pixels[:, part] for part in slices], axis=1)
         for by, ratio in (("truth", truth / sigma), ("image", image / std)):
             table = coverage(truth, image, std, signal_to_noise=ratio)
-            rows += [{"band": band, "by": by, **dict(row)} for row in table]
+            rows += [{"band": band, "by": by, **dict(row)} for row in table]  # type: ignore[attr-defined]
     return QTable(rows=rows)
 
 

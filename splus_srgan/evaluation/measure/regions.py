@@ -6,6 +6,10 @@ A score of the whole frame mixes what denoising gains in the sky, what is done t
 what sharpening gains; a method that leaves the PSF as it is cannot have the last of them.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from splus_srgan.evaluation.apertures import blur_to_psf
@@ -14,6 +18,11 @@ from splus_srgan.evaluation.measure.spaces import to_space
 from splus_srgan.pixels.psf import TARGET_PSF
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.validate import check_positive
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
 
 __all__ = ["ISOPHOTE", "REGIONS", "SKY", "psnr_by_region", "regions"]
 
@@ -63,7 +72,15 @@ def regions(truth, sigma, *, factor=2):
     return {"frame": np.isfinite(sn), "isophote": sn > ISOPHOTE, "sky": sn < SKY}
 
 
-def psnr_by_region(truth, image, *, sigma, zero_point, psf, image_psf=None):
+def psnr_by_region(
+    truth: ArrayLike,
+    image: ArrayLike,
+    *,
+    sigma: float,
+    zero_point: float,
+    psf: Sequence[float],
+    image_psf: Sequence[float] | None = None,
+) -> dict[str, float]:
     """
     PSNR of an image of the 2x grid in the whole frame, in sources, in the sky, at matched PSF.
 

@@ -6,6 +6,10 @@ Where neighbours are correlated, as in every enhanced image, the noise of an ape
 that of a pixel times the root of the area: `aperture_noise_curve` measures it.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
@@ -14,12 +18,17 @@ from scipy import fft, signal
 from splus_srgan.pixels.robust import robust_std
 from splus_srgan.utils.validate import check_integer, check_shape
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
 __all__ = ["aperture_noise_curve", "noise_autocorrelation"]
 
 _VALID = 0.999  # of an aperture's area
 
 
-def noise_autocorrelation(image, *, max_lag=8, mask=None):
+def noise_autocorrelation(
+    image: ArrayLike, *, max_lag: int = 8, mask: ArrayLike | None = None
+) -> QTable:
     r"""
     Correlation of the noise of pixels, by their distance.
 
@@ -76,7 +85,9 @@ def noise_autocorrelation(image, *, max_lag=8, mask=None):
     return table
 
 
-def aperture_noise_curve(image, radii, *, mask=None):
+def aperture_noise_curve(
+    image: ArrayLike, radii: ArrayLike, *, mask: ArrayLike | None = None
+) -> QTable:
     r"""
     Noise of the sum in an aperture, :math:`\sigma(R)`, at all places of a sky.
 

@@ -6,7 +6,10 @@ The Fourier transforms of both, under a window that is flat but for its edges an
 masked pixels, are compared in rings of frequency.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -15,6 +18,9 @@ from scipy import fft, signal
 
 from splus_srgan.utils.elementwise import both_as_float
 from splus_srgan.utils.validate import check_integer
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["Amplitude", "Shift", "measure_amplitude", "measure_shift", "power_spectrum_ratio"]
 
@@ -55,7 +61,9 @@ class Shift:
     error: float
 
 
-def power_spectrum_ratio(reference, image, *, n_ring=32, mask=None):
+def power_spectrum_ratio(
+    reference: ArrayLike, image: ArrayLike, *, n_ring: int = 32, mask: ArrayLike | None = None
+) -> QTable:
     r"""
     Power of an image relative to its reference, by frequency.
 
@@ -124,7 +132,14 @@ def power_spectrum_ratio(reference, image, *, n_ring=32, mask=None):
     return table
 
 
-def measure_amplitude(reference, image, *, low=0.0, high=0.5, mask=None):
+def measure_amplitude(
+    reference: ArrayLike,
+    image: ArrayLike,
+    *,
+    low: float = 0.0,
+    high: float = 0.5,
+    mask: ArrayLike | None = None,
+) -> Amplitude:
     r"""
     Strength of an image relative to its reference, over a range of frequencies.
 
@@ -169,7 +184,9 @@ def measure_amplitude(reference, image, *, low=0.0, high=0.5, mask=None):
     return Amplitude(float(value), float(error))
 
 
-def measure_shift(reference, image, *, high=0.25, mask=None):
+def measure_shift(
+    reference: ArrayLike, image: ArrayLike, *, high: float = 0.25, mask: ArrayLike | None = None
+) -> Shift:
     r"""
     Shift of an image against its reference.
 

@@ -6,16 +6,27 @@ Positions are 0-based pixels of the image itself, and a PSF is the one that the 
 sample: their own response is part of it, as in the seeing that surveys state.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy.table import QTable
 
 from splus_srgan.pixels import starfit
 from splus_srgan.utils.validate import check_positive
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from splus_srgan.utils.types import FloatArray
+
 __all__ = ["encircled_energy", "fit_stars", "psf_residual"]
 
 
-def fit_stars(image, x, y, *, fwhm, mask=None):
+def fit_stars(
+    image: ArrayLike, x: ArrayLike, y: ArrayLike, *, fwhm: float, mask: ArrayLike | None = None
+) -> QTable:
     r"""
     Fit a circular Moffat profile on a constant sky to each star, for its effective FWHM.
 
@@ -63,7 +74,15 @@ def fit_stars(image, x, y, *, fwhm, mask=None):
     return QTable(rows, names=("x", "y", "flux", "fwhm", "beta", "sky"))
 
 
-def psf_residual(image, x, y, psf, *, radius, mask=None):
+def psf_residual(
+    image: ArrayLike,
+    x: ArrayLike,
+    y: ArrayLike,
+    psf: ArrayLike,
+    *,
+    radius: float,
+    mask: ArrayLike | None = None,
+) -> QTable:
     r"""
     Compare stars with a PSF: what is left when it is fitted to them.
 
@@ -116,7 +135,15 @@ def psf_residual(image, x, y, psf, *, radius, mask=None):
     return QTable(rows, names=("x", "y", "flux", "residual", "core"))
 
 
-def encircled_energy(image, x, y, *, radii, annulus, mask=None):
+def encircled_energy(
+    image: ArrayLike,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    radii: ArrayLike,
+    annulus: tuple[float, float],
+    mask: ArrayLike | None = None,
+) -> FloatArray:
     """
     Share of each star's flux within radii, of that within the largest (curve of growth).
 

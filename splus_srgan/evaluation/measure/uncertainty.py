@@ -6,7 +6,10 @@ An uncertainty is true if 68 % of the truths lie within one of it at every brigh
 only on average.
 """
 
+from __future__ import annotations
+
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import QTable, Table
@@ -14,6 +17,11 @@ from scipy import stats
 
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.utils.validate import check_integer, check_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
 
 __all__ = ["SNR_EDGES", "checks_uncertainty", "coverage", "coverage_table", "pit_histogram"]
 
@@ -25,7 +33,15 @@ _FIELDS = 3  # from which on their scatter tells the error of a share
 _OF_A_FIELD = 0.08  # error of the share of one field: its pixels have sky and PSF in common
 
 
-def coverage(truth, image, uncertainty, *, signal_to_noise=None, edges=SNR_EDGES, mask=None):
+def coverage(
+    truth: ArrayLike,
+    image: ArrayLike,
+    uncertainty: ArrayLike,
+    *,
+    signal_to_noise: ArrayLike | None = None,
+    edges: Sequence[float] = SNR_EDGES,
+    mask: ArrayLike | None = None,
+) -> QTable:
     r"""
     Share of truths within 68 % and 95 % intervals, by signal to noise.
 
@@ -92,7 +108,14 @@ def coverage(truth, image, uncertainty, *, signal_to_noise=None, edges=SNR_EDGES
     return QTable(rows=rows, names=names, dtype=(float, float, int, float, float, float))
 
 
-def pit_histogram(truth, image, uncertainty, *, n_bin=10, mask=None):
+def pit_histogram(
+    truth: ArrayLike,
+    image: ArrayLike,
+    uncertainty: ArrayLike,
+    *,
+    n_bin: int = 10,
+    mask: ArrayLike | None = None,
+) -> QTable:
     r"""
     Histogram of the probability integral transform, :math:`\Phi((t - x) / \sigma)`.
 
