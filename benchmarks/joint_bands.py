@@ -191,13 +191,14 @@ def stars(options, enhancers):
 _LINE_BANDS = ("r", "J0660", "i")
 
 
-def halpha(images, conditions, *, std=None):
+def halpha(images, conditions, *, std=None, metas=None):
     """Map of Halpha in 1e-18 erg / (s cm2), from images in ADU; its deviation, if given theirs."""
     field = {}
     for band in _LINE_BANDS:
         per_nmgy = conditions[band].adu_per_nmgy
         own = None if std is None else StdDevUncertainty(std[band] / per_nmgy)
-        field[band] = CCDData(images[band] / per_nmgy, unit="nmgy", uncertainty=own)
+        meta = metas and metas[band]
+        field[band] = CCDData(images[band] / per_nmgy, unit="nmgy", uncertainty=own, meta=meta)
     found = line_map(field)
     return (found.data if std is None else found.uncertainty.array) * 1e18
 
@@ -232,7 +233,9 @@ def lines(options, enhancers):
             except WeightsError:
                 continue
             std = {b: images[b].uncertainty.array for b in _LINE_BANDS}
-            made[mine] = halpha(without_sky(images), seen), halpha(std, seen, std=std)
+            metas = {b: images[b].meta for b in _LINE_BANDS}
+            deviation = halpha(std, seen, std=std, metas=metas)
+            made[mine] = halpha(without_sky(images), seen), deviation
         for name, (image, deviation) in made.items():
             off = image - truth
             row = {"field": k, "method": name, "rms": float(np.sqrt(np.mean(off**2)))}

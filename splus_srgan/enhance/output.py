@@ -8,7 +8,7 @@ import numpy as np
 
 from splus_srgan._version import __version__
 from splus_srgan.enhance.planes import FACTOR, Planes
-from splus_srgan.images.bands import describe_plane
+from splus_srgan.images.bands import describe_plane, tidy_band
 from splus_srgan.images.io.fields import add_provenance
 from splus_srgan.images.meta import upsample_meta
 from splus_srgan.images.unpack import repack
@@ -92,6 +92,7 @@ def _repack(work, stack, planes, fine_sky):
         own["flux_anchor"] = work.strength if work.psfs[k] else 0.0
         names = ("output_fwhm", "output_beta", "output_wings")
         own |= dict(zip(names, work.target_psfs[k], strict=True)) | work.input_psfs[k].record()
+        own["correlation"] = _correlation(work, k)
         own["unusual"] = ",".join(work.report.of_band(band)) or None
         metas.append(fine_meta(meta, work.record | own, work.flux_factor))
     scale = work.restorers[0].card.pixel_scale / FACTOR
@@ -108,6 +109,21 @@ def _repack(work, stack, planes, fine_sky):
             for psf in work.target_psfs
         ],
     )
+
+
+def _correlation(work, k):
+    """Correlation of the errors of a band with those of the others that have the same weights."""
+    restorer, bands = work.restorer_of(k), work.stack.bands
+    known = restorer.card.uncertainty.get("correlation") if work.uncertainty else None
+    if not known:
+        return None
+    found = {}
+    for other in restorer.places:
+        one, two = tidy_band(bands[k]), tidy_band(bands[other])
+        value = known.get(one, {}).get(two, known.get(two, {}).get(one))
+        if other != k and value is not None:
+            found[two] = value
+    return found
 
 
 def call_record(runner, flux_factor, bands, options):

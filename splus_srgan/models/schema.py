@@ -217,6 +217,15 @@ def _uncertainty(key, value):
     for name in ("calibration", "ensemble"):
         if value.get(name):
             _calibration(f"{key}.{name}", value[name])
+    _correlation(f"{key}.correlation", value.get("correlation", {}))
+
+
+def _correlation(key, table):
+    _table(key, table)
+    for band, others in table.items():
+        _table(f"{key}.{band}", others)
+        for other, number in others.items():
+            _number(f"{key}.{band}.{other}", number, -1, 1, open_low=False)
 
 
 def _first_stage(key, value):

@@ -86,8 +86,8 @@ class WeightsCard:
         that was not measured.
     uncertainty : dict
         Nothing, or how errors become standard deviations: ``kind`` of the scale that the
-        generator predicts, its ``calibration``, and that of the ``ensemble`` of eight
-        (`splus_srgan.training.calibration`).
+        generator predicts, its ``calibration``, that of the ``ensemble`` of eight, and the
+        ``correlation`` of the errors of two bands (`splus_srgan.training.calibration`).
     first_stage : dict
         Of a joint generator: name of each of the shipped weights that it builds on, in the order
         in which they are chosen, and their SHA-256.

@@ -18,6 +18,7 @@ import dataclasses
 import math
 import time
 import warnings
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,6 +55,7 @@ _WARM_UP = 50  # steps
 _EMPHASIS, _BRIGHT = 20.0, 0.5
 _USELESS = Quality.MISSING | Quality.SATURATED
 _MIN_PIXELS = 1000
+_LARGEST = 5.0  # error, in standard deviations, as the correlation sees it
 
 
 def train_head(
@@ -204,7 +206,12 @@ def calibrate(
     -------
     uncertainty : dict
         For the model card: that of the enhancer's weights, with the calibration in
-        ``calibration``, or ``ensemble`` for the ensemble.
+        ``calibration``, or ``ensemble`` for the ensemble, and the ``correlation`` of the errors of
+        each two bands that the weights restore together: the median over the fields of
+
+        .. math:: \rho = \frac{\sum e_1 e_2}{\sqrt{\sum e_1^2 \sum e_2^2}}
+
+        over their pixels, with the errors :math:`e` in standard deviations, at most 5.
 
     Raises
     ------
@@ -215,8 +222,11 @@ def calibrate(
     card = _own_card(enhancer)
     raw = copy.copy(enhancer)
     raw.weights = dataclasses.replace(card, uncertainty={})
-    table = fit_table(*_pixels(raw, fields, progress_bar), seed=seed)
+    errors = []
+    table = fit_table(*_pixels(raw, fields, progress_bar, errors=errors), seed=seed)
     kept = {key: value for key, value in card.uncertainty.items() if key == "ensemble"}
+    if correlation := _correlation(errors):
+        kept["correlation"] = correlation
     if enhancer.uncertainty == "ensemble":
         return {**card.uncertainty, "ensemble": table}
     return {"kind": card.scale, "calibration": table, **kept}
@@ -280,7 +290,7 @@ def _own_card(enhancer: SRGANEnhancer) -> WeightsCard:
     return enhancer.weights
 
 
-def _pixels(enhancer, fields, progress_bar, parts=None):
+def _pixels(enhancer, fields, progress_bar, parts=None, errors=None):
     """Images less sky, their deviations, truths and sky noises, flat, per output pixel."""
     found, count = [], 0
     for field in fields if progress_bar is None else progress_bar(fields):
@@ -288,12 +298,16 @@ def _pixels(enhancer, fields, progress_bar, parts=None):
             # Fields without sky in the frame have to be covered as well.
             warnings.simplefilter("ignore", NoSkyWarning)
             sharp = enhancer(field.observed)
+        own = {}
         for band, made in sharp.items():
-            one = _pixels_of(made, field.target[band])
+            one, good = _pixels_of(made, field.target[band])
+            own[band] = _errors(one, good)
             if parts is not None:
                 parts.setdefault(band, []).append(slice(count, count + one.shape[1]))
             count += one.shape[1]
             found.append(one)
+        if errors is not None:
+            errors.append(_field_correlation(own))
     if count < _MIN_PIXELS:
         raise ValueError(f"fields must hold at least {_MIN_PIXELS} good pixels; got {count}")
     return np.concatenate(found, axis=1)
@@ -311,4 +325,30 @@ def _pixels_of(made, target):
     )
     good = (np.asarray(made.flags) & int(_USELESS)) == 0
     good &= np.isfinite(rows[1]) & np.isfinite(rows[2])
-    return np.stack([row[good] for row in rows]).astype(np.float32)
+    return np.stack([row[good] for row in rows]).astype(np.float32), good
+
+
+def _errors(pixels, good):
+    """Errors in standard deviations, 0 where a pixel is not good."""
+    image, std, truth, _ = pixels
+    errors = np.zeros(good.shape)
+    errors[good] = np.clip((image - truth) / std, -_LARGEST, _LARGEST)
+    return errors
+
+
+def _field_correlation(errors):
+    """Correlation of the errors of each two bands of a field."""
+    return {
+        (one, two): float(np.mean(a * b) / np.sqrt(np.mean(a**2) * np.mean(b**2)))
+        for (one, a), (two, b) in combinations(errors.items(), 2)
+        if a.any() and b.any()
+    }
+
+
+def _correlation(fields):
+    """Band to other band to the median of their correlation over the fields; each pair once."""
+    found = {}
+    for pair in dict.fromkeys(pair for field in fields for pair in field):
+        values = [field[pair] for field in fields if pair in field]
+        found.setdefault(pair[0], {})[pair[1]] = round(float(np.median(values)), 2)
+    return found

@@ -165,9 +165,14 @@ def test_bands_of_the_survey_are_restored_together(enhancer, field):
     pair = enhancer({"g": field["g"], "r": field["r"]})
     assert {image.header["SRMODEL"] for image in pair.values()} == {"splus"}
     assert np.any(pair["r"].data != enhancer(field["r"]).data)
-    named = SRGANEnhancer("splus", **OPTIONS)({band: field[band] for band in ("r", "g")})
+    named = SRGANEnhancer("splus", **OPTIONS, uncertainty=True)
+    both = named({band: field[band] for band in ("r", "g")})
     for band, image in pair.items():
-        assert_array_equal(image.data, named[band].data)
+        assert_array_equal(image.data, both[band].data)
+    # Errors are alike, as the model card has it, and nothing is said where there are none.
+    alike = named.weights.uncertainty["correlation"]["g"]["r"]
+    assert both["g"].header["SRCR"] == both["r"].header["SRCG"] == alike
+    assert not any(card.startswith("SRC") for card in pair["g"].header)
 
 
 @pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.FallbackWarning")

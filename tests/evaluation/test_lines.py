@@ -93,6 +93,29 @@ def test_uncertainties_are_those_of_drawn_noise():
     assert line_map(images).uncertainty is None
 
 
+@pytest.mark.parametrize("how", ["cards", "option"])
+def test_correlated_errors_are_those_of_drawn_noise(how):
+    rng, sigma = np.random.default_rng(1), {"r": 0.02, "J0660": 0.05, "i": 0.03}
+    rho = np.array([[1, 0.3, 0.5], [0.3, 1, 0.1], [0.5, 0.1, 1]])
+    if how == "option":
+        rho = np.where(np.eye(3), 1, 0.4)
+    drawn = rng.multivariate_normal(np.zeros(3), rho, (200, 200))
+    images = {}
+    for k, (band, s) in enumerate(sigma.items()):
+        others = zip(("SRCR", "SRCJ0660", "SRCI"), rho[k], strict=True)
+        meta = {key: value for j, (key, value) in enumerate(others) if j != k}
+        images[band] = CCDData(
+            1 + s * drawn[..., k],
+            unit=DENSITY,
+            uncertainty=StdDevUncertainty(np.full((200, 200), s)),
+            meta=meta if how == "cards" else {},
+        )
+    found = line_map(images, correlation=None if how == "cards" else 0.4)
+    assert_allclose(found.data.std(), found.uncertainty.array, rtol=0.02)
+    apart = line_map(images, correlation=0.0)
+    assert np.all(apart.uncertainty.array > 1.05 * found.uncertainty.array)
+
+
 def test_masks_and_spellings():
     images = cube({"r": 1.0, "J0660": 2.0, "i": 1.0})
     images["r"].mask = np.zeros((2, 3), bool)
@@ -119,6 +142,8 @@ def test_wrong_input_is_refused():
     counts = cube({"r": 1.0, "J0660": 2.0, "i": 1.0}, u.adu)
     with pytest.raises(ValueError, match="that of r is adu: calibrate them"):
         line_map(counts)
+    with pytest.raises(ValueError, match=r"correlation must be from -0.5 to 1; got -0.8"):
+        line_map(images, correlation=-0.8)
     nothing = images | {"i": NDData(np.ones((2, 3)))}
     with pytest.raises(ValueError, match="that of i is None"):
         line_map(nothing)

@@ -260,6 +260,20 @@ def test_calibration_makes_wrong_deviations_true_on_other_fields(card, monkeypat
     assert after["count"][-5:].sum() == 4 * 2 * 156 * 160
 
 
+def test_the_correlation_of_drawn_errors_is_found(card):
+    class Correlated(Field):
+        def __init__(self, seed):
+            super().__init__(seed)
+            common, own = np.random.default_rng(seed).normal(size=(2, *self.noise.shape))
+            flux, self.noise = self.flux["g"], np.stack([self.noise[0]] * 2)
+            self.flux = dict.fromkeys("gr", flux)
+            truth = flux + self.noise * (np.sqrt(0.4) * common[:1] + np.sqrt(0.6) * own)
+            self.target = {b: CCDData(t, unit="adu") for b, t in zip("gr", truth, strict=True)}
+
+    uncertainty = calibrate(Enhancer(card), [Correlated(k) for k in range(5)])
+    assert uncertainty["correlation"]["g"]["r"] == pytest.approx(0.4, abs=0.03)
+
+
 def test_calibrating_twice_is_calibrating_once(card):
     fields = [Field(0), Field(1)]
     once = calibrate(Enhancer(card), fields)
@@ -277,7 +291,7 @@ def test_the_ensemble_has_a_table_of_its_own(card):
         dataclasses.replace(card, uncertainty=uncertainty),
     )
     both = calibrate(enhancer, [Field(0)])
-    assert set(both) == {"kind", "calibration", "ensemble"}
+    assert set(both) == {"kind", "calibration", "ensemble", "correlation"}
     assert both["ensemble"] == uncertainty["ensemble"]
 
 

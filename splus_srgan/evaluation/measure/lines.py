@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 
 from splus_srgan.images.bands import tidy_band
+from splus_srgan.images.io.fields import correlation_card
 from splus_srgan.images.unpack import uncertainty_array
 from splus_srgan.simulate.bandpasses import WAVELENGTHS, bandpass, pivot
 from splus_srgan.utils.floats import numpy_defaults
@@ -87,7 +89,11 @@ def line_weights(line: Literal["halpha"] = "halpha", redshift: float = 0.0) -> t
 
 @numpy_defaults
 def line_map(
-    images: Images, *, line: Literal["halpha"] = "halpha", redshift: float = 0.0
+    images: Images,
+    *,
+    line: Literal["halpha"] = "halpha",
+    redshift: float = 0.0,
+    correlation: float | None = None,
 ) -> CCDData:
     r"""
     Map the flux of a line from images in r, J0660 and i.
@@ -102,23 +108,30 @@ def line_map(
         Line: :math:`H\alpha`, with [NII] beside it.
     redshift : float, optional
         Redshift of the line.
+    correlation : float, optional
+        Correlation of the errors of any two of the bands, from -0.5 to 1.  By default that of
+        the cards ``SRCR``, ``SRCJ0660`` and ``SRCI`` of the images, with which the enhancer says
+        how alike the errors of bands are that were restored together, and 0 where there are none.
 
     Returns
     -------
     flux : `~astropy.nddata.CCDData`
         Flux per pixel in erg / (s cm2), ``(ny, nx)``, with the WCS of the J0660 image, the
         masks of all three, and, where all three have uncertainties, its standard
-        deviation (the errors of the bands taken as independent).
+        deviation.
 
     Raises
     ------
     ValueError
-        If a band is missing, shapes differ, a unit is no flux density, or the line is not in
-        J0660 at this redshift.
+        If a band is missing, shapes differ, a unit is no flux density, the line is not in
+        J0660 at this redshift, or the correlation is out of range.
 
     Notes
     -----
-    See `line_weights`.  Dust and the light of old stars under the line are not corrected.
+    See `line_weights`.  Dust and the light of old stars under the line are not corrected.  With
+    weights :math:`w_i`, standard deviations :math:`\sigma_i` and correlations
+    :math:`\rho_{ij}`, the variance is
+    :math:`\sum_{ij} w_i w_j \rho_{ij} \sigma_i \sigma_j`.
 
     Examples
     --------
@@ -148,8 +161,20 @@ def line_map(
         unit=_FLUX,
         wcs=narrow.wcs,
         mask=_any_mask(chosen),
-        uncertainty=_deviation(parts, chosen),
+        uncertainty=_deviation(parts, chosen, _correlations(chosen, correlation)),
     )
+
+
+def _correlations(images, given):
+    """Matrix of the correlations of the errors, ``(3, 3)``."""
+    if given is not None and not -0.5 <= check_finite("correlation", given) <= 1:
+        # Three errors cannot all be more opposed than that.
+        raise ValueError(f"correlation must be from -0.5 to 1; got {given!r}")
+    matrix = np.eye(len(images))
+    for i, j in combinations(range(len(images)), 2):
+        stated = (images[i].meta or {}).get(correlation_card(_BANDS[j]), 0.0)
+        matrix[i, j] = matrix[j, i] = stated if given is None else given
+    return matrix
 
 
 def _density_factor(band, unit):
@@ -175,9 +200,11 @@ def _any_mask(images):
     return np.any(np.broadcast_arrays(*masks), axis=0) if masks else None
 
 
-def _deviation(parts, images):
+def _deviation(parts, images, correlations):
     if any(image.uncertainty is None for image in images):
         return None
     deviations = [np.asarray(uncertainty_array(one, StdDevUncertainty), float) for one in images]
-    total = sum((p * one) ** 2 for p, one in zip(parts, deviations, strict=True))
-    return StdDevUncertainty(np.sqrt(total))
+    terms = [p * one for p, one in zip(parts, deviations, strict=True)]
+    pairs = product(range(len(terms)), repeat=2)
+    total = sum(correlations[i, j] * terms[i] * terms[j] for i, j in pairs)
+    return StdDevUncertainty(np.sqrt(np.maximum(total, 0)))

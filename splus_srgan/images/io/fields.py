@@ -21,6 +21,7 @@ from splus_srgan.images.bands import check_distinct, check_label, same_band
 from splus_srgan.images.grid import check_common_grid
 from splus_srgan.images.io.read import find_bands
 from splus_srgan.images.io.write import build_hdus, check_writable, set_card, write_atomically
+from splus_srgan.splus import canonical_band
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_provenance",
+    "correlation_card",
     "check_writable",
     "provenance_cards",
     "read_bands",
@@ -329,7 +331,8 @@ def provenance_cards(record: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
         ``factor``, ``flux_per_pixel`` (`True` where values were shared out over finer pixels),
         ``output_fwhm``, ``output_beta``, ``output_wings`` (of the PSF of the image), ``psf``,
         ``psf_fwhm``, ``psf_beta``, ``psf_wings`` (of the input), ``unusual``, ``flux_anchor``,
-        ``bands`` and ``band``. `None` is left out.
+        ``bands``, ``band``, and ``correlation``, of the errors with those in other bands: a
+        mapping of band to number. `None` is left out.
 
     Returns
     -------
@@ -349,6 +352,8 @@ def provenance_cards(record: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
     [('SRPREC', 'float32', 'arithmetic of the network'),
      ('SRBLOCK', '256,256', 'block size (ny, nx), input pixels')]
     """
+    record = dict(record)
+    correlation = record.pop("correlation", None) or {}
     unknown = [key for key in record if key not in _PROVENANCE]
     if unknown:
         raise ValueError(f"record must have only {', '.join(_PROVENANCE)}; got {unknown}")
@@ -363,7 +368,32 @@ def provenance_cards(record: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
         cards.append((keyword, short, comment))
         if key == "sha256":
             cards.append(("HISTORY", f"sha256:{value}", ""))
+    for band, value in correlation.items():
+        cards.append((correlation_card(band), value, f"correlation of errors with those in {band}"))
     return cards
+
+
+def correlation_card(band: str) -> str:
+    """
+    Keyword of the correlation of the errors of an image with those in another band.
+
+    Parameters
+    ----------
+    band : str
+        The other band, one of S-PLUS in any spelling.
+
+    Returns
+    -------
+    keyword : str
+        ``SRC`` and its name.
+
+    Examples
+    --------
+    >>> from splus_srgan.images.io.fields import correlation_card
+    >>> correlation_card("F660")
+    'SRCJ0660'
+    """
+    return f"SRC{canonical_band(band).upper()}"
 
 
 def add_provenance(meta: MutableMapping[str, Any], record: Mapping[str, Any]) -> None:
