@@ -222,7 +222,7 @@ def calibrate(
     card = _own_card(enhancer)
     raw = copy.copy(enhancer)
     raw.weights = dataclasses.replace(card, uncertainty={})
-    errors = []
+    errors: list[dict[tuple[str, str], float]] = []
     table = fit_table(*_pixels(raw, fields, progress_bar, errors=errors), seed=seed)
     kept = {key: value for key, value in card.uncertainty.items() if key == "ensemble"}
     if correlation := _correlation(errors):
