@@ -108,6 +108,7 @@ def open_client(scheduler):
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
             # What is mapped of a file counts as memory there, but takes none.
             memory_limit=0,
             silence_logs=logging.ERROR,

@@ -68,6 +68,7 @@ def cluster_here(n_workers):
         host="127.0.0.1",
         protocol="tcp://",
         dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
     )
 
 
