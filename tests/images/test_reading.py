@@ -352,5 +352,5 @@ def test_an_extension_that_does_not_begin_as_one_is_told(tmp_path):
     fits.HDUList([fits.PrimaryHDU(np.zeros((4, 4))), fits.ImageHDU(np.zeros((4, 4)))]).writeto(path)
     raw = path.read_bytes().replace(b"XTENSION=", b"CD1_1   =", 1)
     path.write_bytes(raw)
-    with pytest.raises((ValueError, OSError), match="HDU 1 must begin with XTENSION; got CD1_1"):
+    with pytest.raises((ValueError, OSError), match="HDU 1 must begin with XTENSION; got 'CD1_1'"):
         read_bands(path)

@@ -343,7 +343,7 @@ def test_one_command_makes_a_card_with_uncertainties(tmp_path, capsys, monkeypat
     assert said.strip().endswith("tiny.json")
     card = load_card(new)
     assert (card.name, card.version, card.generator["scale"]) == ("tiny", "2", "laplace")
-    assert set(card.uncertainty) == {"kind", "calibration", "ensemble"}
+    assert set(card.uncertainty) == {"kind", "calibration", "ensemble", "correlation"}
     assert set(card.scores["coverage_ensemble"]) == set(card.scores["coverage"])
     assert len(card.scores["coverage"]["S/N stated -inf to 1"]) == 2
     assert card.training["uncertainty"]["calibration"] == "2 fields of seeds (2, k)"
