@@ -207,7 +207,7 @@ def calibrate(
     uncertainty : dict
         For the model card: that of the enhancer's weights, with the calibration in
         ``calibration``, or ``ensemble`` for the ensemble, and the ``correlation`` of the errors of
-        each two bands that the weights restore together: the median over the fields of
+        each two bands of a field: the median over the fields of
 
         .. math:: \rho = \frac{\sum e_1 e_2}{\sqrt{\sum e_1^2 \sum e_2^2}}
 
@@ -301,7 +301,8 @@ def _pixels(enhancer, fields, progress_bar, parts=None, errors=None):
         own = {}
         for band, made in sharp.items():
             one, good = _pixels_of(made, field.target[band])
-            own[band] = _errors(one, good)
+            if errors is not None:
+                own[band] = _errors(one, good)
             if parts is not None:
                 parts.setdefault(band, []).append(slice(count, count + one.shape[1]))
             count += one.shape[1]

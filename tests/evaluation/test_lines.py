@@ -116,6 +116,15 @@ def test_correlated_errors_are_those_of_drawn_noise(how):
     assert np.all(apart.uncertainty.array > 1.05 * found.uncertainty.array)
 
 
+def test_a_card_of_another_program_is_no_correlation():
+    error = StdDevUncertainty(np.full((2, 3), 0.1))
+    values = {"r": 1.0, "J0660": 2.0, "i": 1.0}
+    plain = line_map(cube(values, uncertainty=error)).uncertainty.array
+    for foreign in ("reference source", True, 17.0, float("nan")):
+        images = cube(values, uncertainty=error, meta={"SRCI": foreign, "SRCJ0660": foreign})
+        assert_array_equal(line_map(images).uncertainty.array, plain)
+
+
 def test_masks_and_spellings():
     images = cube({"r": 1.0, "J0660": 2.0, "i": 1.0})
     images["r"].mask = np.zeros((2, 3), bool)

@@ -17,7 +17,7 @@ from splus_srgan.images.io.fields import correlation_card
 from splus_srgan.images.unpack import uncertainty_array
 from splus_srgan.simulate.bandpasses import WAVELENGTHS, bandpass, pivot
 from splus_srgan.utils.floats import numpy_defaults
-from splus_srgan.utils.validate import check_finite, check_one_of
+from splus_srgan.utils.validate import check_finite, check_one_of, is_number
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -172,8 +172,10 @@ def _correlations(images, given):
         raise ValueError(f"correlation must be from -0.5 to 1; got {given!r}")
     matrix = np.eye(len(images))
     for i, j in combinations(range(len(images)), 2):
-        stated = (images[i].meta or {}).get(correlation_card(_BANDS[j]), 0.0)
-        matrix[i, j] = matrix[j, i] = stated if given is None else given
+        stated = (images[i].meta or {}).get(correlation_card(_BANDS[j]))
+        # Another program's card of this name may say anything.
+        known = stated if is_number(stated) and -1 <= stated <= 1 else 0.0
+        matrix[i, j] = matrix[j, i] = known if given is None else given
     return matrix
 
 
