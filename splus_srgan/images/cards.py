@@ -68,7 +68,8 @@ def regrid_cards(meta, *, ratio, level, new_psf=False):
     ----------
     meta : `~astropy.io.fits.Header` or dict
         Changed in place. Its cards of WCS, primary and alternate, of distortions and of physical
-        pixels are removed: they hold for the old pixels alone.
+        pixels are removed: they hold for the old pixels alone
+        (`~splus_srgan.images.moved_cards.moved_cards` gives those for the new ones).
     ratio : float
         Size of a new pixel in old ones.
     level : callable

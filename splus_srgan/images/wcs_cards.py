@@ -12,6 +12,7 @@ __all__ = [
     "SEQUENT",
     "alternates",
     "check_wcs_cards",
+    "matrix_cards",
     "scale_physical_cards",
     "scale_sip_cards",
     "scale_wcs_cards",
@@ -57,9 +58,9 @@ def alternates(header):
 
 def scale_wcs_cards(header, alternate, axes, factor):
     """Reference pixel and matrix of one description of the WCS; ``axes`` are 1-based."""
-    matrix = _matrix_cards(header, "CD", alternate)
+    matrix = matrix_cards(header, "CD", alternate)
     # Any card of a WCS makes one; what it lacks has a default, which changes with the grid.
-    given = bool(matrix or _matrix_cards(header, "PC", alternate)) or any(
+    given = bool(matrix or matrix_cards(header, "PC", alternate)) or any(
         f"{name}{axis}{alternate}" in header
         for axis in axes
         for name in ("CTYPE", "CRPIX", "CRVAL", "CDELT")
@@ -74,7 +75,7 @@ def scale_wcs_cards(header, alternate, axes, factor):
     if given and not matrix and _must_scale_pc(header, alternate, axes):
         for axis in axes:
             set_default(header, f"PC{axis}_{axis}{alternate}", 1.0)
-        for keyword, _, column in _matrix_cards(header, "PC", alternate):
+        for keyword, _, column in matrix_cards(header, "PC", alternate):
             if column in axes:
                 multiply(header, keyword, 1 / factor)
         return
@@ -84,7 +85,7 @@ def scale_wcs_cards(header, alternate, axes, factor):
         multiply(header, f"CDELT{axis}{alternate}", 1 / factor)
 
 
-def _matrix_cards(header, name, alternate):
+def matrix_cards(header, name, alternate):
     """Keyword, row and column of the elements of the CD or PC matrix."""
     found = (re.fullmatch(rf"{name}(\d+)_(\d+){alternate}", keyword) for keyword in header)
     return [(m[0], int(m[1]), int(m[2])) for m in found if m]
@@ -102,7 +103,7 @@ def _must_scale_pc(header, alternate, axes):
         return True
     return any(
         header[keyword] != 0 and (row in axes) != (column in axes)
-        for keyword, row, column in _matrix_cards(header, "PC", alternate)
+        for keyword, row, column in matrix_cards(header, "PC", alternate)
     )
 
 
@@ -133,6 +134,6 @@ def scale_physical_cards(header, axes, factor):
         set_default(header, f"LTV{axis}", 0.0)
         shift(header, f"LTV{axis}", factor)
         set_default(header, f"LTM{axis}_{axis}", 1.0)
-    for keyword, row, _ in _matrix_cards(header, "LTM", ""):
+    for keyword, row, _ in matrix_cards(header, "LTM", ""):
         if row in axes:
             multiply(header, keyword, factor)

@@ -12,9 +12,15 @@ from splus_srgan.exceptions import UncertaintyDroppedWarning
 from splus_srgan.images.cards import regrid_cards
 from splus_srgan.images.grid import image_wcs, pixel_scale
 from splus_srgan.images.io.write import set_card
+from splus_srgan.images.moved_cards import moved_cards
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.images.unpack import uncertainty_array
-from splus_srgan.pairs.matching.positions import local_matrix, outside_of, pixel_positions
+from splus_srgan.pairs.matching.positions import (
+    linear_map,
+    local_matrix,
+    outside_of,
+    pixel_positions,
+)
 from splus_srgan.pairs.matching.psf_matching import convolve, image_psf, resample_psf
 from splus_srgan.pairs.matching.reprojection import Plane, Resampling, resample, resample_blocks
 from splus_srgan.pairs.registration.pixel_map import mapped_wcs
@@ -78,7 +84,9 @@ def resample_image(
     places = None
     if _carries_flags(image):
         places, _ = pixel_positions(plane.wcs, target, shape)
-    parts["meta"] = _meta(image, plane.wcs, wcs, conserve, factor, sky, kernel, cards, places)
+    parts["meta"] = _meta(
+        image, plane.wcs, wcs, shape, conserve, factor, sky, kernel, cards, places
+    )
     if not isinstance(image, NDDataArray):
         return type(image)(data, **parts)
     flags = _nearest(image.flags, places) if _fits(image.flags, image) else None
@@ -216,14 +224,19 @@ def _nearest(flags, places):
     return np.where(inside, flags[..., rows, columns], flags.dtype.type(0))
 
 
-def _meta(image, wcs_in, wcs_out, conserve, factor, sky, kernel, cards, places):
+def _meta(image, wcs_in, wcs_out, shape, conserve, factor, sky, kernel, cards, places):
     meta = copy.deepcopy(image.meta)
     ratio = pixel_scale(wcs_out) / pixel_scale(wcs_in)
 
     def level(value):
         return factor * (value - sky) * (ratio**2 if conserve else 1.0)
 
+    linear = linear_map(wcs_in, wcs_out, shape)
+    moved = {} if linear is None or meta is None else moved_cards(meta, *linear, shape)
     regrid_cards(meta, ratio=ratio, level=level, new_psf=kernel is not None)
+    meta.update(moved)
+    for keyword in moved:
+        meta.pop(f"INPUT {keyword}", None)
     if (quality := _quality(image)) is not None:
         if _fits(quality, image):
             meta["QUALITY"] = _nearest(quality, places)

@@ -6,9 +6,10 @@ from scipy.interpolate import RectBivariateSpline
 
 from splus_srgan.pairs.registration.pixel_map import PixelMap, mapped_wcs
 
-__all__ = ["local_matrix", "outside_of", "pixel_positions"]
+__all__ = ["linear_map", "local_matrix", "outside_of", "pixel_positions"]
 
 _NODE = 16  # output pixels between the nodes at which the map of pixels is computed
+_LINEAR = 0.01  # input pixels by which a linear map may miss
 _ASTRAY = 0.1  # input pixels between a position and its way there and back
 
 
@@ -97,6 +98,40 @@ def local_matrix(wcs_in, wcs_out, shape):
     sky = here.pixel_to_world(x + (nx - 1) / 2, y + (ny - 1) / 2)
     places = np.array(there.world_to_pixel(sky)[::-1], float)
     return np.linalg.inv(np.stack([places[:, 1] - places[:, 2], places[:, 3] - places[:, 4]], 1))
+
+
+def linear_map(wcs_in, wcs_out, shape):
+    """
+    Give the map from the pixels of one grid to those of another, where it is linear.
+
+    Parameters
+    ----------
+    wcs_in, wcs_out : object
+        WCS of either interface of astropy.
+    shape : tuple of int
+        ``(ny, nx)`` of the output.
+
+    Returns
+    -------
+    linear : tuple of `~numpy.ndarray`, or None
+        Matrix and offset in the order (x, y): output pixel ``p`` lies on the input pixel
+        ``matrix @ p + offset``. `None` where that misses a position by more than 0.01 input
+        pixels, or a part of the output is not on the input's sky.
+    """
+    y, x = (part.ravel() for part in np.meshgrid(*(_few(n) for n in shape), indexing="ij"))
+    places = _positions(wcs_in, wcs_out, y, x)[::-1]
+    if not np.isfinite(places).all():
+        return None
+    terms = np.stack([x, y, np.ones_like(x)], 1)
+    found = np.linalg.lstsq(terms, places.T, rcond=None)[0]
+    if np.abs(terms @ found - places.T).max() > _LINEAR:
+        return None
+    # Without the noise of the fit, so that cards read well.
+    return np.round(found[:2].T, 10), np.round(found[2], 8)
+
+
+def _few(n):
+    return np.linspace(0, n - 1, 5)
 
 
 def _positions(wcs_in, wcs_out, y, x):
