@@ -45,3 +45,32 @@ def test_nothing_is_told_where_nothing_is_seen():
     for reference, good in ((np.zeros(X.shape), GOOD), (galaxy(48, 48), np.zeros(X.shape, bool))):
         found = measure_displacement(reference, galaxy(48, 48), PART, good=good)
         assert np.isnan([found.dx, found.dy, found.error]).all()
+
+
+def test_the_error_is_that_of_the_axis_that_is_known_less_well():
+    """The flank of an edge along y tells dx alone: of dy there is only a faint trace."""
+    rng, pulls = np.random.default_rng(5), []
+    edge = 1 / (1 + np.exp((24 - X) / 2)) + 0.1 * galaxy(48, 48, 6.0)
+    for _ in range(60):
+        noisy = edge + 0.02 * rng.standard_normal(edge.shape)
+        found = measure_displacement(edge, noisy, PART, good=GOOD)
+        pulls.append(found.dy / found.error)
+    assert 0.5 < np.std(pulls) < 1.15
+
+
+def test_a_wrong_psf_is_a_shift_of_the_flank_of_a_star_and_not_of_a_whole_one():
+    """Closed form: of a Gaussian that is wider along x than the reference, nothing moves."""
+    width, x = 2.0, 20.0
+    star = galaxy(x, 48, width) + galaxy(48, 48, width)
+    wider = sum(
+        np.exp(-((X - at) ** 2) / (2.0 * 1.05**2 * width**2) - (Y - 48) ** 2 / (2 * width**2))
+        for at in (x, 48)
+    )
+    found = {}
+    for name, part in (("flank", np.s_[24:72, 22:40]), ("whole", np.s_[24:72, 40:58])):
+        one = measure_displacement(star, star, part, good=GOOD, wrong=[wider - star])
+        moved = measure_displacement(star, wider, part, good=GOOD)
+        assert_allclose(one.response[0], [moved.dy, moved.dx], atol=0.05)
+        found[name] = abs(one.response[0, 1])
+    assert found["whole"] < 1e-6
+    assert found["flank"] > 0.1

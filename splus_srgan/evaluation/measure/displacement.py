@@ -7,10 +7,18 @@ move.  So this looks at the pixels themselves, where the gradient of the referen
 shift does.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft, ndimage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from splus_srgan.utils.types import BoolArray, FloatArray
 
 __all__ = ["Displacement", "measure_displacement"]
 
@@ -30,9 +38,11 @@ class Displacement:
     dy, dx : float
         Pixels, positive where the image lies further up and right; NaN where nothing tells.
     error : float
-        Standard error per axis, pixels.
+        Standard error along the axis that is known less well, pixels.
     y, x : float
         Pixel of what tells: the mean place, weighted with the square of the gradient.
+    response : `~numpy.ndarray`, shape (n, 2)
+        ``dy, dx`` that each of the errors of the reference would be taken for, pixels.
     """
 
     dy: float
@@ -40,12 +50,20 @@ class Displacement:
     error: float
     y: float
     x: float
+    response: FloatArray = field(default_factory=lambda: np.zeros((0, 2)))
 
 
 _NOTHING = Displacement(*5 * [np.nan])
 
 
-def measure_displacement(reference, image, part, *, good):
+def measure_displacement(
+    reference: FloatArray,
+    image: FloatArray,
+    part: tuple[slice, slice],
+    *,
+    good: BoolArray,
+    wrong: Sequence[FloatArray] = (),
+) -> Displacement:
     r"""
     Measure the shift of a part of an image by the gradient of its reference.
 
@@ -62,6 +80,9 @@ def measure_displacement(reference, image, part, *, good):
         Rows and columns of the part.
     good : `~numpy.ndarray` of bool, shape (ny, nx)
         Pixels that count.
+    wrong : sequence of `~numpy.ndarray`, shape (ny, nx), optional
+        What the reference may be wrong by, such as that of a PSF: the shift that each would be
+        taken for is given as the ``response``.
 
     Returns
     -------
@@ -106,10 +127,12 @@ def measure_displacement(reference, image, part, *, good):
     left = values - design @ (solution * scale)
     solver = np.linalg.pinv(design)[2:4] / scale[2:4, None]
     error = _errors(solver, left, good[part]) / solution[1]
+    response = [solver @ one[part].ravel()[use] / solution[1] for one in wrong]
     y, x = (place.ravel()[use] for place in np.mgrid[part])
     weight = columns[1] ** 2 + columns[2] ** 2
     y, x = (float(np.average(place, weights=weight)) for place in (y, x))
-    return Displacement(*map(float, moved), float(np.sqrt(np.mean(error**2))), y, x)
+    dy, dx = map(float, moved)
+    return Displacement(dy, dx, float(error.max()), y, x, np.reshape(response, (-1, 2)))
 
 
 def _errors(solver, left, use):

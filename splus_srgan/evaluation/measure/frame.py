@@ -15,6 +15,7 @@ from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.artefacts_sky import smoothed
 from splus_srgan.evaluation.measure.displacement import measure_displacement
 from splus_srgan.evaluation.statistics import pooled
+from splus_srgan.pixels.psf import TARGET_PSF, WINGS
 
 __all__ = ["checks_frame", "shift_map"]
 
@@ -27,6 +28,10 @@ _TELLING = 0.05  # output pixels: the largest error of a tile that can speak for
 _FLANK = 1.5  # input pixels, half a PSF: nearer to a border, it is the flank of a star beyond
 _CLEAR = 5.0  # errors of a tile, beyond which it was moved
 _SYSTEMATIC = 0.02  # output pixels: what one PSF for the frame is wrong by
+# What is not known of the PSF: ellipticity, coma (as `splus_srgan.pixels.psf.coma_transfer`), share
+# of the light in wings.  The header has a round one; an output has about that of the target.
+_PSF_ERRORS = {"input": (0.05, 0.02, 0.05), "target": (0.02, 0.01, 0.0)}
+_FWHM = 2.355  # of a Gaussian of unit width
 _NAMES = ("band", "x", "y", "shift_x", "shift_y", "error")
 
 
@@ -46,6 +51,12 @@ def shift_map(field):
         A row per tile that shows enough to tell: ``field, band``; ``x, y``, the place of what it
         shows less the centre of the frame, in units of half the diagonal; ``shift_x, shift_y``
         and their ``error`` (output pixels).
+
+    Notes
+    -----
+    The error has what the noise does, and what the PSF does to this tile beside the others: of a
+    whole star only its centre counts, which a wrong ellipticity leaves where it is, but it moves
+    the flank of one that the tile cuts; a lopsided PSF moves stars and galaxies differently.
 
     Examples
     --------
@@ -71,20 +82,57 @@ def _map_of_band(band):
         image, reference = band.matched
         factor, hidden, sign = 2, band.hidden, 1.0
     reference, image, good = _smooth(reference, image, hidden, _SMOOTHING[factor])
-    rows = []
-    centre = (np.array(reference.shape) - 1) / 2
+    wrong = _psf_errors(reference, band, factor)
+    depth = ndimage.distance_transform_edt(np.pad(good, 1))[1:-1, 1:-1]
+    found = []
     for cut in _tiles(reference.shape, _TILE * factor // 2):
         if good[cut].mean() < 0.5:
             continue
-        found = measure_displacement(reference, image, cut, good=good)
-        place, error = np.array([found.y, found.x]), abs(sign) * found.error
-        inside = [p.start + _FLANK * factor <= at < p.stop - _FLANK * factor
-                  for at, p in zip(place, cut, strict=True)]  # fmt: skip
-        if np.isfinite(found.dx + found.dy) and error < _USABLE and all(inside):
-            y, x = (place - centre) / np.hypot(*centre)
-            rows.append((band.name, x, y, sign * found.dx, sign * found.dy, error))
+        one = measure_displacement(reference, image, cut, good=good, wrong=wrong)
+        if np.isfinite(one.dx + one.dy) and _inside(one, cut, depth, _FLANK * factor):
+            found.append(one)
+    rows = []
+    centre = (np.array(reference.shape) - 1) / 2
+    for one, error in zip(found, _with_psf(found), strict=True):
+        error *= abs(sign)
+        if error < _USABLE:
+            y, x = (np.array([one.y, one.x]) - centre) / np.hypot(*centre)
+            rows.append((band.name, x, y, sign * one.dx, sign * one.dy, error))
     types = ("U16", *(5 * [float]))
     return Table(rows=rows or None, names=_NAMES, dtype=types)
+
+
+def _inside(found, cut, depth, flank):
+    """Whether what tells lies within its tile, and not on the rim of what is missing."""
+    place = (found.y, found.x)
+    near = any(not p.start + flank <= at < p.stop - flank for at, p in zip(place, cut, strict=True))
+    return not near and depth[tuple(round(at) for at in place)] > flank
+
+
+def _psf_errors(reference, band, factor):
+    """Images of what the reference is wrong by where its PSF is."""
+    known = "input" if band.target is None else "target"
+    ellipticity, coma, wings = _PSF_ERRORS[known]
+    psf = (band.psf if band.target is None else band.target_psf) or TARGET_PSF
+    width = factor * psf[0] / band.pixel_scale / _FWHM
+    gradient = np.gradient(reference)
+    (yy, yx), (_, xx) = (np.gradient(one) for one in gradient)
+    errors = [ellipticity * width**2 * (xx - yy) / 2, ellipticity * width**2 * yx]
+    errors += [coma * width**3 * ndimage.laplace(one) for one in gradient]
+    if wings:
+        wide = ndimage.gaussian_filter(reference, factor * WINGS[0] / band.pixel_scale)
+        errors.append(wings * (wide - reference))
+    return errors
+
+
+def _with_psf(found):
+    """Errors of tiles, with what the PSF would move each of them by beside the others."""
+    if not found:
+        return []
+    response = np.array([one.response for one in found])
+    apart = response - np.median(response, axis=0)
+    moved = np.sqrt(np.sum(apart**2, axis=1)).max(axis=1)
+    return np.hypot(moved, [one.error for one in found])
 
 
 def _smooth(reference, image, hidden, size):
