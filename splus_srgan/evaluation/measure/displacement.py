@@ -53,7 +53,7 @@ class Displacement:
     response: FloatArray = field(default_factory=lambda: np.zeros((0, 2)))
 
 
-_NOTHING = Displacement(*5 * [np.nan])
+_NOTHING = Displacement(np.nan, np.nan, np.nan, np.nan, np.nan)
 
 
 def measure_displacement(
