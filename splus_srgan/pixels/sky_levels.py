@@ -18,7 +18,8 @@ _FLATNESS = 0.02  # noise: how flat a sky can be
 _PLANE = 3.0  # scatter about a plane, in errors
 _SETTLED = 0.1, 0.02  # noise, and part of the tilt, by which the last two fits may differ
 _QUARTERS, _PARTS, _LEAST_PARTS = 4, 8, 4
-_BOX = 8  # rows on either side of a step
+_BOX, _CLOSE = 8, 2  # rows on either side of a step
+_AT_ONCE = 0.7  # of a step
 
 
 def sky_tilt(windows, skies, places):
@@ -105,7 +106,9 @@ def sky_steps(data, sky):
     Largest step of the sky between two rows or columns, in its error.
 
     The mean levels of eight rows on either side are compared, less the slope that the eight rows
-    beyond show; of eight parts of a row at least four have to have sky, and to agree.
+    beyond show; of eight parts of a row at least four have to have sky, and to agree.  Most of the
+    step has to be there between the two rows on either side already, within its error: the edge
+    of a spiral arm is smooth.
 
     Parameters
     ----------
@@ -124,35 +127,56 @@ def sky_steps(data, sky):
         rows, seen = (np.moveaxis(a, axis, 0) for a in (np.where(sky, data, 0.0), sky))
         if len(rows) < 4 * _BOX or rows.shape[1] < _PARTS:
             continue
-        step, weight = _box_steps(rows, seen)
-        total = np.maximum(weight.sum(axis=1), 1e-9)
-        mean = (step * weight).sum(axis=1) / total
+        (step, weight), (close, close_weight) = _box_steps(rows, seen)
+        mean, total = _weighted(step, weight)
+        at_once, close_total = _weighted(close, close_weight)
         parts = np.count_nonzero(weight, axis=1)
         scatter = ((step - mean[:, None]) ** 2 * weight).sum(axis=1) / np.maximum(parts - 1, 1)
         alike = np.abs((np.sign(step) * weight).sum(axis=1)) > 0.6 * total
         significance = np.abs(mean) * np.sqrt(total / np.maximum(1, scatter))
-        largest = max(largest, float((significance * (alike & (parts >= _LEAST_PARTS))).max()))
+        sharp = at_once * np.sign(mean) > _AT_ONCE * np.abs(mean) - 2 / np.sqrt(close_total)
+        real = alike & sharp & (parts >= _LEAST_PARTS)
+        largest = max(largest, float((significance * real).max()))
     return largest
 
 
+def _weighted(step, weight):
+    """Weighted mean over the parts of a row, and the sum of the weights."""
+    total = np.maximum(weight.sum(axis=1), 1e-9)
+    return (step * weight).sum(axis=1) / total, total
+
+
 def _box_steps(rows, seen):
-    """Steps at each row in each part, (n, 8), and their weights; 0 where there is little sky."""
+    """
+    Steps at each row in each part, (n, 8), and their weights; 0 where there is little sky.
+
+    First those of eight rows on either side, without a slope, then those of two.
+    """
     cuts = np.linspace(0, rows.shape[1], _PARTS + 1).astype(int)[:-1]
     sums = []
     for array in (rows, seen):
         parts = np.add.reduceat(array, cuts, axis=1, dtype=float)
         sums.append(np.vstack([np.zeros(_PARTS), np.cumsum(parts, axis=0)]))
     place = np.arange(2 * _BOX, len(rows) - 2 * _BOX + 1)
-    levels, variances = [], []
-    for start in (-2, -1, 0, 1):
-        total, number = (a[place + (start + 1) * _BOX] - a[place + start * _BOX] for a in sums)
-        few = number < 0.2 * _BOX * rows.shape[1] / _PARTS
-        levels.append(total / np.maximum(number, 1))
-        variances.append(np.where(few, np.inf, _MEAN_INFLATION / np.maximum(number, 1)))
+    part = rows.shape[1] / _PARTS
+    boxes = [_level(sums, place + k * _BOX, _BOX, part) for k in (-2, -1, 0, 1)]
+    levels, variances = zip(*boxes, strict=True)
     # 2 (near right - near left) - (right - left), without a slope.
     step = 1.5 * (levels[2] - levels[1]) - 0.5 * (levels[3] - levels[0])
     variance = 2.25 * (variances[1] + variances[2]) + 0.25 * (variances[0] + variances[3])
-    return step, 1 / variance
+    (left, left_variance), (right, right_variance) = (
+        _level(sums, place + start, _CLOSE, part) for start in (-_CLOSE, 0)
+    )
+    return (step, 1 / variance), (right - left, 1 / (left_variance + right_variance))
+
+
+def _level(sums, first, rows, part):
+    """Mean level of some rows from each first one on, and its variance: infinite without sky."""
+    total, number = (a[first + rows] - a[first] for a in sums)
+    few = number < 0.2 * rows * part
+    return total / np.maximum(number, 1), np.where(
+        few, np.inf, _MEAN_INFLATION / np.maximum(number, 1)
+    )
 
 
 def row_steps(data, valid):

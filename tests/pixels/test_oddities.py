@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from splus_srgan.pixels import oddities
+from splus_srgan.pixels import oddities, sky_levels
 from splus_srgan.pixels.inspection import inspect_band, local_oddities
 from splus_srgan.pixels.psf import psf_image
 
@@ -76,6 +76,17 @@ def test_step_between_amplifiers(noise, height):
     noise[:, 40:] += height
     assert inspected(noise)["step"] > 5.2
     assert inspected(noise.T)["step"] > 5.2
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_edge_of_a_smooth_band_of_light_is_no_step(noise, axis):
+    """A spiral arm across the frame, with a seeing of 2.5 pixels."""
+    everywhere = np.ones(noise.shape, bool)
+    level = 4 * (np.arange(96) > 48)
+    sharp = noise + np.expand_dims(level, axis)
+    smooth = noise + np.expand_dims(ndimage.gaussian_filter1d(level.astype(float), 4), axis)
+    assert sky_levels.sky_steps(sharp, everywhere) > 10
+    assert sky_levels.sky_steps(smooth, everywhere) < 5.2
 
 
 def test_banding(noise):
