@@ -4,11 +4,14 @@
 from pathlib import Path
 
 from splus_srgan.cli.bar import progress
-from splus_srgan.cli.cluster import check_option, client_of
+from splus_srgan.cli.cluster import client_of
 from splus_srgan.cli.common import SOME_FAILED, UsageError
 from splus_srgan.cli.output import say, tell
 
-__all__ = ["PSF_MODES", "run_batch"]
+__all__ = ["ENDINGS", "PSF_MODES", "check_batch", "run_batch"]
+
+ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fit.gz", ".fts.gz")
+"""How the names of images end."""
 
 PSF_MODES = ("auto", "header", "measure")
 """Where the PSF may come from, for all fields alike."""
@@ -30,8 +33,6 @@ def run_batch(options, make_enhancer):
     status : int or None
         3 where some failed.
     """
-    _check(options)
-
     from splus_srgan.enhance.batch import SUMMARY, enhance_batch
     from splus_srgan.enhance.batch_list import list_fields
 
@@ -59,13 +60,14 @@ def run_batch(options, make_enhancer):
     return SOME_FAILED if len(failed) else None
 
 
-def _check(options):
+def check_batch(options):
     """Refuse what does not go with many fields, before anything is read."""
     for name in ("sky", "sigma", "preview", "dry_run"):
         if getattr(options, name):
             raise UsageError(f"--{name.replace('_', '-')} does not go with --batch")
     if options.format == "scubes":
         raise UsageError("--format scubes does not go with --batch")
-    if options.psf[0] not in PSF_MODES:
+    if len(options.psf) > 1 or options.psf[0] not in PSF_MODES:
         raise UsageError(f"--psf must be one of {', '.join(PSF_MODES)} with --batch")
-    check_option(options.scheduler)
+    if options.output.lower().endswith(ENDINGS) and not Path(options.output).is_dir():
+        raise UsageError(f"--output must be a folder with --batch; got {options.output}")

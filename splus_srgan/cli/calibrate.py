@@ -4,9 +4,10 @@
 import math
 
 from splus_srgan.cli.bar import progress
+from splus_srgan.cli.checks import as_usage, check_weights
 from splus_srgan.cli.common import NonNegativeFloat, UsageError, add_config, int_from
 from splus_srgan.cli.output import say
-from splus_srgan.utils.files import check_name
+from splus_srgan.utils.files import check_folder, check_name
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
@@ -71,6 +72,9 @@ def run(options):
     """
     if options.name is not None:
         _check_name(options.name)
+    if not options.weights.endswith(".ckpt"):
+        check_weights(options.weights, auto=False)
+    check_folder(options.output)
     own = _own_pairs(options.weights) if options.minutes > 0 else None
     if options.minutes > 0 and own is None and not options.pairs:
         raise UsageError("calibrate needs at least one folder of pairs (DIR) to train the head on")
@@ -98,10 +102,8 @@ def run(options):
 
 
 def _check_name(name):
-    try:
+    with as_usage():
         check_name(name)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
 
 
 def _calibrated(card, generator, entries, mode, options):

@@ -74,7 +74,7 @@ def survey_bands(names):
     Raises
     ------
     UsageError
-        If one is no band of S-PLUS.
+        If one is no band of S-PLUS, or there twice.
 
     Examples
     --------
@@ -83,9 +83,12 @@ def survey_bands(names):
     ('r', 'J0660')
     """
     try:
-        return tuple(map(canonical_band, names))
+        bands = tuple(map(canonical_band, names))
     except ValueError:
         raise UsageError(f"bands must be among {', '.join(BANDS)}; got {' '.join(names)}") from None
+    if len(set(bands)) < len(bands):
+        raise UsageError(f"bands must name each band once; got {' '.join(names)}")
+    return bands
 
 
 class ConfigFile(ActionConfigFile):
@@ -184,7 +187,7 @@ def draw_sheet(pairs, options):
         say(pairs.contact_sheet())
 
 
-def check_free(paths, overwrite):
+def check_free(paths, overwrite, *, option=True):
     """
     Refuse before any work what could not be written after it.
 
@@ -194,6 +197,8 @@ def check_free(paths, overwrite):
         Files to be.
     overwrite : bool
         Whether they may exist.
+    option : bool, optional
+        Whether the command has an option to replace them.
 
     Raises
     ------
@@ -204,7 +209,8 @@ def check_free(paths, overwrite):
         if path.exists() and not path.is_file():
             raise OSError(f"{path} is a folder, a pipe or a device; give the name of a file")
         if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} exists; give --overwrite to replace it")
+            advice = "give --overwrite to replace it" if option else "choose another name"
+            raise FileExistsError(f"{path} exists; {advice}")
         check_folder(path.parent)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from astropy.table import Table
 
 from splus_srgan.cli.bar import progress
+from splus_srgan.cli.checks import check_engine
 from splus_srgan.cli.common import add_config, add_engine, add_field, add_output
 from splus_srgan.cli.output import say
 from splus_srgan.utils.files import atomic_path, check_folder, make_folder
@@ -23,6 +24,7 @@ __all__ = ["DESCRIPTION", "DemoResult", "add_arguments", "run", "run_demo"]
 
 DESCRIPTION = "simulate a field, enhance it, and show what was gained"
 
+_BANDS = ("g", "r", "z")
 _FILES = {
     "input": "input.fits",
     "enhanced": "enhanced.fits",
@@ -56,6 +58,7 @@ def run(options):
     options : namespace
         Of the command.
     """
+    check_engine(options, bands=_BANDS)
     result = run_demo(
         options.output,
         seed=options.seed,
@@ -116,7 +119,7 @@ def run_demo(
     *,
     seed=15,
     shape=(256, 256),
-    bands=("g", "r", "z"),
+    bands=_BANDS,
     kind="cluster",
     weights="auto",
     device="auto",

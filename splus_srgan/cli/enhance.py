@@ -1,13 +1,15 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The command ``splus-srgan enhance``: files of a field onto the finer grid."""
 
-import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from splus_srgan.cli.bar import progress
-from splus_srgan.cli.batch import PSF_MODES, run_batch
+from splus_srgan.cli.batch import ENDINGS, PSF_MODES, check_batch, run_batch
+from splus_srgan.cli.by_band import ByBand, finite, read_by_band
+from splus_srgan.cli.checks import check_bands, check_engine, check_hdu, check_unit
 from splus_srgan.cli.cluster import add_scheduler, check_option, client_of
 from splus_srgan.cli.common import (
     UsageError,
@@ -17,17 +19,18 @@ from splus_srgan.cli.common import (
     check_free,
     int_from,
     output_stem,
+    survey_bands,
 )
 from splus_srgan.cli.output import say, tell
 from splus_srgan.cli.summary import bands_of_file, say_bands, say_plan
 from splus_srgan.utils.files import make_folder
+from splus_srgan.utils.optional import import_optional
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "bring the images of a field onto a grid of half the pixel size"
 
 _UNCERTAINTY = {None: False, "none": False, "generator": True, "ensemble": "ensemble"}
-_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fit.gz", ".fts.gz")
 
 
 def add_arguments(parser):
@@ -105,8 +108,8 @@ def _add_field(add):
         )  # fmt: skip
     add(
         "--psf", type=str, nargs="+", metavar="PSF", default=["auto"],
-        help="PSF of the input: auto, header, measure (on its stars), or FWHM,BETA in arcsec, "
-        "or BAND=FWHM,BETA ...",
+        help="PSF of the input: auto, header, measure (on its stars), or FWHM,BETA of a Moffat "
+        "profile (arcsec; 3 where BETA is left out), or BAND=FWHM,BETA ...",
     )  # fmt: skip
 
 
@@ -127,12 +130,14 @@ def run(options):
     if options.clean:
         return _run_clean(options)
     if options.batch is not None:
-        return run_batch(options, lambda: _enhancer(options, {}, progress_bar=None))
+        check_batch(options)
+        psf = _check(options).psf_of(())  # one for all fields alike
+        return run_batch(options, lambda: _enhancer(options, psf, progress_bar=None))
     if not options.files:
         raise UsageError("enhance needs at least one FILE, or --batch TABLE")
     if options.resume:
         raise UsageError("--resume goes with --batch only")
-    check_option(options.scheduler)
+    given = _check(options)
     target = _target(options)
     check_free([target], options.overwrite)
     if options.preview:
@@ -143,14 +148,14 @@ def run(options):
     start = time.perf_counter()
     chosen = {"bands": options.bands, "hdu": options.hdu, "unit": options.unit}
     field = read_bands(options.files, memmap=True, **chosen)
-    levels = {name: _per_band(getattr(options, name), name, field) for name in ("sky", "sigma")}
+    levels = given.levels(field)
     tell(f"read {', '.join(field)} in {time.perf_counter() - start:.1f} s", least=1)
 
     if options.dry_run:
-        say_plan(_prepared(options, field), field, target)
+        say_plan(_prepared(options, field, given), field, target)
         return
     with client_of(options.scheduler) as client:
-        enhancer = _prepared(options, field, client)
+        enhancer = _prepared(options, field, given, client)
         start = time.perf_counter()
         make_folder(target.parent)
         _write(enhancer, field, target, options, levels)
@@ -174,14 +179,13 @@ def _write(enhancer, field, target, options, levels):
         say_bands(bands_of_file(target))
 
 
-def _prepared(options, field, client=None):
+def _prepared(options, field, given, client=None):
     """The enhancer, for a layout that can hold the field."""
     from splus_srgan.images.io.cubes import check_cube_bands
 
     if options.format == "scubes":
         check_cube_bands(field)
-        options.uncertainty = options.uncertainty or "generator"
-    return _enhancer(options, field, client=client)
+    return _enhancer(options, given.psf_of(field), client=client)
 
 
 def _run_clean(options):
@@ -200,18 +204,14 @@ def _run_clean(options):
 def _target(options):
     """The file to write: as it is named, or in the folder that is."""
     output = Path(options.output)
-    if output.name.lower().endswith(_ENDINGS) and not output.is_dir():
+    if output.name.lower().endswith(ENDINGS) and not output.is_dir():
         return output
     return output / f"{output_stem(options.files)}_sr.fits"
 
 
-def _enhancer(options, field, progress_bar=progress, client=None):
+def _enhancer(options, psf, progress_bar=progress, client=None):
     from splus_srgan.enhance.enhancer import SRGANEnhancer
 
-    chosen = {"uncertainty": _UNCERTAINTY[options.uncertainty]}
-    psf = _psf(options.psf, field)
-    if psf != "auto":
-        chosen["psf"] = psf
     return SRGANEnhancer(
         options.weights,
         device=options.device,
@@ -220,71 +220,89 @@ def _enhancer(options, field, progress_bar=progress, client=None):
         check_input=not options.no_check_input,
         progress_bar=progress_bar,
         client=client,
-        **chosen,
+        psf=psf,
+        uncertainty=_UNCERTAINTY[options.uncertainty],
     )
 
 
-def _by_band(texts, name, example):
-    """Read ``["g=1", "r=2"]`` as a dictionary, and ``["1"]`` as its only value, by `None`."""
-    if len(texts) == 1 and "=" not in texts[0]:
-        return {None: texts[0]}
-    found = dict(text.split("=", 1) for text in texts if text.count("=") == 1)
-    if len(found) != len(texts):
-        raise UsageError(f"--{name} must be like {example}; got {' '.join(texts)}")
-    return found
+@dataclass(frozen=True)
+class _Given:
+    """What was typed of the bands of the input."""
+
+    sky: ByBand | None
+    sigma: ByBand | None
+    psf: str | ByBand
+
+    def levels(self, bands):
+        """What a call of the enhancer takes."""
+        given = {"sky": self.sky, "sigma": self.sigma}
+        return {name: one.of(bands) for name, one in given.items() if one is not None}
+
+    def psf_of(self, bands):
+        """What the enhancer takes."""
+        return self.psf if isinstance(self.psf, str) else self.psf.of(bands)
 
 
-def _number(text, name):
-    try:
-        number = float(text)
-    except ValueError:
-        raise UsageError(f"--{name} must be a number, or BAND=NUMBER ...; got {text!r}") from None
-    if not math.isfinite(number) or (name == "sigma" and number <= 0):
-        rule = "above 0" if name == "sigma" else "finite"
-        raise UsageError(f"--{name} must be {rule}; got {text}")
-    return number
+def _check(options):
+    """Refuse before anything is read what can be wrong without it; give what is known."""
+    check_bands(options.bands)
+    check_unit(options.unit)
+    check_hdu(options.hdu)
+    check_option(options.scheduler)
+    if options.format == "scubes":
+        survey_bands(options.bands or ())
+        options.uncertainty = options.uncertainty or "generator"
+    given = _Given(
+        *(_read_level(getattr(options, name), name) for name in ("sky", "sigma")),
+        _read_psf(options.psf),
+    )
+    if options.bands:
+        given.levels(options.bands)
+        given.psf_of(options.bands)
+    uncertainty, here = _UNCERTAINTY[options.uncertainty], options.scheduler is None
+    check_engine(options, uncertainty, options.bands, here=here)
+    if options.preview:
+        import_optional("matplotlib", "plot")
+    return given
 
 
-def _per_band(texts, name, field):
-    """What `SRGANEnhancer` takes as sky or sigma."""
+def _read_level(texts, name):
     if texts is None:
         return None
-    found = _by_band(texts, name, "0.1, or g=0.1 r=0.2")
-    numbers = {band: _number(text, name) for band, text in found.items()}
-    return numbers[None] if None in numbers else _spelled(numbers, name, field)
+    found = read_by_band(f"--{name}", texts, "0.1, or g=0.1 r=0.2")
+    what = {"positive": name == "sigma", "what": "a number, or BAND=NUMBER ..."}
+    numbers = {band: finite(f"--{name}", text, **what) for band, text in found.values.items()}
+    return ByBand(found.option, numbers)
 
 
-def _psf(texts, field):
+def _read_psf(texts):
     from splus_srgan.enhance.psf import check_psf
 
     if len(texts) == 1 and texts[0] in PSF_MODES:
         return texts[0]
-    found = {}
-    for band, text in _by_band(texts, "psf", "1.4,3.0, or g=1.5,2.8 r=1.3,3.2").items():
-        found[band] = tuple(_number(part, "psf") for part in text.split(","))
+    found = read_by_band("--psf", texts, "auto, header, measure, 1.4,3.0, or g=1.5,2.8 r=1.3,3.2")
+    values = {}
+    for band, text in found.values.items():
         try:
-            check_psf({band: found[band]})
-        except ValueError as error:
-            raise UsageError(str(error).replace(f"psf[{band!r}]", "--psf")) from None
-    return dict.fromkeys(field, found[None]) if None in found else _spelled(found, "psf", field)
-
-
-def _spelled(values, name, field):
-    """Values by the bands of the field, however they are spelled."""
-    from splus_srgan.images.bands import same_band
-
-    spelled = {}
-    for given, value in values.items():
-        match = [band for band in field if same_band(band, given)]
-        if not match:
-            raise UsageError(f"--{name} must name bands of the field, {list(field)}; got {given!r}")
-        spelled[match[0]] = value
-    return spelled
+            values[band] = tuple(map(float, text.split(",")))
+        except ValueError:
+            raise UsageError(
+                f"--psf must be one of {', '.join(PSF_MODES)}, or FWHM,BETA, or BAND=FWHM,BETA "
+                f"...; got {text!r}"
+            ) from None
+        try:
+            check_psf({band: values[band]})
+        except ValueError:
+            raise UsageError(
+                "--psf must be a FWHM in arcsec above 0, a Moffat beta above 1, and a share of the "
+                f"wings from 0 to 1, of which the last two may be left out; got {text}"
+            ) from None
+    return ByBand(found.option, values)
 
 
 def _preview_path(target):
     name = target.name
-    for ending in sorted(_ENDINGS, key=len, reverse=True):
+    for ending in sorted(ENDINGS, key=len, reverse=True):
         name = name[: -len(ending)] if name.lower().endswith(ending) else name
     return target.with_name(f"{name}.png")
 

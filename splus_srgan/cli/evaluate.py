@@ -4,6 +4,7 @@
 from pathlib import Path
 
 from splus_srgan.cli.bar import progress
+from splus_srgan.cli.checks import check_bands, check_engine, check_unit
 from splus_srgan.cli.common import (
     UsageError,
     add_config,
@@ -86,6 +87,8 @@ def run(options):
         Of the command.
     """
     _check_options(options)
+    _check_values(options)
+
     from splus_srgan.evaluation.report.write import check_folder
 
     check_folder(options.output, overwrite=options.overwrite)
@@ -106,6 +109,16 @@ def _check_options(options):
     for name in ("input", "target"):
         if getattr(options, name) and not options.files:
             raise UsageError(f"--{name} goes with FILE only; got it with {named[0]}")
+
+
+def _check_values(options):
+    """Refuse what can be wrong before anything is read."""
+    bands = options.bands
+    if options.simulate is not None:
+        bands = survey_bands(bands or "grz")
+    check_bands(bands)
+    check_unit(options.unit)
+    check_engine(options, _UNCERTAINTY[options.uncertainty] or False, bands)
 
 
 def _evaluate(options):

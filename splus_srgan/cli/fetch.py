@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from splus_srgan.cli.bar import progress
+from splus_srgan.cli.checks import as_usage, check_address, check_target_psf
 from splus_srgan.cli.common import (
     SOME_FAILED,
     UsageError,
@@ -104,11 +105,16 @@ def run(options):
         if value is None:
             raise UsageError(f"fetch needs {name}; --example writes a table to begin with")
 
-    from astropy.table import Table
+    _check(options)
 
     from splus_srgan.pairs.folder.pairs import fetch_pairs
+    from splus_srgan.pairs.folder.staging import list_positions
+    from splus_srgan.utils.files import check_folder
+    from splus_srgan.utils.tables import read_table
 
-    table = Table.read(options.table)
+    check_folder(options.output)
+    table = read_table(options.table)
+    list_positions(table)  # before the network is asked for anything
     source, target = _sources(options)
     match, matching = make_matcher(options)
     with told_as_it_goes("splus_srgan.utils.download"):
@@ -139,27 +145,54 @@ def _write_example(path):
     from splus_srgan.surveys.catalog import load_galaxies
     from splus_srgan.utils.files import atomic_path
 
-    check_free([path], False)
+    check_free([path], False, option=False)
     galaxies = load_galaxies()
     with atomic_path(path) as temporary:
         galaxies.write(temporary, format="ascii.ecsv", overwrite=True)
     say(f"{path}: {len(galaxies)} galaxies; splus-srgan fetch {path} -o pairs")
 
 
-def _sources(options):
-    """Set up both surveys; the first thing to go wrong is a mistake in the options."""
-    from splus_srgan.pairs.sources import CloudSource, LegacySource, VOSource, load_zero_points
+def _check(options):
+    """Refuse wrong options before anything is read or asked for."""
+    from splus_srgan.pairs.sources import VOSource, check_zero_points
 
-    frame = (options.size, tuple(options.bands))
-    target = LegacySource(*frame, options.layer, options.legacy_service)
-    zero_points = load_zero_points(options.zero_points)
-    if options.release != VOSource.release:
-        return CloudSource(options.release, *frame, zero_points, options.splus_service), target
-    if zero_points == "service":
+    check_address("--splus-service", options.splus_service)
+    check_address("--legacy-service", options.legacy_service)
+    check_target_psf(options)
+    with as_usage():
+        _target_source(options)
+        VOSource(options.size, tuple(options.bands))
+        check_zero_points(options.zero_points)
+    if not options.release.strip():
+        raise UsageError("--release must be the name of a data release; got none")
+    if options.zero_points == "service" and _is_open(options):
         raise UsageError(
             f"--zero-points must be dr4, a table or none with release {options.release}"
         )
-    return VOSource(*frame, options.splus_service, zero_points), target
+
+
+def _is_open(options):
+    """Whether the release is the one that needs no account."""
+    from splus_srgan.pairs.sources import VOSource
+
+    return options.release.strip().lower() == VOSource.release
+
+
+def _target_source(options):
+    from splus_srgan.pairs.sources import LegacySource
+
+    return LegacySource(options.size, tuple(options.bands), options.layer, options.legacy_service)
+
+
+def _sources(options):
+    """Set up both surveys; the network may be asked for zero points, and for a login."""
+    from splus_srgan.pairs.sources import CloudSource, VOSource, load_zero_points
+
+    frame, service = (options.size, tuple(options.bands)), options.splus_service
+    zero_points = load_zero_points(options.zero_points)
+    if _is_open(options):
+        return VOSource(*frame, service, zero_points), _target_source(options)
+    return CloudSource(options.release, *frame, zero_points, service), _target_source(options)
 
 
 def _tell(pairs):

@@ -1,8 +1,9 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The command ``splus-srgan match``: a pair from files of two surveys."""
 
+from splus_srgan.cli.by_band import finite, read_by_band
+from splus_srgan.cli.checks import as_usage, check_bands, check_target_psf, check_unit
 from splus_srgan.cli.common import (
-    UsageError,
     add_config,
     add_matching,
     add_overwrite,
@@ -80,6 +81,8 @@ def run(options):
     options : namespace
         Of the command.
     """
+    zero_points = _check(options)
+
     from splus_srgan.pairs.folder.pairs import PairFolder, match_files
     from splus_srgan.utils.files import safe_name
 
@@ -91,7 +94,7 @@ def run(options):
         name=name,
         bands=options.bands,
         unit=options.unit,
-        zero_points=_read_zero_points(options.zero_points),
+        zero_points=zero_points,
         match=make_matcher(options)[0],
         overwrite=options.overwrite,
     )
@@ -112,15 +115,20 @@ def _band_line(row):
     )
 
 
-def _read_zero_points(texts):
-    """Read ``["g=23.1", "r=23.0"]``."""
-    zero_points = {}
-    for text in texts or ():
-        band, equals, number = text.partition("=")
-        try:
-            zero_points[band] = float(number)
-        except ValueError:
-            equals = ""
-        if not (band and equals):
-            raise UsageError(f"--zero-points must be like g=23.5 r=23.4; got {text!r}")
-    return zero_points or None
+def _check(options):
+    """Refuse wrong options before anything is read; give the zero points."""
+    from splus_srgan.pairs.folder.places import check_pair_name
+
+    check_bands(options.bands)
+    check_unit(options.unit)
+    check_target_psf(options)
+    if options.name is not None:
+        with as_usage():
+            check_pair_name(options.name)
+    if options.zero_points is None:
+        return None
+    found = read_by_band("--zero-points", options.zero_points, "g=23.5 r=23.4", alike=False)
+    what = "like g=23.5 r=23.4"
+    numbers = {band: finite(found.option, text, what=what) for band, text in found.values.items()}
+    found.check_complete(options.bands or ())
+    return numbers

@@ -3,6 +3,7 @@
 
 import json
 
+from splus_srgan.cli.checks import check_weights
 from splus_srgan.cli.common import UsageError, add_config
 from splus_srgan.cli.output import say
 
@@ -39,6 +40,8 @@ def run(options):
     """
     from splus_srgan.models import weights
 
+    if options.name is not None:
+        check_weights(options.name, auto=False)
     if options.action == "show":
         if options.name is None:
             raise UsageError(f"weights show needs a name: one of {', '.join(weights.available())}")

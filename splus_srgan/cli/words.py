@@ -8,6 +8,10 @@ from splus_srgan.exceptions import printable
 
 __all__ = ["flag_names", "in_command_words"]
 
+_GOT_SEVERAL = re.compile(
+    r"\bgot [(\[]((?:'[\w.+-]*'|-?[\w.]+)(?:, (?:'[\w.+-]*'|-?[\w.]+))*),?[)\]]$"
+)
+
 _KINDS = {
     "int": "an integer",
     "float": "a number",
@@ -15,6 +19,9 @@ _KINDS = {
     "bool": "true or false",
     "NoneType": "null",
 }
+
+
+_LISTS = ("<class 'tuple'>", "<class 'list'>")
 
 
 def flag_names(parser):
@@ -72,7 +79,12 @@ def in_command_words(text, flags=(), command=""):
     flags = dict(flags)
     if command:
         text = re.sub(rf"\b{command}\.([\w.]+)", lambda m: flags.get(m.group(1), m.group(1)), text)
-    return keywords_as_options(text, flags)
+    return keywords_as_options(_GOT_SEVERAL.sub(_as_typed, text), flags)
+
+
+def _as_typed(match):
+    """Values as one types them, for a tuple or a list as Python writes it."""
+    return "got " + " ".join(re.findall(r"[^\s,']+", match[1]))
 
 
 def _of_the_parser(text):
@@ -112,6 +124,7 @@ def _of_the_parser(text):
         r"\1 must be one of \3; got \2",
         text,
     )
+    text = re.sub(r"^argument (\S+): expected (.*?)arguments?$", _needs, text)
     text = re.sub(
         r"^Subcommand '(\w+)' does not accept option '(.*)'", r"\1 has no option \2", text
     )
@@ -120,8 +133,16 @@ def _of_the_parser(text):
     return text.replace("unrecognized arguments:", "unknown options:")
 
 
+def _needs(match):
+    """How many values an option needs: argparse says "one", "at least one", or a number."""
+    option, number = match.groups()
+    return f"{option} needs {number}value{'' if number.strip().endswith('one') else 's'}"
+
+
 def _kinds(text):
     """Say types in words: ``<class 'int'>, typing.Literal['auto']``."""
+    if re.match(r"(typing\.)?(list|tuple|Sequence)\[", text) or text in _LISTS:
+        return "a list, such as [a, b]"
     words = []
     for known, choices in re.findall(r"<class '([\w.]+)'>|Literal\[(.*?)\]", text):
         least = re.fullmatch(r".*\.IntFrom(\d+)", known)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from astropy.io.registry import IORegistryError
 from astropy.table import Table
 from astropy.wcs.utils import skycoord_to_pixel
 
 from splus_srgan.images.io.fields import read_bands
 from splus_srgan.splus import BANDS
 from splus_srgan.utils.files import safe_name
+from splus_srgan.utils.tables import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +118,7 @@ def list_fields(source: Table | FilePath, *, files: Sequence[FilePath] = ()) -> 
                 for stem, path in zip(stems, paths, strict=True)
             ]
             return _checked(fields, source)
-    table, folder = (source, Path()) if isinstance(source, Table) else _read_table(Path(source))
+    table, folder = _table_and_folder(source)
     lacking = {"name"} - set(table.colnames)
     bands = [name for name in table.colnames if name in BANDS]
     parts = {"ra", "dec", "size"} & set(table.colnames)
@@ -134,6 +134,13 @@ def list_fields(source: Table | FilePath, *, files: Sequence[FilePath] = ()) -> 
     return _checked(
         [_of_row(table[i], bands, bool(parts), folder, files) for i in range(len(table))], source
     )
+
+
+def _table_and_folder(source):
+    """The table, and what the paths in it are relative to."""
+    if isinstance(source, Table):
+        return source, Path()
+    return read_table(source), Path(source).parent
 
 
 def _pattern(path):
@@ -155,14 +162,6 @@ def _stem(path):
         if name.lower().endswith(ending):
             return name[: -len(ending)]
     return name
-
-
-def _read_table(path):
-    try:
-        return Table.read(path), path.parent
-    except (IORegistryError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise OSError(f"{path} cannot be read as a table (ECSV, CSV or FITS): {reason}") from error
 
 
 def _of_row(row, bands, is_part, folder, files):

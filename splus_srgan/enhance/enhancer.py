@@ -31,8 +31,7 @@ from splus_srgan.images.io.reserve import reserve_bands
 from splus_srgan.images.io.write import check_names
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.images.unpack import unpack
-from splus_srgan.models.choice import choose_cards
-from splus_srgan.models.weights import load_card
+from splus_srgan.models.choice import card_or_auto, choose_cards
 from splus_srgan.utils.cluster import check_client
 from splus_srgan.utils.floats import NUMPY_DEFAULTS
 from splus_srgan.utils.notebook import html_table
@@ -163,7 +162,7 @@ class SRGANEnhancer:
         client: Any = None,
     ) -> None:
         # Fail here, near the cause, and not after the data have been read.
-        self.weights = weights if str(weights) == "auto" else load_card(weights)
+        self.weights = card_or_auto(weights)
         check_options(device, precision, engine, block_size, turned, progress_bar)
         self.device, self.precision, self.engine = device, precision, engine
         self.block_size, self.turned = block_size, turned

@@ -7,7 +7,7 @@ from splus_srgan.enhance.tiles import MIN_BLOCK
 from splus_srgan.enhance.uncertainty import MODES
 from splus_srgan.utils.validate import check_integer, check_one_of
 
-__all__ = ["check_head", "check_options", "check_uncertainty"]
+__all__ = ["check_device", "check_head", "check_options", "check_uncertainty"]
 
 
 def check_options(device, precision, engine, block_size, turned, progress_bar):
@@ -32,6 +32,11 @@ def check_options(device, precision, engine, block_size, turned, progress_bar):
         raise TypeError(f"progress_bar must be callable or None; got {progress_bar!r}")
     check_one_of("precision", precision, ("auto", "float32", "bfloat16"))
     check_one_of("engine", engine, ("auto", "torch", "openvino"))
+    check_device(device)
+
+
+def check_device(device):
+    """Refuse what is no name of a device; whether the machine has it, the engine checks."""
     if not isinstance(device, str) and not hasattr(device, "type"):
         raise TypeError(f"device must be a string such as 'cpu' or 'cuda:0'; got {device!r}")
     # Names as torch has them; it is not imported for this.
@@ -52,6 +57,5 @@ def check_head(card, uncertainty):
     if uncertainty is True and not card.scale:
         raise ValueError(
             f"uncertainty=True needs weights that predict it, and {card.name!r} do not: take "
-            "uncertainty='ensemble', or train a head for them with "
-            "splus_srgan.training.calibration"
+            "uncertainty='ensemble', or train a head for them (splus-srgan calibrate)"
         )

@@ -3,21 +3,49 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from splus_srgan.exceptions import WeightsError
-from splus_srgan.models.weights import available, load_card
+from splus_srgan.models.weights import available, find_card, load_card
 from splus_srgan.splus import canonical_band
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Literal
 
     from splus_srgan.models.weights import WeightsCard
     from splus_srgan.utils.types import FilePath
 
-__all__ = ["choose_among", "choose_cards", "first_stage_of", "restored_together"]
+__all__ = ["card_or_auto", "choose_among", "choose_cards", "first_stage_of", "restored_together"]
 
 _SUBSETS, _TOGETHER, _ANY = "splus", "splus-grz", "splus-any"  # the others: by name alone
+
+
+def card_or_auto(weights: FilePath | WeightsCard) -> WeightsCard | Literal["auto"]:
+    """
+    Read a model card, where the weights are named.
+
+    Parameters
+    ----------
+    weights : str, path-like or `~splus_srgan.models.weights.WeightsCard`
+        As for `choose_cards`.
+
+    Returns
+    -------
+    card : `~splus_srgan.models.weights.WeightsCard` or str
+        The model card, or ``"auto"``.
+
+    Raises
+    ------
+    TypeError, WeightsError
+        As by `~splus_srgan.models.weights.load_card`.
+    """
+    if str(weights) == "auto":
+        return "auto"
+    if isinstance(weights, str | os.PathLike):
+        find_card(weights, auto=True)
+    return load_card(weights)
 
 
 def choose_cards(
@@ -54,9 +82,9 @@ def choose_cards(
     [('splus', [0, 1, 3]), ('splus-any', [2])]
     """
     found = [_canonical_or_same(band) for band in bands]
-    if str(weights) == "auto":
+    card = card_or_auto(weights)
+    if isinstance(card, str):
         return choose_among(_automatic(found), found)
-    card = load_card(weights)
     _check_flux_scale(card)
     if card.takes_any_band:
         return [(card, list(range(len(found))))]

@@ -44,15 +44,30 @@ def _cpu_has_bfloat16():
 
 
 def resolve_device(device: str) -> str:
-    """The device to use: CUDA where it is, else the CPU, for ``"auto"``."""
-    if device != "auto":
-        try:
-            return str(torch.device(device))
-        except RuntimeError as error:
-            raise ValueError(
-                f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N'; got {device!r}"
-            ) from error
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """
+    Return the device to use: CUDA where it is, else the CPU, for ``"auto"``.
+
+    Raises `ValueError` for one that torch does not know, or does not find here.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N'; got {device!r}"
+        ) from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device must be one of this machine, and torch finds no CUDA here; got {device!r}; "
+            "use 'cpu'"
+        )
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device must be one of the {torch.cuda.device_count()} that torch finds here, "
+            f"counted from cuda:0; got {device!r}"
+        )
+    return str(found)
 
 
 def resolve_precision(
@@ -104,10 +119,6 @@ def make_engine(
     check_one_of("engine", engine, _ENGINES)
     device = resolve_device(device)
     precision = resolve_precision(precision, device)
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(
-            f"device {device!r} was asked for, but torch finds no CUDA here; use 'cpu'"
-        )
     if engine == "auto":
         suits = device == "cpu" and precision == "bfloat16" and has("openvino")
         engine = "openvino" if suits else "torch"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from splus_srgan.exceptions import ServiceError, WeightsError
 from splus_srgan.models.schema import parse_card
-from splus_srgan.utils.files import atomic_path, replace_file
+from splus_srgan.utils.files import atomic_path, make_folder, replace_file
 from splus_srgan.utils.notebook import html_table
 
 if TYPE_CHECKING:
@@ -212,11 +212,36 @@ def load_card(weights: FilePath | WeightsCard) -> WeightsCard:
             f"{', '.join(map(repr, available()))}, or the path or URL of a model card "
             "(*.json)"
         )
+    found = find_card(weights)
+    return _read_card(found) if isinstance(found, Path) else _download_card(found)
+
+
+def find_card(weights: FilePath, *, auto: bool = False) -> Path | str:
+    """
+    Find the model card that weights are named by, without reading it.
+
+    Parameters
+    ----------
+    weights : str or path-like
+        As for `load_card`.
+    auto : bool, optional
+        Whether the caller takes ``"auto"`` as well, so that the message offers it.
+
+    Returns
+    -------
+    card : `~pathlib.Path` or str
+        Its file, or its URL.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such model card.
+    """
     text = str(weights)
     if text in available():
-        return _read_card(_FOLDER / f"{text}.json")
+        return _FOLDER / f"{text}.json"
     if text.startswith(("http://", "https://")):
-        return _download_card(text)
+        return text
     path = Path(weights)
     if path.is_dir():
         cards = sorted(path.glob("*.json"))
@@ -228,11 +253,12 @@ def load_card(weights: FilePath | WeightsCard) -> WeightsCard:
     if path.suffix == ".safetensors":
         path = path.with_suffix(".json")
     if not path.is_file():
+        names = ", ".join(map(repr, ["auto", *available()] if auto else available()))
         raise WeightsError(
-            f"weights must be 'auto', one of {', '.join(map(repr, available()))}, or the path or "
-            f"URL of a model card (*.json); got {text!r}"
+            f"weights must be one of {names}, or the path or URL of a model card (*.json); "
+            f"got {text!r}"
         )
-    return _read_card(path)
+    return path
 
 
 def _read_card(path):
@@ -400,7 +426,7 @@ def save_weights(generator: SRResNet | JointResNet, folder: FilePath, **card: An
     from safetensors.torch import save_file
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / f"{card['name']}.safetensors"
     state = {
         key: value.detach().cpu().contiguous() for key, value in generator.state_dict().items()

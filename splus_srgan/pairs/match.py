@@ -278,7 +278,7 @@ def match_pair(
     """
     _check_options(method, order)
     max_shift = check_positive("max_shift", max_shift)
-    target_psf = _check_psf(target_psf)
+    target_psf = check_target_psf(target_psf)
     input, target, notes = _common_bands(input, target)
     _check_terms(band_terms, target)
     _find_missing_wcs(input, target, input_scale, target_scale, notes)
@@ -306,7 +306,8 @@ def _plain(wcs):
     return wcs
 
 
-def _check_psf(psf):
+def check_target_psf(psf):
+    """Return the option ``target_psf`` of `match_pair` as numbers, or refuse it."""
     if psf is None:
         return None
     try:

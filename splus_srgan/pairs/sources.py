@@ -3,16 +3,18 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from splus_srgan import splus
 from splus_srgan.surveys import legacy
-from splus_srgan.surveys.legacy_request import CutoutRequest
+from splus_srgan.surveys.legacy_request import MAX_SIZE, CutoutRequest
 from splus_srgan.utils.validate import check_integer
 
-__all__ = ["CloudSource", "LegacySource", "VOSource", "load_zero_points"]
+__all__ = ["CloudSource", "LegacySource", "VOSource", "check_zero_points", "load_zero_points"]
 
 _MARGIN = 8  # S-PLUS pixels around the frame: stamps are off center, and turned by up to 1 deg
 _SMALLEST = 32  # S-PLUS pixels: less shows too few sources to register on
+_LARGEST = math.floor(MAX_SIZE * legacy.PIXEL_SCALE / splus.PIXEL_SCALE) - 2 * _MARGIN
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,11 @@ class LegacySource:
 
     def __post_init__(self):
         # Layer, bands and size are checked like those of a request, before the first one.
+        if check_integer("size", self.size, minimum=_SMALLEST) > _LARGEST:
+            raise ValueError(
+                f"size must be at most {_LARGEST} pixels of S-PLUS, since the service of the "
+                f"Legacy Surveys cuts larger images without a word; got {self.size}"
+            )
         scale = legacy.PIXEL_SCALE
         CutoutRequest((0, 0), self.layer, self.bands, self._side, scale, False, True, True)
 
@@ -164,6 +171,31 @@ def _calibrated(images, zero_points):
     }
 
 
+def check_zero_points(text):
+    """
+    Refuse what names no source of zero points, before anything is asked for.
+
+    Parameters
+    ----------
+    text : str
+        As for `load_zero_points`.
+
+    Raises
+    ------
+    ValueError
+        If it is no word for one, no address, and no file that exists.
+    """
+    if not (text in ("dr4", "none", "service") or _is_address(text) or Path(text).is_file()):
+        raise ValueError(
+            "zero_points must be 'dr4', 'none', 'service', or the path or URL of a table; "
+            f"got {text!r}"
+        )
+
+
+def _is_address(text):
+    return text.startswith(("http://", "https://"))
+
+
 def load_zero_points(text):
     """
     Get zero points from the source that a user names.
@@ -178,13 +210,19 @@ def load_zero_points(text):
     -------
     zero_points : `~splus_srgan.surveys.zero_points.ZeroPointTable` or str or None
         The table, or ``"service"``.
+
+    Raises
+    ------
+    ValueError
+        If ``text`` is none of these, or the file is no such table.
     """
+    check_zero_points(text)
     if text in ("none", "service"):
         return None if text == "none" else text
     from splus_srgan.surveys.zero_points import ZeroPointTable, fetch_zero_points
 
     if text == "dr4":
         return fetch_zero_points()
-    if text.startswith(("http://", "https://")):
+    if _is_address(text):
         return fetch_zero_points(url=text)
     return ZeroPointTable.read(text)

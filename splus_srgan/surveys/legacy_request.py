@@ -217,10 +217,10 @@ def _check_bands(layer, bands):
     if wrong or not names:
         raise ValueError(
             f"bands must be among {', '.join(known)} for layer {layer!r}, in this spelling; "
-            f"got {bands!r}"
+            f"got {', '.join(map(str, names)) or 'none'}"
         )
     if len(set(names)) < len(names):
-        raise ValueError(f"bands must be different; got {bands!r}")
+        raise ValueError(f"bands must be different; got {', '.join(names)}")
     return names
 
 

@@ -124,8 +124,9 @@ def make_folder(folder):
     Raises
     ------
     OSError
-        If it cannot be made.
+        If it cannot be made, as where a file stands in its place.
     """
+    check_folder(folder)
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -287,7 +287,7 @@ def test_debug_shows_where_an_error_arose(tmp_path):
 
 def test_unknown_weights_are_named(field_file, tmp_path, capsys):
     arguments = ["enhance", str(field_file), "-o", str(tmp_path), "--weights", "no-such"]
-    assert main(arguments) == 1
+    assert main(arguments) == 2
     assert "no-such" in capsys.readouterr().err
 
 
@@ -438,8 +438,10 @@ def test_enhance_into_a_named_file_with_what_is_known(field_file, tmp_path, caps
     [
         (["--sky", "deep"], "--sky must be a number, or BAND=NUMBER ...; got 'deep'"),
         (["--sky", "1", "2"], "--sky must be like 0.1, or g=0.1 r=0.2; got 1 2"),
-        (["--sigma", "H=1"], "--sigma must name bands of the field, ['g', 'r', 'z']; got 'H'"),
-        (["--psf", "sharp"], "--psf must be a number"),
+        (["--sigma", "H=1"], "--sigma must name bands of the field (g, r, z); got 'H'"),
+        (["--sigma", "g=1"], "--sigma must have every band; got none for r"),
+        (["--psf", "g=1.4", "G=1.5", "r=1", "z=1"], "--psf must name each band once (g, r, z)"),
+        (["--psf", "sharp"], "--psf must be one of auto, header, measure, or FWHM,BETA, or BAND="),
     ],
 )
 def test_enhance_says_how_to_give_what_is_known(field_file, tmp_path, capsys, options, message):

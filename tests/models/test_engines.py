@@ -134,8 +134,11 @@ def test_auto_takes_what_the_machine_has(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto") == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert resolve_device("auto") == "cuda"
     assert resolve_device("cuda:1") == "cuda:1"
+    with pytest.raises(ValueError, match=r"one of the 2 that torch finds here.*got 'cuda:2'"):
+        resolve_device("cuda:2")
     assert resolve_device(torch.device("cpu")) == "cpu"
     monkeypatch.setattr(engines, "_cpu_has_bfloat16", lambda: True)
     assert resolve_precision("auto", "cpu") == "bfloat16"
@@ -162,12 +165,13 @@ def test_wrong_options_are_named(generator, options, message):
 
 def test_cuda_that_is_not_there_is_refused(generator, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="device 'cuda' was asked for, but torch finds no CUDA"):
+    with pytest.raises(ValueError, match="torch finds no CUDA here; got 'cuda'; use 'cpu'"):
         make_engine(generator, device="cuda", precision="float32")
 
 
 def test_openvino_runs_on_the_cpu_only(generator, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ValueError, match="engine 'openvino' runs on the CPU only; got device="):
         make_engine(generator, device="cuda", precision="float32", engine="openvino")
 

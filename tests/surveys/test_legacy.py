@@ -323,7 +323,7 @@ def test_bad_position_is_refused(legacy_service):
         ({"size": (1, 2, 3)}, r"size must be an integer or \(ny, nx\); got \(1, 2, 3\)"),
         ({"pixel_scale": -1}, "pixel_scale must be above 0; got -1"),
         ({"bands": ""}, "bands must be among g, r, i, z"),
-        ({"bands": "gg"}, "bands must be different; got 'gg'"),
+        ({"bands": "gg"}, "bands must be different; got g, g"),
         ({"layer": ""}, "layer must be a name such as 'ls-dr10'; got ''"),
         ({"native": True, "pixel_scale": 0.275}, r"pixel_scale must be 0\.262 with native=True"),
         ({"psf": True, "pixel_scale": 0.275}, r"pixel_scale must be 0\.262 with psf=True"),

@@ -14,7 +14,7 @@ from splus_srgan.images.io.fields import read_bands, write_bands
 from splus_srgan.pairs.folder import places, records
 from splus_srgan.pairs.folder.schema import SIDES
 from splus_srgan.pairs.quality.contact_sheet import contact_sheet, is_contact_sheet
-from splus_srgan.utils.files import replace_file
+from splus_srgan.utils.files import make_folder, replace_file
 
 if TYPE_CHECKING:
     from typing import Any
@@ -68,7 +68,7 @@ class PairFolder(Mapping):
     def __init__(self, path: FilePath, *, create: bool = False) -> None:
         self.path = Path(path)
         if create:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
         if not self.path.is_dir():
             raise FileNotFoundError(f"the folder {self.path} does not exist")
         if create:

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from splus_srgan.splus import BANDS, canonical_band
 from splus_srgan.training.config.checks import _Section
 
 __all__ = ["DataConfig", "RunConfig"]
@@ -134,7 +135,19 @@ class DataConfig(_Section):
             raise ValueError(f"data.bands must be a list of band names; got {self.bands!r}")
         if len(set(bands)) != len(bands):
             raise ValueError(f"data.bands must not repeat a band; got {self.bands!r}")
+        if self.simulated:
+            self._check_known(bands)
         object.__setattr__(self, "bands", tuple(bands))
+
+    def _check_known(self, bands):
+        for band in bands:
+            try:
+                canonical_band(band)
+            except ValueError:
+                raise ValueError(
+                    f"data.bands must be among {', '.join(BANDS)} where pairs are simulated; "
+                    f"got {band!r}"
+                ) from None
 
     def _check_subsets(self):
         if self.single_band or self.space != "noise" or not self.simulated:
