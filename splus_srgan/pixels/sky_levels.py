@@ -19,7 +19,8 @@ _PLANE = 3.0  # scatter about a plane, in errors
 _SETTLED = 0.1, 0.02  # noise, and part of the tilt, by which the last two fits may differ
 _QUARTERS, _PARTS, _LEAST_PARTS = 4, 8, 4
 _BOX, _CLOSE = 8, 2  # rows on either side of a step
-_AT_ONCE = 0.7  # of a step
+_AT_ONCE, _OF_BOTH = 0.7, 0.5  # of a step without and with the slope that is taken off
+_ERRORS = 1.5
 
 
 def sky_tilt(windows, skies, places):
@@ -127,17 +128,30 @@ def sky_steps(data, sky):
         rows, seen = (np.moveaxis(a, axis, 0) for a in (np.where(sky, data, 0.0), sky))
         if len(rows) < 4 * _BOX or rows.shape[1] < _PARTS:
             continue
-        (step, weight), (close, close_weight) = _box_steps(rows, seen)
+        (step, weight), *near = _box_steps(rows, seen)
         mean, total = _weighted(step, weight)
-        at_once, close_total = _weighted(close, close_weight)
         parts = np.count_nonzero(weight, axis=1)
         scatter = ((step - mean[:, None]) ** 2 * weight).sum(axis=1) / np.maximum(parts - 1, 1)
         alike = np.abs((np.sign(step) * weight).sum(axis=1)) > 0.6 * total
         significance = np.abs(mean) * np.sqrt(total / np.maximum(1, scatter))
-        sharp = at_once * np.sign(mean) > _AT_ONCE * np.abs(mean) - 2 / np.sqrt(close_total)
-        real = alike & sharp & (parts >= _LEAST_PARTS)
-        largest = max(largest, float((significance * real).max()))
+        significance *= alike & (parts >= _LEAST_PARTS)
+        largest = max(largest, _largest_sharp(significance, mean, *near))
     return largest
+
+
+def _largest_sharp(significance, mean, box, close):
+    """Largest significance of the steps that are mostly there between the rows next to them."""
+    (whole, _), (at_once, total) = (_weighted(*steps) for steps in (box, close))
+    significance = significance.copy()
+    while significance.max() > 0:
+        k = int(np.argmax(significance))
+        near = slice(max(0, k - 1), k + 2)
+        here = (np.sign(mean[k]) * at_once[near] + _ERRORS / np.sqrt(total[near])).max()
+        if here > max(_AT_ONCE * abs(mean[k]), _OF_BOTH * abs(whole[k])):
+            return float(significance[k])
+        # What is left and right of it is the same edge.
+        significance[max(0, k - 3 * _BOX) : k + 3 * _BOX + 1] = 0
+    return 0.0
 
 
 def _weighted(step, weight):
@@ -150,7 +164,7 @@ def _box_steps(rows, seen):
     """
     Steps at each row in each part, (n, 8), and their weights; 0 where there is little sky.
 
-    First those of eight rows on either side, without a slope, then those of two.
+    First those of eight rows on either side, without a slope, then with it, and those of two.
     """
     cuts = np.linspace(0, rows.shape[1], _PARTS + 1).astype(int)[:-1]
     sums = []
@@ -167,7 +181,11 @@ def _box_steps(rows, seen):
     (left, left_variance), (right, right_variance) = (
         _level(sums, place + start, _CLOSE, part) for start in (-_CLOSE, 0)
     )
-    return (step, 1 / variance), (right - left, 1 / (left_variance + right_variance))
+    return (
+        (step, 1 / variance),
+        (levels[2] - levels[1], 1 / (variances[1] + variances[2])),
+        (right - left, 1 / (left_variance + right_variance)),
+    )
 
 
 def _level(sums, first, rows, part):
