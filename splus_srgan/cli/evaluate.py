@@ -5,6 +5,7 @@ from pathlib import Path
 
 from splus_srgan.cli.bar import progress
 from splus_srgan.cli.checks import check_bands, check_engine, check_unit
+from splus_srgan.cli.cluster import add_scheduler, check_option, client_of
 from splus_srgan.cli.common import (
     UsageError,
     add_config,
@@ -75,6 +76,7 @@ def add_arguments(parser):
         help="of each pixel, to be judged too: auto (where the weights predict it), none, "
         "generator, or ensemble",
     )  # fmt: skip
+    add_scheduler(parser.add_argument, "enhance and measure the fields")
 
 
 def run(options):
@@ -118,6 +120,9 @@ def _check_values(options):
         bands = survey_bands(bands or "grz")
     check_bands(bands)
     check_unit(options.unit)
+    check_option(options.scheduler)
+    if options.scheduler and options.files:
+        raise UsageError("--scheduler goes with --simulate or --pairs; got it with FILE")
     check_engine(options, _UNCERTAINTY[options.uncertainty] or False, bands)
 
 
@@ -138,17 +143,20 @@ def _evaluate(options):
 
     from splus_srgan.enhance.enhancer import SRGANEnhancer
 
-    return evaluate(
-        SRGANEnhancer(
-            options.weights,
-            device=options.device,
-            uncertainty=_uncertainty(options, pairs[0].bands),
-        ),
-        pairs,
-        baselines=_baselines(options.baselines, pairs),
-        trials=options.trials,
-        progress_bar=progress,
+    enhancer = SRGANEnhancer(
+        options.weights,
+        device=options.device,
+        uncertainty=_uncertainty(options, pairs[0].bands),
     )
+    with client_of(options.scheduler) as client:
+        return evaluate(
+            enhancer,
+            pairs,
+            baselines=_baselines(options.baselines, pairs),
+            trials=options.trials,
+            client=client,
+            progress_bar=progress,
+        )
 
 
 def _uncertainty(options, bands):

@@ -111,6 +111,13 @@ class Measurements:
         """Keep rows of a table."""
         self.tables.setdefault(name, []).append(table)
 
+    def take(self, other):
+        """Take over the rows that others measured."""
+        for name, tables in other.tables.items():
+            for table in tables:
+                self.keep(name, table)
+        self.skies += other.skies
+
     def table(self, name):
         """All rows of one kind."""
         parts = self.tables[name]

@@ -8,9 +8,11 @@ are run field by field, put together, and turned into a verdict and a report.
 
 from __future__ import annotations
 
+import pickle
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,12 @@ from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.result import KEYS, EvaluatedField, Evaluation
 from splus_srgan.evaluation.trials import run_trials
 from splus_srgan.exceptions import SplusSrganWarning
+from splus_srgan.utils.cluster import (
+    calls_as_completed,
+    check_client,
+    one_at_a_time,
+    unpickle_once,
+)
 from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.quiet import quiet
 from splus_srgan.utils.validate import check_integer
@@ -55,6 +63,7 @@ def evaluate(
     *,
     baselines: Mapping[str, Callable[..., Any]] | Sequence[Callable[..., Any]] = (),
     trials: int = 3,
+    client: Any = None,
     progress_bar: ProgressBar | None = None,
 ) -> Evaluation:
     """
@@ -74,6 +83,9 @@ def evaluate(
         On how many fields the enhancer is tried with changed images: turned, with
         sources added, with more noise, with the noise of another field; and with noise
         alone.  0: none.
+    client : `distributed.Client`, optional
+        Client of a dask.distributed cluster, whose workers enhance the fields and measure them; the
+        trials are made here.  The result is the same.
     progress_bar : callable, optional
         Wraps the list of pairs, as ``tqdm.tqdm`` does.
 
@@ -84,6 +96,8 @@ def evaluate(
 
     Raises
     ------
+    ConnectionError
+        If the client is closed, or the scheduler or all workers of a field are lost.
     TypeError
         If ``enhancer`` or a baseline cannot be called, or ``pairs`` are something else.
     ValueError
@@ -93,18 +107,20 @@ def evaluate(
         raise TypeError(f"enhancer must be callable; got {type(enhancer).__name__}")
     check_integer("trials", trials, minimum=0)
     pairs, baselines = _checked_pairs(pairs), _named(baselines)
+    if client is not None:
+        check_client(client, idle=True)
+    ends = (
+        _on_workers(client, enhancer, baselines, pairs)
+        if client is not None
+        else ((pair.name, _judge(enhancer, baselines, pair)) for pair in pairs)
+    )
+    judged = {}
+    with closing(ends):
+        for _ in progress_bar(pairs) if progress_bar else pairs:
+            name, judged[name] = next(ends)
     run = _Run()
-    for pair in progress_bar(pairs) if progress_bar else pairs:
-        start = time.perf_counter()
-        output, warned = _listened_to(enhancer, pair.input)
-        seconds = time.perf_counter() - start
-        run.method = run.method or _method_name(enhancer, output)
-        run.add(EvaluatedField(pair.name, output, pair, seconds, warned))
-        for name, make in baselines.items():
-            start = time.perf_counter()
-            made, _ = _listened_to(make, pair.input)
-            seconds = time.perf_counter() - start
-            run.score(name, pair, compare_field(pair, made), seconds)
+    for pair in pairs:
+        run.take(judged.pop(pair.name))
     if trials:
         run_trials(enhancer, pairs, run.measured, number=trials)
     return run.result()
@@ -161,6 +177,40 @@ def evaluate_images(
     return run.result()
 
 
+def _judge(enhancer, baselines, pair):
+    """Enhance one field in all ways, and measure what comes out."""
+    run = _Run()
+    start = time.perf_counter()
+    output, warned = _listened_to(enhancer, pair.input)
+    seconds = time.perf_counter() - start
+    run.method = _method_name(enhancer, output)
+    run.add(EvaluatedField(pair.name, output, pair, seconds, warned))
+    for name, make in baselines.items():
+        start = time.perf_counter()
+        made, _ = _listened_to(make, pair.input)
+        seconds = time.perf_counter() - start
+        run.score(name, pair, compare_field(pair, made), seconds)
+    return run
+
+
+def _on_workers(client, enhancer, baselines, pairs):
+    """Have the workers of a cluster do `_judge`; the fields come in the order in which they end."""
+    pickled = pickle.dumps((enhancer, baselines))
+    calls = ((pair.name, (pickled, pair)) for pair in pairs)
+    for name, run in calls_as_completed(client, _on_worker, calls):
+        if run is None:
+            raise ConnectionError(
+                f"the workers that judged {name!r} were lost, one after the other; see their logs, "
+                "and whether their memory suffices"
+            )
+        yield name, run
+
+
+def _on_worker(pickled, pair):
+    with one_at_a_time():
+        return _judge(*unpickle_once(pickled), pair)
+
+
 class _Run:
     """What an evaluation gathers on its way."""
 
@@ -175,6 +225,16 @@ class _Run:
         self.measured.add(compared)
         if one.pair is not None:
             self.score(self.method, one.pair, compared, one.seconds)
+
+    def take(self, other):
+        """Take over what was gathered elsewhere; the first field names the method."""
+        self.method = self.method or other.method
+        renamed = {other.method: self.method}
+        self.rows += [
+            row | {"method": renamed.get(row["method"], row["method"])} for row in other.rows
+        ]
+        self.fields += other.fields
+        self.measured.take(other.measured)
 
     def score(self, method, pair, compared, seconds):
         """Score the result of any method for a field that has a target."""

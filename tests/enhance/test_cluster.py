@@ -30,6 +30,7 @@ from splus_srgan.models.weights import load_card
 from splus_srgan.utils.cluster import calls_as_completed, check_scheduler, open_client
 
 distributed = pytest.importorskip("distributed", reason="needs the extra 'distributed'")
+from cluster_helpers import cluster_here  # noqa: E402
 
 # Where warnings are errors, one fails a field here, but not on a worker with filters of its own.
 pytestmark = pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.NoSkyWarning")
@@ -57,19 +58,6 @@ def folder(tmp_path_factory):
         write_bands(folder / f"{name}.fits", field)
     (folder / "broken.fits").write_bytes(b"SIMPLE  = nothing")
     return folder
-
-
-def cluster_here(n_workers):
-    """A cluster whose workers are threads of this process."""
-    return distributed.LocalCluster(
-        n_workers=n_workers,
-        threads_per_worker=2,
-        processes=False,
-        host="127.0.0.1",
-        protocol="tcp://",
-        dashboard_address="127.0.0.1:0",
-        worker_dashboard_address="127.0.0.1:0",
-    )
 
 
 @pytest.fixture(scope="module")
