@@ -235,6 +235,33 @@ def test_a_faint_source_at_a_border_is_no_seam():
     assert 0 < first["error"] < 0.001
 
 
+def growing_noise(seed, share=0.02):
+    """Left over beside a truth: 2 % of the light of a galaxy that fills half of the frame."""
+    galaxy = 40 * np.exp(-((X - 140) ** 2 + (Y - 110) ** 2) / 2e3)
+    galaxy += 400 * np.exp(-((X - 140) ** 2 + (Y - 110) ** 2) / 140)
+    rng = np.random.default_rng(seed)
+    smooth = ndimage.gaussian_filter(rng.standard_normal(X.shape), 1.0, mode="wrap")
+    return (share + share * galaxy) * smooth / smooth.std()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_noise_that_grows_with_brightness_is_no_seam(seed):
+    free = np.ones(X.shape, bool)
+    assert seams(growing_noise(seed), free=free)["significance"].max() < 8
+    known = seams(growing_noise(seed), free=free, block_size=64)
+    assert known["significance"].max() < 5
+
+
+@pytest.mark.parametrize("step", [0.1, 0.5])
+def test_seam_in_noise_that_grows_with_brightness_is_found_and_measured(step):
+    image = growing_noise(3)
+    image[:, 140:] += step
+    first = seams(image, free=np.ones(X.shape, bool))[0]
+    assert (int(first["axis"]), int(first["position"])) == (1, 140)
+    assert first["significance"] > 8
+    assert abs(first["step"] - step) < max(4 * first["error"], 0.1 * step)
+
+
 @pytest.mark.parametrize(("error", "passed"), [(0.003, False), (0.01, None), (0.2, None)])
 def test_large_scale_residual_fails_only_clearly_beyond_its_limit(field, error, passed):
     table = artefact_table(compare_field(field[0], field[1]))

@@ -6,6 +6,7 @@ import math
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
+from numpy.lib.stride_tricks import sliding_window_view
 
 from splus_srgan.evaluation.measure.artefacts_sky import LEAST_FREE, sky_pixels
 from splus_srgan.evaluation.measure.spectrum import SkySpectrum, named_frequencies
@@ -14,6 +15,9 @@ from splus_srgan.pixels.robust import robust_std
 __all__ = ["pattern_lines", "seams"]
 
 _MOST = 0.49  # quantile of the pieces of a border: just below the median, the least of three
+_AROUND = 6  # borders to each side, of which the three that a seam touches are too few to count
+_CHI2_MEDIAN = 0.4549  # of the square of a normal deviate
+_LEAST_SCATTER = 0.1  # of steps in units of their noise
 _EDGE = 16  # output pixels: a network treats the border of the image in its own way
 
 
@@ -143,11 +147,12 @@ def seams(image, *, free=None, block_size=None):
     -----
     At the border before pixel :math:`k` (none of the outermost 16) the step is
     :math:`D_k = (v_k - v_{k-1}) - (v_{k+1} - v_{k-2}) / 3`, which a smooth sky does
-    not have.  Its mean is taken over pieces of 32 pixels along the border, and the root of the
-    lower median square of these is compared with that of all other rows or columns: blocks
-    that are too bright and too dark in turn do not hide, and a faint source, which is in one
-    piece alone, is no seam.  Rows and columns with less than half of sky are left out.
-    ``significance`` is in standard deviations of the other borders.
+    not have.  Its mean is taken over pieces of 32 pixels along the border, in units of the median
+    of the 13 borders around, since noise grows with brightness; the root of the lower median square
+    of these pieces is compared with that of all other rows or columns: blocks that are too bright
+    and too dark in turn do not hide, and a faint source, which is in one piece alone, is no seam.
+    Rows and columns with less than half of sky are left out.  ``significance`` is in standard
+    deviations of the other borders.
 
     Examples
     --------
@@ -162,20 +167,21 @@ def seams(image, *, free=None, block_size=None):
     free = sky_pixels(image) if free is None else free
     rows = []
     for axis in (0, 1):
-        rms = _border_steps(*(np.moveaxis(a, axis, 0) for a in (image, free)))
-        usable = np.isfinite(rms)
+        pull, noise = _border_steps(*(np.moveaxis(a, axis, 0) for a in (image, free)))
+        usable = np.isfinite(pull)
         usable[: _EDGE - 2] = usable[len(usable) - _EDGE + 1 :] = False
         if usable.sum() < 8:
             continue
-        typical = float(np.median(rms[usable]))
-        scatter = max(robust_std(rms[usable]), 1e-9, 1e-3 * typical)
+        typical = float(np.median(pull[usable]))
+        scatter = max(robust_std(pull[usable]), _LEAST_SCATTER)
         for k in np.flatnonzero(usable):
             position = int(k) + 2
             if block_size is not None and position % block_size:
                 continue
-            step = math.sqrt(max(rms[k] ** 2 - typical**2, 0.0))
-            error = scatter * rms[k] / step if step else scatter
-            rows.append((axis, position, step, error, (rms[k] - typical) / scatter))
+            step = math.sqrt(max(pull[k] ** 2 - typical**2, 0.0))
+            error = scatter * pull[k] / step if step else scatter
+            significance = (pull[k] - typical) / scatter
+            rows.append((axis, position, noise[k] * step, noise[k] * error, significance))
     names = ("axis", "position", "step", "error", "significance")
     types = (int, int, float, float, float)
     table = QTable(rows=rows or None, names=names, dtype=types)
@@ -184,25 +190,43 @@ def seams(image, *, free=None, block_size=None):
 
 
 def _border_steps(image, free, piece=32):
-    """Root median square over pieces of the mean step before each row from the third on."""
+    """
+    Mean steps before each row from the third on, in units of their noise, and that noise.
+
+    Of the pieces of a row the one with the lower median.
+    """
     image = np.where(free, image, np.nan)
     step = (image[2:-1] - image[1:-2]) - (image[3:] - image[:-3]) / 3
     step *= 1.5  # a sharp step of 1 gives 2/3
     pieces = np.array_split(np.arange(step.shape[1]), max(1, step.shape[1] // piece))
-    means, weights = [], []
-    for columns in pieces:
-        part = step[:, columns]
-        good = np.isfinite(part)
-        weights.append(good.sum(axis=1))
-        with np.errstate(invalid="ignore"):
-            means.append(np.where(good, part, 0).sum(axis=1) / weights[-1])
-    means, weights = np.array(means), np.array(weights)
-    enough = weights >= piece // 4
-    count = enough.sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        squares = np.where(enough, means**2, np.nan)
-    rms = np.full(count.shape, np.nan)
+    means = np.array([_row_means(step[:, columns], piece // 4) for columns in pieces])
+    noise = _local_noise(means)
+    pulls = np.abs(means) / noise
+    count = np.isfinite(pulls).sum(axis=0)
     # What shows in half of the pieces, or where sources leave no more, may be one of them.
-    known = count >= len(pieces) / 2
-    rms[known] = np.sqrt(np.nanquantile(squares[:, known], _MOST, axis=0, method="lower"))
-    return rms
+    known = np.flatnonzero((count >= len(pieces) / 2) & (count > 0))
+    found = np.full((2, step.shape[0]), np.nan)
+    chosen = np.argsort(np.nan_to_num(pulls[:, known], nan=np.inf), axis=0)
+    chosen = chosen[np.floor(_MOST * (count[known] - 1)).astype(int), np.arange(known.size)]
+    found[:, known] = pulls[chosen, known], noise[chosen, known]
+    return found
+
+
+def _row_means(step, least):
+    """Mean of the finite values of each row; NaN of fewer than the least number."""
+    good = np.isfinite(step)
+    number = good.sum(axis=1)
+    total = np.where(good, step, 0.0).sum(axis=1)
+    return np.divide(total, number, out=np.full(total.shape, np.nan), where=number >= least)
+
+
+def _local_noise(means):
+    """Standard deviation of the means of each piece by that of the borders around it."""
+    squares = np.pad(means**2, ((0, 0), (_AROUND, _AROUND)), constant_values=np.nan)
+    around = sliding_window_view(squares, 2 * _AROUND + 1, axis=1)
+    noise = np.full(means.shape, np.nan)
+    some = np.isfinite(means)
+    noise[some] = np.sqrt(np.nanmedian(around[some], axis=1) / _CHI2_MEDIAN)
+    # The scatter of few, where there is next to no noise, is not what counts.
+    least = 1e-3 * np.median(noise[some]) if some.any() else 0.0
+    return np.maximum(noise, max(least, 1e-9))
