@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.nddata import CCDData
-from astropy.table import vstack
+from astropy.table import Table, vstack
 from astropy.wcs import WCS
 from numpy.testing import assert_allclose
 from scipy import ndimage
@@ -327,6 +327,45 @@ def test_cloudiness_of_smoothed_noise_is_the_closed_form():
     a, b = 3**2 + 2**2, 3**2 + 8**2
     expected = math.sqrt((1 / (2 * a) + 1 / (2 * b) - 2 / (a + b)) / (2 * math.pi))
     assert_allclose(cloudiness(image, free=np.ones(image.shape, bool)), expected, rtol=0.05)
+
+
+def test_faint_sources_that_nobody_knows_of_are_no_clouds():
+    """The truth of a crowded field of stars; clouds on top of it are still seen."""
+    field = simulate_field((7, 35), shape=(96, 96), kind="stars", bands=("r",))
+    sky = 4 * np.asarray(field.target["r"].data, float) / field.sigma["r"]
+    clouds = ndimage.gaussian_filter(gaussian_noise(1.0, shape=sky.shape), 3)
+    assert cloudiness(sky) > 0.05
+    assert cloudiness(sky, sources=True) < 0.03
+    alone, both = (cloudiness(one, sources=True) for one in (clouds, sky + 3 * clouds))
+    assert_allclose(alone, cloudiness(clouds), rtol=0.1)
+    assert_allclose(both, 3 * alone, rtol=0.25)
+
+
+def test_outskirts_of_galaxies_beside_little_sky_are_no_pattern():
+    """What is left of a smooth galaxy in the third of the frame that is sky."""
+    outskirts = 0.2 * np.exp(-np.hypot(X - 128, Y - 128) / 40) * (1 + 0.5 * np.cos(X / 5))
+    free = np.hypot(X - 128, Y - 128) > 117
+    lines = pattern_lines(outskirts, free=free)
+    assert 0.2 < free.mean() < 0.4
+    assert np.isnan(lines["amplitude"][-1])
+    assert np.isfinite(lines["amplitude"][:-1]).all()
+
+
+@pytest.mark.parametrize(("number", "judged"), [(2, False), (3, True)])
+def test_without_a_truth_rings_need_three_stars(number, judged):
+    """The neighbor of one star of two looked like a ring around stars."""
+    places = [(60, 60), (180, 60), (60, 180)][:number]
+    image = sum(500 * (1 + ((X - x) ** 2 + (Y - y) ** 2) / 9.0) ** -3 for x, y in places)
+    image += 60 * np.exp(-((np.hypot(X - 60, Y - 60) - 6) ** 2) / 2)
+    known = Table(
+        {"x": [(x - 0.5) / 2 for x, _ in places], "y": [(y - 0.5) / 2 for _, y in places]}
+    )
+    known["kind"], known["flux_r"] = "star", 5000.0
+    seen = 4 * image.reshape(128, 2, 128, 2).mean(axis=(1, 3))
+    band = ComparedBand("r", seen, image / 4, 1.0)
+    row = artefact_table(ComparedField("stars", {"r": band}, known=known))[0]
+    assert np.isfinite(row["ring"]) == judged
+    assert not judged or row["ring"] < 0.005
 
 
 def test_ring_is_measured_as_a_fraction_of_the_peak():

@@ -301,6 +301,18 @@ def test_parts_told_apart_in_the_output_alone_are_pure_and_new_ones_are_not():
     assert_allclose(of_output["y"][~of_output["in_target"]], [49.75], atol=0.3)
 
 
+def test_parts_told_apart_in_the_target_alone_are_not_lost():
+    y, x = np.mgrid[:128, :128]
+    bar = 20 * np.exp(-((x - 64) ** 2 / 800 + (y - 64) ** 2 / 50))
+    parts = bar * (1 + 0.4 * np.cos((x - 64) / 4))
+    gone = 20 * np.exp(-((x - 64) ** 2 + (y - 100) ** 2) / 20)
+    coarse = bar.reshape(64, 2, 64, 2).sum(axis=(1, 3))
+    rows = find_and_match(world(ComparedBand("r", coarse, bar, 1.0, target=parts + gone)))
+    of_target = rows[rows["list"] == "target"]
+    assert len(of_target) > 3
+    assert_allclose(of_target["y"][~of_target["in_output"]], [49.75], atol=0.3)
+
+
 @pytest.mark.parametrize(
     ("how", "failing"),
     [

@@ -257,6 +257,15 @@ def test_the_truth_beside_a_very_bright_source_is_not_blamed():
     assert LIMITS["peak residual"].name not in failed(evaluate_images(oracle(pair), pair=pair))
 
 
+def test_the_truth_beside_a_bright_star_at_the_border_is_not_blamed():
+    """What the border cuts off of a star of 4500 sigma, the PSF would bring into the frame."""
+    field = simulate_field((7, 35), shape=(96, 96), kind="stars", bands=("g", "r"))
+    pair = EvaluationPair.from_simulation(field, name="stars")
+    assert np.max(np.asarray(pair.input["r"].data)[0]) > 4000 * pair.sigma["r"]
+    peak = data_consistency(compare_field(pair, field.target, output_psf=(1.0, 3.0)))["peak"]
+    assert np.abs(peak).max() < LIMITS["peak residual"].high
+
+
 def test_an_invented_source_beside_a_bright_one_is_still_seen():
     pair = brighter((9, 1), 100.0)
     spot = np.zeros((192, 192))

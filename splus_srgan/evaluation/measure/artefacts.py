@@ -33,6 +33,7 @@ __all__ = ["artefact_table", "checks_artefacts", "line_check"]
 
 _SEAM = {False: 8.0, True: 5.0}  # least significance: of any row and column, of known borders
 _STAR_PEAK = 50.0  # sky units; of a fainter star, noise rings
+_FEWEST_STARS = 3  # without a truth
 _BAD_VIEW = 10  # times its limit: a less sensitive test is not conclusive
 
 
@@ -93,7 +94,8 @@ def _sky_row(band, periods, block_size):
     free = sky_pixels(image)
     row = {"free": float(free.mean())}
     plain, level = image, free
-    if band.target is not None and band.noise_free:
+    known = band.target is not None and band.noise_free
+    if known:
         # Less the truth, there is nothing to see in bright galaxies either.
         plain = image - 4 * band.target / band.sigma
         level = sky_pixels(np.abs(plain)) & ~band.hidden
@@ -109,11 +111,10 @@ def _sky_row(band, periods, block_size):
         row["seam"], row["seam_error"] = (
             (float(borders["step"][0]), float(borders["error"][0])) if real else (0.0, math.nan)
         )
-    row["cloudiness"] = cloudiness(image, free=free)
-    if band.target is not None and band.noise_free:
+    row["cloudiness"] = cloudiness(image, free=free, sources=not known)
+    if known:
         # Faint sources that are there are no clouds.
-        left = cloudiness(plain, free=free)
-        row["cloudiness"] = min(row["cloudiness"], left)
+        row["cloudiness"] = min(row["cloudiness"], cloudiness(plain, free=free))
     row["low_frequency"], row["low_frequency_error"] = _large_scale(band, image, free)
     return row
 
@@ -169,12 +170,16 @@ def _ring(band, stars):
     stars = stars[:, image[row, column] > _STAR_PEAK / 2]
     table = ringing(image, *stars)
     rings, bright = np.asarray(table["ring"]), np.asarray(table["peak"]) > _STAR_PEAK
-    if band.target is not None and band.noise_free and len(table):
+    known = band.target is not None and band.noise_free
+    if known and len(table):
         # Neighbors and arms that are there are no rings.
         own = np.asarray(ringing(4 * band.target / band.sigma, *stars)["ring"])
         rings = np.maximum(rings - own, 0)
     rings = rings[bright & np.isfinite(rings)]
-    return (float(np.median(rings)), len(rings)) if len(rings) else (math.nan, 0)
+    # Beside the truth every ring is one; else what most of the stars have, and their neighbors not.
+    if len(rings) < (1 if known else _FEWEST_STARS):
+        return math.nan, 0
+    return float(np.quantile(rings, 0.5, method="linear" if known else "lower")), len(rings)
 
 
 def checks_artefacts(table, *, bands=None, limits=LIMITS):
@@ -267,5 +272,5 @@ def _ring_check(limit, band, rows):
     rings, number = _column(rows, "ring"), _column(rows, "n_star")
     good = np.isfinite(rings)
     value = float(np.median(rings[good])) if good.any() else math.nan
-    note = "" if good.any() else "no bright, unsaturated star"
+    note = "" if good.any() else "too few bright, unsaturated stars"
     return limit.check(band, value, count=int(number[good].sum()), note=note)

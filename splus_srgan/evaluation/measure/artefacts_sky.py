@@ -19,6 +19,8 @@ LEAST_FREE = 0.2
 _FAINTEST = 0.25  # sky units: brighter pixels, after smoothing, belong to a source
 _GROW = 4  # pixels by which sources grow
 _CLOUD = (2.0, 8.0)  # output pixels
+_ONE_SIGMA = (0.1587, 0.5, 0.8413)  # quantiles of a normal distribution
+_SKEW = 2.0  # times as far as down, faint sources scatter up
 _MESH = 32  # output pixels, along a side
 _FLUX_ERROR = 0.01  # of the light in a mesh: what passes for right fluxes
 
@@ -119,7 +121,7 @@ def mean_output(images, *, free=None):
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0), count
 
 
-def cloudiness(image, *, free=None):
+def cloudiness(image, *, free=None, sources=False):
     """
     Blotches that noise leaves in the sky of an output.
 
@@ -129,12 +131,21 @@ def cloudiness(image, *, free=None):
         Output in sky units.
     free : `~numpy.ndarray` of bool, optional
         The sky; `sky_pixels` where not given.
+    sources : bool, optional
+        Whether the sky has faint sources that nobody knows of: what scatters upwards more than
+        downwards is not counted.
 
     Returns
     -------
     rms : float
         Robust standard deviation of the sky on scales of 2 to 8 output pixels, in sky units; NaN
         where there is too little sky.  A bicubic upsampling of the input has about 0.28.
+
+    Notes
+    -----
+    With ``sources``, from the scatter :math:`d` downwards and :math:`u` upwards,
+    :math:`c^2 = (4 d^2 - u^2) / 3`, at least 0 and at most :math:`d^2`: all of it for clouds, which
+    scatter alike, and nothing of faint sources, which scatter at least twice as far upwards.
 
     Examples
     --------
@@ -147,7 +158,12 @@ def cloudiness(image, *, free=None):
     if free.mean() < LEAST_FREE:
         return math.nan
     small, large = (smoothed(image, free, size) for size in _CLOUD)
-    return float(robust_std((small - large)[free]))
+    values = (small - large)[free]
+    if not sources:
+        return float(robust_std(values))
+    low, middle, high = np.quantile(values, _ONE_SIGMA)
+    down, up = middle - low, high - middle
+    return math.sqrt(np.clip((_SKEW**2 * down**2 - up**2) / (_SKEW**2 - 1), 0, down**2))
 
 
 def low_frequency_residual(image, observed=None, *, free=None, light=None):

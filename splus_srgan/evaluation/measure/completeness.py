@@ -49,7 +49,7 @@ def find_and_match(field, *, threshold=5.0, reference_threshold=2.5):
     noise.  What lies at the threshold may fall on either side of it; so a counterpart may
     be as faint as ``reference_threshold``.  Parts of a galaxy are told apart in one image and not
     in another; so what has at least half of its flux in the target at the same place is in the
-    target, too.
+    target, too, and what is in the target is in the output if it has half of its flux there.
 
     Parameters
     ----------
@@ -91,6 +91,9 @@ def _sources_of_band(band, threshold, reference_threshold):
         if "target" in found and name != "target":
             there, _ = _snr(band, band.target, 2, table)
             table["in_target"] |= there >= _CONFIRMED * np.asarray(table["flux"])
+        elif name == "target":
+            there, _ = _snr(band, band.output, 2, table)
+            table["in_output"] |= there >= _CONFIRMED * np.asarray(table["flux"])
     rows = vstack(list(found.values()))
     scale = {"pixel_scale": band.pixel_scale}
     keep = np.asarray(rows["peak"]) > threshold

@@ -25,6 +25,7 @@ _SMOOTHING = 1.5  # input pixels
 _PSF_ERROR = 0.08  # of the model: what a circular PSF is wrong by within a star
 _NEAR = 0.005  # of the brightest pixel near: what the wings of a PSF are wrong by
 _REACH = 2.5  # FWHM, of what is near
+_CUT = 3  # times as far reaches a star that the border cuts: what it is beyond, nobody knows
 _BLOCK = 11  # input pixels, 6 arcsec
 _BLOCK_ERROR = 0.01  # of the flux of a block: what the PSF carries over its border
 _LEAST_INFORMATION = 400  # for a slope: an error of 5 %
@@ -85,7 +86,8 @@ def data_consistency(field):
     say of it.  To :math:`n`, 8 % of the model is added in quadrature: the header has the
     PSF as a circular one, and within bright stars that is wrong by about as much.  The
     PSF does not matter to ``slope``.  To the noise of ``peak``, half a percent of the
-    brightest pixel within 2.5 FWHM is added as well: so well is the PSF known there.
+    brightest pixel within 2.5 FWHM is added as well: so well is the PSF known there; and of one at
+    the border three times as far, since nobody knows how the star goes on beyond.
 
     Examples
     --------
@@ -163,7 +165,10 @@ def _reach(band):
 def _peak(residual, noise, model, reach):
     """Largest smoothed residual, in units of its noise; beside bright sources, of their flux."""
     good = np.isfinite(residual)
-    near = ndimage.maximum_filter(np.maximum(model, 0), 2 * reach + 1)
+    light = np.maximum(model, 0)
+    near = ndimage.maximum_filter(light, 2 * reach + 1)
+    rim = np.where(ndimage.binary_erosion(np.ones(light.shape), iterations=reach // 2), 0, light)
+    near = np.maximum(near, ndimage.maximum_filter(rim, 2 * _CUT * reach + 1))
     allowed = np.sqrt(noise**2 + (_PSF_ERROR * model) ** 2 + (_NEAR * near) ** 2)
     pull = np.where(good, residual / allowed, 0)
     smooth = ndimage.gaussian_filter(pull, _SMOOTHING)

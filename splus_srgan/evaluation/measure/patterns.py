@@ -15,6 +15,7 @@ from splus_srgan.pixels.robust import robust_std
 __all__ = ["pattern_lines", "seams"]
 
 _MOST = 0.49  # quantile of the pieces of a border: just below the median, the least of three
+_LEAST_SEARCHED = 0.4  # share of sky: what is left beside galaxies is full of their outskirts
 _AROUND = 6  # borders to each side, of which the three that a seam touches are too few to count
 _CHI2_MEDIAN = 0.4549  # of the square of a normal deviate
 _LEAST_SCATTER = 0.1  # of steps in units of their noise
@@ -42,7 +43,7 @@ def pattern_lines(image, *, free=None, periods=(2, 4)):
         the strongest line at any other frequency (``"any"``).  Columns: ``fy, fx``
         (1 / pix); ``amplitude`` of the wave; ``level``, the amplitude of the noise there;
         ``faintest``, the least amplitude that cannot be noise; ``found``.  NaN where there
-        is too little sky.
+        is too little sky: a fifth of the frame, or two fifths for any other frequency.
 
     Raises
     ------
@@ -54,7 +55,8 @@ def pattern_lines(image, *, free=None, periods=(2, 4)):
     The sky is weighted with a Hann window, so :math:`a \cos(2\pi f x)` has amplitude
     :math:`a`.  A line counts where its power is :math:`\ln(N / 10^{-4})` times that of
     its surroundings, which noise reaches once in 10000 looks at :math:`N` frequencies.
-    Waves of fewer than 8 periods across the image are left to `low_frequency_residual`.
+    Waves of fewer than 8 periods across a square of as many pixels as the sky has are left to
+    `low_frequency_residual`.
 
     Examples
     --------
@@ -82,6 +84,8 @@ def pattern_lines(image, *, free=None, periods=(2, 4)):
         least = spectrum.threshold(len(places))
         rows.append(_line_row(_period_name(period), max(lines, key=_strength), least))
         named += places
+    if free.mean() < _LEAST_SEARCHED:
+        return _line_table([*rows, ("any", *(math.nan,) * 5, False)])
     step = 3 / min(image.shape)  # the window spreads a line over two frequencies
     others = [
         line

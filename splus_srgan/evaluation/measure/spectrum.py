@@ -10,7 +10,7 @@ __all__ = ["SkySpectrum"]
 
 _BOX = 11  # frequencies around a line that tell how strong its surroundings are
 _FALSE_ALARM = 1e-4  # of a whole search
-_LOWEST = 8  # waves across the image: fewer are structure, not a pattern
+_LOWEST = 8  # waves across the sky: fewer are structure, not a pattern
 
 
 class SkySpectrum:
@@ -31,6 +31,7 @@ class SkySpectrum:
     def __init__(self, image, free):
         window = np.outer(*(np.hanning(n + 2)[1:-1] for n in image.shape)) * free
         self.shape, self._weight = image.shape, window.sum()
+        self._side = max(np.sqrt(np.mean(free)), 1e-6)  # of a square of as much sky
         values = np.where(free, image, 0.0)
         self._values = (values - (window * values).sum() / self._weight) * window
         self.frequencies = fft.fftfreq(image.shape[0]), fft.rfftfreq(image.shape[1])
@@ -84,7 +85,8 @@ class SkySpectrum:
 
     def _searched(self):
         steps = [np.abs(f) * n for f, n in zip(self.frequencies, self.shape, strict=True)]
-        return np.hypot(steps[0][:, None], steps[1]) >= _LOWEST
+        # Across the frame there are as many more as there is less sky in it, in pieces.
+        return np.hypot(steps[0][:, None], steps[1]) >= _LOWEST / self._side
 
 
 def _surroundings(amplitude, frequencies):
