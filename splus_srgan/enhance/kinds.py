@@ -136,7 +136,7 @@ KINDS = {
         "a step between rows or columns",
         "step",
         0.0,
-        5.6,
+        6.0,
         "amplifiers or frames differ in level; match their backgrounds first",
     ),
     "banding": Kind(
