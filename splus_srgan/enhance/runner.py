@@ -1,7 +1,6 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What runs the generator of a model card."""
 
-import sys
 import warnings
 
 from splus_srgan.exceptions import SplusSrganWarning
@@ -60,8 +59,14 @@ class Runner:
     @property
     def libraries(self):
         """Names and versions of what runs it."""
-        names = ("torch", "openvino") if self.engine.name == "openvino" else ("torch",)
-        return tuple(f"{name} {getattr(sys.modules[name], '__version__', '')}" for name in names)
+        import torch
+
+        modules = [torch]
+        if self.engine.name == "openvino":
+            from splus_srgan.models.openvino_engine import load_openvino
+
+            modules.append(load_openvino())  # which is not imported before it is needed
+        return tuple(f"{one.__name__} {getattr(one, '__version__', '')}" for one in modules)
 
     def generate(self, y, *, block_size, bar, region=None):
         """Generate (a region) in blocks, in smaller ones if memory runs out."""

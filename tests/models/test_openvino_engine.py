@@ -256,3 +256,19 @@ def test_fork_after_use_is_refused_and_does_not_hang(monkeypatch, kind, threads,
         assert "multiprocessing.get_context('spawn')" in told
     else:
         assert told == (1, 32, 32)
+
+
+def test_its_version_is_known_before_it_has_run():
+    """The journal of a large field names it, before the first section is made."""
+    import openvino
+
+    told = run(
+        """
+        from splus_srgan.enhance.runner import Runner
+        from splus_srgan.models.weights import load_card
+        runner = Runner(load_card("splus-any"), "cpu", "float32", "openvino", False)
+        print("openvino" in sys.modules, *runner.libraries)
+        """
+    )
+    expected = ["torch", torch.__version__, "openvino", openvino.__version__]
+    assert told == ["False", *" ".join(expected).split()]
