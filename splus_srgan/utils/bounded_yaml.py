@@ -1,8 +1,17 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """YAML of configurations, within limits: whatever it says, reading it ends, and soon."""
 
+from __future__ import annotations
+
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from splus_srgan.utils.types import FilePath
+
 
 __all__ = ["LIMITS", "check_yaml", "load_yaml", "parser_mode", "read_text"]
 
@@ -12,7 +21,7 @@ LIMITS = {"bytes": 1_000_000, "depth": 20, "values": 100_000}
 _MODE = "bounded_yaml"
 
 
-def read_text(path):
+def read_text(path: FilePath) -> str:
     """
     Read a text file that has to be of a sensible size, and a file.
 
@@ -47,7 +56,7 @@ def read_text(path):
         raise ValueError(f"{path} must be text in UTF-8: {error}") from None
 
 
-def check_yaml(text):
+def check_yaml(text: str) -> None:
     """
     Refuse a YAML text that would unfold beyond all limits.
 
@@ -87,7 +96,7 @@ def check_yaml(text):
         raise ValueError(" ".join(str(error).split())) from error
 
 
-def load_yaml(text):
+def load_yaml(text: str) -> Any:
     """
     Read a YAML text, within limits.
 
@@ -125,7 +134,7 @@ def load_yaml(text):
         raise ValueError(" ".join(str(error).split())) from error
 
 
-def parser_mode():
+def parser_mode() -> str:
     """
     Let the parsers of jsonargparse read values and files within these limits.
 
@@ -139,7 +148,7 @@ def parser_mode():
 
     inner = get_loader("yaml")
 
-    def load(text):
+    def load(text: str) -> Any:
         check_yaml(text)
         try:
             return inner(text)

@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Calls on the workers of a dask.distributed cluster, a bounded number at a time."""
 
+from __future__ import annotations
+
 import logging
 import os
 import pickle
@@ -11,9 +13,15 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import lru_cache
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.utils.optional import import_optional
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Iterator
+    from typing import Any
+
 
 __all__ = [
     "calls_as_completed",
@@ -29,7 +37,7 @@ _AHEAD = 2  # calls for each worker: one that runs, and one that waits
 _ONE_AT_A_TIME = Lock()
 
 
-def check_scheduler(scheduler):
+def check_scheduler(scheduler: str) -> int | None:
     """
     Read where the workers are.
 
@@ -66,7 +74,7 @@ def check_scheduler(scheduler):
 
 
 @contextmanager
-def open_client(scheduler):
+def open_client(scheduler: str) -> Iterator[Any]:
     """
     Open the client of a cluster, and close it after use.
 
@@ -120,18 +128,18 @@ def open_client(scheduler):
         yield client
 
 
-def _deaf_to_interrupts(distributed):
+def _deaf_to_interrupts(distributed: Any) -> Any:
     """Have workers ignore Ctrl-C: a terminal sends it to them too, but this process ends them."""
 
     class Deaf(distributed.WorkerPlugin):
-        def setup(self, worker):
+        def setup(self, worker: Any) -> None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     return Deaf()
 
 
 @contextmanager
-def _one_line():
+def _one_line() -> Iterator[None]:
     """Silence dask's log about a lost scheduler, which our errors report."""
     log = logging.getLogger("distributed.client")
     before = log.level
@@ -142,7 +150,7 @@ def _one_line():
         log.setLevel(before)
 
 
-def _client_of(distributed, address):
+def _client_of(distributed: Any, address: str) -> Any:
     try:
         return distributed.Client(address)
     except OSError as error:
@@ -152,7 +160,7 @@ def _client_of(distributed, address):
         ) from error
 
 
-def check_client(client, *, idle=False):
+def check_client(client: Any, *, idle: bool = False) -> None:
     """
     Refuse a client that no work can be given to.
 
@@ -188,7 +196,7 @@ def check_client(client, *, idle=False):
 
 
 @contextmanager
-def one_at_a_time():
+def one_at_a_time() -> Iterator[list[tuple[Any, ...]]]:
     """
     Have a worker make one call at a time, and note its warnings instead of showing them there.
 
@@ -197,7 +205,7 @@ def one_at_a_time():
     told : list of tuple
         Category and text of each warning of this package; complete at the end.
     """
-    told = []
+    told: list[tuple[Any, ...]] = []
     with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield told
@@ -205,7 +213,9 @@ def one_at_a_time():
     told += dict.fromkeys((w.category, str(w.message)) for w in ours)
 
 
-def calls_as_completed(client, function, calls):
+def calls_as_completed(
+    client: Any, function: Callable[..., Any], calls: Iterable[tuple[Hashable, tuple[Any, ...]]]
+) -> Iterator[tuple[Hashable, Any]]:
     """
     Call a function on workers, and yield what becomes of each call in the order they end.
 
@@ -240,10 +250,11 @@ def calls_as_completed(client, function, calls):
     import dask
 
     lost = (CancelledError, distributed.CancelledError, distributed.comm.CommClosedError)
-    waiting, running = iter(calls), {}
+    waiting = iter(calls)
+    running: dict[Any, Hashable] = {}
     ended = distributed.as_completed()
 
-    def refill():
+    def refill() -> None:
         most = _AHEAD * max(1, len(client.nthreads()))  # workers come and go
         while len(running) < most:
             call = next(waiting, None)
@@ -270,7 +281,7 @@ def calls_as_completed(client, function, calls):
             client.cancel(list(running))
 
 
-def _value(distributed, client, future):
+def _value(distributed: Any, client: Any, future: Any) -> Any:
     try:
         # Not by way of the scheduler, unless the worker cannot be reached from here.
         return client.gather(future, direct=True)
@@ -279,7 +290,7 @@ def _value(distributed, client, future):
 
 
 @lru_cache(maxsize=1)
-def unpickle_once(pickled):
+def unpickle_once(pickled: bytes) -> Any:
     """
     Unpickle an object; the last one is kept, and with it what it has built since.
 

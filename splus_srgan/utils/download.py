@@ -6,6 +6,8 @@ Only what passed its check enters the cache of `astropy.utils.data`, so whatever
 is found there is whole. An interrupted list resumes from the cache.
 """
 
+from __future__ import annotations
+
 import bz2
 import logging
 import lzma
@@ -17,13 +19,18 @@ import zlib
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.utils.transfer import LARGEST, Failure, transfer
 from splus_srgan.utils.validate import check_finite, check_integer, check_positive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import IO
+
 
 __all__ = ["MAX_PARALLEL", "fetch_file"]
 
@@ -45,13 +52,13 @@ _UNFOLD = {
 class _Gate:
     """Lets few requests through at once, and those to one host not too quickly."""
 
-    def __init__(self, slots):
+    def __init__(self, slots: int) -> None:
         self._slots = threading.BoundedSemaphore(slots)
         self._lock = threading.Lock()
-        self._earliest = {}
+        self._earliest: dict[str, float] = {}
 
     @contextmanager
-    def turn(self, host, interval):
+    def turn(self, host: str, interval: float) -> Iterator[None]:
         """Wait for a slot and for the host's next free moment."""
         with self._slots:
             with self._lock:
@@ -60,7 +67,7 @@ class _Gate:
             time.sleep(max(0.0, start - time.monotonic()))
             yield
 
-    def hold(self, host, seconds):
+    def hold(self, host: str, seconds: float) -> None:
         """Let nobody ask this host for a while: it said so."""
         with self._lock:
             later = time.monotonic() + seconds
@@ -73,19 +80,19 @@ _locks_lock = threading.Lock()
 
 
 def fetch_file(
-    url,
+    url: str,
     *,
-    validate,
-    cache=True,
-    timeout=120.0,
-    retries=4,
-    backoff=2.0,
-    min_interval=0.25,
-    deadline=None,
-    largest=LARGEST,
-    transport=None,
-    stop=None,
-):
+    validate: Callable[[Path], object],
+    cache: bool = True,
+    timeout: float = 120.0,
+    retries: int = 4,
+    backoff: float = 2.0,
+    min_interval: float = 0.25,
+    deadline: float | None = None,
+    largest: int = LARGEST,
+    transport: Callable[..., object] | None = None,
+    stop: threading.Event | None = None,
+) -> Path:
     """
     Download one file, or find it in the cache.
 
@@ -149,13 +156,20 @@ def fetch_file(
         if not conf.allow_internet:
             raise ServiceError(url, "astropy.utils.data.conf.allow_internet forbids downloads")
         transport = transport or partial(transfer, largest=largest)
-        how = {"transport": transport, "timeout": timeout, "interval": interval}
-        attempt = partial(_attempt, url, validate=validate, largest=largest, **how)
+        attempt = partial(
+            _attempt,
+            url,
+            validate=validate,
+            transport=transport,
+            timeout=timeout,
+            interval=interval,
+            largest=largest,
+        )
         path = _persist(url, attempt, waits, deadline, stop or threading.Event())
         return _into_cache(key, path) if cache else path
 
 
-def _checked(url):
+def _checked(url: str) -> str:
     """Give the key in the cache of a URL: the URL without tokens."""
     parts, key = urlsplit(url), ServiceError(url, "").url
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -165,7 +179,7 @@ def _checked(url):
     return key
 
 
-def _lock_of(key):
+def _lock_of(key: str) -> threading.Lock:
     """Give one lock per file, so that two threads never download the same one."""
     with _locks_lock:
         lock = _locks.get(key)
@@ -174,7 +188,7 @@ def _lock_of(key):
         return lock
 
 
-def _from_cache(key, validate):
+def _from_cache(key: str, validate: Callable[[Path], object]) -> Path | None:
     from astropy.utils.data import clear_download_cache, download_file
 
     try:
@@ -190,7 +204,7 @@ def _from_cache(key, validate):
     return path
 
 
-def _into_cache(key, path):
+def _into_cache(key: str, path: Path) -> Path:
     """Move a file into the cache; it appears there whole or not at all."""
     from astropy.utils.data import import_file_to_cache
 
@@ -206,7 +220,13 @@ def _into_cache(key, path):
         path.unlink(missing_ok=True)
 
 
-def _persist(url, attempt, waits, deadline, stop):
+def _persist(
+    url: str,
+    attempt: Callable[..., Path],
+    waits: Sequence[float],
+    deadline: float,
+    stop: threading.Event,
+) -> Path:
     """Try until it works, the time is over, or it makes no sense to go on."""
     end = time.monotonic() + deadline
     for number, wait in enumerate([*waits, None], start=1):
@@ -230,7 +250,16 @@ def _persist(url, attempt, waits, deadline, stop):
     raise AssertionError("the last attempt returns or raises")
 
 
-def _attempt(url, *, validate, transport, timeout, interval, largest, end):
+def _attempt(
+    url: str,
+    *,
+    validate: Callable[[Path], object],
+    transport: Callable[..., object],
+    timeout: float,
+    interval: float,
+    largest: int,
+    end: float,
+) -> Path:
     """Download once into a temporary file and check it."""
     handle, name = tempfile.mkstemp(prefix="splus_srgan-")
     path = Path(name)
@@ -250,7 +279,7 @@ def _attempt(url, *, validate, transport, timeout, interval, largest, end):
     return path
 
 
-def _check_unfolded(path, largest):
+def _check_unfolded(path: Path, largest: int) -> None:
     """Refuse what is small as it came and has no end when it is unfolded."""
     with path.open("rb") as file:
         start = file.read(6)
@@ -270,7 +299,7 @@ def _check_unfolded(path, largest):
         raise Failure(f"too large: it unfolds to more than {largest} bytes", retry=False)
 
 
-def _pieces(file, make):
+def _pieces(file: IO[bytes], make: Callable[[], Any]) -> Iterator[int]:
     """Give the sizes of what a compressed file unfolds to, a little at a time."""
     unfold, pending, full = make(), file.read(_STEP), False
     while True:

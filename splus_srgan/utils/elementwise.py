@@ -5,9 +5,23 @@ Formulas over arrays in double precision, whatever the type of the data.
 Work goes chunk by chunk, so a float32 field needs no float64 copy of itself.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 from astropy.utils.masked import Masked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from astropy.units import UnitBase
+    from numpy.typing import ArrayLike
+
+    from splus_srgan.utils.types import FloatArray
+
 
 __all__ = [
     "align",
@@ -26,16 +40,24 @@ __all__ = [
 _CHUNK = 32768
 
 
-def apply(kernel, parameters, values, clip, out):
+def apply(
+    kernel: Callable[..., Any],
+    parameters: Sequence[Any],
+    values: ArrayLike,
+    clip: bool,
+    out: FloatArray | None,
+) -> Any:
     """Run ``kernel`` in double precision, chunk by chunk, into ``out``."""
     data, dtype = as_real("values", values)
     aligned = [align(name, parameter, data.shape) for name, parameter in parameters]
     result = np.empty(data.shape, dtype) if out is None else check_out(out, data.shape)
-    operands = [data, *aligned, result]
+    operands: list[Any] = [data, *aligned, result]
+    flags: Any = ["external_loop", "buffered", "zerosize_ok", "copy_if_overlap"]
+    op_flags: Any = [["readonly"]] * (len(operands) - 1) + [["writeonly", "no_broadcast"]]
     with np.nditer(
         operands,
-        flags=["external_loop", "buffered", "zerosize_ok", "copy_if_overlap"],
-        op_flags=[["readonly"]] * (len(operands) - 1) + [["writeonly", "no_broadcast"]],
+        flags=flags,
+        op_flags=op_flags,
         op_dtypes=[np.float64] * len(operands),
         casting="same_kind",
         buffersize=_CHUNK,
@@ -47,12 +69,12 @@ def apply(kernel, parameters, values, clip, out):
     return result[()] if is_scalar(values) else result
 
 
-def is_scalar(values):
+def is_scalar(values: ArrayLike) -> bool:
     """Whether values are one bare number, to be answered by one."""
     return np.ndim(values) == 0 and not isinstance(values, np.ndarray)
 
 
-def as_real(name, values):
+def as_real(name: str, values: Any) -> tuple[FloatArray, np.dtype[np.floating[Any]]]:
     """Values as an array with NaN where masked, and the type of the result."""
     # Not every object with a unit is a Quantity: CCDData has one, too, and
     # numpy would silently strip either, along with the mask of the latter.
@@ -71,13 +93,13 @@ def as_real(name, values):
     return array, np.dtype(dtype)
 
 
-def unit_of(values):
+def unit_of(values: object) -> UnitBase | None:
     """Unit of values, `None` for plain numbers and those without dimension."""
     unit = getattr(values, "unit", None)
     return None if unit is None or str(unit) == "" else u.Unit(unit)
 
 
-def both_as_float(reference, image):
+def both_as_float(reference: Any, image: Any) -> tuple[FloatArray, FloatArray]:
     """Two images in the unit of the first; either both have one, or neither."""
     unit, other = unit_of(reference), unit_of(image)
     if (unit is None) != (other is None):
@@ -89,7 +111,7 @@ def both_as_float(reference, image):
     return first, as_float(image, name="image", unit=unit)
 
 
-def as_float(values, *, name="values", unit=None):
+def as_float(values: Any, *, name: str = "values", unit: UnitBase | None = None) -> FloatArray:
     """Values in a unit and in double precision, NaN where masked; plain numbers are in it."""
     own = unit_of(values)
     mask, array = _parts(values)
@@ -105,13 +127,13 @@ def as_float(values, *, name="values", unit=None):
     return np.where(mask, np.nan, array) if mask is not None and np.any(mask) else array
 
 
-def _parts(values):
+def _parts(values: Any) -> tuple[Any, Any]:
     """Mask, if there is one, and what it lies on."""
     mask = getattr(values, "mask", None)
     return mask, np.asarray(values.unmasked if isinstance(values, Masked) else values)
 
 
-def align(name, parameter, shape):
+def align(name: str, parameter: FloatArray, shape: tuple[int, ...]) -> FloatArray:
     """Give a parameter the axes of the data: 1-D means along the band axis."""
     if parameter.size == 1:
         return parameter.reshape(())
@@ -128,7 +150,7 @@ def align(name, parameter, shape):
     return aligned
 
 
-def check_out(out, shape):
+def check_out(out: Any, shape: tuple[int, ...]) -> FloatArray:
     """Return ``out`` if it can take a floating point result of this shape."""
     if not isinstance(out, np.ndarray) or out.dtype.kind != "f":
         kind = getattr(out, "dtype", type(out).__name__)
@@ -138,7 +160,7 @@ def check_out(out, shape):
     return out
 
 
-def finite_array(name, value):
+def finite_array(name: str, value: Any) -> FloatArray:
     """Own, read-only double precision copy of a finite parameter."""
     array = np.array(as_real(name, value)[0], dtype=np.float64)
     if not np.all(np.isfinite(array)):
@@ -147,7 +169,7 @@ def finite_array(name, value):
     return array
 
 
-def brief(value):
+def brief(value: object) -> str:
     """Representation of a parameter, with maps told by their shape alone."""
     if isinstance(value, np.ndarray) and (value.ndim > 1 or value.size > 20):
         return f"<array of shape {value.shape}>"

@@ -1,12 +1,21 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Names that can be those of files, folders to write to, and files that are whole or absent."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import re
 import stat
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from splus_srgan.utils.types import FilePath
+
 
 __all__ = [
     "atomic_path",
@@ -23,7 +32,7 @@ _LONGEST = 200  # bytes; file systems take 255, and an ending and the mark of a 
 _OF_WINDOWS = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 
 
-def check_name(name, *, parameter="name"):
+def check_name(name: str, *, parameter: str = "name") -> str:
     """
     Return a name that can be that of a file or folder anywhere, or refuse it.
 
@@ -68,7 +77,7 @@ def check_name(name, *, parameter="name"):
     return name
 
 
-def safe_name(name):
+def safe_name(name: object) -> str:
     """
     Make of any text a name that `check_name` takes.
 
@@ -90,7 +99,7 @@ def safe_name(name):
     return check_name(re.sub(r"[^A-Za-z0-9_.+-]+", "_", str(name).strip()))
 
 
-def check_folder(folder):
+def check_folder(folder: FilePath) -> None:
     """
     Make sure, before any work is done, that nothing stands in the place of a folder.
 
@@ -112,7 +121,7 @@ def check_folder(folder):
             )
 
 
-def make_folder(folder):
+def make_folder(folder: FilePath) -> None:
     """
     Make a folder, and those that it is in, where they are missing.
 
@@ -135,7 +144,7 @@ def make_folder(folder):
         ) from error
 
 
-def check_target(path, *, overwrite=False):
+def check_target(path: FilePath, *, overwrite: bool = False) -> Path:
     """
     Make sure, before any work is done, that a file can be written.
 
@@ -174,7 +183,7 @@ def check_target(path, *, overwrite=False):
 
 
 @contextlib.contextmanager
-def atomic_path(path, *, overwrite=False):
+def atomic_path(path: FilePath, *, overwrite: bool = False) -> Iterator[Path]:
     """
     Give the name of a file to write, which then takes its place at once.
 
@@ -236,7 +245,7 @@ def atomic_path(path, *, overwrite=False):
         temporary.unlink(missing_ok=True)
 
 
-def replace_file(path, content, *, overwrite=True):
+def replace_file(path: FilePath, content: str | bytes, *, overwrite: bool = True) -> None:
     """
     Write a whole file at once, as `atomic_path` does.
 
@@ -259,7 +268,7 @@ def replace_file(path, content, *, overwrite=True):
         temporary.write_bytes(content)
 
 
-def _create(temporary, target):
+def _create(temporary: Path, target: Path) -> int:
     """Make an empty file that is as private as the one to be, and give the final mode."""
     old = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
@@ -270,13 +279,13 @@ def _create(temporary, target):
         os.close(handle)
 
 
-def _to_disk(path):
+def _to_disk(path: Path) -> None:
     """Make sure the bytes are on the disk before the old file goes."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
-def _take_place(temporary, target, path, overwrite):
+def _take_place(temporary: Path, target: Path, path: Path, overwrite: bool) -> None:
     check_target(path, overwrite=overwrite)  # another process may have been faster
     if overwrite:
         temporary.replace(target)
@@ -292,7 +301,7 @@ def _take_place(temporary, target, path, overwrite):
                 os.close(handle)
 
 
-def _link(temporary, target, path):
+def _link(temporary: Path, target: Path, path: Path) -> None:
     """Rename a file to a name that must be free."""
     try:
         os.link(temporary, target)

@@ -53,7 +53,7 @@ def numpy_defaults(function: Callable[P, T]) -> Callable[P, T]:
     """
 
     @functools.wraps(function)
-    def inside(*arguments, **options):
+    def inside(*arguments: P.args, **options: P.kwargs) -> T:
         with np.errstate(**NUMPY_DEFAULTS):
             return function(*arguments, **options)
 

@@ -1,16 +1,25 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What objects show of themselves in a notebook: tables and pictures in HTML."""
 
+from __future__ import annotations
+
 import base64
 import io
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike
+
 
 __all__ = ["html_picture", "html_table"]
 
 
-def html_table(title, rows):
+def html_table(title: object, rows: Mapping[str, object]) -> str:
     """
     Make a table of two columns.
 
@@ -39,7 +48,7 @@ def html_table(title, rows):
     return f"<b>{escape(str(title))}</b><table>{''.join(lines)}</table>"
 
 
-def html_picture(image, *, softening, alt, width=256):
+def html_picture(image: ArrayLike, *, softening: float, alt: str, width: int = 256) -> str:
     """
     Draw an image into HTML, where matplotlib is installed.
 

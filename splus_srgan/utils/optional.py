@@ -1,15 +1,22 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Import of packages that only some features need."""
 
+from __future__ import annotations
+
 import importlib
 import importlib.metadata
 import importlib.util
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = ["has", "import_optional"]
 
 
-def has(module):
+def has(module: str) -> bool:
     """
     Tell whether a module can be found, without importing it.
 
@@ -29,7 +36,7 @@ def has(module):
         return False
 
 
-def import_optional(module, extra):
+def import_optional(module: str, extra: str) -> Any:
     """
     Import a module, or say how to install it.
 
@@ -58,7 +65,7 @@ def import_optional(module, extra):
     return importlib.import_module(module)
 
 
-def _packages(extra):
+def _packages(extra: str) -> list[str]:
     """
     Packages that an extra of this package asks for, as pip takes them.
 

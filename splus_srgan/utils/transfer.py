@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """One answer over HTTP into a file, with an end to every wait."""
 
+from __future__ import annotations
+
 import socket
 import ssl
 import threading
@@ -9,6 +11,7 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import (
@@ -22,6 +25,11 @@ from urllib.request import (
     Request,
     UnknownHandler,
 )
+
+if TYPE_CHECKING:
+    from http.client import HTTPMessage
+    from typing import IO, Any
+
 
 __all__ = ["LARGEST", "Failure", "transfer"]
 
@@ -46,12 +54,21 @@ class Failure(Exception):
         HTTP status of the answer, if there was one.
     """
 
-    def __init__(self, reason, *, retry=True, wait=None, status=None):
+    def __init__(
+        self,
+        reason: str,
+        *,
+        retry: bool = True,
+        wait: float | None = None,
+        status: int | None = None,
+    ) -> None:
         super().__init__(reason)
         self.retry, self.wait, self.status = retry, wait, status
 
 
-def transfer(url, file, timeout, end, *, largest=LARGEST):
+def transfer(
+    url: str, file: IO[bytes], timeout: float, end: float, *, largest: int = LARGEST
+) -> None:
     """
     Ask for a URL and copy the body of the answer into a file.
 
@@ -87,11 +104,12 @@ def transfer(url, file, timeout, end, *, largest=LARGEST):
         ) from error
 
 
-def _open(url, timeout, end):
+def _open(url: str, timeout: float, end: float) -> Any:
     """Send the request and wait for the header of the answer."""
     from splus_srgan._version import __version__
 
-    connections, late = [], threading.Event()
+    connections: list[HTTPConnection] = []
+    late = threading.Event()
     opener = _opener(connections)
     request = Request(url, headers={"User-Agent": f"splus_srgan/{__version__}"})
     wait = max(0.01, min(timeout, end - time.monotonic()))
@@ -114,7 +132,7 @@ def _open(url, timeout, end):
         watchdog.cancel()
 
 
-def _opener(connections):
+def _opener(connections: list[HTTPConnection]) -> OpenerDirector:
     """What opens HTTP and nothing else: no files, no FTP."""
     opener = OpenerDirector()
     for handler in (
@@ -128,25 +146,35 @@ def _opener(connections):
 class _Redirects(HTTPRedirectHandler):
     """Follows redirects to HTTP, and never from HTTPS to what all can read."""
 
-    def redirect_request(self, request, file, code, message, headers, url):
-        before, after = urlsplit(request.full_url).scheme, urlsplit(url).scheme
+    def redirect_request(
+        self,
+        req: Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> Request | None:
+        before, after = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
         if after not in ("http", "https") or (before, after) == ("https", "http"):
-            file.close()
+            fp.close()
             raise Failure(f"a redirect from {before} to {after} is not followed", retry=False)
-        return super().redirect_request(request, file, code, message, headers, url)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
-    def http_error_302(self, request, file, code, message, headers):
+    def http_error_302(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage
+    ) -> Any:
         # The one of the standard library takes FTP, and refuses the rest by the same words.
         where = urlsplit(headers.get("location", headers.get("uri", "")) or "")
         if where.scheme not in ("", "http", "https"):
-            file.close()
+            fp.close()
             raise Failure(f"a redirect to {where.scheme} is not followed", retry=False)
-        return super().http_error_302(request, file, code, message, headers)
+        return super().http_error_302(req, fp, code, msg, headers)
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
-def _hang_up(connections, late):
+def _hang_up(connections: list[HTTPConnection], late: threading.Event) -> None:
     late.set()
     for connection in connections:
         sock = connection.sock
@@ -156,7 +184,9 @@ def _hang_up(connections, late):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
-def _recorded(kind, connections, host, **options):
+def _recorded(
+    kind: Any, connections: list[HTTPConnection], host: str, **options: Any
+) -> HTTPConnection:
     connections.append(kind(host, **options))
     return connections[-1]
 
@@ -164,26 +194,26 @@ def _recorded(kind, connections, host, **options):
 class _Plain(HTTPHandler):
     """Opens ``http://`` and remembers the connection."""
 
-    def __init__(self, connections):
+    def __init__(self, connections: list[HTTPConnection]) -> None:
         super().__init__()
         self._connect = partial(_recorded, HTTPConnection, connections)
 
-    def http_open(self, request):
+    def http_open(self, request: Request) -> Any:
         return self.do_open(self._connect, request)
 
 
 class _Encrypted(HTTPSHandler):
     """Opens ``https://`` and remembers the connection."""
 
-    def __init__(self, connections):
+    def __init__(self, connections: list[HTTPConnection]) -> None:
         super().__init__()
         self._connect = partial(_recorded, HTTPSConnection, connections)
 
-    def https_open(self, request):
+    def https_open(self, request: Request) -> Any:
         return self.do_open(self._connect, request, context=ssl.create_default_context())
 
 
-def _copy(response, file, timeout, end, largest):
+def _copy(response: Any, file: IO[bytes], timeout: float, end: float, largest: int) -> None:
     received, mark, mark_time = 0, 0, time.monotonic()
     length = _length(response)
     if length is not None and length > largest:
@@ -213,12 +243,12 @@ def _copy(response, file, timeout, end, largest):
         raise Failure(f"truncated: {received} of {length} bytes arrived")
 
 
-def _length(response):
+def _length(response: Any) -> int | None:
     text = response.headers.get("Content-Length", "").strip()
     return int(text) if text.isdecimal() else None
 
 
-def _refused(error):
+def _refused(error: HTTPError) -> Failure:
     """Describe an answer with an error status."""
     try:
         said = error.read(300).decode("utf-8", "replace").strip()
@@ -235,7 +265,7 @@ def _refused(error):
     )
 
 
-def _retry_after(text):
+def _retry_after(text: str | None) -> float | None:
     """Read the seconds, or the date, of a Retry-After header."""
     if not text:
         return None

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from typing import TypeGuard
+    from collections.abc import Collection
+    from typing import Any, TypeGuard
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from splus_srgan.utils.types import T
 
 __all__ = [
     "check_finite",
@@ -51,7 +56,7 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
 
 
-def check_one_of(name, value, options):
+def check_one_of(name: str, value: T, options: Collection[object]) -> T:
     """Return ``value`` if it is among ``options``, else raise `ValueError`."""
     if value not in options:
         allowed = ", ".join(repr(option) for option in options)
@@ -59,7 +64,7 @@ def check_one_of(name, value, options):
     return value
 
 
-def check_finite(name, value):
+def check_finite(name: str, value: Any) -> float:
     """Return ``value`` as `float` if it is a finite real number."""
     if not is_number(value):
         raise TypeError(f"{name} must be a real number; got {value!r}")
@@ -68,7 +73,7 @@ def check_finite(name, value):
     return float(value)
 
 
-def check_positive(name, value):
+def check_positive(name: str, value: Any) -> float:
     """Return ``value`` as `float` if it is finite and above zero."""
     number = check_finite(name, value)
     if number <= 0:
@@ -76,7 +81,7 @@ def check_positive(name, value):
     return number
 
 
-def check_integer(name, value, *, minimum=None):
+def check_integer(name: str, value: Any, *, minimum: int | None = None) -> int:
     """Return ``value`` as `int` if it is an integer of at least ``minimum``."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer; got {value!r}")
@@ -85,7 +90,9 @@ def check_integer(name, value, *, minimum=None):
     return int(value)
 
 
-def check_shape(name, values, shape, dtype=float):
+def check_shape(
+    name: str, values: Any, shape: tuple[int, ...], dtype: DTypeLike = float
+) -> NDArray[Any]:
     """Return ``values`` as an array of this type if they have the shape."""
     values = np.asarray(values, dtype)
     if values.shape != shape:
