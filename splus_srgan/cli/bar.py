@@ -1,11 +1,20 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The progress bar: how far, how long it took, how long it will take."""
 
+from __future__ import annotations
+
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from splus_srgan.cli.output import level, say_on_terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sized
+
+    from splus_srgan.utils.types import T
+
 
 __all__ = ["progress"]
 
@@ -13,7 +22,7 @@ _PAUSE = 1.0  # seconds between two drawings, at most
 _TURNING = "|/-\\"
 
 
-def progress(iterable, *, width=30):
+def progress(iterable: Iterable[T], *, width: int = 30) -> Iterator[T]:
     """
     Pass an iterable on, with a bar on the terminal that shows how far it got.
 
@@ -41,7 +50,7 @@ def progress(iterable, *, width=30):
     if level() < 0 or sys.stderr is None or not sys.stderr.isatty():
         yield from iterable
         return
-    bar = _Bar(len(iterable) if hasattr(iterable, "__len__") else None, width)
+    bar = _Bar(len(iterable) if isinstance(iterable, Sized) else None, width)
     try:
         for item in iterable:
             bar.draw()
@@ -54,23 +63,23 @@ def progress(iterable, *, width=30):
 class _Bar:
     """What is drawn, again and again, by a thread of its own."""
 
-    def __init__(self, total, width):
+    def __init__(self, total: int | None, width: int) -> None:
         self.total, self.width, self.done = total, width, 0
         self._turn, self._start = 0, time.monotonic()
         self._end, self._lock = threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._keep_drawing, daemon=True)
         self._thread.start()
 
-    def _keep_drawing(self):
+    def _keep_drawing(self) -> None:
         while not self._end.wait(_PAUSE):
             self.draw()
 
-    def draw(self, ending=""):
+    def draw(self, ending: str = "") -> None:
         with self._lock:
             self._turn += 1
             say_on_terminal(f"\r{self.text()}\x1b[K{ending}")
 
-    def text(self):
+    def text(self) -> str:
         """The bar in words and signs."""
         seconds = time.monotonic() - self._start
         turning = _TURNING[self._turn % len(_TURNING)] if self.done != self.total else " "
@@ -84,14 +93,14 @@ class _Bar:
             text += f", {_clock(left)} left"
         return text
 
-    def close(self):
+    def close(self) -> None:
         """End the thread, and the line."""
         self._end.set()
         self._thread.join()
         self.draw("\n")
 
 
-def _clock(seconds):
+def _clock(seconds: float) -> str:
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

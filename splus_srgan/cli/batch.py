@@ -1,12 +1,23 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Many fields, of ``splus-srgan enhance --batch``, here or on the workers of a cluster."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from splus_srgan.cli.bar import progress
 from splus_srgan.cli.cluster import client_of
 from splus_srgan.cli.common import SOME_FAILED, UsageError
 from splus_srgan.cli.output import say, tell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jsonargparse import Namespace
+
+    from splus_srgan.enhance.enhancer import SRGANEnhancer
+
 
 __all__ = ["ENDINGS", "PSF_MODES", "check_batch", "run_batch"]
 
@@ -17,7 +28,7 @@ PSF_MODES = ("auto", "header", "measure")
 """Where the PSF may come from, for all fields alike."""
 
 
-def run_batch(options, make_enhancer):
+def run_batch(options: Namespace, make_enhancer: Callable[[], SRGANEnhancer]) -> int | None:
     """
     Enhance many fields, and say which failed.
 
@@ -60,7 +71,7 @@ def run_batch(options, make_enhancer):
     return SOME_FAILED if len(failed) else None
 
 
-def check_batch(options):
+def check_batch(options: Namespace) -> None:
     """Refuse what does not go with many fields, before anything is read."""
     for name in ("sky", "sigma", "preview", "dry_run"):
         if getattr(options, name):

@@ -1,13 +1,30 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The command ``splus-srgan calibrate``: it makes weights predict their uncertainties."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 from splus_srgan.cli.bar import progress
 from splus_srgan.cli.checks import as_usage, check_weights
 from splus_srgan.cli.common import NonNegativeFloat, UsageError, add_config, int_from
 from splus_srgan.cli.output import say
 from splus_srgan.utils.files import check_folder, check_name
+from splus_srgan.utils.tables import rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Literal
+
+    from astropy.table import Table
+    from jsonargparse import ArgumentParser, Namespace
+
+    from splus_srgan.models.generator import SRResNet
+    from splus_srgan.models.joint import JointResNet
+    from splus_srgan.models.weights import WeightsCard
+    from splus_srgan.simulate.field import SimulatedField
+
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
@@ -17,7 +34,7 @@ _SHAPE, _BANDS = (128, 128), ("g", "r", "z")  # of the fields
 _BINS = {"truth": "truth over sky noise", "image": "S/N stated"}
 
 
-def add_arguments(parser):
+def add_arguments(parser: ArgumentParser) -> None:
     """
     Add the arguments of the command.
 
@@ -61,7 +78,7 @@ def add_arguments(parser):
     add("--version", type=str, help="version of the new weights")
 
 
-def run(options):
+def run(options: Namespace) -> None:
     """
     Train the head, calibrate it, and write the new model card.
 
@@ -101,12 +118,18 @@ def run(options):
     say(card.path.with_suffix(".json"))
 
 
-def _check_name(name):
+def _check_name(name: str) -> None:
     with as_usage():
         check_name(name)
 
 
-def _calibrated(card, generator, entries, mode, options):
+def _calibrated(
+    card: WeightsCard,
+    generator: SRResNet | JointResNet,
+    entries: dict[str, Any],
+    mode: bool | Literal["ensemble"],
+    options: Namespace,
+) -> WeightsCard:
     """Calibrate a way to uncertainties, test it if asked to; the new model card."""
     from splus_srgan.enhance.enhancer import SRGANEnhancer
     from splus_srgan.models.weights import save_weights
@@ -127,7 +150,7 @@ def _calibrated(card, generator, entries, mode, options):
     return card
 
 
-def _entries(card, options):
+def _entries(card: WeightsCard, options: Namespace) -> dict[str, Any]:
     """What the new model card keeps of the old one, and how the head was made."""
     from splus_srgan.training.data.fields import SEEDS
 
@@ -148,11 +171,11 @@ def _entries(card, options):
     }
 
 
-def _score(table, number):
+def _score(table: Table, number: int) -> dict[str, Any]:
     """Shares of truths within the intervals of 68 and 95 %, by signal to noise."""
     from splus_srgan.training.data.fields import SEEDS
 
-    found = {"measured_on": f"{number} fields of seeds ({SEEDS['test']}, k)"}
+    found: dict[str, Any] = {"measured_on": f"{number} fields of seeds ({SEEDS['test']}, k)"}
     for row in table[table["band"] == "all"]:
         shares = [float(row[f"coverage_{level}"]) for level in (68, 95)]
         # Nothing is known about an empty bin, and JSON has no NaN.
@@ -162,7 +185,7 @@ def _score(table, number):
     return found
 
 
-def _card_of(weights, folder):
+def _card_of(weights: str, folder: str) -> WeightsCard:
     """The model card of weights; that of a checkpoint is written first."""
     from splus_srgan.models.weights import load_card
 
@@ -173,7 +196,7 @@ def _card_of(weights, folder):
     return export_weights(weights, folder)
 
 
-def _own_pairs(weights):
+def _own_pairs(weights: str) -> Any:
     """What the run of a checkpoint was trained on, if it took subsets of the bands."""
     if not str(weights).endswith(".ckpt"):
         return None
@@ -185,7 +208,7 @@ def _own_pairs(weights):
     return make_dataset(config, "train") if config.data.subsets else None
 
 
-def _rendered(card, options):
+def _rendered(card: WeightsCard, options: Namespace) -> Any:
     from splus_srgan.training.data.dataset import RenderedPairs
 
     if card.takes_subsets:
@@ -202,17 +225,17 @@ def _rendered(card, options):
     )
 
 
-def _fields(card, purpose, number):
+def _fields(card: WeightsCard, purpose: str, number: int) -> Iterator[SimulatedField]:
     from splus_srgan.training.data.fields import SEEDS
     from splus_srgan.training.export import calibration_field
 
-    options = {"shape": _SHAPE, "bands": card.bands if card.takes_subsets else _BANDS}
+    bands = card.bands if card.takes_subsets else _BANDS
     seeds = ((SEEDS[purpose], k) for k in progress(range(number)))
-    return (calibration_field(card, seed, **options) for seed in seeds)
+    return (calibration_field(card, seed, shape=_SHAPE, bands=bands) for seed in seeds)
 
 
-def _format(table):
-    for row in table:
+def _format(table: Table) -> Iterator[str]:
+    for row in rows_of(table):
         yield (
             f"{row['band']:>4} {_BINS[row['by']]:>20} {row['low']:5g} to {row['high']:5g}: "
             f"{row['count']:9d} pixels, "

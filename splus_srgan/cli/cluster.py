@@ -1,15 +1,23 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The option ``--scheduler``: which workers of a cluster do the work."""
 
+from __future__ import annotations
+
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from splus_srgan.cli.common import UsageError
 from splus_srgan.cli.output import tell
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+
 __all__ = ["add_scheduler", "check_option", "client_of"]
 
 
-def add_scheduler(add, what):
+def add_scheduler(add: Callable[..., Any], what: str) -> None:
     """
     Add the option.
 
@@ -27,7 +35,7 @@ def add_scheduler(add, what):
     )  # fmt: skip
 
 
-def check_option(scheduler):
+def check_option(scheduler: str | None) -> None:
     """Refuse what names no scheduler, before anything is read; `None` is none."""
     if scheduler is None:
         return
@@ -40,7 +48,7 @@ def check_option(scheduler):
 
 
 @contextmanager
-def client_of(scheduler):
+def client_of(scheduler: str | None) -> Iterator[Any]:
     """
     Open the client of the cluster, where one is wanted, and wait for its first worker.
 

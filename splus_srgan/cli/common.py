@@ -1,9 +1,12 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What the commands share: options, checks of what is to be written, names of outputs."""
 
+from __future__ import annotations
+
 from functools import partial
 from os.path import commonprefix
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import ActionConfigFile
 from jsonargparse.typing import (
@@ -17,6 +20,17 @@ from splus_srgan.cli.output import say
 from splus_srgan.splus import BANDS, canonical_band
 from splus_srgan.utils.bounded_yaml import load_yaml, read_text
 from splus_srgan.utils.files import check_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
+
+    from jsonargparse import ArgumentParser, Namespace
+
+    from splus_srgan.pairs.folder.store import PairFolder
+    from splus_srgan.pairs.match import MatchedPair
+    from splus_srgan.utils.types import FilePath
+
 
 __all__ = [
     "PROGRAM",
@@ -50,14 +64,14 @@ class UsageError(ValueError):
     """Options that do not go together: the exit status is that of a wrong command line."""
 
 
-def int_from(least):
+def int_from(least: int) -> type[int]:
     """Type of an option: an integer of at least this."""
     if least == 0:  # jsonargparse has it, and no rule twice
         return NonNegativeInt
     return restricted_number_type(f"IntFrom{least}", int, (">=", least))
 
 
-def survey_bands(names):
+def survey_bands(names: Sequence[str]) -> tuple[str, ...]:
     """
     Bands to simulate, by their own names.
 
@@ -94,7 +108,9 @@ def survey_bands(names):
 class ConfigFile(ActionConfigFile):
     """Options from a YAML file, of a sensible size."""
 
-    def __call__(self, parser, cfg, values, option_string=None):
+    def __call__(
+        self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
+    ) -> None:
         """Look at the file before the parser takes it."""
         is_file = len(values) < 4096 and Path(values).exists()
         content = load_yaml(read_text(values) if is_file else values)
@@ -106,12 +122,16 @@ class ConfigFile(ActionConfigFile):
         super().__call__(parser, cfg, values, option_string)
 
 
-def add_config(parser):
+def add_config(parser: ArgumentParser) -> None:
     """Add the option to read the others from a file."""
     parser.add_argument("--config", action=ConfigFile, help="read options from this YAML file")
 
 
-def add_output(parser, default=None, what="folder to write to; made if needed"):
+def add_output(
+    parser: ArgumentParser,
+    default: str | None = None,
+    what: str = "folder to write to; made if needed",
+) -> None:
     """Add the folder to write to, and whether what is in it may be replaced."""
     parser.add_argument(
         "-o", "--output", type=str, metavar="DIR", default=default, required=default is None,
@@ -120,12 +140,12 @@ def add_output(parser, default=None, what="folder to write to; made if needed"):
     add_overwrite(parser)
 
 
-def add_overwrite(parser, what="existing files"):
+def add_overwrite(parser: ArgumentParser, what: str = "existing files") -> None:
     """Add the option to replace what is there."""
     parser.add_argument("--overwrite", action="store_true", help=f"replace {what}")
 
 
-def add_engine(parser):
+def add_engine(parser: ArgumentParser) -> None:
     """Add weights and device."""
     parser.add_argument(
         "--weights", type=str, default="auto", help="a shipped name, or the path of a model card"
@@ -133,7 +153,7 @@ def add_engine(parser):
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, ...")
 
 
-def add_field(parser, seed, shape):
+def add_field(parser: ArgumentParser, seed: int, shape: Sequence[int]) -> None:
     """Add seed and shape of a simulated field."""
     parser.add_argument(
         "--seed", type=int_from(0), default=seed, help="the same seed, the same field"
@@ -144,7 +164,7 @@ def add_field(parser, seed, shape):
     )  # fmt: skip
 
 
-def add_matching(parser):
+def add_matching(parser: ArgumentParser) -> None:
     """Add how pairs are matched, and whether they are drawn."""
     add = parser.add_argument
     add(
@@ -156,7 +176,7 @@ def add_matching(parser):
     add("--no-sheet", action="store_true", help="draw no contact_sheet.png")
 
 
-def make_matcher(options):
+def make_matcher(options: Namespace) -> tuple[Callable[..., MatchedPair], dict[str, Any]]:
     """
     Set up the matching.
 
@@ -175,11 +195,11 @@ def make_matcher(options):
     from splus_srgan.pairs.match import match_pair
 
     psf = None if options.keep_psf else tuple(options.target_psf)
-    settings = {"correct": not options.no_correct, "target_psf": psf}
+    settings: dict[str, Any] = {"correct": not options.no_correct, "target_psf": psf}
     return partial(match_pair, **settings), settings
 
 
-def draw_sheet(pairs, options):
+def draw_sheet(pairs: PairFolder, options: Namespace) -> None:
     """Draw the contact sheet of a folder of pairs, where it is wanted and can be drawn."""
     from splus_srgan.utils.optional import has
 
@@ -187,7 +207,7 @@ def draw_sheet(pairs, options):
         say(pairs.contact_sheet())
 
 
-def check_free(paths, overwrite, *, option=True):
+def check_free(paths: Iterable[Path], overwrite: bool, *, option: bool = True) -> None:
     """
     Refuse before any work what could not be written after it.
 
@@ -214,7 +234,7 @@ def check_free(paths, overwrite, *, option=True):
         check_folder(path.parent)
 
 
-def output_stem(paths):
+def output_stem(paths: Sequence[FilePath]) -> str:
     """
     Name what a set of files has in common: the stem of the output's name.
 
@@ -242,7 +262,7 @@ def output_stem(paths):
     return commonprefix(stems).rstrip("_-. ") or "_".join(stems)  # noqa: RUF071
 
 
-def _stem(name):
+def _stem(name: str) -> str:
     for ending in (".gz", ".fz", ".bz2", ".fits", ".fit", ".fts"):
         if name.lower().endswith(ending):
             name = name[: -len(ending)]

@@ -6,9 +6,12 @@ The field is simulated, so the truth is known: scores compare with what is there
 not with another image of it.
 """
 
+from __future__ import annotations
+
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
@@ -19,6 +22,18 @@ from splus_srgan.cli.common import add_config, add_engine, add_field, add_output
 from splus_srgan.cli.output import say
 from splus_srgan.utils.files import atomic_path, check_folder, make_folder
 from splus_srgan.utils.optional import import_optional
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Literal
+
+    from jsonargparse import ArgumentParser, Namespace
+
+    from splus_srgan.evaluation.pairs import EvaluationPair
+    from splus_srgan.models.weights import WeightsCard
+    from splus_srgan.simulate.field import SimulatedField
+    from splus_srgan.utils.types import FilePath, FloatArray, Images, ProgressBar
+
 
 __all__ = ["DESCRIPTION", "DemoResult", "add_arguments", "run", "run_demo"]
 
@@ -34,7 +49,7 @@ _FILES = {
 _FORMATS = {"psnr": ".2f", "ssim": ".4f", "flux": "+.1f", "scatter": ".1f"}
 
 
-def add_arguments(parser):
+def add_arguments(parser: ArgumentParser) -> None:
     """
     Add the arguments of the command.
 
@@ -49,7 +64,7 @@ def add_arguments(parser):
     add_engine(parser)
 
 
-def run(options):
+def run(options: Namespace) -> None:
     """
     Run the demo and print what was gained.
 
@@ -92,7 +107,7 @@ class DemoResult:
     scores: Table
     seconds: float
 
-    def report(self):
+    def report(self) -> str:
         """
         Put the scores into words.
 
@@ -115,17 +130,17 @@ class DemoResult:
 
 
 def run_demo(
-    outdir,
+    outdir: FilePath,
     *,
-    seed=15,
-    shape=(256, 256),
-    bands=_BANDS,
-    kind="cluster",
-    weights="auto",
-    device="auto",
-    overwrite=False,
-    progress_bar=None,
-):
+    seed: int = 15,
+    shape: tuple[int, int] = (256, 256),
+    bands: Sequence[str] = _BANDS,
+    kind: Literal["galaxy", "fill", "cluster", "stars", "blank"] | None = "cluster",
+    weights: FilePath | WeightsCard = "auto",
+    device: str = "auto",
+    overwrite: bool = False,
+    progress_bar: ProgressBar | None = None,
+) -> DemoResult:
     """
     Simulate a field, enhance it, and write and measure what was gained.
 
@@ -186,7 +201,7 @@ def run_demo(
     return DemoResult(paths, scores, seconds)
 
 
-def _free_paths(outdir, overwrite):
+def _free_paths(outdir: Path, overwrite: bool) -> dict[str, Path]:
     """Files of the demo, where all can be written."""
     import_optional("matplotlib", "plot")
     check_folder(outdir)
@@ -197,7 +212,7 @@ def _free_paths(outdir, overwrite):
     return paths
 
 
-def _measure(pair, made):
+def _measure(pair: EvaluationPair, made: Mapping[str, Images]) -> Table:
     """Score the bicubic and the enhanced image of each band against the truth."""
     rows = {band: {"band": band} for band in pair.bands}
     for what, images in made.items():
@@ -211,7 +226,7 @@ def _measure(pair, made):
     return table
 
 
-def _scores(pair, images):
+def _scores(pair: EvaluationPair, images: Images) -> dict[str, dict[str, Any]]:
     """Band to the scores of one image."""
     from splus_srgan.evaluation.comparison import compare_field
     from splus_srgan.evaluation.measure.agreement import scores
@@ -240,7 +255,7 @@ def _scores(pair, images):
     return found
 
 
-def _draw(path, field, rows, scores):
+def _draw(path: FilePath, field: SimulatedField, rows: Mapping[str, Images], scores: Table) -> None:
     """Draw the rows of images, every column in one stretch."""
     from matplotlib.figure import Figure
 
@@ -270,7 +285,9 @@ def _draw(path, field, rows, scores):
     figure.savefig(path, dpi=120)
 
 
-def _draw_band(ax, field, band, truth, image):
+def _draw_band(
+    ax: Any, field: SimulatedField, band: str, truth: FloatArray, image: FloatArray
+) -> None:
     from matplotlib.colors import AsinhNorm
 
     sigma = field.sigma[band] / 4
@@ -279,22 +296,25 @@ def _draw_band(ax, field, band, truth, image):
     ax.imshow(image, origin="lower", cmap="gray", norm=norm, interpolation="nearest")
 
 
-def _color_bands(field):
+def _color_bands(field: SimulatedField) -> tuple[str, str, str]:
     """Bands shown as red, green and blue: the reddest, the middle and the bluest."""
     bands = list(field.observed)
     return bands[-1], bands[len(bands) // 2], bands[0]
 
 
-def _color_limits(field, truth):
+def _color_limits(field: SimulatedField, truth: Mapping[str, FloatArray]) -> tuple[float, float]:
     """Softening and white point, in nanomaggies, that all rows share."""
     bands = _color_bands(field)
     # Twice the noise of a finer pixel.
-    softening = np.mean([field.conditions[band].sigma for band in bands]) / 2
+    softening = float(np.mean([field.conditions[band].sigma for band in bands])) / 2
     nmgy = [truth[band] / field.conditions[band].adu_per_nmgy for band in bands]
-    return softening, max(np.quantile(np.mean(nmgy, axis=0), 0.9995), 20 * softening)
+    brightest = float(np.quantile(np.mean(nmgy, axis=0), 0.9995))
+    return softening, max(brightest, 20 * softening)
 
 
-def _color(field, images, limits):
+def _color(
+    field: SimulatedField, images: Mapping[str, FloatArray], limits: tuple[float, float]
+) -> FloatArray:
     """Color image on which a galaxy of usual color is white: it is brighter in z than in g."""
     from splus_srgan.pixels.picture import color_picture
 

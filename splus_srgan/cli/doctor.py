@@ -1,14 +1,21 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The command ``splus-srgan doctor``: what this machine has, and what is amiss."""
 
+from __future__ import annotations
+
 import os
 import platform
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from splus_srgan._version import __version__
 from splus_srgan.cli.output import say
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser, Namespace
+
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
@@ -27,7 +34,7 @@ _OPTIONAL = (
 )
 
 
-def add_arguments(parser):
+def add_arguments(parser: ArgumentParser) -> None:
     """
     Add the arguments of the command.
 
@@ -42,7 +49,7 @@ def add_arguments(parser):
     )  # fmt: skip
 
 
-def run(options):
+def run(options: Namespace) -> int:
     """
     Look at everything and say what was found.
 
@@ -67,29 +74,29 @@ def run(options):
     return min(amiss, 1)
 
 
-def _program(options):
+def _program(options: Namespace) -> str:
     return f"splus_srgan {__version__}, Python {platform.python_version()}, {platform.platform()}"
 
 
-def _versions(options):
+def _versions(options: Namespace) -> str:
     missing = [name for name in _NEEDED if not _version(name)]
     if missing:
         raise ImportError(f"{', '.join(missing)} not installed: install splus_srgan anew")
     return ", ".join(f"{name} {_version(name)}" for name in _NEEDED)
 
 
-def _extras(options):
+def _extras(options: Namespace) -> str:
     return ", ".join(f"{name} {_version(name) or 'absent'}" for name in _OPTIONAL)
 
 
-def _version(name):
+def _version(name: str) -> str | None:
     try:
         return version(name)
     except PackageNotFoundError:
         return None
 
 
-def _devices(options):
+def _devices(options: Namespace) -> str:
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -99,7 +106,7 @@ def _devices(options):
     return ", ".join(found)
 
 
-def _engine(options):
+def _engine(options: Namespace) -> str:
     """Make a small image with the shipped weights, as `SRGANEnhancer` does by default."""
     import warnings
 
@@ -114,7 +121,7 @@ def _engine(options):
     return f"{made['SRENGINE']} in {made['SRPREC']} on {made['SRDEVICE']}, and works"
 
 
-def _weights(options):
+def _weights(options: Namespace) -> str:
     from splus_srgan.models.weights import available, verify
 
     for name in available():
@@ -122,7 +129,7 @@ def _weights(options):
     return f"{', '.join(available())}: all whole"
 
 
-def _cache(options):
+def _cache(options: Namespace) -> str:
     from astropy.config.paths import get_cache_dir
 
     folder = Path(get_cache_dir())
@@ -130,13 +137,13 @@ def _cache(options):
     return f"{folder} can be written to"
 
 
-def _output(options):
+def _output(options: Namespace) -> str:
     folder = Path(options.output)
     _write_in(folder)
     return f"{folder.resolve()} can be written to"
 
 
-def _write_in(folder):
+def _write_in(folder: Path) -> None:
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(b"x")
 

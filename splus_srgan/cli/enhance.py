@@ -1,10 +1,12 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The command ``splus-srgan enhance``: files of a field onto the finer grid."""
 
+from __future__ import annotations
+
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from splus_srgan.cli.bar import progress
 from splus_srgan.cli.batch import ENDINGS, PSF_MODES, check_batch, run_batch
@@ -26,14 +28,30 @@ from splus_srgan.cli.summary import bands_of_file, say_bands, say_plan
 from splus_srgan.utils.files import make_folder
 from splus_srgan.utils.optional import import_optional
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from astropy.nddata import CCDData
+    from jsonargparse import ArgumentParser, Namespace
+
+    from splus_srgan.enhance.enhancer import SRGANEnhancer
+    from splus_srgan.utils.types import ProgressBar
+
+
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "bring the images of a field onto a grid of half the pixel size"
 
-_UNCERTAINTY = {None: False, "none": False, "generator": True, "ensemble": "ensemble"}
+_UNCERTAINTY: dict[str | None, bool | Literal["ensemble"]] = {
+    None: False,
+    "none": False,
+    "generator": True,
+    "ensemble": "ensemble",
+}
 
 
-def add_arguments(parser):
+def add_arguments(parser: ArgumentParser) -> None:
     """
     Add the arguments of the command.
 
@@ -88,7 +106,7 @@ def add_arguments(parser):
     add("--dry-run", action="store_true", help="say what would be done, and do nothing")
 
 
-def _add_field(add):
+def _add_field(add: Callable[..., Any]) -> None:
     """Add what is known of the input."""
     add(
         "--bands", type=str, nargs="+", metavar="BAND",
@@ -113,7 +131,7 @@ def _add_field(add):
     )  # fmt: skip
 
 
-def run(options):
+def run(options: Namespace) -> int | None:
     """
     Enhance the files and say what was written.
 
@@ -128,7 +146,8 @@ def run(options):
         3 where some fields of a batch failed.
     """
     if options.clean:
-        return _run_clean(options)
+        _run_clean(options)
+        return None
     if options.batch is not None:
         check_batch(options)
         psf = _check(options).psf_of(())  # one for all fields alike
@@ -153,7 +172,7 @@ def run(options):
 
     if options.dry_run:
         say_plan(_prepared(options, field, given), field, target)
-        return
+        return None
     with client_of(options.scheduler) as client:
         enhancer = _prepared(options, field, given, client)
         start = time.perf_counter()
@@ -164,9 +183,16 @@ def run(options):
     say(f"{target}: {', '.join(field)}; {ny} x {nx} pixels in {seconds:.1f} s")
     if options.preview:
         _draw_preview(target, field, options.overwrite)
+    return None
 
 
-def _write(enhancer, field, target, options, levels):
+def _write(
+    enhancer: SRGANEnhancer,
+    field: dict[str, CCDData],
+    target: Path,
+    options: Namespace,
+    levels: dict[str, Any],
+) -> None:
     """Enhance a field into its file, and say what it rests on."""
     from splus_srgan.images.io.cubes import write_cube
 
@@ -179,7 +205,9 @@ def _write(enhancer, field, target, options, levels):
         say_bands(bands_of_file(target))
 
 
-def _prepared(options, field, given, client=None):
+def _prepared(
+    options: Namespace, field: dict[str, CCDData], given: _Given, client: Any = None
+) -> SRGANEnhancer:
     """The enhancer, for a layout that can hold the field."""
     from splus_srgan.images.io.cubes import check_cube_bands
 
@@ -188,7 +216,7 @@ def _prepared(options, field, given, client=None):
     return _enhancer(options, given.psf_of(field), client=client)
 
 
-def _run_clean(options):
+def _run_clean(options: Namespace) -> None:
     """Remove what killed runs left behind, and say what it was."""
     if options.batch is not None or options.resume or options.scheduler or options.dry_run:
         raise UsageError("--clean goes with -o and files alone")
@@ -201,7 +229,7 @@ def _run_clean(options):
         say(f"{options.output}: nothing was left behind")
 
 
-def _target(options):
+def _target(options: Namespace) -> Path:
     """The file to write: as it is named, or in the folder that is."""
     output = Path(options.output)
     if output.name.lower().endswith(ENDINGS) and not output.is_dir():
@@ -209,7 +237,9 @@ def _target(options):
     return output / f"{output_stem(options.files)}_sr.fits"
 
 
-def _enhancer(options, psf, progress_bar=progress, client=None):
+def _enhancer(
+    options: Namespace, psf: Any, progress_bar: ProgressBar | None = progress, client: Any = None
+) -> SRGANEnhancer:
     from splus_srgan.enhance.enhancer import SRGANEnhancer
 
     return SRGANEnhancer(
@@ -233,17 +263,17 @@ class _Given:
     sigma: ByBand | None
     psf: str | ByBand
 
-    def levels(self, bands):
+    def levels(self, bands: Iterable[str]) -> dict[str, dict[str, float]]:
         """What a call of the enhancer takes."""
         given = {"sky": self.sky, "sigma": self.sigma}
         return {name: one.of(bands) for name, one in given.items() if one is not None}
 
-    def psf_of(self, bands):
+    def psf_of(self, bands: Iterable[str]) -> Any:
         """What the enhancer takes."""
         return self.psf if isinstance(self.psf, str) else self.psf.of(bands)
 
 
-def _check(options):
+def _check(options: Namespace) -> _Given:
     """Refuse before anything is read what can be wrong without it; give what is known."""
     check_bands(options.bands)
     check_unit(options.unit)
@@ -253,8 +283,9 @@ def _check(options):
         survey_bands(options.bands or ())
         options.uncertainty = options.uncertainty or "generator"
     given = _Given(
-        *(_read_level(getattr(options, name), name) for name in ("sky", "sigma")),
-        _read_psf(options.psf),
+        sky=_read_level(options.sky, "sky"),
+        sigma=_read_level(options.sigma, "sigma"),
+        psf=_read_psf(options.psf),
     )
     if options.bands:
         given.levels(options.bands)
@@ -266,16 +297,19 @@ def _check(options):
     return given
 
 
-def _read_level(texts, name):
+def _read_level(texts: list[str] | None, name: str) -> ByBand | None:
     if texts is None:
         return None
     found = read_by_band(f"--{name}", texts, "0.1, or g=0.1 r=0.2")
-    what = {"positive": name == "sigma", "what": "a number, or BAND=NUMBER ..."}
-    numbers = {band: finite(f"--{name}", text, **what) for band, text in found.values.items()}
+    what = "a number, or BAND=NUMBER ..."
+    numbers = {
+        band: finite(found.option, text, positive=name == "sigma", what=what)
+        for band, text in found.values.items()
+    }
     return ByBand(found.option, numbers)
 
 
-def _read_psf(texts):
+def _read_psf(texts: list[str]) -> str | ByBand:
     from splus_srgan.enhance.psf import check_psf
 
     if len(texts) == 1 and texts[0] in PSF_MODES:
@@ -300,14 +334,14 @@ def _read_psf(texts):
     return ByBand(found.option, values)
 
 
-def _preview_path(target):
+def _preview_path(target: Path) -> Path:
     name = target.name
     for ending in sorted(ENDINGS, key=len, reverse=True):
         name = name[: -len(ending)] if name.lower().endswith(ending) else name
     return target.with_name(f"{name}.png")
 
 
-def _draw_preview(target, field, overwrite):
+def _draw_preview(target: Path, field: dict[str, CCDData], overwrite: bool) -> None:
     from splus_srgan.cli.preview import draw_preview
     from splus_srgan.images.io.fields import read_bands
 

@@ -1,7 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The command ``splus-srgan evaluate``: what an enhanced image is safe for."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from splus_srgan.cli.bar import progress
 from splus_srgan.cli.checks import check_bands, check_engine, check_unit
@@ -16,17 +19,34 @@ from splus_srgan.cli.common import (
 )
 from splus_srgan.cli.output import say
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Literal
+
+    from astropy.nddata import CCDData
+    from jsonargparse import ArgumentParser, Namespace
+
+    from splus_srgan.enhance.enhancer import SRGANEnhancer
+    from splus_srgan.evaluation.pairs import EvaluationPair
+    from splus_srgan.evaluation.result import Evaluation
+
+
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "judge what an enhanced image is safe for, and write a report"
 
 _BASELINES = ("bicubic", "quick", "all", "none")
-_UNCERTAINTY = {"auto": None, "none": False, "generator": True, "ensemble": "ensemble"}
+_UNCERTAINTY: dict[str, bool | Literal["ensemble"] | None] = {
+    "auto": None,
+    "none": False,
+    "generator": True,
+    "ensemble": "ensemble",
+}
 _SEED = 3  # of the simulated test fields
 _QUICK = ("bicubic", "Gaussian", "NL-means")
 
 
-def add_arguments(parser):
+def add_arguments(parser: ArgumentParser) -> None:
     """
     Add the arguments of the command.
 
@@ -79,7 +99,7 @@ def add_arguments(parser):
     add_scheduler(parser.add_argument, "enhance and measure the fields")
 
 
-def run(options):
+def run(options: Namespace) -> None:
     """
     Judge, write the report and print a summary.
 
@@ -100,7 +120,7 @@ def run(options):
     say("\n" + "\n".join(str(path) for path in paths.values()))
 
 
-def _check_options(options):
+def _check_options(options: Namespace) -> None:
     given = {"FILE": options.files, "--simulate": options.simulate, "--pairs": options.pairs}
     named = [name for name, value in given.items() if value not in (None, [])]
     if len(named) != 1:
@@ -113,7 +133,7 @@ def _check_options(options):
             raise UsageError(f"--{name} goes with FILE only; got it with {named[0]}")
 
 
-def _check_values(options):
+def _check_values(options: Namespace) -> None:
     """Refuse what can be wrong before anything is read."""
     bands = options.bands
     if options.simulate is not None:
@@ -126,7 +146,7 @@ def _check_values(options):
     check_engine(options, _UNCERTAINTY[options.uncertainty] or False, bands)
 
 
-def _evaluate(options):
+def _evaluate(options: Namespace) -> Evaluation:
     from splus_srgan.evaluation.run import evaluate, evaluate_images
 
     if options.files:
@@ -159,7 +179,7 @@ def _evaluate(options):
         )
 
 
-def _uncertainty(options, bands):
+def _uncertainty(options: Namespace, bands: Sequence[str]) -> bool | Literal["ensemble"]:
     """Which uncertainty the enhancer gives: what the weights predict, unless another is wanted."""
     from splus_srgan.models.choice import choose_cards
 
@@ -170,7 +190,7 @@ def _uncertainty(options, bands):
     return all(card.scale for card, _ in chosen)
 
 
-def _maker(images, options):
+def _maker(images: dict[str, CCDData], options: Namespace) -> SRGANEnhancer | None:
     """What made an enhanced image, where its uncertainties are to be judged and it is known."""
     from splus_srgan.enhance.enhancer import SRGANEnhancer
 
@@ -181,7 +201,7 @@ def _maker(images, options):
     return None if weights is None else SRGANEnhancer(weights, device=options.device)
 
 
-def _weights_of(images):
+def _weights_of(images: dict[str, CCDData]) -> str | None:
     """The shipped weights that made an image, as the enhancer takes them; `None` if unknown."""
     from splus_srgan.models.choice import choose_cards
     from splus_srgan.models.weights import available
@@ -195,18 +215,18 @@ def _weights_of(images):
     return "auto" if names == chosen else None
 
 
-def _read(paths, options):
+def _read(paths: list[str], options: Namespace) -> dict[str, CCDData]:
     """Bands of one or several files."""
     from splus_srgan.images.io.fields import read_bands
 
     return read_bands(paths, bands=options.bands, unit=options.unit)
 
 
-def _is_enhanced(images):
+def _is_enhanced(images: dict[str, CCDData]) -> bool:
     return all("SRMODEL" in image.meta for image in images.values())
 
 
-def _with_pair(images, name, options):
+def _with_pair(images: dict[str, CCDData], name: str, options: Namespace) -> dict[str, Any]:
     """An enhanced image, cut, and its pair where the input was named: arguments of the call."""
     from splus_srgan.evaluation.pairs import EvaluationPair
     from splus_srgan.evaluation.parts import central_part
@@ -226,7 +246,7 @@ def _with_pair(images, name, options):
     return {"output": central_part(images, options.size, factor=2), "pair": pair}
 
 
-def _pair_of_files(images, name, options):
+def _pair_of_files(images: dict[str, CCDData], name: str, options: Namespace) -> EvaluationPair:
     """An input, with its target where that was named."""
     from splus_srgan.evaluation.pairs import EvaluationPair
     from splus_srgan.evaluation.parts import central_part
@@ -244,11 +264,13 @@ def _pair_of_files(images, name, options):
     )
 
 
-def _target(images, options):
+def _target(images: dict[str, CCDData], options: Namespace) -> dict[str, CCDData] | None:
     return _ordered(_read(options.target, options), images, "--target") if options.target else None
 
 
-def _ordered(found, images, what):
+def _ordered(
+    found: dict[str, CCDData], images: dict[str, CCDData], what: str
+) -> dict[str, CCDData]:
     """The bands of the image, by its own names."""
     from splus_srgan.images.bands import same_band
 
@@ -261,20 +283,22 @@ def _ordered(found, images, what):
     return ordered
 
 
-def _simulated_pairs(options):
+def _simulated_pairs(options: Namespace) -> list[EvaluationPair]:
     from splus_srgan.evaluation.pairs import EvaluationPair
     from splus_srgan.simulate.field import simulate_field
 
-    chosen = {"shape": tuple(options.shape), "bands": survey_bands(options.bands or "grz")}
+    ny, nx = options.shape
+    bands = survey_bands(options.bands or "grz")
     return [
         EvaluationPair.from_simulation(
-            simulate_field((options.seed, k), **chosen), name=f"simulated {k + 1}"
+            simulate_field((options.seed, k), shape=(ny, nx), bands=bands),
+            name=f"simulated {k + 1}",
         )
         for k in range(options.simulate)
     ]
 
 
-def _folder_pairs(options):
+def _folder_pairs(options: Namespace) -> list[EvaluationPair]:
     """The accepted pairs of a dataset folder."""
     from splus_srgan.evaluation.pairs import EvaluationPair
     from splus_srgan.pairs.folder.pairs import PairFolder
@@ -289,12 +313,12 @@ def _folder_pairs(options):
         lacking = [band for band in bands if band not in observed]
         if lacking:
             raise ValueError(f"--bands must be among {list(observed)} of {name!r}; got {lacking}")
-        sides = [{band: side[band] for band in bands} for side in (observed, target)]
-        pairs.append(EvaluationPair(name, *sides, noise_free=False))
+        observed, target = ({band: side[band] for band in bands} for side in (observed, target))
+        pairs.append(EvaluationPair(name, observed, target, noise_free=False))
     return pairs
 
 
-def _baselines(choice, pairs):
+def _baselines(choice: str, pairs: list[EvaluationPair]) -> dict[str, Any]:
     """Methods by name: those asked for that can run on the pairs."""
     from splus_srgan.evaluation.baselines.methods import default_baselines
     from splus_srgan.images.header import psf_from_header

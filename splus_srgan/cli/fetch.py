@@ -1,8 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The command ``splus-srgan fetch``: pairs of a list of galaxies, from the services."""
 
+from __future__ import annotations
+
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from splus_srgan.cli.bar import progress
 from splus_srgan.cli.checks import as_usage, check_address, check_target_psf
@@ -19,6 +22,13 @@ from splus_srgan.cli.common import (
 from splus_srgan.cli.output import say, told_as_it_goes
 from splus_srgan.exceptions import printable
 
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser, Namespace
+
+    from splus_srgan.pairs.folder.store import PairFolder
+    from splus_srgan.pairs.sources import CloudSource, LegacySource, VOSource
+
+
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "fetch, match and judge pairs of a list of galaxies"
@@ -26,7 +36,7 @@ DESCRIPTION = "fetch, match and judge pairs of a list of galaxies"
 _BANDS = ["g", "r", "z"]
 
 
-def add_arguments(parser):
+def add_arguments(parser: ArgumentParser) -> None:
     """
     Add the arguments of the command.
 
@@ -85,7 +95,7 @@ def add_arguments(parser):
     add_matching(parser)
 
 
-def run(options):
+def run(options: Namespace) -> int | None:
     """
     Fetch, match, judge, and say what became of each.
 
@@ -100,7 +110,8 @@ def run(options):
         3 where some of the galaxies failed.
     """
     if options.example:
-        return _write_example(Path(options.table or "galaxies.ecsv"))
+        _write_example(Path(options.table or "galaxies.ecsv"))
+        return None
     for name, value in (("TABLE", options.table), ("--output", options.output)):
         if value is None:
             raise UsageError(f"fetch needs {name}; --example writes a table to begin with")
@@ -140,7 +151,7 @@ def run(options):
     return SOME_FAILED if failed else None
 
 
-def _write_example(path):
+def _write_example(path: Path) -> None:
     """Write the list of galaxies of the seed paper."""
     from splus_srgan.surveys.catalog import load_galaxies
     from splus_srgan.utils.files import atomic_path
@@ -152,7 +163,7 @@ def _write_example(path):
     say(f"{path}: {len(galaxies)} galaxies; splus-srgan fetch {path} -o pairs")
 
 
-def _check(options):
+def _check(options: Namespace) -> None:
     """Refuse wrong options before anything is read or asked for."""
     from splus_srgan.pairs.sources import VOSource, check_zero_points
 
@@ -171,20 +182,20 @@ def _check(options):
         )
 
 
-def _is_open(options):
+def _is_open(options: Namespace) -> bool:
     """Whether the release is the one that needs no account."""
     from splus_srgan.pairs.sources import VOSource
 
     return options.release.strip().lower() == VOSource.release
 
 
-def _target_source(options):
+def _target_source(options: Namespace) -> LegacySource:
     from splus_srgan.pairs.sources import LegacySource
 
     return LegacySource(options.size, tuple(options.bands), options.layer, options.legacy_service)
 
 
-def _sources(options):
+def _sources(options: Namespace) -> tuple[CloudSource | VOSource, LegacySource]:
     """Set up both surveys; the network may be asked for zero points, and for a login."""
     from splus_srgan.pairs.sources import CloudSource, VOSource, load_zero_points
 
@@ -195,7 +206,7 @@ def _sources(options):
     return CloudSource(options.release, *frame, zero_points, service), _target_source(options)
 
 
-def _tell(pairs):
+def _tell(pairs: PairFolder) -> int:
     """Print what became of the pairs; how many failed."""
     index = pairs.index
     for row in index[index["verdict"] != "accept"]:

@@ -1,9 +1,16 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """How ``--help`` reads: ranges and defaults as one types them, no names of types."""
 
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING
 
 from jsonargparse import DefaultHelpFormatter
+
+if TYPE_CHECKING:
+    from argparse import Action
+
 
 __all__ = ["HelpFormatter", "note_in_words"]
 
@@ -23,7 +30,7 @@ _NOTHING = ("null", "False", "[]")  # defaults that say no more than leaving the
 class HelpFormatter(DefaultHelpFormatter):
     """Formatter of ``--help``, for `jsonargparse.ArgumentParser`."""
 
-    def _expand_help(self, action):
+    def _expand_help(self, action: Action) -> str:
         # Descriptions of the configuration of a run are marked up for the pages.
         text = super()._expand_help(action).replace("`None`", "null").replace("`", "")
         found = _NOTE.search(text)
@@ -37,7 +44,7 @@ class HelpFormatter(DefaultHelpFormatter):
         return text[: found.start()] + (f" ({note})" if note else "")
 
 
-def note_in_words(*, required=False, kind="", default=""):
+def note_in_words(*, required: bool = False, kind: str = "", default: str = "") -> str:
     """
     What follows the description of an option.
 

@@ -1,7 +1,14 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Keywords of Python in messages, as options of the command line."""
 
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 __all__ = ["keywords_as_options"]
 
@@ -20,7 +27,7 @@ _ADVICE = re.compile(
 _WORDS = {"uncertainty": {"True": "generator", "False": "none"}}
 
 
-def keywords_as_options(text, flags):
+def keywords_as_options(text: str, flags: Mapping[str, str]) -> str:
     """
     Say which option to give where a message says which keyword.
 
@@ -52,9 +59,9 @@ def keywords_as_options(text, flags):
     return _without_keywords(text, flags)
 
 
-def _without_keywords(text, flags):
+def _without_keywords(text: str, flags: Mapping[str, str]) -> str:
     text = _GROUP.sub(lambda m: _group(m.group(1), flags), text)
-    first, *others = _pieces(text)
+    first, others = _pieces(text)
     kept = [_replaced(first, flags)]
     for mark, piece in others:
         told = _replaced(piece, flags)
@@ -65,13 +72,13 @@ def _without_keywords(text, flags):
     return re.sub(r"(--[\w-]+) \(\1\)", r"\1", "".join(kept))
 
 
-def _group(text, flags):
+def _group(text: str, flags: Mapping[str, str]) -> str:
     """What stands in brackets, or nothing where that is about a keyword."""
     told = _without_keywords(text, flags)
     return "" if _speaks_python(told) else f" ({told})"
 
 
-def _pieces(text):
+def _pieces(text: str) -> tuple[str, list[tuple[str, str]]]:
     """The parts of a message between semicolons, colons and full stops, outside of brackets."""
     marks, depth = [], 0
     for place, letter in enumerate(text):
@@ -79,12 +86,12 @@ def _pieces(text):
         if depth == 0 and letter in ";:." and text[place + 1 : place + 2] == " ":
             marks.append(place)
     ends = [*marks, len(text)]
-    return [text[: ends[0]]] + [
+    return text[: ends[0]], [
         (text[start], text[start + 2 : end]) for start, end in zip(marks, ends[1:], strict=True)
     ]
 
 
-def _alternatives(piece, flags):
+def _alternatives(piece: str, flags: Mapping[str, str]) -> str:
     """Of "do this, or that" what can be done on the command line."""
     verb = _ADVICE.match(piece)
     if not verb:
@@ -101,15 +108,15 @@ def _alternatives(piece, flags):
     return ", or ".join(kept)
 
 
-def _speaks_python(text):
+def _speaks_python(text: str) -> bool:
     return bool(_KEYWORD.search(text) or _CALL.search(text))
 
 
-def _replaced(text, flags):
+def _replaced(text: str, flags: Mapping[str, str]) -> str:
     return _KEYWORD.sub(lambda m: _option(m, flags), text)
 
 
-def _option(match, flags):
+def _option(match: re.Match[str], flags: Mapping[str, str]) -> str:
     """One keyword with its value as an option, where there is one."""
     name, value = match.groups()
     if value.startswith("'"):  # a choice: its option may be one of a section

@@ -8,6 +8,8 @@ import is imported before the arguments are known to be right, so that ``--help`
 mistakes are answered at once.
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 import signal
@@ -15,6 +17,7 @@ import sys
 import threading
 import warnings
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser
 
@@ -36,6 +39,14 @@ from splus_srgan.cli.help import HelpFormatter
 from splus_srgan.cli.output import mend_streams, set_level, tell
 from splus_srgan.cli.words import flag_names, in_command_words
 from splus_srgan.utils.bounded_yaml import parser_mode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import FrameType
+    from typing import Any
+
+    from jsonargparse import Namespace
+
 
 __all__ = ["COMMANDS", "build_parser", "main"]
 
@@ -59,7 +70,7 @@ _CLOSED = 128 + 13  # as if by SIGPIPE
 _USER_ERRORS = (ValueError, TypeError, OSError, ImportError, MemoryError, FloatingPointError)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command line.
 
@@ -87,7 +98,7 @@ def main(arguments=None):
     return status
 
 
-def _main(arguments):
+def _main(arguments: list[str]) -> int:
     parsers = _parsers()
     command = next((one for one in arguments if one in COMMANDS), "")
     flags = flag_names(parsers[command]) if command else {}
@@ -112,7 +123,7 @@ def _main(arguments):
         set_level()
 
 
-def _run(command, options, flags):
+def _run(command: str, options: Namespace, flags: Mapping[str, str]) -> int:
     """Run a command, and turn errors into a line and a status."""
     try:
         return COMMANDS[command].run(options) or 0
@@ -131,7 +142,14 @@ def _run(command, options, flags):
         return _fail(told, _ERROR, flags, hint="a fault of the program: --debug shows where")
 
 
-def _fail(error, status, flags, command="", *, hint=None):
+def _fail(
+    error: BaseException | str,
+    status: int,
+    flags: Mapping[str, str],
+    command: str = "",
+    *,
+    hint: str | None = None,
+) -> int:
     """Report an error in one line and give the exit status."""
     message = in_command_words(error, flags, command)
     if isinstance(error, MemoryError):
@@ -141,7 +159,7 @@ def _fail(error, status, flags, command="", *, hint=None):
     return status
 
 
-def _check_flags(parser, options):
+def _check_flags(parser: ArgumentParser, options: Namespace) -> None:
     """Refuse for a switch all but true and false: text in a file, such as "false", is true."""
     switches = [a.dest for a in parser._actions if a.nargs == 0 and a.default is False]
     for name in switches:
@@ -150,7 +168,7 @@ def _check_flags(parser, options):
 
 
 @contextmanager
-def _signals():
+def _signals() -> Iterator[None]:
     """
     Take SIGTERM, as batch systems send it, and SIGHUP for Ctrl-C: nothing half done stays.
 
@@ -171,7 +189,7 @@ def _signals():
             signal.signal(number, handler)
 
 
-def _interrupt(number, frame):
+def _interrupt(number: int, frame: FrameType | None) -> None:
     words = {"SIGTERM": "terminated", "SIGHUP": "hung up"}
     raise KeyboardInterrupt(words[signal.Signals(number).name])
 
@@ -179,7 +197,9 @@ def _interrupt(number, frame):
 class _Completion(argparse.Action):
     """Print the script that completes commands and options in a shell."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self, parser: Any, namespace: Any, values: Any, option_string: str | None = None
+    ) -> None:
         from splus_srgan.utils.optional import import_optional
 
         import_optional("shtab", "completion")
@@ -187,7 +207,7 @@ class _Completion(argparse.Action):
         raise SystemExit(0)
 
 
-def build_parser():
+def build_parser() -> ArgumentParser:
     """
     Build the parser of the command line.
 
@@ -199,9 +219,9 @@ def build_parser():
     return _parsers()[""]
 
 
-def _parsers():
+def _parsers() -> dict[str, ArgumentParser]:
     """The parser of the program, by ``""``, and those of the commands, by name."""
-    options = {
+    options: dict[str, Any] = {
         "exit_on_error": False,
         "parser_mode": parser_mode(),
         "formatter_class": HelpFormatter,

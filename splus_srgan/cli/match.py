@@ -1,6 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The command ``splus-srgan match``: a pair from files of two surveys."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from splus_srgan.cli.by_band import finite, read_by_band
 from splus_srgan.cli.checks import as_usage, check_bands, check_target_psf, check_unit
 from splus_srgan.cli.common import (
@@ -12,13 +16,19 @@ from splus_srgan.cli.common import (
     output_stem,
 )
 from splus_srgan.cli.output import say
+from splus_srgan.utils.tables import rows_of
+
+if TYPE_CHECKING:
+    from astropy.table import Row
+    from jsonargparse import ArgumentParser, Namespace
+
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "match files of one field to those of a sharper survey"
 
 
-def add_arguments(parser):
+def add_arguments(parser: ArgumentParser) -> None:
     """
     Add the arguments of the command.
 
@@ -72,7 +82,7 @@ def add_arguments(parser):
     add_matching(parser)
 
 
-def run(options):
+def run(options: Namespace) -> None:
     """
     Match, judge, and say what was found.
 
@@ -101,12 +111,12 @@ def run(options):
     say(f"{name}: {report.verdict}")
     for line in (*report.reasons, *report.notes):
         say(f"  {line}")
-    for row in report.table():
+    for row in rows_of(report.table()):
         say(_band_line(row))
     draw_sheet(PairFolder(options.output), options)
 
 
-def _band_line(row):
+def _band_line(row: Row) -> str:
     return (
         f"  {row['band']}: shift left {row['shift_y'].value:+.3f}, {row['shift_x'].value:+.3f} "
         f"± {row['shift_error'].value:.3f} arcsec (y, x); "
@@ -115,7 +125,7 @@ def _band_line(row):
     )
 
 
-def _check(options):
+def _check(options: Namespace) -> dict[str, float] | None:
     """Refuse wrong options before anything is read; give the zero points."""
     from splus_srgan.pairs.folder.places import check_pair_name
 
@@ -131,4 +141,4 @@ def _check(options):
     what = "like g=23.5 r=23.4"
     numbers = {band: finite(found.option, text, what=what) for band, text in found.values.items()}
     found.check_complete(options.bands or ())
-    return numbers
+    return {str(band): number for band, number in numbers.items()}

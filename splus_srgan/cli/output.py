@@ -1,12 +1,19 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What the commands say, and to whom: results to standard output, the rest to standard error."""
 
+from __future__ import annotations
+
 import contextlib
 import logging
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from splus_srgan.exceptions import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 __all__ = [
     "level",
@@ -21,23 +28,23 @@ __all__ = [
 _LEVEL = [0]
 
 
-def set_level(quiet=False, verbose=False):
+def set_level(quiet: bool = False, verbose: bool = False) -> None:
     """Say less, or more: -1 with ``quiet``, 1 with ``verbose``, else 0."""
     _LEVEL[0] = int(verbose) - int(quiet)
 
 
-def level():
+def level() -> int:
     """How much to say: -1, 0 or 1."""
     return _LEVEL[0]
 
 
-def say(text):
+def say(text: object) -> None:
     """Print a result, but not with ``--quiet``."""
     if level() >= 0:
         print(text)
 
 
-def tell(text, *, least=-1):
+def tell(text: str, *, least: int = -1) -> None:
     """
     Write a line to standard error, where there is one.
 
@@ -53,7 +60,7 @@ def tell(text, *, least=-1):
         say_on_terminal(f"{text}\n")
 
 
-def say_on_terminal(text):
+def say_on_terminal(text: str) -> None:
     """Write to standard error; nobody listening is no error."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
@@ -62,7 +69,7 @@ def say_on_terminal(text):
 
 
 @contextlib.contextmanager
-def told_as_it_goes(name):
+def told_as_it_goes(name: str) -> Iterator[None]:
     """
     Tell what a part of the package logs while it works.
 
@@ -87,11 +94,11 @@ def told_as_it_goes(name):
 class _Teller(logging.Handler):
     """Writes to standard error, past a bar that may be there."""
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         tell(f"{printable(record.getMessage())}", least=0)
 
 
-def mend_streams():
+def mend_streams() -> None:
     """
     Give closed standard streams a place to go to.
 

@@ -1,18 +1,33 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """A picture of a field before and after, for the eye."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from splus_srgan.evaluation.report.display import Panels, color_weights, picture, white_level
 from splus_srgan.utils.files import atomic_path
 from splus_srgan.utils.optional import import_optional
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from astropy.nddata import CCDData
+
+    from splus_srgan.utils.types import FilePath, FloatArray
+
+
 __all__ = ["draw_preview"]
 
 _LARGEST = 1024  # output pixels of each side that are shown
 
 
-def draw_preview(path, field, enhanced):
+def draw_preview(
+    path: FilePath, field: Mapping[str, CCDData], enhanced: Mapping[str, CCDData]
+) -> None:
     """
     Draw input and output side by side, in color where there are three bands or more.
 
@@ -45,7 +60,9 @@ def draw_preview(path, field, enhanced):
         )
 
 
-def _in_sigma(image, meta, share, part):
+def _in_sigma(
+    image: CCDData, meta: Mapping[str, Any], share: float, part: tuple[slice, ...]
+) -> FloatArray:
     """Brightness above the sky, in units of the input's noise per area of an input pixel."""
     data = np.array(image.data[part], np.float32)
     if image.mask is not None:
@@ -54,7 +71,7 @@ def _in_sigma(image, meta, share, part):
     return (data * flux - meta.get("SRSKY", 0.0)) / meta["SRSIGMA"]
 
 
-def _central(shape, factor):
+def _central(shape: tuple[int, ...], factor: int) -> tuple[slice, ...]:
     """The middle of an image of this shape, on a finer grid, if it is too large to be looked at."""
     most = _LARGEST // 2
     starts = [max((n - most) // 2, 0) for n in shape]

@@ -1,18 +1,25 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The command ``splus-srgan simulate``: a field with its truth."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from splus_srgan.cli.common import add_config, add_field, add_output, check_free, survey_bands
 from splus_srgan.cli.output import say
 from splus_srgan.utils.files import atomic_path, make_folder
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser, Namespace
+
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "simulate a field as S-PLUS sees it, with its truth"
 
 
-def add_arguments(parser):
+def add_arguments(parser: ArgumentParser) -> None:
     """
     Add the arguments of the command.
 
@@ -34,7 +41,7 @@ def add_arguments(parser):
     )
 
 
-def run(options):
+def run(options: Namespace) -> None:
     """
     Simulate, and write input, target and sources.
 

@@ -1,7 +1,23 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What ``splus-srgan enhance`` says of its work, before and after."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from splus_srgan.cli.output import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from astropy.io.fits import Header
+    from astropy.nddata import CCDData
+
+    from splus_srgan.enhance.enhancer import SRGANEnhancer
+    from splus_srgan.utils.types import FilePath
+
 
 __all__ = ["bands_of_file", "say_bands", "say_plan"]
 
@@ -15,7 +31,7 @@ _SHOWN = {
 }
 
 
-def say_plan(enhancer, field, target):
+def say_plan(enhancer: SRGANEnhancer, field: Mapping[str, CCDData], target: Path) -> None:
     """Say what would be done."""
     import numpy as np
 
@@ -31,7 +47,7 @@ def say_plan(enhancer, field, target):
     say(f"output: {target}: {2 * ny} x {2 * nx} pixels; nothing was done (--dry-run)")
 
 
-def bands_of_file(path):
+def bands_of_file(path: FilePath) -> Iterator[tuple[str, Header, Any]]:
     """Name, header and flags of each band in a file of bands."""
     from astropy.io import fits
 
@@ -41,7 +57,7 @@ def bands_of_file(path):
                 yield hdu.header["BAND"], hdu.header, hdus["DQ", hdu.ver].data
 
 
-def say_bands(bands):
+def say_bands(bands: Iterable[tuple[str, Header | Mapping[str, Any], Any]]) -> None:
     """Say in one line a band what it rests on, by its name, header and flags."""
     for band, header, quality in bands:
         facts = {word: header[card] for card, word in _SHOWN.items() if card in header}
@@ -50,14 +66,16 @@ def say_bands(bands):
         say(f"{band}: {told}")
 
 
-def _shares(quality):
+def _shares(quality: Any) -> dict[str, str]:
     """How much of an image is masked, saturated, or has any remark."""
     import numpy as np
 
     from splus_srgan.images.quality import Quality
 
     rows = range(0, len(quality), 256)  # counting makes a larger copy
-    counts = sum(np.bincount(quality[k : k + 256].ravel(), minlength=256) for k in rows)
+    counts = np.zeros(256, int)
+    for k in rows:
+        counts += np.bincount(quality[k : k + 256].ravel(), minlength=256)
     values = np.arange(256)
     kinds = {
         "masked": values & int(Quality.MISSING) != 0,
@@ -69,5 +87,5 @@ def _shares(quality):
     }
 
 
-def _short(value):
+def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,10 +1,21 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The command ``splus-srgan train``: from a configuration to weights with their model card."""
 
+from __future__ import annotations
+
 import sys
+from typing import TYPE_CHECKING
 
 from splus_srgan.cli.common import UsageError
 from splus_srgan.cli.output import level, say
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jsonargparse import ArgumentParser, Namespace
+
+    from splus_srgan.training.config.training import TrainingConfig
+
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
@@ -13,7 +24,7 @@ DESCRIPTION = "train a generator, with or without a discriminator, and export it
 _PRESETS = ("seed", "default", "fidelity", "twelve")
 
 
-def add_arguments(parser):
+def add_arguments(parser: ArgumentParser) -> None:
     """
     Add the arguments of the command.
 
@@ -42,7 +53,7 @@ def add_arguments(parser):
     add_config_arguments(parser)
 
 
-def run(options):
+def run(options: Namespace) -> None:
     """
     Train and tell what came of it.
 
@@ -76,7 +87,7 @@ def run(options):
     say(result.card)
 
 
-def _config(options):
+def _config(options: Namespace) -> TrainingConfig:
     """Preset, then file, then options: the last one wins."""
     from splus_srgan.training.config.training import load_config
 
@@ -92,7 +103,7 @@ def _config(options):
     return resumed_config(options.resume, overrides)
 
 
-def _given(options):
+def _given(options: Namespace) -> dict[str, Any]:
     """Keys of the configuration that the command line has."""
     own = (
         "file",
@@ -115,7 +126,7 @@ def _given(options):
     return given
 
 
-def _in_its_folder(config, resume):
+def _in_its_folder(config: TrainingConfig, resume: str) -> TrainingConfig:
     """A configuration that names no folder resumes in that of the run."""
     import dataclasses
 
@@ -127,7 +138,7 @@ def _in_its_folder(config, resume):
     return dataclasses.replace(config, run=run)
 
 
-def _plan(config):
+def _plan(config: TrainingConfig) -> str:
     """What training would be: data, steps, and roughly how long."""
     data, run = config.data, config.run
     pairs = f"{data.n_pairs} simulated pairs" if data.simulated else ", ".join(data.sources)
@@ -143,7 +154,7 @@ def _plan(config):
     return "\n".join([*lines, f"folder: {run.output}"])
 
 
-def _seconds_of_a_step(config):
+def _seconds_of_a_step(config: TrainingConfig) -> float:
     """Operations of the generator, forth and back, at the speed of a matrix product."""
     import time
 

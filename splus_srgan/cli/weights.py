@@ -1,18 +1,25 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The command ``splus-srgan weights``: what is shipped, and whether it is whole."""
 
+from __future__ import annotations
+
 import json
+from typing import TYPE_CHECKING
 
 from splus_srgan.cli.checks import check_weights
 from splus_srgan.cli.common import UsageError, add_config
 from splus_srgan.cli.output import say
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser, Namespace
+
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "list the shipped weights, show a model card, or verify the files"
 
 
-def add_arguments(parser):
+def add_arguments(parser: ArgumentParser) -> None:
     """
     Add the arguments of the command.
 
@@ -29,7 +36,7 @@ def add_arguments(parser):
     )
 
 
-def run(options):
+def run(options: Namespace) -> None:
     """
     List, show or verify.
 

@@ -1,10 +1,19 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Messages of the parser and of the package, in the words of the command line."""
 
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING
 
 from splus_srgan.cli.keywords import keywords_as_options
 from splus_srgan.exceptions import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jsonargparse import ArgumentParser
+
 
 __all__ = ["flag_names", "in_command_words"]
 
@@ -24,7 +33,7 @@ _KINDS = {
 _LISTS = ("<class 'tuple'>", "<class 'list'>")
 
 
-def flag_names(parser):
+def flag_names(parser: ArgumentParser) -> dict[str, str]:
     """
     Names of the options of a command, as one types them.
 
@@ -47,7 +56,9 @@ def flag_names(parser):
     return names
 
 
-def in_command_words(text, flags=(), command=""):
+def in_command_words(
+    text: object, flags: Mapping[str, str] | None = None, command: str = ""
+) -> str:
     """
     Say a message in the words of the command line.
 
@@ -76,18 +87,18 @@ def in_command_words(text, flags=(), command=""):
     """
     text = " ".join(printable(text).split())
     text = _of_the_parser(text)
-    flags = dict(flags)
+    flags = flags or {}
     if command:
         text = re.sub(rf"\b{command}\.([\w.]+)", lambda m: flags.get(m.group(1), m.group(1)), text)
     return keywords_as_options(_GOT_SEVERAL.sub(_as_typed, text), flags)
 
 
-def _as_typed(match):
+def _as_typed(match: re.Match[str]) -> str:
     """Values as one types them, for a tuple or a list as Python writes it."""
     return "got " + " ".join(re.findall(r"[^\s,']+", match[1]))
 
 
-def _of_the_parser(text):
+def _of_the_parser(text: str) -> str:
     text = text.removeprefix("Validation failed: ")
     text = re.sub(r'^Parser key "([\w.]+)"( element \d+)?: ?', r"\1: ", text)
     text = re.sub(
@@ -133,17 +144,17 @@ def _of_the_parser(text):
     return text.replace("unrecognized arguments:", "unknown options:")
 
 
-def _needs(match):
+def _needs(match: re.Match[str]) -> str:
     """How many values an option needs: argparse says "one", "at least one", or a number."""
     option, number = match.groups()
     return f"{option} needs {number}value{'' if number.strip().endswith('one') else 's'}"
 
 
-def _kinds(text):
+def _kinds(text: str) -> str:
     """Say types in words: ``<class 'int'>, typing.Literal['auto']``."""
     if re.match(r"(typing\.)?(list|tuple|Sequence)\[", text) or text in _LISTS:
         return "a list, such as [a, b]"
-    words = []
+    words: list[str] = []
     for known, choices in re.findall(r"<class '([\w.]+)'>|Literal\[(.*?)\]", text):
         least = re.fullmatch(r".*\.IntFrom(\d+)", known)
         word = f"an integer of at least {least[1]}" if least else _KINDS.get(known, known)

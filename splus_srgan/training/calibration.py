@@ -34,6 +34,7 @@ from splus_srgan.models.weights import WeightsCard, build_generator
 from splus_srgan.training.calibration_fit import fit_table
 from splus_srgan.training.losses import gaussian_nll, laplace_nll
 from splus_srgan.training.optimizers import learning_rate
+from splus_srgan.utils.tables import rows_of
 from splus_srgan.utils.validate import check_integer, check_one_of, check_positive
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ def measure_coverage(
         image, std, truth, sigma = np.concatenate([pixels[:, part] for part in slices], axis=1)
         for by, ratio in (("truth", truth / sigma), ("image", image / std)):
             table = coverage(truth, image, std, signal_to_noise=ratio)
-            rows += [{"band": band, "by": by, **dict(row)} for row in table]  # type: ignore[attr-defined]
+            rows += [{"band": band, "by": by, **dict(row)} for row in rows_of(table)]
     return QTable(rows=rows)
 
 

@@ -10,9 +10,13 @@ from astropy.io.registry import IORegistryError
 from astropy.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from astropy.table import Row
+
     from splus_srgan.utils.types import FilePath
 
-__all__ = ["read_table"]
+__all__ = ["read_table", "rows_of"]
 
 _LONGEST = 200  # letters of a reason: some list every format that was tried
 
@@ -48,3 +52,8 @@ def read_table(path: FilePath) -> Table:
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:_LONGEST]
         raise OSError(f"{path} cannot be read as a table (ECSV, CSV or FITS): {reason}") from error
+
+
+def rows_of(table: Table) -> Iterator[Row]:
+    """Rows of a table; its class does not tell a type checker that it can be iterated over."""
+    return (table[number] for number in range(len(table)))
