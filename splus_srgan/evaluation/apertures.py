@@ -31,7 +31,7 @@ _MARGIN = 56  # fine pixels: the wings of the kernel beyond the border
 _TAPER = 28  # of them, over which what is beyond the border falls to the level of the image
 
 
-def fine_places(x, y, factor):
+def fine_places(x: ArrayLike, y: ArrayLike, factor: int) -> FloatArray:
     """Positions on the fine grid, shape (n, 2), from those in input pixels."""
     offset = (factor - 1) / 2
     return np.transpose(
@@ -211,7 +211,7 @@ def blur_to_psf(
     return result[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
 
 
-def _padded(image):
+def _padded(image: FloatArray) -> FloatArray:
     """
     Image with a reflected border that ends at one level on all sides.
 

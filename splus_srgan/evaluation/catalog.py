@@ -1,19 +1,37 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The list of a field's sources, known or found, and which of them can be measured."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy.table import Table
 
 from splus_srgan.evaluation.apertures import aperture_flux
 from splus_srgan.evaluation.shapes import fwhm, star_image
 from splus_srgan.evaluation.sources import any_within, detect, inside, isolated
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from splus_srgan.evaluation.compared import ComparedBand
+    from splus_srgan.utils.types import BoolArray, FloatArray
+
 
 __all__ = ["list_sources", "usable"]
 
 _POINTLIKE = (0.2, 1.3)  # tolerance of the width, relative to that of the PSF; largest elongation
 
 
-def list_sources(bands, *, known=None, detection_band=None):
+def list_sources(
+    bands: Mapping[str, ComparedBand],
+    *,
+    known: Table | None = None,
+    detection_band: str | None = None,
+) -> Table:
     """
     List the sources of a field, with fluxes in the unit of its images.
 
@@ -52,18 +70,18 @@ def list_sources(bands, *, known=None, detection_band=None):
         detection_band = "r" if "r" in bands else next(iter(bands))
     chosen = bands[detection_band]
     use_truth = chosen.target is not None and chosen.noise_free
-    image = chosen.seen_target if use_truth else chosen.input
+    image = present(chosen.seen_target if use_truth else chosen.input)
     found, _ = detect(image, chosen.sigma)
     sources = Table({"x": found["x"], "y": found["y"]})
     sources["size"] = np.zeros(len(found))
     sources["kind"] = np.where(_is_pointlike(chosen, image, found), "star", "galaxy").astype("U8")
     for name, band in bands.items():
-        image = band.seen_target if use_truth else band.input
+        image = present(band.seen_target if use_truth else band.input)
         sources[f"flux_{name}"] = _own_flux(band, image, sources)
     return sources
 
 
-def _own_flux(band, image, sources):
+def _own_flux(band: ComparedBand, image: FloatArray, sources: Table) -> FloatArray:
     return aperture_flux(
         image,
         sources["x"],
@@ -75,11 +93,11 @@ def _own_flux(band, image, sources):
     )[0]
 
 
-def _is_pointlike(band, image, found):
+def _is_pointlike(band: ComparedBand, image: FloatArray, found: Table) -> BoolArray:
     if band.psf is None or not len(found):
         return np.zeros(len(found), bool)
     tolerance, elongation = _POINTLIKE
-    scale = {"pixel_scale": band.pixel_scale}
+    scale: dict[str, Any] = {"pixel_scale": band.pixel_scale}
     width = fwhm(image, found["x"], found["y"], **scale)
     # A Gaussian fitted to a star is a little wider than its FWHM: by how much, the PSF tells.
     star = star_image(band.psf, **scale)
@@ -88,7 +106,7 @@ def _is_pointlike(band, image, found):
     return (abs(width / expected - 1) < tolerance) & (found["elongation"] < elongation)
 
 
-def _known_sources(bands, known):
+def _known_sources(bands: Mapping[str, ComparedBand], known: Table) -> Table:
     """A catalog with the same columns, in the unit of the images."""
     plain = {name: getattr(known[name], "value", known[name]) for name in known.colnames}
     sources = Table({"x": np.asarray(plain["x"], float), "y": np.asarray(plain["y"], float)})
@@ -101,11 +119,11 @@ def _known_sources(bands, known):
     return sources
 
 
-def _unit_of_catalog(band, sources, flux):
+def _unit_of_catalog(band: ComparedBand, sources: Table, flux: FloatArray) -> float:
     """Flux in the image for each nanomaggie of the catalog."""
     if np.isfinite(band.zero_point):
         return 10 ** (0.4 * (band.zero_point - 22.5))
-    image = band.input if band.target is None else band.seen_target
+    image = present(band.input if band.target is None else band.seen_target)
     good = inside(sources["x"], sources["y"], image.shape, 3.0, pixel_scale=band.pixel_scale)
     good &= (flux > 0) & ~any_within(
         band.bad, sources["x"], sources["y"], 3.0, pixel_scale=band.pixel_scale
@@ -120,7 +138,15 @@ def _unit_of_catalog(band, sources, flux):
     return float(np.median(measured / flux))
 
 
-def usable(band, sources, *, radius, annulus, apart, share=0.03):
+def usable(
+    band: ComparedBand,
+    sources: Table,
+    *,
+    radius: float,
+    annulus: tuple[float, float],
+    apart: float,
+    share: float = 0.03,
+) -> BoolArray:
     """
     Tell which sources can be measured in apertures.
 
@@ -148,8 +174,8 @@ def usable(band, sources, *, radius, annulus, apart, share=0.03):
         Which.
     """
     x, y, flux = (np.asarray(sources[name]) for name in ("x", "y", f"flux_{band.name}"))
-    scale = {"pixel_scale": band.pixel_scale}
-    good = inside(x, y, band.input.shape, annulus[1] + 0.6, **scale) & (flux > 0)
+    scale: dict[str, Any] = {"pixel_scale": band.pixel_scale}
+    good = inside(x, y, band.shape, annulus[1] + 0.6, **scale) & (flux > 0)
     good &= isolated(x, y, flux, distance=apart, share=share, **scale)
     good &= ~any_within(band.bad, x, y, annulus[1], **scale)
     return good & (np.asarray(sources["size"]) < 2 * radius)

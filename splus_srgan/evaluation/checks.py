@@ -74,7 +74,7 @@ class Check:
     of: str = ""
     fault: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_one_of("topic", self.topic, TOPICS)
 
     @property

@@ -6,8 +6,11 @@ Input, output and target are in one unit and without sky, with what is known of 
 and their PSFs.  `splus_srgan.evaluation.comparison.compare_field` makes it, once a field.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table, vstack
@@ -19,6 +22,13 @@ from splus_srgan.exceptions import GridMismatchError
 from splus_srgan.pixels.fine_grid import to_fine_grid
 from splus_srgan.pixels.psf import TARGET_PSF
 from splus_srgan.splus import PIXEL_SCALE
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from splus_srgan.utils.types import BoolArray, FloatArray
+
 
 __all__ = ["ComparedBand", "ComparedField"]
 
@@ -87,20 +97,21 @@ class ComparedBand:
     target: np.ndarray | None = None
     noise_free: bool = True
     electrons: float = 0.0
-    bad: np.ndarray | None = None
-    saturated: np.ndarray | None = None
-    mask: np.ndarray | None = None
-    psf: tuple | None = None
-    output_psf: tuple | None = TARGET_PSF
-    target_psf: tuple | None = TARGET_PSF
+    # Masks that are left out are made in __post_init__: a reader never meets `None`.
+    bad: BoolArray = None  # type: ignore[assignment]
+    saturated: BoolArray = None  # type: ignore[assignment]
+    mask: BoolArray = None  # type: ignore[assignment]
+    psf: tuple[float, ...] | None = None
+    output_psf: tuple[float, ...] | None = TARGET_PSF
+    target_psf: tuple[float, ...] | None = TARGET_PSF
     pixel_scale: float = PIXEL_SCALE
     zero_point: float = np.nan
-    missing: np.ndarray | None = None
-    lost: np.ndarray | None = None
+    missing: BoolArray = None  # type: ignore[assignment]
+    lost: BoolArray = None  # type: ignore[assignment]
     promised: np.ndarray | None = None
     std: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         fine = np.shape(self.output)
         shape = tuple(n // 2 for n in fine) if self.input is None else np.shape(self.input)
         wanted = tuple(2 * n for n in shape)
@@ -120,17 +131,18 @@ class ComparedBand:
         self.bad = self.bad | self.saturated
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """``(ny, nx)`` of the input."""
-        return self.bad.shape
+        ny, nx = self.bad.shape
+        return ny, nx
 
     @property
-    def fine_scale(self):
+    def fine_scale(self) -> float:
         """Arcsec per fine pixel."""
         return self.pixel_scale / 2
 
     @cached_property
-    def spoiled(self):
+    def spoiled(self) -> BoolArray:
         """
         Input pixels that cannot be judged, shape (ny, nx).
 
@@ -143,53 +155,55 @@ class ComparedBand:
         return self.bad | ndimage.binary_dilation(self.saturated, iterations=reach)
 
     @cached_property
-    def hidden(self):
+    def hidden(self) -> BoolArray:
         """Fine pixels that cannot be judged, shape (2 ny, 2 nx)."""
         return self.spoiled.repeat(2, 0).repeat(2, 1) | self.missing
 
     @cached_property
-    def sky_units(self):
+    def sky_units(self) -> FloatArray:
         """Output as surface brightness in sigma of an input pixel; NaN where it is missing."""
         return np.where(self.missing, np.nan, 4 * self.output / self.sigma)
 
     @cached_property
-    def blurred_output(self):
+    def blurred_output(self) -> FloatArray:
         """Output at the PSF of the input, fine grid; as it is where a PSF is not known."""
         if self.psf is None or self.output_psf is None:
             return self.output
         return self._blurred(self.output, self.psf, self.output_psf)
 
     @cached_property
-    def seen_output(self):
+    def seen_output(self) -> FloatArray:
         """Output at the PSF and on the pixels of the input."""
         return self._seen(self.output, self.output_psf)
 
     @cached_property
-    def seen_target(self):
+    def seen_target(self) -> FloatArray | None:
         """Target at the PSF and on the pixels of the input: without noise, if it has none."""
         return None if self.target is None else self._seen(self.target, self.target_psf)
 
-    def _seen(self, image, psf):
+    def _seen(self, image: FloatArray, psf: tuple[float, ...] | None) -> FloatArray:
         wanted = None if psf is None else self.psf
         return to_input_grid(image, wanted, psf=psf or TARGET_PSF, pixel_scale=self.fine_scale)
 
     @cached_property
-    def blurred_target(self):
+    def blurred_target(self) -> FloatArray:
         """Target at the PSF of the input, fine grid."""
-        return self._blurred(self.target, self.psf, self.target_psf)
+        return self._blurred(present(self.target), self.psf, self.target_psf)
 
-    def _blurred(self, image, wanted, psf):
-        return blur_to_psf(image, wanted, psf=psf, pixel_scale=self.fine_scale)
+    def _blurred(
+        self, image: FloatArray, wanted: tuple[float, ...] | None, psf: tuple[float, ...] | None
+    ) -> FloatArray:
+        return blur_to_psf(image, present(wanted), psf=present(psf), pixel_scale=self.fine_scale)
 
     @cached_property
-    def matched(self):
+    def matched(self) -> tuple[FloatArray, FloatArray]:
         """Output and target at one PSF, the broader one of both."""
-        have, want = self.output_psf, self.target_psf
-        if None in (have, want) or np.allclose(have[:2], want[:2], rtol=0.01):
-            return self.output, self.target
+        have, want, target = self.output_psf, self.target_psf, present(self.target)
+        if have is None or want is None or np.allclose(have[:2], want[:2], rtol=0.01):
+            return self.output, target
         if have[0] < want[0]:
-            return self._blurred(self.output, want, have), self.target
-        return self.output, self._blurred(self.target, have, want)
+            return self._blurred(self.output, want, have), target
+        return self.output, self._blurred(target, have, want)
 
 
 @dataclass
@@ -217,35 +231,38 @@ class ComparedField:
     """
 
     name: str
-    bands: dict
+    bands: dict[str, ComparedBand]
     known: Table | None = None
 
     @cached_property
-    def sources(self):
+    def sources(self) -> Table:
         """List of sources, as of `~splus_srgan.evaluation.catalog.list_sources`."""
         return list_sources(self.bands, known=self.known)
 
     @cached_property
-    def bicubic(self):
+    def bicubic(self) -> dict[str, FloatArray]:
         """Band to the input interpolated by cubic splines, flux per fine pixel."""
-        return {name: to_fine_grid(band.input, order=3) / 4 for name, band in self.bands.items()}
+        return {
+            name: to_fine_grid(present(band.input), order=3) / 4
+            for name, band in self.bands.items()
+        }
 
     @property
-    def has_input(self):
+    def has_input(self) -> bool:
         """Whether the input is at hand."""
         return all(band.input is not None for band in self.bands.values())
 
     @property
-    def has_target(self):
+    def has_target(self) -> bool:
         """Whether there is a target."""
         return all(band.target is not None for band in self.bands.values())
 
     @property
-    def noise_free(self):
+    def noise_free(self) -> bool:
         """Whether there is a target, and it is a truth without noise."""
         return self.has_target and all(band.noise_free for band in self.bands.values())
 
-    def each(self, measure):
+    def each(self, measure: Callable[[ComparedBand], Table]) -> Table:
         """
         Measure band by band.
 

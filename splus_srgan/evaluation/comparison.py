@@ -6,6 +6,10 @@ This is where units become flux per pixel, and nowhere else: an input pixel is t
 area of a surface brightness, so that four fine pixels make one input pixel in any unit.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 from astropy.nddata import StdDevUncertainty
@@ -23,13 +27,25 @@ from splus_srgan.pixels.missing import missing_pixels
 from splus_srgan.pixels.psf import TARGET_PSF
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.floats import numpy_defaults
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from astropy.nddata import NDData
+    from astropy.units import UnitBase
+
+    from splus_srgan.evaluation.pairs import EvaluationPair
+    from splus_srgan.utils.types import BoolArray, FloatArray, Images
+
 
 __all__ = ["compare_field", "fine_scale"]
 
 _SOURCE_LEVEL = 2.5  # sigma per pixel, of what annuli leave out
 
 
-def fine_scale(unit):
+def fine_scale(unit: UnitBase | None) -> float:
     """
     Factor that makes a value of a fine image flux per fine pixel.
 
@@ -54,7 +70,13 @@ def fine_scale(unit):
 
 
 @numpy_defaults
-def compare_field(pair, output, *, name="image", output_psf=None):
+def compare_field(
+    pair: EvaluationPair | None,
+    output: Images,
+    *,
+    name: str = "image",
+    output_psf: tuple[float, ...] | None = None,
+) -> ComparedField:
     """
     Make a pair and its enhanced image ready for comparison.
 
@@ -110,7 +132,7 @@ def compare_field(pair, output, *, name="image", output_psf=None):
     return ComparedField(pair.name, bands, known=pair.sources)
 
 
-def _band_alone(name, made):
+def _band_alone(name: str, made: NDData) -> ComparedBand:
     """A band without its input: sky and sigma are those of the cards."""
     meta = getattr(made, "meta", None) or {}
     lacking = [card for card in ("SRSKY", "SRSIGMA") if card not in meta]
@@ -119,7 +141,7 @@ def _band_alone(name, made):
             f"output must have the cards of an enhanced image; band {name!r} lacks "
             f"{' and '.join(lacking)}: give the image that it was made from as pair="
         )
-    sky, sigma = float(stated_sky(meta)), float(meta["SRSIGMA"])
+    sky, sigma = float(present(stated_sky(meta))), float(meta["SRSIGMA"])
     psf = None
     if getattr(made, "psf", None) is not None:
         psf = round_psf(made.psf, pixel_scale=pixel_scale(made.wcs, default=PIXEL_SCALE / 2))
@@ -129,7 +151,7 @@ def _band_alone(name, made):
     )  # fmt: skip
 
 
-def _of_output(made, sky):
+def _of_output(made: NDData, sky: float) -> dict[str, Any]:
     """What the enhanced image says of itself: arguments of a `ComparedBand`."""
     scale, missing, masked = (
         fine_scale(made.unit),
@@ -146,7 +168,9 @@ def _of_output(made, sky):
     }
 
 
-def _band_of_pair(pair, name, made, output_psf):
+def _band_of_pair(
+    pair: EvaluationPair, name: str, made: NDData, output_psf: tuple[float, ...] | None
+) -> ComparedBand:
     """One band of a pair."""
     seen = pair.input[name]
     missing = missing_pixels(seen.data, seen.mask)
@@ -173,13 +197,13 @@ def _band_of_pair(pair, name, made, output_psf):
         target_psf=_with_wings(_target_psf(pair, name, scale), psf),
         pixel_scale=scale,
         zero_point=_zero_point(pair, name, seen),
-        **_of_output(made, float(stated_sky(meta, sky))),
+        **_of_output(made, float(present(stated_sky(meta, sky)))),
     )
     band.mask = _source_mask(band)
     return band
 
 
-def _target(pair, name):
+def _target(pair: EvaluationPair, name: str) -> tuple[FloatArray | None, BoolArray | bool]:
     """Target without holes, and where these are on the grid of the input."""
     if pair.target is None:
         return None, False
@@ -187,10 +211,10 @@ def _target(pair, name):
     hole = missing_pixels(image.data, image.mask)
     data = np.where(hole, 0, np.asarray(image.data, float)) * fine_scale(image.unit)
     ny, nx = pair.shape
-    return data, hole.reshape(ny, 2, nx, 2).any(axis=(1, 3))
+    return data, np.any(hole.reshape(ny, 2, nx, 2), axis=(1, 3))
 
 
-def _target_psf(pair, name, pixel_scale):
+def _target_psf(pair: EvaluationPair, name: str, pixel_scale: float) -> tuple[float, ...] | None:
     """PSF of the target: that of a truth is known, that of an image may be."""
     if pair.target is None:
         return None
@@ -200,27 +224,29 @@ def _target_psf(pair, name, pixel_scale):
     return None if psf is None else round_psf(psf, pixel_scale=pixel_scale / 2)
 
 
-def _with_wings(psf, seen):
+def _with_wings(
+    psf: tuple[float, ...] | None, seen: tuple[float, ...] | None
+) -> tuple[float, ...] | None:
     """A PSF, with the wings of the input's if it has none of its own."""
     if psf is None or seen is None:
         return psf
     return (*psf, *seen[len(psf) :])
 
 
-def _source_mask(band):
+def _source_mask(band: ComparedBand) -> BoolArray:
     """Pixels of sources: of the target where it has no noise, else of the input."""
     if band.target is not None and band.noise_free:
-        return band.seen_target > _SOURCE_LEVEL * band.sigma
-    return detect(band.input, band.sigma)[1]
+        return present(band.seen_target) > _SOURCE_LEVEL * band.sigma
+    return detect(present(band.input), band.sigma)[1]
 
 
-def _masked(image):
+def _masked(image: NDData) -> BoolArray:
     if image.mask is None:
         return np.zeros(np.shape(image.data), bool)
     return np.asarray(image.mask, bool)
 
 
-def _zero_point(pair, name, seen):
+def _zero_point(pair: EvaluationPair, name: str, seen: NDData) -> float:
     """AB magnitude of one unit of flux; NaN where it is not known."""
     unit = getattr(seen, "unit", None)
     if unit is not None and unit.is_equivalent(u.nmgy):
@@ -228,7 +254,9 @@ def _zero_point(pair, name, seen):
     return float(pair.zero_points.get(name, np.nan))
 
 
-def _sky_and_sigma(pair, name, meta, seen, missing):
+def _sky_and_sigma(
+    pair: EvaluationPair, name: str, meta: Mapping[str, Any], seen: NDData, missing: BoolArray
+) -> tuple[float, float]:
     sky, sigma = pair.sky.get(name, meta.get("SRSKY")), pair.sigma.get(name, meta.get("SRSIGMA"))
     if sky is None or sigma is None:
         measured = measure_background(np.asarray(seen.data, float), mask=missing)
@@ -237,7 +265,7 @@ def _sky_and_sigma(pair, name, meta, seen, missing):
     return float(sky), float(sigma)
 
 
-def _standard_deviation(made):
+def _standard_deviation(made: NDData) -> FloatArray | None:
     """Stated standard deviation, flux per fine pixel; `None` where there is none."""
     if getattr(made, "uncertainty", None) is None:
         return None

@@ -6,6 +6,8 @@ A *needed* check is one that its topic is safe only with, made in every band; th
 only speak against it.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -61,13 +63,24 @@ class Limit:
     needed: bool = False
 
     @property
-    def range(self):
+    def range(self) -> tuple[float, float] | None:
         """``(low, high)``, or `None` where the value decides nothing."""
-        return None if self.low is None else (self.low, self.high)
+        if self.low is None or self.high is None:
+            return None
+        return self.low, self.high
 
     def judge(
-        self, band, value, *, error=math.nan, count=0, note="", known=False, needed=None, **words
-    ):
+        self,
+        band: str,
+        value: float,
+        *,
+        error: float = math.nan,
+        count: int = 0,
+        note: str = "",
+        known: bool = False,
+        needed: bool | None = None,
+        **words: object,
+    ) -> Check:
         """
         Make a check whose value counts only where its error allows a verdict.
 
@@ -93,7 +106,17 @@ class Limit:
         )  # fmt: skip
         return self.check(band, value, error=error, count=count, note=note, needed=needed, **words)
 
-    def check(self, band, value, *, error=math.nan, count=0, note="", needed=None, **words):
+    def check(
+        self,
+        band: str,
+        value: float,
+        *,
+        error: float = math.nan,
+        count: int = 0,
+        note: str = "",
+        needed: bool | None = None,
+        **words: object,
+    ) -> Check:
         """Make a check of a value that counts as it is; arguments as for `judge`."""
         return Check(
             self.topic,
@@ -336,7 +359,7 @@ In the artefacts *sigma* is the sky noise of an input pixel, as surface brightne
 """
 
 
-def limits_table():
+def limits_table() -> list[tuple[str, ...]]:
     """
     Give all limits as a table of text.
 
@@ -363,13 +386,13 @@ def limits_table():
     ]
 
 
-def _plain(name):
+def _plain(name: str) -> str:
     """A name with dots for what the measure puts in."""
     parts = [part.partition("}")[2] if k else part for k, part in enumerate(name.split("{"))]
     return "...".join(parts)
 
 
-def _passes(limit):
+def _passes(limit: Limit) -> str:
     if limit.range is None:
         return "for information"
     low, high = limit.range

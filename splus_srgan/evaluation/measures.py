@@ -6,7 +6,10 @@ All measures have one call, ``measure(field) -> table``, and all checks another,
 ``check(table, bands=...) -> checks``.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from astropy.table import vstack
 
@@ -41,15 +44,25 @@ from splus_srgan.evaluation.measure.turning import checks_symmetry
 from splus_srgan.evaluation.measure.uncertainty import checks_uncertainty, coverage_table
 from splus_srgan.utils.quiet import quiet
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from astropy.table import Table
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.compared import ComparedField
+    from splus_srgan.utils.types import FloatArray
+
+
 __all__ = ["ALONE", "MEASURES", "TRIALS", "Measurements"]
 
-ALONE = {
+ALONE: dict[str, tuple[Callable[[ComparedField], Table], Callable[..., list[Check]]]] = {
     "holes": (hole_table, checks_holes),
     "artefacts": (artefact_table, checks_artefacts),
 }
 """Measures of an output that need nothing else, and their checks."""
 
-MEASURES = {
+MEASURES: dict[str, tuple[Callable[[ComparedField], Table], Callable[..., list[Check]]]] = {
     "fluxes": (compare_fluxes, checks_fluxes),
     "colors": (compare_colors, checks_colors),
     "growth": (curve_of_growth, checks_growth),
@@ -66,7 +79,7 @@ MEASURES = {
 }
 """Measures that need the input, and their checks."""
 
-TRIALS = {
+TRIALS: dict[str, Callable[..., list[Check]]] = {
     "symmetry": checks_symmetry,
     "injected": checks_injection,
     "swaps": checks_swaps,
@@ -89,10 +102,10 @@ class Measurements:
         Outputs in sky units, of each field.
     """
 
-    tables: dict = field(default_factory=dict)
-    skies: list = field(default_factory=list)
+    tables: dict[str, list[Table]] = field(default_factory=dict)
+    skies: list[dict[str, FloatArray]] = field(default_factory=list)
 
-    def add(self, compared):
+    def add(self, compared: ComparedField) -> None:
         """
         Measure a field.
 
@@ -107,18 +120,18 @@ class Measurements:
                 self.keep(name, measure(compared))
         self.skies.append({name: band.sky_units for name, band in compared.bands.items()})
 
-    def keep(self, name, table):
+    def keep(self, name: str, table: Table) -> None:
         """Keep rows of a table."""
         self.tables.setdefault(name, []).append(table)
 
-    def take(self, other):
+    def take(self, other: Measurements) -> None:
         """Take over the rows that others measured."""
         for name, tables in other.tables.items():
             for table in tables:
                 self.keep(name, table)
         self.skies += other.skies
 
-    def table(self, name):
+    def table(self, name: str) -> Table:
         """All rows of one kind."""
         parts = self.tables[name]
         whole = vstack(parts, metadata_conflicts="silent")
@@ -126,11 +139,11 @@ class Measurements:
             whole.meta[key] = sum(part.meta.get(key, 0) for part in parts)
         return whole
 
-    def joined(self):
+    def joined(self) -> dict[str, Table]:
         """All tables, each with the rows of all fields."""
         return {name: self.table(name) for name in self.tables}
 
-    def checks(self, bands):
+    def checks(self, bands: Sequence[str]) -> list[Check]:
         """
         Judge what was measured.
 

@@ -76,7 +76,7 @@ class EvaluationPair:
     kind: str = ""
     zero_points: dict[str, float] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         unpack(self.input)
         if self.target is None:
             return

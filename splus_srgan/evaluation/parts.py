@@ -1,12 +1,24 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Parts of images, with all that belongs to them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from astropy.nddata import CCDData
+
 
 __all__ = ["central_part"]
 
 
-def central_part(images, size, *, factor=1):
+def central_part(
+    images: Mapping[str, CCDData], size: int, *, factor: int = 1
+) -> dict[str, CCDData]:
     """
     Cut the central part out of images that are larger.
 
@@ -27,7 +39,7 @@ def central_part(images, size, *, factor=1):
     """
     shape = np.shape(next(iter(images.values())).data)
     if max(shape) <= factor * size:
-        return images
+        return dict(images)
     window = []
     for length in shape:
         first = max(0, length // factor - size) // 2
@@ -35,7 +47,7 @@ def central_part(images, size, *, factor=1):
     return {band: _cut(image, tuple(window)) for band, image in images.items()}
 
 
-def _cut(image, window):
+def _cut(image: CCDData, window: tuple[slice, ...]) -> CCDData:
     part = image[window]
     # Slicing forgets these.
     part.psf = getattr(image, "psf", None)

@@ -5,6 +5,10 @@ Positions of stars, with what the input's noise does to them.
 Positions are in input pixels, 0-based; ``factor`` is how many times finer an image is.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from splus_srgan.evaluation.apertures import fine_places
@@ -14,12 +18,16 @@ from splus_srgan.pixels.psf import psf_profile
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.quiet import quiet
 
+if TYPE_CHECKING:
+    from splus_srgan.utils.types import FloatArray, Numbers
+
+
 __all__ = ["centroid_error", "centroid_limit", "centroids"]
 
 _HALF = 3  # input pixels to each side that a centroid looks at
 
 
-def centroids(image, x, y, *, factor=1):
+def centroids(image: FloatArray, x: Numbers, y: Numbers, *, factor: int = 1) -> FloatArray:
     """
     Measure centroids near given positions: photutils' two-dimensional Gaussian.
 
@@ -66,7 +74,14 @@ def centroids(image, x, y, *, factor=1):
     return result
 
 
-def centroid_limit(flux, psf, *, sigma, electrons=0.0, pixel_scale=PIXEL_SCALE):
+def centroid_limit(
+    flux: Numbers,
+    psf: tuple[float, ...],
+    *,
+    sigma: float,
+    electrons: float = 0.0,
+    pixel_scale: float = PIXEL_SCALE,
+) -> FloatArray:
     r"""
     Smallest possible error of a star's centroid, per axis.
 
@@ -113,7 +128,14 @@ def centroid_limit(flux, psf, *, sigma, electrons=0.0, pixel_scale=PIXEL_SCALE):
     return np.array(information) ** -0.5
 
 
-def centroid_error(flux, psf, *, sigma, electrons=0.0, pixel_scale=PIXEL_SCALE):
+def centroid_error(
+    flux: Numbers,
+    psf: tuple[float, ...],
+    *,
+    sigma: float,
+    electrons: float = 0.0,
+    pixel_scale: float = PIXEL_SCALE,
+) -> FloatArray:
     r"""
     Error of a star's centroid as `centroids` measures it on the input, per axis.
 

@@ -108,10 +108,10 @@ class Evaluation:
     facts: dict[str, Any] = field(default_factory=dict)
     measurements: dict[str, Table] = field(default_factory=dict, repr=False)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Evaluation({self.method!r}, {len(self.fields)} field(s): {self.headline})"
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         rows = {
             topic: " - ".join(
                 [verdict.status, *dict.fromkeys(check.name for check in verdict.failed)]
@@ -221,7 +221,7 @@ class Evaluation:
         return write_report(self, folder, overwrite=overwrite)
 
 
-def _mean(column):
+def _mean(column: Any) -> Any:
     """Mean of the finite values of a column, with its unit."""
     finite = finite_values(plain_values(column))
     mean = finite.mean() if finite.size else np.nan

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
     from astropy.nddata import CCDData
 
-    from splus_srgan.utils.types import ProgressBar
+    from splus_srgan.evaluation.compared import ComparedField
+    from splus_srgan.utils.types import Images, ProgressBar
 
 __all__ = ["SCORES", "evaluate", "evaluate_images"]
 
@@ -214,11 +215,13 @@ def _on_worker(pickled, pair):
 class _Run:
     """What an evaluation gathers on its way."""
 
-    def __init__(self, method=""):
+    def __init__(self, method: str = "") -> None:
         self.method = method
-        self.fields, self.rows, self.measured = [], [], Measurements()
+        self.fields: list[Any] = []
+        self.rows: list[dict[str, Any]] = []
+        self.measured = Measurements()
 
-    def add(self, one):
+    def add(self, one: Any) -> None:
         """Measure the enhanced image of a field; all measures share one comparison."""
         compared = compare_field(one.pair, one.output, name=one.name)
         self.fields.append(one)
@@ -226,7 +229,7 @@ class _Run:
         if one.pair is not None:
             self.score(self.method, one.pair, compared, one.seconds)
 
-    def take(self, other):
+    def take(self, other: _Run) -> None:
         """Take over what was gathered elsewhere; the first field names the method."""
         self.method = self.method or other.method
         renamed = {other.method: self.method}
@@ -236,10 +239,12 @@ class _Run:
         self.fields += other.fields
         self.measured.take(other.measured)
 
-    def score(self, method, pair, compared, seconds):
+    def score(
+        self, method: str, pair: EvaluationPair, compared: ComparedField, seconds: float
+    ) -> None:
         """Score the result of any method for a field that has a target."""
         key = {"field": pair.name, "kind": pair.kind}
-        rows = {}
+        rows: dict[str, dict[str, Any]] = {}
         with quiet():
             for one in scores(compared):
                 band = str(one["band"])
@@ -251,7 +256,7 @@ class _Run:
                     row[f"{name}_{one['space']}"] = float(getattr(value, "value", value))
         self.rows += rows.values()
 
-    def result(self):
+    def result(self) -> Evaluation:
         """Put everything together."""
         bands = tuple(dict.fromkeys(band for one in self.fields for band in one.bands))
         table = (
@@ -273,7 +278,7 @@ class _Run:
         return evaluation
 
 
-def _checked_pairs(pairs):
+def _checked_pairs(pairs: Any) -> list[EvaluationPair]:
     """Pairs as a list, each with its own name."""
     pairs = [pairs] if isinstance(pairs, EvaluationPair) else list(pairs)
     strange = [pair for pair in pairs if not isinstance(pair, EvaluationPair)]
@@ -288,7 +293,7 @@ def _checked_pairs(pairs):
     return pairs
 
 
-def _named(baselines):
+def _named(baselines: Any) -> dict[str, Any]:
     """Baselines by name."""
     if not isinstance(baselines, Mapping):
         baselines = {_method_name(one, {}): one for one in baselines}
@@ -298,7 +303,7 @@ def _named(baselines):
     return dict(baselines)
 
 
-def _method_name(enhancer, output):
+def _method_name(enhancer: Any, output: Images) -> str:
     """What the header calls the weights, else what the method calls itself."""
     if named := _cards(output, "SRMODEL"):
         return " + ".join(named)
@@ -306,7 +311,7 @@ def _method_name(enhancer, output):
     return str(name) if name else "image" if enhancer is None else type(enhancer).__name__
 
 
-def _listened_to(enhance, images):
+def _listened_to(enhance: Callable[..., Any], images: Images) -> tuple[Any, tuple[str, ...]]:
     """Result of an enhancer for images, and its warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -320,14 +325,14 @@ def _listened_to(enhance, images):
     return output, tuple(dict.fromkeys(texts))
 
 
-def _cards(output, *names):
+def _cards(output: Images, *names: str) -> list[str]:
     """What the headers of the bands say, each once: bands may have weights of their own."""
     metas = [image.meta or {} for image in output.values()]
     said = (" ".join(str(meta[name]) for name in names if name in meta) for meta in metas)
     return [text for text in dict.fromkeys(said) if text]
 
 
-def _facts(fields):
+def _facts(fields: Any) -> dict[str, str]:
     """What a reader needs to know about the run."""
     output = fields[0].output
     first = next(iter(output.values())).meta or {}

@@ -5,6 +5,10 @@ Widths and shapes of sources.
 Positions are in input pixels, 0-based; ``factor`` is how many times finer an image is.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import optimize
 
@@ -14,12 +18,25 @@ from splus_srgan.pixels.starfit import half_maximum_width
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.quiet import quiet
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from splus_srgan.utils.types import FloatArray, Numbers
+
+
 __all__ = ["fwhm", "moments", "round_psf", "star_image"]
 
 _WEIGHT = 1.5  # arcsec, standard deviation of the weight of moments
 
 
-def fwhm(image, x, y, *, factor=1, pixel_scale=PIXEL_SCALE):
+def fwhm(
+    image: FloatArray,
+    x: Numbers,
+    y: Numbers,
+    *,
+    factor: int = 1,
+    pixel_scale: float = PIXEL_SCALE,
+) -> FloatArray:
     """
     Measure the FWHM of a circular Gaussian fitted to each source, by photutils.
 
@@ -64,7 +81,15 @@ def fwhm(image, x, y, *, factor=1, pixel_scale=PIXEL_SCALE):
     return np.atleast_1d(np.asarray(fitted, float)) * pixel_scale / factor
 
 
-def star_image(psf, *, shape=(21, 21), x=None, y=None, factor=1, pixel_scale=PIXEL_SCALE):
+def star_image(
+    psf: tuple[float, ...],
+    *,
+    shape: tuple[int, int] = (21, 21),
+    x: float | None = None,
+    y: float | None = None,
+    factor: int = 1,
+    pixel_scale: float = PIXEL_SCALE,
+) -> FloatArray:
     """
     Draw a star of unit flux.
 
@@ -105,7 +130,7 @@ def star_image(psf, *, shape=(21, 21), x=None, y=None, factor=1, pixel_scale=PIX
     return scale**2 * psf_profile(scale * np.hypot(yy - row, xx - column), *psf)
 
 
-def round_psf(psf, *, pixel_scale):
+def round_psf(psf: ArrayLike, *, pixel_scale: float) -> tuple[float, ...]:
     """
     Give the round PSF with wings that is nearest to a PSF image.
 
@@ -135,7 +160,7 @@ def round_psf(psf, *, pixel_scale):
     )
     r = pixel_scale * np.hypot(y, x)
 
-    def residual(parameters):
+    def residual(parameters: FloatArray) -> FloatArray:
         height, fwhm, beta, wings = parameters
         profile = psf_profile(r, fwhm, beta, wings)
         return (height * profile / profile.max() - psf).ravel()
@@ -146,7 +171,15 @@ def round_psf(psf, *, pixel_scale):
     return tuple(float(value) for value in found[1:])
 
 
-def moments(image, x, y, *, factor=1, weight=_WEIGHT, pixel_scale=PIXEL_SCALE):
+def moments(
+    image: FloatArray,
+    x: Numbers,
+    y: Numbers,
+    *,
+    factor: int = 1,
+    weight: float = _WEIGHT,
+    pixel_scale: float = PIXEL_SCALE,
+) -> dict[str, FloatArray]:
     r"""
     Measure sizes and ellipticities from moments under a fixed Gaussian weight.
 
@@ -204,7 +237,7 @@ def moments(image, x, y, *, factor=1, weight=_WEIGHT, pixel_scale=PIXEL_SCALE):
     return result
 
 
-def _moments_of(weighted, dx, dy):
+def _moments_of(weighted: FloatArray, dx: FloatArray, dy: FloatArray) -> tuple[float, float, float]:
     """Size, e1 and e2 of one source."""
     total = weighted.sum()
     if not total > 0:

@@ -5,6 +5,10 @@ Find sources, match lists of them, and choose those that can be measured.
 Positions are in input pixels, 0-based, whatever grid an image is on.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy.table import Table
 from scipy import ndimage, spatial
@@ -12,6 +16,14 @@ from scipy import ndimage, spatial
 from splus_srgan.pixels import coadd_noise
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.quiet import quiet
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from splus_srgan.utils.types import BoolArray, FloatArray, Numbers
+
 
 __all__ = [
     "any_within",
@@ -28,7 +40,7 @@ _MARGIN = 1.12  # thresholds are higher by this than the correlation of neighbou
 _MATCH_RADIUS = 1.5  # arcsec, of lists
 
 
-def smoothed_noise(sigma):
+def smoothed_noise(sigma: float) -> float:
     r"""
     Noise of an input image after the smoothing of `detect`.
 
@@ -48,7 +60,9 @@ def smoothed_noise(sigma):
     return sigma * _MARGIN * coadd_noise.smoothed_noise(_SMOOTHING)
 
 
-def detect(image, sigma, *, factor=1, threshold=2.5):
+def detect(
+    image: FloatArray, sigma: float, *, factor: int = 1, threshold: float = 2.5
+) -> tuple[Table, BoolArray]:
     r"""
     Find sources in a sky-subtracted image.
 
@@ -104,11 +118,11 @@ def detect(image, sigma, *, factor=1, threshold=2.5):
     return table[np.isfinite(table["x"] + table["y"])], mask
 
 
-def _no_sources():
+def _no_sources() -> Table:
     return Table({name: np.empty(0) for name in ("x", "y", "flux", "peak", "elongation")})
 
 
-def _measure(catalog, segments, significance, factor):
+def _measure(catalog: Any, segments: NDArray[Any], significance: FloatArray, factor: int) -> Table:
     """Plain columns of a photutils catalogue."""
     x, y = np.transpose(np.atleast_2d(catalog.centroid))
     elongation = np.atleast_1d(getattr(catalog.elongation, "value", catalog.elongation))
@@ -126,7 +140,15 @@ def _measure(catalog, segments, significance, factor):
     )
 
 
-def match_positions(x, y, x_other, y_other, *, radius=_MATCH_RADIUS, pixel_scale=PIXEL_SCALE):
+def match_positions(
+    x: Numbers,
+    y: Numbers,
+    x_other: Numbers,
+    y_other: Numbers,
+    *,
+    radius: float = _MATCH_RADIUS,
+    pixel_scale: float = PIXEL_SCALE,
+) -> NDArray[np.intp]:
     """
     Match two lists one to one, nearest pairs first.
 
@@ -168,7 +190,14 @@ def match_positions(x, y, x_other, y_other, *, radius=_MATCH_RADIUS, pixel_scale
     return index
 
 
-def inside(x, y, shape, distance, *, pixel_scale=PIXEL_SCALE):
+def inside(
+    x: FloatArray,
+    y: FloatArray,
+    shape: tuple[int, ...],
+    distance: float,
+    *,
+    pixel_scale: float = PIXEL_SCALE,
+) -> BoolArray:
     """
     Tell which positions are at least a distance from the border.
 
@@ -194,8 +223,17 @@ def inside(x, y, shape, distance, *, pixel_scale=PIXEL_SCALE):
 
 
 def isolated(
-    x, y, flux, *, distance, share, x_all=None, y_all=None, flux_all=None, pixel_scale=PIXEL_SCALE
-):
+    x: FloatArray,
+    y: FloatArray,
+    flux: FloatArray,
+    *,
+    distance: float,
+    share: float,
+    x_all: FloatArray | None = None,
+    y_all: FloatArray | None = None,
+    flux_all: FloatArray | None = None,
+    pixel_scale: float = PIXEL_SCALE,
+) -> BoolArray:
     """
     Tell which sources have no other one near that is brighter than a share of their flux.
 
@@ -242,7 +280,9 @@ def isolated(
     return result
 
 
-def any_within(flags, x, y, radius, *, pixel_scale=PIXEL_SCALE):
+def any_within(
+    flags: BoolArray, x: Numbers, y: Numbers, radius: float, *, pixel_scale: float = PIXEL_SCALE
+) -> BoolArray:
     """
     Tell whether any flagged pixel lies near each position.
 

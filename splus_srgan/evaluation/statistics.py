@@ -1,12 +1,23 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Medians, scatters and what is left of a scatter beyond known errors, with honest error bars."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import special
 
 from splus_srgan.pixels.robust import robust_std
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from splus_srgan.utils.types import FloatArray
+
 
 __all__ = [
     "excess_scatter",
@@ -22,7 +33,7 @@ _AT_MOST = 50.0
 _ENOUGH = 0.5  # of the distance to a limit: the largest error with which a value passes
 
 
-def plain_values(column):
+def plain_values(column: Any) -> FloatArray:
     """
     Values of a column without their unit.
 
@@ -46,7 +57,7 @@ def plain_values(column):
     return np.asarray(getattr(column, "value", column), float)
 
 
-def finite_values(values):
+def finite_values(values: ArrayLike) -> FloatArray:
     """
     Those of some values that are finite.
 
@@ -70,7 +81,7 @@ def finite_values(values):
     return values[np.isfinite(values)]
 
 
-def finite_median(values):
+def finite_median(values: ArrayLike) -> float:
     """
     Median of the finite values.
 
@@ -91,10 +102,10 @@ def finite_median(values):
     (2.0, nan)
     """
     values = finite_values(values)
-    return np.median(values) if values.size else np.nan
+    return float(np.median(values)) if values.size else np.nan
 
 
-def median_error(values):
+def median_error(values: ArrayLike) -> float:
     r"""
     Standard error of a median.
 
@@ -122,7 +133,7 @@ def median_error(values):
     return 1.2533 * robust_std(values) / np.sqrt(values.size) if values.size > 1 else np.nan
 
 
-def excess_scatter(values, errors):
+def excess_scatter(values: ArrayLike, errors: ArrayLike) -> float:
     r"""
     Scatter beyond the noise: the ``s`` with which deviations have the size of their errors.
 
@@ -165,7 +176,7 @@ def excess_scatter(values, errors):
     return high
 
 
-def _clear(count, known):
+def _clear(count: int, known: bool) -> float:
     """How many errors are as rare as three of a normal distribution."""
     if known or not 2 <= count < 100:
         return 3.0
@@ -173,7 +184,7 @@ def _clear(count, known):
     return min(float(special.stdtrit(count - 1, 0.99865)), _AT_MOST)
 
 
-def pooled(values, errors, limits):
+def pooled(values: ArrayLike, errors: ArrayLike, limits: tuple[float, float]) -> dict[str, Any]:
     """
     Pool a value of many fields.
 
@@ -214,7 +225,17 @@ def pooled(values, errors, limits):
     return result | {"value": value, "error": error, "note": note}
 
 
-def judged(value, limits, *, error=math.nan, count=0, note="", known=False, least=1, of="sources"):
+def judged(
+    value: float,
+    limits: tuple[float, float] | None,
+    *,
+    error: float = math.nan,
+    count: int = 0,
+    note: str = "",
+    known: bool = False,
+    least: int = 1,
+    of: str = "sources",
+) -> tuple[float, str]:
     """
     Tell whether a value counts: its error may not leave the verdict open.
 

@@ -1,6 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Tests that need the enhancer itself: it is given changed images, and noise alone."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.measure.noise import noise_field, noise_only_detections
 from splus_srgan.evaluation.measure.recovery import injection_test
@@ -10,6 +14,13 @@ from splus_srgan.evaluation.measure.turning import symmetry_residual
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.utils.quiet import quiet
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from splus_srgan.evaluation.measures import Measurements
+
+
 __all__ = ["run_trials"]
 
 _TURNS = ("turned by 90", "mirrored", "mirrored, turned by 180")
@@ -17,7 +28,13 @@ _SHAPE = (128, 128)  # of the fields of noise alone
 _SEED = 41
 
 
-def run_trials(enhancer, pairs, measured, *, number):
+def run_trials(
+    enhancer: Callable[..., Any],
+    pairs: Sequence[EvaluationPair],
+    measured: Measurements,
+    *,
+    number: int,
+) -> None:
     """
     Enhance fields turned, with sources and noise added and with swapped noise, and noise alone.
 
@@ -44,7 +61,7 @@ def run_trials(enhancer, pairs, measured, *, number):
         _noise_alone(enhancer, pairs, measured, number)
 
 
-def _donor(pair, pairs):
+def _donor(pair: EvaluationPair, pairs: Sequence[EvaluationPair]) -> EvaluationPair | None:
     """Another field to take the noise from, a blank one rather than others."""
     others = [
         other
@@ -54,7 +71,12 @@ def _donor(pair, pairs):
     return min(others, key=lambda other: other.kind != "blank", default=None)
 
 
-def _noise_alone(enhancer, pairs, measured, number):
+def _noise_alone(
+    enhancer: Callable[..., Any],
+    pairs: Sequence[EvaluationPair],
+    measured: Measurements,
+    number: int,
+) -> None:
     """What is detected in noise like that of the fields."""
     for k in range(number):
         images = noise_field(pairs[k % len(pairs)].input, seed=(_SEED, k), shape=_SHAPE)

@@ -13,7 +13,8 @@ from splus_srgan.utils.notebook import html_table
 from splus_srgan.utils.validate import check_one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
     from splus_srgan.evaluation.checks import Check
 
@@ -52,13 +53,13 @@ class Verdict:
     topic: str
     checks: tuple[Check, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_one_of("topic", self.topic, TOPICS)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Verdict({self.topic!r}: {self.status}, {len(self.checks)} checks)"
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         rows = {
             " ".join(filter(None, (check.name, check.band))): in_words(check)
             for check in self.checks
@@ -123,7 +124,7 @@ class Verdict:
         return passed.count(True), passed.count(False), passed.count(None)
 
 
-def _status(checks):
+def _status(checks: Sequence[Check]) -> str:
     deciding = [check for check in checks if check.decides]
     passed = {check.passed for check in deciding}
     if False in passed:
@@ -134,7 +135,7 @@ def _status(checks):
     return "safe" if needed and all(needed) else "not judged"
 
 
-def _why(lacking):
+def _why(lacking: Sequence[Check]) -> str:
     """What most of the checks lack that could not be made."""
     if not lacking:
         return "none of the checks that it needs"
@@ -249,9 +250,9 @@ def headline(verdicts: Mapping[str, Verdict]) -> str:
     return " ".join(f"{part}." for part in parts)
 
 
-def _with_causes(topics, verdicts):
+def _with_causes(topics: Sequence[str], verdicts: Mapping[str, Verdict]) -> str:
     """Topics that were not judged, those of one cause together, each cause said once."""
-    by_cause = {}
+    by_cause: dict[str, list[str]] = {}
     for topic in topics:
         cause = verdicts[topic].cause
         # The note of a check may be long; the report has it.
@@ -261,10 +262,10 @@ def _with_causes(topics, verdicts):
     )
 
 
-def _faults(verdicts):
+def _faults(verdicts: Any) -> str:
     """What failed, each with its bands, the worst first."""
     failed = [check for verdict in verdicts.values() for check in verdict.failed]
-    found = {}
+    found: dict[str, dict[str, None]] = {}
     for check in sorted(failed, key=severity, reverse=True):
         found.setdefault(check.fault or check.name, {})[check.band] = None
     texts = [f"{fault}{_where([b for b in bands if b])}" for fault, bands in found.items()]
@@ -274,7 +275,7 @@ def _faults(verdicts):
     return ", ".join(texts)
 
 
-def _where(bands):
+def _where(bands: Sequence[str]) -> str:
     """The bands of a fault, or their number where they are many."""
     if not bands:
         return ""
@@ -311,7 +312,7 @@ def in_words(check: Check) -> str:
     return f"{check.name}{where}: {check.value:.3g}{error}{unit} ({passes})"
 
 
-def limit_in_words(check):
+def limit_in_words(check: Check) -> str:
     """Put the range that passes into a phrase."""
     if not check.decides:
         return "no limit"
@@ -327,7 +328,7 @@ def limit_in_words(check):
     return f"from {low:g} to {high:g}"
 
 
-def _listed(words, last="and"):
+def _listed(words: Sequence[str], last: str = "and") -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} {last} {words[-1]}"

@@ -18,6 +18,7 @@ __all__ = [
     "Image",
     "Images",
     "Level",
+    "Numbers",
     "P",
     "Position",
     "ProgressBar",
@@ -47,6 +48,9 @@ Level: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
 
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 """Real numbers, of either precision."""
+
+Numbers: TypeAlias = Sequence[float] | NDArray[Any]
+"""Several numbers, one after the other."""
 
 BoolArray: TypeAlias = NDArray[np.bool_]
 """A mask."""

@@ -28,6 +28,7 @@ __all__ = [
     "check_positive",
     "check_shape",
     "is_number",
+    "present",
 ]
 
 
@@ -54,6 +55,13 @@ def is_number(value: object) -> TypeGuard[float]:
     (True, True, False, False)
     """
     return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+
+
+def present(value: T | None) -> T:
+    """Return a value that the caller knows to be there; `None` is a fault of the program."""
+    if value is None:
+        raise AssertionError("a value that has to be there is missing")
+    return value
 
 
 def check_one_of(name: str, value: T, options: Collection[object]) -> T:
