@@ -6,15 +6,15 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Sized
 from typing import TYPE_CHECKING
 
 from splus_srgan.cli.output import level, say_on_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sized
+    from collections.abc import Iterable, Iterator
 
     from splus_srgan.utils.types import T
-
 
 __all__ = ["progress"]
 

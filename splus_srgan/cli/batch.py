@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from splus_srgan.enhance.enhancer import SRGANEnhancer
 
-
 __all__ = ["ENDINGS", "PSF_MODES", "check_batch", "run_batch"]
 
 ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fit.gz", ".fts.gz")

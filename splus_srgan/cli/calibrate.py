@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from splus_srgan.models.weights import WeightsCard
     from splus_srgan.simulate.field import SimulatedField
 
-
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "train and calibrate the uncertainties of weights, and write a new model card"

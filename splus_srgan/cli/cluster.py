@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-
 __all__ = ["add_scheduler", "check_option", "client_of"]
 
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from splus_srgan.pairs.match import MatchedPair
     from splus_srgan.utils.types import FilePath
 
-
 __all__ = [
     "PROGRAM",
     "SOME_FAILED",

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from splus_srgan.simulate.field import SimulatedField
     from splus_srgan.utils.types import FilePath, FloatArray, Images, ProgressBar
 
-
 __all__ = ["DESCRIPTION", "DemoResult", "add_arguments", "run", "run_demo"]
 
 DESCRIPTION = "simulate a field, enhance it, and show what was gained"

@@ -16,7 +16,6 @@ from splus_srgan.cli.output import say
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
-
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "say what this installation has: devices, engines, weights, folders, versions"

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from splus_srgan.enhance.enhancer import SRGANEnhancer
     from splus_srgan.utils.types import ProgressBar
 
-
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "bring the images of a field onto a grid of half the pixel size"

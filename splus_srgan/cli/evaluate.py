@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from splus_srgan.evaluation.pairs import EvaluationPair
     from splus_srgan.evaluation.result import Evaluation
 
-
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "judge what an enhanced image is safe for, and write a report"

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from splus_srgan.pairs.folder.store import PairFolder
     from splus_srgan.pairs.sources import CloudSource, LegacySource, VOSource
 
-
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "fetch, match and judge pairs of a list of galaxies"

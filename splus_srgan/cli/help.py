@@ -11,7 +11,6 @@ from jsonargparse import DefaultHelpFormatter
 if TYPE_CHECKING:
     from argparse import Action
 
-
 __all__ = ["HelpFormatter", "note_in_words"]
 
 _NOTE = re.compile(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
 __all__ = ["keywords_as_options"]
 
 # A keyword with a value as Python writes it, or with none.  A file that is named "run=3.fits"

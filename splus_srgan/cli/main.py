@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
     from jsonargparse import Namespace
 
-
 __all__ = ["COMMANDS", "build_parser", "main"]
 
 COMMANDS = {

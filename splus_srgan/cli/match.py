@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from astropy.table import Row
     from jsonargparse import ArgumentParser, Namespace
 
-
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "match files of one field to those of a sharper survey"

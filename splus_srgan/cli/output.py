@@ -14,7 +14,6 @@ from splus_srgan.exceptions import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
 __all__ = [
     "level",
     "mend_streams",

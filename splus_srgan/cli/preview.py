@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from splus_srgan.utils.types import FilePath, FloatArray
 
-
 __all__ = ["draw_preview"]
 
 _LARGEST = 1024  # output pixels of each side that are shown

@@ -13,7 +13,6 @@ from splus_srgan.utils.files import atomic_path, make_folder
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
-
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "simulate a field as S-PLUS sees it, with its truth"

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from splus_srgan.enhance.enhancer import SRGANEnhancer
     from splus_srgan.utils.types import FilePath
 
-
 __all__ = ["bands_of_file", "say_bands", "say_plan"]
 
 _SHOWN = {

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from splus_srgan.training.config.training import TrainingConfig
 
-
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "train a generator, with or without a discriminator, and export its weights"

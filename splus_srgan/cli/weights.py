@@ -13,7 +13,6 @@ from splus_srgan.cli.output import say
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
-
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "list the shipped weights, show a model card, or verify the files"

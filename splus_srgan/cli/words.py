@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from jsonargparse import ArgumentParser
 
-
 __all__ = ["flag_names", "in_command_words"]
 
 _GOT_SEVERAL = re.compile(

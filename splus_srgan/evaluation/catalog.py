@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from splus_srgan.evaluation.compared import ComparedBand
     from splus_srgan.utils.types import BoolArray, FloatArray
 
-
 __all__ = ["list_sources", "usable"]
 
 _POINTLIKE = (0.2, 1.3)  # tolerance of the width, relative to that of the PSF; largest elongation

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from splus_srgan.utils.types import BoolArray, FloatArray
 
-
 __all__ = ["ComparedBand", "ComparedField"]
 
 _SATURATION_REACH = 3.0  # FWHM around a saturated pixel, in which the source is still bright

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from splus_srgan.evaluation.pairs import EvaluationPair
     from splus_srgan.utils.types import BoolArray, FloatArray, Images
 
-
 __all__ = ["compare_field", "fine_scale"]
 
 _SOURCE_LEVEL = 2.5  # sigma per pixel, of what annuli leave out

@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from splus_srgan.evaluation.compared import ComparedField
     from splus_srgan.utils.types import FloatArray
 
-
 __all__ = ["ALONE", "MEASURES", "TRIALS", "Measurements"]
 
 ALONE: dict[str, tuple[Callable[[ComparedField], Table], Callable[..., list[Check]]]] = {

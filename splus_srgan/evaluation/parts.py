@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from astropy.nddata import CCDData
 
-
 __all__ = ["central_part"]
 
 

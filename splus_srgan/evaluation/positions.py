@@ -21,7 +21,6 @@ from splus_srgan.utils.quiet import quiet
 if TYPE_CHECKING:
     from splus_srgan.utils.types import FloatArray, Numbers
 
-
 __all__ = ["centroid_error", "centroid_limit", "centroids"]
 
 _HALF = 3  # input pixels to each side that a centroid looks at

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from splus_srgan.utils.types import FloatArray, Numbers
 
-
 __all__ = ["fwhm", "moments", "round_psf", "star_image"]
 
 _WEIGHT = 1.5  # arcsec, standard deviation of the weight of moments

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from splus_srgan.utils.types import BoolArray, FloatArray, Numbers
 
-
 __all__ = [
     "any_within",
     "detect",

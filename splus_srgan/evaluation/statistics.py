@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from splus_srgan.utils.types import FloatArray
 
-
 __all__ = [
     "excess_scatter",
     "finite_median",

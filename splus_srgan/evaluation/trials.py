@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from splus_srgan.evaluation.measures import Measurements
 
-
 __all__ = ["run_trials"]
 
 _TURNS = ("turned by 90", "mirrored", "mirrored, turned by 180")

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from splus_srgan.utils.types import FilePath
 
-
 __all__ = ["LIMITS", "check_yaml", "load_yaml", "parser_mode", "read_text"]
 
 LIMITS = {"bytes": 1_000_000, "depth": 20, "values": 100_000}

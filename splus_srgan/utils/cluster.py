@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
     from typing import Any
 
-
 __all__ = [
     "calls_as_completed",
     "check_client",

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import IO
 
-
 __all__ = ["MAX_PARALLEL", "fetch_file"]
 
 MAX_PARALLEL = 4

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from splus_srgan.utils.types import FloatArray
 
-
 __all__ = [
     "align",
     "apply",

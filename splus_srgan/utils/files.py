@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from splus_srgan.utils.types import FilePath
 
-
 __all__ = [
     "atomic_path",
     "check_folder",

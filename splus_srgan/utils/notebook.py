@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-
 __all__ = ["html_picture", "html_table"]
 
 

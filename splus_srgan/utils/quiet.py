@@ -12,7 +12,6 @@ from astropy.utils.exceptions import AstropyWarning
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
 __all__ = ["quiet"]
 
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from http.client import HTTPMessage
     from typing import IO, Any
 
-
 __all__ = ["LARGEST", "Failure", "transfer"]
 
 LARGEST = 1 << 30
