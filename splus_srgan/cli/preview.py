@@ -49,8 +49,8 @@ def draw_preview(
     before = before.repeat(2, axis=1).repeat(2, axis=2)
     chosen = np.rint(np.linspace(0, len(bands) - 1, min(len(bands), 3))).astype(int)
     panels = Panels("", {"before": before[chosen], "after": after[chosen]})
-    shown = {"weights": color_weights([panels])[0], "white": white_level([after[chosen]])}
-    pictures = [picture(one, **shown) for one in panels.images.values()]
+    weights, white = color_weights([panels])[0], white_level([after[chosen]])
+    pictures = [picture(one, weights=weights, white=white) for one in panels.images.values()]
     gap = np.ones((pictures[0].shape[0], 4, 3))
     with atomic_path(path, overwrite=True) as temporary:
         # Row 0 is at the bottom.

@@ -1,9 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Block matching and 3-D filtering, band by band and jointly over the bands."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from scipy import ndimage
@@ -12,6 +14,11 @@ from splus_srgan.evaluation.baselines.method import NOISE, SOFTENING, _InNoiseUn
 from splus_srgan.pixels.coadd_noise import CORRELATION, noise_spectrum, smoothed_noise
 from splus_srgan.utils.optional import import_optional
 from splus_srgan.utils.validate import check_positive
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["BM3D", "LowRank", "WeightedSum"]
 
@@ -28,13 +35,13 @@ class _BlockMatching(_InNoiseUnits):
     correlation: Mapping | None = field(default_factory=lambda: CORRELATION)
     _reach: ClassVar[int] = 24
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         import_optional("bm3d", "benchmark")
         check_positive("strength", self.strength)
         if self.correlation is not None:
             noise_spectrum(_SMALL, self.correlation)
 
-    def _noise(self, shape):
+    def _noise(self, shape: tuple[int, int]) -> Any:
         """The noise as ``bm3d`` takes it: its standard deviation, or its power spectrum."""
         if min(shape) < _BLOCK:
             raise ValueError(
@@ -46,7 +53,7 @@ class _BlockMatching(_InNoiseUnits):
             return noise
         return noise**2 * np.prod(shape) * noise_spectrum(shape, self.correlation)
 
-    def _denoise(self, plane):
+    def _denoise(self, plane: FloatArray) -> FloatArray:
         """One plane ``(ny, nx)``, or planes ``(ny, nx, n)`` whose blocks the first one matches."""
         bm3d = import_optional("bm3d", "benchmark")
         if not plane.any():
@@ -55,7 +62,7 @@ class _BlockMatching(_InNoiseUnits):
         return clean.reshape(plane.shape)
 
 
-def _profile(bm3d):
+def _profile(bm3d: Any) -> Any:
     """
     Default settings, with the thresholds for white noise.
 
@@ -99,13 +106,13 @@ class BM3D(_BlockMatching):
     joint: bool = False
 
     @property
-    def name(self):
+    def name(self) -> str:  # type: ignore[override]  # of an object here, else of its class
         """What tables call the method."""
         words = ["BM3D"]
         words += [] if self.correlation is None else ["correlated noise"]
         return ", ".join([*words, "joint"] if self.joint else words)
 
-    def _clean(self, image):
+    def _clean(self, image: FloatArray) -> FloatArray:
         if not self.joint:
             return np.stack([self._denoise(plane) for plane in image])
         if len(image) != 3:
@@ -151,17 +158,17 @@ class WeightedSum(_BlockMatching):
     width: float = 2.5
     name: ClassVar[str] = "weighted sum"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_positive("width", self.width)
 
-    def _clean(self, image):
+    def _clean(self, image: FloatArray) -> FloatArray:
         bands = SOFTENING * np.sinh(image)
         total = np.tensordot(_weights(bands), bands, 1)
         clean = SOFTENING * np.sinh(self._denoise(np.arcsinh(total / SOFTENING)))
         return np.arcsinh(self._colors(bands, total) * clean / SOFTENING)
 
-    def _colors(self, bands, total):
+    def _colors(self, bands: FloatArray, total: FloatArray) -> FloatArray:
         """Ratio of each band to the sum, smooth, and that of the whole image where it is faint."""
         bands = ndimage.gaussian_filter(bands, (0, self.width, self.width))
         total = ndimage.gaussian_filter(total, self.width)
@@ -170,7 +177,7 @@ class WeightedSum(_BlockMatching):
         return (bands * total + floor * mean[:, None, None]) / (total**2 + floor)
 
 
-def _weights(bands):
+def _weights(bands: FloatArray) -> FloatArray:
     """Weights of unit length in proportion to the mean S/N; equal where there is no signal."""
     signal = np.maximum(bands.mean(axis=(1, 2)), 0)
     if not signal.any():
@@ -204,14 +211,14 @@ class LowRank(_BlockMatching):
 
     name: ClassVar[str] = "low rank"
 
-    def _clean(self, image):
+    def _clean(self, image: FloatArray) -> FloatArray:
         axes = _principal_axes(image)
         parts = np.tensordot(axes, image, 1)
         parts = self._denoise(np.moveaxis(parts, 0, -1))
         return np.tensordot(axes.T, np.moveaxis(parts, -1, 0), 1)
 
 
-def _principal_axes(image):
+def _principal_axes(image: FloatArray) -> FloatArray:
     """Rows of unit length, of the largest variance first, with a positive sum each."""
     flat = image.reshape(len(image), -1)
     _, axes = np.linalg.eigh(flat @ flat.T)

@@ -1,8 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Classical methods that know the PSF of the input."""
 
+from __future__ import annotations
+
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from scipy import fft
@@ -14,6 +17,12 @@ from splus_srgan.images.grid import pixel_scale
 from splus_srgan.pixels.psf import TARGET_PSF, psf_image, psf_transfer
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.validate import check_integer, check_positive
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from splus_srgan.images.unpack import BandStack
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["RichardsonLucy", "Wiener"]
 
@@ -29,19 +38,18 @@ class _Deconvolution(_Baseline):
     target_psf: tuple[float, float] = TARGET_PSF
     _reach: ClassVar[int] = 24
 
-    def __post_init__(self):
-        for name, value in (("psf", self.psf), ("target_psf", self.target_psf)):
-            if value is None and name == "psf":
-                continue
+    def __post_init__(self) -> None:
+        given = {} if self.psf is None else {"psf": self.psf}
+        for name, value in (given | {"target_psf": self.target_psf}).items():
             if np.shape(value) != (2,) or not (value[0] > 0 and value[1] > 1):
                 raise ValueError(
                     f"{name} must be FWHM (arcsec, above 0) and beta (above 1); got {value!r}"
                 )
 
-    def _psfs(self, stack):
+    def _psfs(self, stack: BandStack) -> list[Any]:
         """PSFs of input and output, and arcsec per output pixel, per band."""
         if self.psf is not None:
-            found = [self.psf] * len(stack.bands)
+            found: list[Any] = [self.psf] * len(stack.bands)
         else:
             found = [psf.core for psf in input_psfs(stack)]
         unknown = [band for band, one in zip(stack.bands, found, strict=True) if one is None]
@@ -54,13 +62,24 @@ class _Deconvolution(_Baseline):
         scale = pixel_scale(stack.wcs, default=PIXEL_SCALE) / FACTOR
         return [(psf, (*self.target_psf, *psf[2:]), scale) for psf in found]
 
-    def _output_psfs(self, stack):
+    def _output_psfs(self, stack: BandStack) -> list[Any]:
         return [
             psf_image(target, pixel_scale=scale, radius=_PSF_RADIUS)
             for _, target, scale in self._psfs(stack)
         ]
 
-    def _enhance(self, flux, sigma, psfs):
+    @abstractmethod
+    def _deconvolve(
+        self,
+        plane: FloatArray,
+        sigma: float,
+        psf: tuple[float, ...],
+        target: tuple[float, ...],
+        pixel_scale: float,
+    ) -> FloatArray:
+        """Bring a plane from its PSF to the target's, on the fine grid."""
+
+    def _enhance(self, flux: FloatArray, sigma: FloatArray, psfs: Any) -> FloatArray:
         margin = [(0, 0), *(2 * [(_MARGIN, _MARGIN)])]
         padded = np.pad(flux, margin, mode="symmetric")
         noise = np.median(sigma, axis=(1, 2))
@@ -104,11 +123,18 @@ class Wiener(_Deconvolution):
     strength: float = 300.0
     name: ClassVar[str] = "Wiener"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_positive("strength", self.strength)
 
-    def _deconvolve(self, plane, sigma, psf, target, pixel_scale):
+    def _deconvolve(
+        self,
+        plane: FloatArray,
+        sigma: float,
+        psf: tuple[float, ...],
+        target: tuple[float, ...],
+        pixel_scale: float,
+    ) -> FloatArray:
         fine = interpolate(plane[None])[0]
         fy = fft.fftfreq(fine.shape[0], pixel_scale)[:, None]
         fx = fft.rfftfreq(fine.shape[1], pixel_scale)[None, :]
@@ -123,7 +149,7 @@ class Wiener(_Deconvolution):
         return fft.irfft2(fft.rfft2(fine) * keep * want / np.maximum(have, 1e-9), s=fine.shape)
 
 
-def _ring_power(plane):
+def _ring_power(plane: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Mean power per pixel in rings of frequency (cycles per pixel), and their mean frequency."""
     window = np.hanning(plane.shape[0])[:, None] * np.hanning(plane.shape[1])
     power = np.abs(fft.fft2(plane * window)) ** 2 / np.sum(window**2)
@@ -162,11 +188,18 @@ class RichardsonLucy(_Deconvolution):
     iterations: int = 10
     name: ClassVar[str] = "Richardson-Lucy"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_integer("iterations", self.iterations, minimum=1)
 
-    def _deconvolve(self, plane, sigma, psf, target, pixel_scale):
+    def _deconvolve(
+        self,
+        plane: FloatArray,
+        sigma: float,
+        psf: tuple[float, ...],
+        target: tuple[float, ...],
+        pixel_scale: float,
+    ) -> FloatArray:
         from skimage.restoration import richardson_lucy
 
         fine = interpolate(plane[None])[0]

@@ -1,13 +1,18 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Smoothing that spares edges: total variation, and anisotropic diffusion."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from splus_srgan.evaluation.baselines.method import NOISE, _InNoiseUnits
 from splus_srgan.utils.validate import check_integer, check_positive
+
+if TYPE_CHECKING:
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["PeronaMalik", "TotalVariation"]
 
@@ -44,10 +49,10 @@ class TotalVariation(_InNoiseUnits):
     name: ClassVar[str] = "total variation"
     _reach: ClassVar[int] = 24
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_positive("strength", self.strength)
 
-    def _clean(self, image):
+    def _clean(self, image: FloatArray) -> FloatArray:
         from skimage.restoration import denoise_tv_chambolle
 
         # It stops by its own change of energy, and too early by default.
@@ -90,17 +95,17 @@ class PeronaMalik(_InNoiseUnits):
     iterations: int = 20
     name: ClassVar[str] = "Perona-Malik"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_positive("contrast", self.contrast)
         check_integer("iterations", self.iterations, minimum=1)
 
-    def _clean(self, image):
+    def _clean(self, image: FloatArray) -> FloatArray:
         image = image.copy()
         for _ in range(self.iterations):
             image += sum(self._gain(image, axis) for axis in (1, 2))
         return image
 
-    def _gain(self, image, axis):
+    def _gain(self, image: FloatArray, axis: int) -> FloatArray:
         """What flows into each pixel along an axis, less what flows out."""
         step = np.diff(image, axis=axis)
         flow = step / (4 * (1 + (step / (self.contrast * NOISE)) ** 2))

@@ -1,10 +1,12 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What the classical methods share: their call, and noise units."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -18,6 +20,16 @@ from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.images.unpack import fill_missing, repack, unpack
 from splus_srgan.images.wcs import upsample_wcs
 from splus_srgan.pixels.fine_grid import to_fine_grid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from astropy.units import UnitBase
+    from astropy.wcs import WCS
+
+    from splus_srgan.images.unpack import BandStack
+    from splus_srgan.utils.types import Bands, FloatArray, Level
 
 __all__ = ["FACTOR", "NOISE", "SOFTENING", "_Baseline", "_InNoiseUnits", "interpolate"]
 
@@ -39,7 +51,17 @@ class _Baseline(ABC):
     name: ClassVar[str] = ""
     _reach: ClassVar[int] = 8  # input pixels over which a missing one is felt
 
-    def __call__(self, data, *, bands=None, mask=None, unit=None, wcs=None, sky=None, sigma=None):
+    def __call__(
+        self,
+        data: Any,
+        *,
+        bands: Bands | None = None,
+        mask: Level | None = None,
+        unit: UnitBase | str | None = None,
+        wcs: WCS | None = None,
+        sky: Level | None = None,
+        sigma: Level | None = None,
+    ) -> Any:
         """
         Bring an image, a stack of bands, or a mapping of bands onto the 2x grid.
 
@@ -88,18 +110,18 @@ class _Baseline(ABC):
         )
 
     @abstractmethod
-    def _enhance(self, flux, sigma, psfs):
+    def _enhance(self, flux: FloatArray, sigma: FloatArray, psfs: Any) -> FloatArray:
         """Sky-free flux per input pixel, on the fine grid."""
 
-    def _psfs(self, stack):
+    def _psfs(self, stack: BandStack) -> Any:
         """PSFs of the input, for the methods that need them."""
         return None
 
-    def _output_psfs(self, stack):
+    def _output_psfs(self, stack: BandStack) -> list[Any]:
         """PSF image of each band of the output, where it is known."""
         return [None] * len(stack.bands)
 
-    def _record(self, bands, flux_factor):
+    def _record(self, bands: Sequence[str], flux_factor: float) -> dict[str, Any]:
         return {
             "version": __version__,
             "model": self.name,
@@ -110,7 +132,7 @@ class _Baseline(ABC):
         }
 
 
-def interpolate(images):
+def interpolate(images: FloatArray) -> FloatArray:
     """Cubic splines: output ``2 i + 0.5`` is at the centre of input pixel ``i``."""
     return to_fine_grid(images, order=3)
 
@@ -118,11 +140,11 @@ def interpolate(images):
 class _InNoiseUnits(_Baseline):
     """A method that denoises in noise units, on the grid of the input."""
 
-    def _enhance(self, flux, sigma, psfs):
+    def _enhance(self, flux: FloatArray, sigma: FloatArray, psfs: Any) -> FloatArray:
         clean = self._clean(np.arcsinh(flux / (SOFTENING * sigma)))
         # Interpolated in noise units, splines do not ring around stars.
         return SOFTENING * upsample(sigma) * np.sinh(interpolate(clean))
 
     @abstractmethod
-    def _clean(self, image):
+    def _clean(self, image: FloatArray) -> FloatArray:
         """Denoised image, in noise units."""

@@ -15,10 +15,12 @@ are told the correlation of the noise on a few small ones), except that `Richard
 show what sharpening costs.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from scipy import ndimage
@@ -30,6 +32,11 @@ from splus_srgan.evaluation.baselines.method import NOISE, _Baseline, _InNoiseUn
 from splus_srgan.pixels.coadd_noise import CORRELATION
 from splus_srgan.utils.optional import has, import_optional
 from splus_srgan.utils.validate import check_integer, check_one_of, check_positive
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = [
     "BM3D",
@@ -64,7 +71,7 @@ class Bicubic(_Baseline):
 
     name: ClassVar[str] = "bicubic"
 
-    def _enhance(self, flux, sigma, psfs):
+    def _enhance(self, flux: FloatArray, sigma: FloatArray, psfs: Any) -> FloatArray:
         return interpolate(flux)
 
 
@@ -97,16 +104,16 @@ class Gaussian(_InNoiseUnits):
     space: str = "noise"
     name: ClassVar[str] = "Gaussian"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_positive("width", self.width)
         check_one_of("space", self.space, ("noise", "linear"))
 
-    def _enhance(self, flux, sigma, psfs):
+    def _enhance(self, flux: FloatArray, sigma: FloatArray, psfs: Any) -> FloatArray:
         if self.space == "linear":
             return interpolate(self._clean(flux))
         return super()._enhance(flux, sigma, psfs)
 
-    def _clean(self, image):
+    def _clean(self, image: FloatArray) -> FloatArray:
         return ndimage.gaussian_filter(image, (0, self.width, self.width))
 
 
@@ -141,13 +148,13 @@ class Wavelet(_InNoiseUnits):
     name: ClassVar[str] = "wavelet"
     _reach: ClassVar[int] = 16
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         pywt = import_optional("pywt", "benchmark")
         check_one_of("rule", self.rule, ("BayesShrink", "VisuShrink"))
         check_positive("strength", self.strength)
         check_one_of("basis", self.basis, pywt.wavelist(kind="discrete"))
 
-    def _clean(self, image):
+    def _clean(self, image: FloatArray) -> FloatArray:
         from skimage.restoration import denoise_wavelet
 
         run = partial(
@@ -192,16 +199,16 @@ class NLMeans(_InNoiseUnits):
     joint: bool = False
     _reach: ClassVar[int] = 12
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_positive("strength", self.strength)
         check_integer("patch", self.patch, minimum=1)
 
     @property
-    def name(self):
+    def name(self) -> str:  # type: ignore[override]  # of an object here, else of its class
         """What tables call the method."""
         return "NL-means, joint" if self.joint else "NL-means"
 
-    def _clean(self, image):
+    def _clean(self, image: FloatArray) -> FloatArray:
         from skimage.restoration import denoise_nl_means
 
         run = partial(
@@ -217,7 +224,7 @@ class NLMeans(_InNoiseUnits):
         return np.stack([run(plane) for plane in image])
 
 
-def default_baselines(n_band=3, *, psf_known=True):
+def default_baselines(n_band: int = 3, *, psf_known: bool = True) -> dict[str, Any]:
     """
     Give every baseline that can run, with its default options.
 
@@ -252,9 +259,10 @@ def default_baselines(n_band=3, *, psf_known=True):
     return {one.name: one for one in made}
 
 
-def _block_matching(n_band):
+def _block_matching(n_band: int) -> list[Any]:
     """BM3D in all its forms, those of several bands where there are several."""
-    made = []
-    for told in ({}, {"correlation": CORRELATION, "strength": 1.1}):
+    made: list[Any] = []
+    known: dict[str, Any] = {"correlation": CORRELATION, "strength": 1.1}
+    for told in ({}, known):
         made += [BM3D(joint=joint, **told) for joint in (False, True) if n_band == 3 or not joint]
     return made + ([WeightedSum(), LowRank()] if n_band > 1 else [])

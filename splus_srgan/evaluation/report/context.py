@@ -1,7 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The words, tables and numbers of the report."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,6 +12,17 @@ from splus_srgan._version import __version__
 from splus_srgan.evaluation.report.plots_scores import score_summary
 from splus_srgan.evaluation.statistics import plain_values
 from splus_srgan.evaluation.verdict import in_words, limit_in_words, severity
+from splus_srgan.utils.tables import rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from astropy.table import Table
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.result import EvaluatedField, Evaluation
+    from splus_srgan.evaluation.verdict import Verdict
 
 __all__ = ["page_context", "remark"]
 
@@ -41,7 +55,7 @@ _SCORE_TABLES = {
 }
 
 
-def page_context(evaluation):
+def page_context(evaluation: Evaluation) -> dict[str, Any]:
     """Everything but the images."""
     verdicts = evaluation.verdict
     number = len(evaluation.fields)
@@ -62,7 +76,7 @@ def page_context(evaluation):
     }
 
 
-def _lead(verdicts):
+def _lead(verdicts: Mapping[str, Verdict]) -> str:
     """What the headline leaves open: whether to believe what is in the image."""
     texts = {
         "honesty": {
@@ -87,7 +101,7 @@ def _lead(verdicts):
     return " ".join(filter(None, (words[verdicts[t].status] for t, words in texts.items())))
 
 
-def _notices(evaluation):
+def _notices(evaluation: Evaluation) -> list[str]:
     """Warnings, with the fields that they are of."""
     number = len(evaluation.fields)
     notices = []
@@ -99,7 +113,7 @@ def _notices(evaluation):
     return notices
 
 
-def _topic(verdict):
+def _topic(verdict: Verdict) -> dict[str, Any]:
     good, bad, unknown = verdict.counts
     signs = {"safe": "pass", "not safe": "fail", "not judged": "none"}
     return {
@@ -115,9 +129,9 @@ def _topic(verdict):
     }
 
 
-def _remarks(verdict):
+def _remarks(verdict: Verdict) -> list[str]:
     """What decides nothing but must be known: a sentence for each thing measured."""
-    found = {}
+    found: dict[tuple[str, str], list[Check]] = {}
     for check in verdict.remarks:
         found.setdefault((check.name, check.note), []).append(check)
     values = {
@@ -127,7 +141,7 @@ def _remarks(verdict):
     return [f"{name}: {text}; {note}" for (name, note), text in values.items()]
 
 
-def _counts(good, bad, unknown):
+def _counts(good: int, bad: int, unknown: int) -> str:
     if not good + bad + unknown:
         return "no checks"
     parts = [f"{good} pass"]
@@ -136,12 +150,13 @@ def _counts(good, bad, unknown):
     return ", ".join(parts)
 
 
-def _group(verdict, bands):
+def _group(verdict: Verdict, bands: Sequence[str]) -> dict[str, Any]:
     """Checks of a topic: a row for each name and limit, a column for each band."""
     columns = [band for band in bands if any(check.band == band for check in verdict.checks)]
     extra = dict.fromkeys(c.band for c in verdict.checks if c.band not in columns)
     columns += [band for band in extra if band] + ([""] if "" in extra else [])
-    rows, notes = {}, {}
+    rows: dict[Any, dict[str, Any]] = {}
+    notes: dict[str, list[str]] = {}
     for check in verdict.checks:
         row = rows.setdefault((check.name, check.unit, check.range), {})
         row[check.band] = _cell(check)
@@ -168,7 +183,7 @@ def _group(verdict, bands):
     }
 
 
-def _cell(check):
+def _cell(check: Check) -> dict[str, Any]:
     place = 50.0
     informs = check.measured and not check.decides
     if check.measured and not informs:
@@ -190,7 +205,7 @@ def _cell(check):
     }
 
 
-def _with_error(value, error):
+def _with_error(value: float, error: float) -> tuple[str, str]:
     """A value and its error to the digits that the error leaves, two of its own."""
     if not (math.isfinite(value) and math.isfinite(error) and error > 0):
         return _number(value), ""
@@ -200,7 +215,7 @@ def _with_error(value, error):
     return f"{value:.{digits}f}".replace("-", "−"), f"{error:.{digits}f}"
 
 
-def _number(value):
+def _number(value: float) -> str:
     """Three digits, with a real minus sign."""
     if not math.isfinite(value):
         return "–"
@@ -208,7 +223,7 @@ def _number(value):
     return text.replace("-", "−")
 
 
-def _scores(evaluation):
+def _scores(evaluation: Evaluation) -> dict[str, Any] | None:
     """Tables of mean scores, a row for each method, a column for each band."""
     means = evaluation.mean_scores()
     if not len(means):
@@ -231,7 +246,7 @@ def _scores(evaluation):
     return {"about": about, "tables": tables} if tables else None
 
 
-def _before_after(evaluation):
+def _before_after(evaluation: Evaluation) -> dict[str, Any] | None:
     """The seed paper's table: a score before and after, and the gain."""
     table = evaluation.table
     others = [m for m in dict.fromkeys(map(str, table["method"])) if m != evaluation.method]
@@ -243,7 +258,7 @@ def _before_after(evaluation):
     options = {"score": columns[0], "baseline": before, "method": evaluation.method}
     summary = score_summary(table, **options)
     rows = []
-    for row in summary:
+    for row in rows_of(summary):
         old, new, gain, error = (
             float(plain_values(row[name])) for name in ("before", "after", "gain", "gain_error")
         )
@@ -260,14 +275,14 @@ def _before_after(evaluation):
     }
 
 
-def _signed(text):
+def _signed(text: str) -> str:
     return "–" if "nan" in text else text.replace("-", "−")
 
 
-def _score_table(evaluation, means, column, style):
+def _score_table(evaluation: Evaluation, means: Table, column: str, style: str) -> dict[str, Any]:
     values = {
         (str(row["method"]), str(row["band"])): float(value)
-        for row, value in zip(means, plain_values(means[column]), strict=True)
+        for row, value in zip(rows_of(means), plain_values(means[column]), strict=True)
     }
     methods = list(dict.fromkeys(method for method, _ in values))
     bands = [*evaluation.bands, "joint"] if len(evaluation.bands) > 1 else list(evaluation.bands)
@@ -291,7 +306,7 @@ def _score_table(evaluation, means, column, style):
     return {"columns": ["Method", *bands], "rows": [rows[k] for k in order]}
 
 
-def remark(evaluation, one):
+def remark(evaluation: Evaluation, one: EvaluatedField) -> str:
     """What stands below a field's name: its kind and score."""
     parts = [one.kind]
     table = evaluation.table
@@ -304,7 +319,7 @@ def remark(evaluation, one):
     return ", ".join(filter(None, parts))
 
 
-def _limits(evaluation):
+def _limits(evaluation: Evaluation) -> list[str]:
     """What this page cannot tell."""
     lines = []
     if not any(one.pair and one.pair.target for one in evaluation.fields):

@@ -1,13 +1,24 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Images for the eye: one stretch and one color balance for all panels of a figure."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.nddata import block_replicate
 
 from splus_srgan.pixels.fine_grid import FACTOR
 from splus_srgan.pixels.picture import color_picture
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from splus_srgan.evaluation.pairs import EvaluationPair
+    from splus_srgan.utils.types import FloatArray, Images
 
 __all__ = ["Panels", "color_weights", "field_panels", "picture", "white_level"]
 
@@ -39,7 +50,7 @@ class Panels:
     flux: np.ndarray | None = None
 
 
-def field_panels(pair, output, *, labels):
+def field_panels(pair: EvaluationPair, output: Images, *, labels: Sequence[str]) -> Panels:
     """
     Bring input, output and target of a field to one unit and one grid.
 
@@ -61,17 +72,19 @@ def field_panels(pair, output, *, labels):
 
     bands = list(compare_field(pair, output).bands.values())
     images = {
-        labels[0]: [block_replicate(b.input / b.sigma, FACTOR, conserve_sum=False) for b in bands],
+        labels[0]: [
+            block_replicate(present(b.input) / b.sigma, FACTOR, conserve_sum=False) for b in bands
+        ],
         labels[1]: [FACTOR**2 * b.output / b.sigma for b in bands],
     }
     if pair.target is not None:
-        images[labels[2]] = [FACTOR**2 * b.target / b.sigma for b in bands]
+        images[labels[2]] = [FACTOR**2 * present(b.target) / b.sigma for b in bands]
     known = next(iter(pair.input.values())).wcs is not None
     scale = bands[0].fine_scale if known else None
     return Panels(pair.name, {k: np.array(v) for k, v in images.items()}, scale, _flux(bands))
 
 
-def color_weights(panels):
+def color_weights(panels: Sequence[Panels]) -> list[FloatArray]:
     """
     Factors per band for each field, which make the usual bright pixel white.
 
@@ -80,8 +93,9 @@ def color_weights(panels):
     """
     # The last image is the reference, which knows best.
     images = [list(one.images.values())[-1] for one in panels]
-    if all(one.flux is not None for one in panels):
-        flux = [one.flux / one.flux.mean() for one in panels]
+    known = [one.flux for one in panels if one.flux is not None]
+    if len(known) == len(panels):
+        flux = [scale / scale.mean() for scale in known]
         usual = [_usual_color(i * f[:, None, None]) for i, f in zip(images, flux, strict=True)]
         common = np.nanmedian([c for c in usual if c is not None] or [np.ones(len(flux[0]))], 0)
         weights = [f / common for f in flux]
@@ -93,7 +107,7 @@ def color_weights(panels):
     return [one / one.mean() for one in weights]
 
 
-def _usual_color(image):
+def _usual_color(image: FloatArray) -> FloatArray | None:
     """Median share of each band in bright pixels; `None` where there are few."""
     bright = image.min(axis=0) > _BRIGHT
     if bright.sum() < _FEWEST:
@@ -102,13 +116,15 @@ def _usual_color(image):
     return np.maximum(np.median(values / values.mean(axis=0), axis=1), 0.05)
 
 
-def _flux(bands):
+def _flux(bands: Any) -> FloatArray | None:
     """Nanomaggies of 1 sky unit per band; `None` where not known for all."""
     scales = [band.sigma * 10 ** (-0.4 * (band.zero_point - 22.5)) for band in bands]
     return np.array(scales) if np.isfinite(scales).all() else None
 
 
-def picture(image, *, weights, white=None, softening=3.0):
+def picture(
+    image: FloatArray, *, weights: FloatArray, white: float | None = None, softening: float = 3.0
+) -> FloatArray:
     """
     Gray or color picture of an image in sky units.
 
@@ -134,11 +150,11 @@ def picture(image, *, weights, white=None, softening=3.0):
     image = image * weights[:, None, None]
     # Red, green, blue are the last, the middle and the first band.
     order = np.rint(np.linspace(len(image) - 1, 0, 3)).astype(int)
-    white = white_level(image[None]) if white is None else white
+    white = white_level([image]) if white is None else white
     return color_picture(*image[order], black=_BLACK, white=white, softening=softening)
 
 
-def white_level(images):
+def white_level(images: Sequence[FloatArray]) -> float:
     """Brightness (sky units) that few pixels of the images exceed."""
     tops = [np.nanquantile(np.nanmean(image, axis=0), 0.998) for image in images]
     return float(np.clip(max(tops), 30.0, 3e3))

@@ -1,13 +1,28 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The figures of the report, as data addresses."""
 
+from __future__ import annotations
+
 import base64
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from splus_srgan.evaluation.statistics import finite_values, plain_values
 from splus_srgan.utils.quiet import quiet
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from astropy.table import Table
+    from matplotlib.figure import Figure
+
+    from splus_srgan.evaluation.pairs import EvaluationPair
+    from splus_srgan.evaluation.result import Evaluation
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["report_figures"]
 
@@ -20,7 +35,7 @@ _SPACES = {
 
 _INK = "#1b1f24"
 _COLORS = ("#24509a", "#c4622d", "#3d8a5f", "#8a5aa8", "#8c7a2b", "#4b9bb5", "#b34c72", "#6d7681")
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 10,
     "axes.edgecolor": "#8a9199",
@@ -40,7 +55,7 @@ _STYLE = {
 }
 
 
-def report_figures(evaluation):
+def report_figures(evaluation: Evaluation) -> list[dict[str, str]]:
     """
     Draw what can be drawn from an evaluation.
 
@@ -74,14 +89,14 @@ def report_figures(evaluation):
     return figures + _paper_figures(evaluation)
 
 
-def _paper_figures(evaluation):
+def _paper_figures(evaluation: Evaluation) -> list[dict[str, str]]:
     """The pictures of the seed paper, from these fields."""
     from splus_srgan.evaluation.report import plots
 
     fields = [one for one in evaluation.fields if one.pair is not None]
     if not fields:
         return []
-    pairs, outputs = [one.pair for one in fields], [one.output for one in fields]
+    pairs, outputs = [present(one.pair) for one in fields], [one.output for one in fields]
     labels = ("input", evaluation.method, _target_name(pairs))
     with quiet():
         made = [
@@ -123,11 +138,11 @@ def _paper_figures(evaluation):
     ]
 
 
-def _target_name(pairs):
+def _target_name(pairs: Sequence[EvaluationPair]) -> str:
     return "truth" if all(pair.noise_free for pair in pairs) else "target"
 
 
-def _histogram(evaluation, plots):
+def _histogram(evaluation: Evaluation, plots: Any) -> list[tuple[Figure, str, str]]:
     """The scores of all fields before and after, where there are enough of both."""
     table = evaluation.table
     methods = set(map(str, table["method"])) if len(table) else set()
@@ -145,7 +160,7 @@ def _histogram(evaluation, plots):
     return [(figure, "Scores before and after", f"PSNR of all fields ({_SPACES[column]}).")]
 
 
-def _score_column(table):
+def _score_column(table: Table) -> str | None:
     """The PSNR to draw: that of the seed paper where zero points are known."""
     for column in _SPACES:
         if column in table.colnames and np.isfinite(plain_values(table[column])).any():
@@ -153,28 +168,28 @@ def _score_column(table):
     return None
 
 
-def as_svg(figure):
+def as_svg(figure: Figure) -> str:
     """Give a figure as the data address of an SVG, for line drawings."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def as_jpeg(figure):
+def as_jpeg(figure: Figure) -> str:
     """Give a figure as the data address of a JPEG, for pictures, whose noise PNG cannot pack."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="jpeg", dpi=150, pil_kwargs={"quality": 88})
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def _new_figure(n_axes=1, **options):
+def _new_figure(n_axes: int = 1, **options: Any) -> tuple[Figure, Any]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.2, 3.3), layout="constrained")
     return figure, figure.subplots(1, n_axes, squeeze=False, **options)[0]
 
 
-def _draw_scores(evaluation):
+def _draw_scores(evaluation: Evaluation) -> tuple[Figure, str, str] | None:
     """PSNR of every field, a line for each method."""
     table = evaluation.table
     column = "psnr_asinh"
@@ -216,12 +231,12 @@ def _draw_scores(evaluation):
     return figure, "PSNR of each field", f"Against the target in {space}, {bands}."
 
 
-def _columns(table, method, column):
+def _columns(table: Table, method: str, column: str) -> tuple[list[str], FloatArray]:
     mine = table[table["method"] == method]
     return list(map(str, mine["field"])), plain_values(mine[column])
 
 
-def _draw_fluxes(evaluation):
+def _draw_fluxes(evaluation: Evaluation) -> tuple[Figure, str, str] | None:
     """Offsets of fluxes against signal to noise."""
     rows = evaluation.measurements.get("fluxes")
     if rows is None or not len(rows):
@@ -258,7 +273,7 @@ def _draw_fluxes(evaluation):
     )  # fmt: skip
 
 
-def _draw_stars(evaluation):
+def _draw_stars(evaluation: Evaluation) -> tuple[Figure, str, str] | None:
     """Shifts and widths of stars."""
     stars = evaluation.measurements.get("stars")
     if stars is None or len(stars) < 3:

@@ -7,11 +7,22 @@ It is kept as the integer nearest to ``steps * arcsinh(value / softening)``: the
 1/32 sigma at the sky and 0.2 % of bright pixels, finer than a display shows.
 """
 
+from __future__ import annotations
+
 import base64
 import io
 import zlib
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["ENCODING", "color_balance", "encode_bits", "encode_plane", "thumbnail", "white_level"]
 
@@ -20,7 +31,7 @@ _BLACK, _SOFTENING = -1.5, 2.0  # sigma; those that the viewer starts with
 _THUMBNAIL = 96
 
 
-def encode_plane(values):
+def encode_plane(values: NDArray[Any]) -> str:
     """
     Write a plane as base64 of compressed 16-bit differences along its rows.
 
@@ -47,22 +58,22 @@ def encode_plane(values):
     return _pack(halves.tobytes())
 
 
-def encode_bits(plane):
+def encode_bits(plane: ArrayLike) -> str:
     """Write a plane of bytes, such as quality bits, as compressed base64."""
     return _pack(np.asarray(plane).astype(np.uint8).tobytes())
 
 
-def _pack(data):
+def _pack(data: bytes) -> str:
     return base64.b64encode(zlib.compress(data, 9)).decode("ascii")
 
 
-def white_level(planes):
+def white_level(planes: Iterable[FloatArray]) -> float:
     """Level (sigma) to show as white: few pixels are brighter, and noise stays dark."""
     tops = [np.nanquantile(plane, 0.997) for plane in planes if np.isfinite(plane).any()]
     return float(np.clip(max(tops, default=10.0), 10.0, 3e4))
 
 
-def color_balance(planes):
+def color_balance(planes: Sequence[FloatArray]) -> list[float]:
     """
     Factors that make the usual source of an image white.
 
@@ -85,7 +96,7 @@ def color_balance(planes):
     return [float(f) for f in factors / factors.mean()]
 
 
-def thumbnail(before, after):
+def thumbnail(before: FloatArray, after: FloatArray) -> str:
     """
     Draw the input beside the output, as a data address of a small JPEG.
 
@@ -110,7 +121,7 @@ def thumbnail(before, after):
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def _resized(plane):
+def _resized(plane: FloatArray) -> FloatArray:
     """The central square, sampled at the size of a thumbnail; means where it is larger."""
     side = min(plane.shape)
     top, left = ((n - side) // 2 for n in plane.shape)
@@ -123,6 +134,6 @@ def _resized(plane):
     return np.nan_to_num(square)[np.ix_(edges, edges)]
 
 
-def _gray(plane, white):
+def _gray(plane: FloatArray, white: float) -> NDArray[np.uint8]:
     level = np.arcsinh((plane - _BLACK) / _SOFTENING) / np.arcsinh((white - _BLACK) / _SOFTENING)
     return (255 * np.clip(level, 0, 1)).astype(np.uint8)

@@ -6,7 +6,10 @@ Each function returns a `matplotlib.figure.Figure`, made without pyplot: it can 
 anywhere, and is written with its ``savefig``.
 """
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +29,14 @@ from splus_srgan.evaluation.report.plotting import (
 )
 from splus_srgan.utils.validate import check_integer
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+
+    from splus_srgan.evaluation.pairs import EvaluationPair
+    from splus_srgan.utils.types import Images
+
 __all__ = [
     "COLUMN_WIDTH",
     "PAGE_WIDTH",
@@ -39,7 +50,14 @@ __all__ = [
 
 
 @styled
-def plot_sample(pairs, outputs, *, number=4, labels=LABELS, width=PAGE_WIDTH):
+def plot_sample(
+    pairs: Sequence[EvaluationPair],
+    outputs: Sequence[Images],
+    *,
+    number: int = 4,
+    labels: Sequence[str] = LABELS,
+    width: float = PAGE_WIDTH,
+) -> Figure:
     """
     Show a few fields: a column each, with input, output and target below each other.
 
@@ -86,7 +104,14 @@ def plot_sample(pairs, outputs, *, number=4, labels=LABELS, width=PAGE_WIDTH):
 
 
 @styled
-def plot_gallery(pairs, outputs, *, labels=LABELS, n_columns=2, width=PAGE_WIDTH):
+def plot_gallery(
+    pairs: Sequence[EvaluationPair],
+    outputs: Sequence[Images],
+    *,
+    labels: Sequence[str] = LABELS,
+    n_columns: int = 2,
+    width: float = PAGE_WIDTH,
+) -> Figure:
     """
     Show all fields: input, output and target of each side by side.
 
@@ -117,7 +142,7 @@ def plot_gallery(pairs, outputs, *, labels=LABELS, n_columns=2, width=PAGE_WIDTH
     n_rows, n_images = math.ceil(len(panels) / n_columns), len(panels[0].images)
     side = (width - 0.2 * n_columns) / (n_columns * n_images)
     figure = make_figure(width, side * n_rows + 0.25)
-    blocks = np.atleast_1d(figure.subfigures(1, n_columns, wspace=0.01))
+    blocks = figure.subfigures(1, n_columns, wspace=0.01, squeeze=False)[0]
     for k, block in enumerate(blocks):
         mine, balance = panels[k::n_columns], weights[k::n_columns]
         axes = block.subplots(n_rows, n_images, squeeze=False)

@@ -1,6 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Figures of what is wrong with outputs, and of what the channels of a network answer to."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from splus_srgan.evaluation.comparison import compare_field
@@ -22,6 +26,18 @@ from splus_srgan.evaluation.report.plotting import (
 )
 from splus_srgan.pixels.coadd_noise import smoothed_noise
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, TypeAlias
+
+    from matplotlib.figure import Figure
+
+    from splus_srgan.evaluation.pairs import EvaluationPair
+    from splus_srgan.evaluation.report.display import Panels
+    from splus_srgan.utils.types import FloatArray, Images
+
+    _Finding: TypeAlias = tuple[float, str, tuple[int, ...] | None]
+
 __all__ = ["plot_limitations", "plot_mean_output"]
 
 _CROP = 32  # input pixels
@@ -30,7 +46,13 @@ _FLUX_ERROR = 0.03  # of the flux, which no eye sees
 
 
 @styled
-def plot_limitations(pairs, outputs, *, labels=LABELS, width=COLUMN_WIDTH):
+def plot_limitations(
+    pairs: Sequence[EvaluationPair],
+    outputs: Sequence[Images],
+    *,
+    labels: Sequence[str] = LABELS,
+    width: float = COLUMN_WIDTH,
+) -> Figure:
     """
     Show the worst places: unnatural structure, false color, and the cloudiest sky.
 
@@ -78,10 +100,11 @@ def plot_limitations(pairs, outputs, *, labels=LABELS, width=COLUMN_WIDTH):
 _NOTHING = {"structure": "no bright region", "color": "no change of color", "clouds": "no sky"}
 
 
-def _findings(pair, output):
+def _findings(pair: EvaluationPair, output: Images) -> dict[str, _Finding]:
     """Kind to (how bad, in words, where on the output's grid) for one field."""
     bands = compare_field(pair, output).bands
-    structure, color, cloud = (0.0, "", None), (0.0, "", None), (0.0, "", None)
+    structure: _Finding = (0.0, "", None)
+    color, cloud = structure, structure
     for name, band in bands.items():
         residual, noise, model = residuals(band)
         good = np.isfinite(residual)
@@ -104,12 +127,14 @@ def _findings(pair, output):
     return {"structure": structure, "color": color, "clouds": cloud}
 
 
-def _place(image):
+def _place(image: FloatArray) -> tuple[int, ...]:
     """Row and column of the largest value, on the output's grid."""
     return tuple(2 * int(k) for k in np.unravel_index(np.argmax(image), image.shape))
 
 
-def _draw_place(axes, one, place, weights, kind):
+def _draw_place(
+    axes: Any, one: Panels, place: tuple[int, ...] | None, weights: FloatArray, kind: str
+) -> None:
     """The images of a field around a place, or all of them."""
     cut = np.s_[:, :, :]
     if place is not None:
@@ -131,7 +156,13 @@ def _draw_place(axes, one, place, weights, kind):
 
 
 @styled
-def plot_mean_output(outputs, *, periods=(2, 4), limit=0.0005, width=COLUMN_WIDTH):
+def plot_mean_output(
+    outputs: Sequence[Images],
+    *,
+    periods: Sequence[float] = (2, 4),
+    limit: float = 0.0005,
+    width: float = COLUMN_WIDTH,
+) -> Figure:
     """
     Show what all outputs have in common: their mean sky, and its power spectrum.
 
@@ -183,7 +214,7 @@ def plot_mean_output(outputs, *, periods=(2, 4), limit=0.0005, width=COLUMN_WIDT
     return figure
 
 
-def _draw_spectrum(axis, mean, periods, limit):
+def _draw_spectrum(axis: Any, mean: FloatArray, periods: Sequence[float], limit: float) -> None:
     free = np.isfinite(mean)
     spectrum = SkySpectrum(np.nan_to_num(mean), free)
     fy, fx = spectrum.frequencies

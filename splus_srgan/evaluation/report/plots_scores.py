@@ -1,7 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The table of scores and its histogram."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -11,10 +14,24 @@ from splus_srgan.evaluation.report.plotting import COLORS, COLUMN_WIDTH, make_fi
 from splus_srgan.evaluation.statistics import plain_values
 from splus_srgan.utils.validate import check_one_of
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from astropy.table import Table
+    from matplotlib.figure import Figure
+
+
 __all__ = ["plot_histogram", "score_summary"]
 
 
-def score_summary(table, *, score="psnr_seed", baseline=None, method=None):
+def score_summary(
+    table: Table,
+    *,
+    score: str = "psnr_seed",
+    baseline: str | None = None,
+    method: str | None = None,
+) -> QTable:
     """
     Average a score over fields, per band, before and after, and the gain.
 
@@ -52,7 +69,7 @@ def score_summary(table, *, score="psnr_seed", baseline=None, method=None):
     (['r', 'all'], [6.0, 6.0])
     """
     method, baseline = _methods(table, score, method, baseline)
-    rows = []
+    rows: list[Any] = []
     for band in _score_bands(table):
         before, after = _score_pairs(table, score, baseline, method, band)
         rows.append((band, before, after))
@@ -64,7 +81,7 @@ def score_summary(table, *, score="psnr_seed", baseline=None, method=None):
     return _summary_table([*rows, ("all", *means)], unit)
 
 
-def _summary_table(rows, unit):
+def _summary_table(rows: Sequence[Any], unit: Any) -> QTable:
     lines = []
     for band, before, after in rows:
         names = sorted(set(before) & set(after))
@@ -81,7 +98,7 @@ def _summary_table(rows, unit):
     return summary
 
 
-def _methods(table, score, method, baseline):
+def _methods(table: Table, score: str, method: str | None, baseline: str | None) -> tuple[str, str]:
     if score not in table.colnames:
         raise ValueError(f"score must be a column of table, {table.colnames}; got {score!r}")
     known = list(dict.fromkeys(str(name) for name in table["method"]))
@@ -94,11 +111,13 @@ def _methods(table, score, method, baseline):
     return method, check_one_of("baseline", baseline, known)
 
 
-def _score_bands(table):
+def _score_bands(table: Table) -> list[str]:
     return [str(band) for band in dict.fromkeys(table["band"])]
 
 
-def _score_pairs(table, score, baseline, method, band):
+def _score_pairs(
+    table: Table, score: str, baseline: str, method: str, band: str
+) -> list[dict[str, float]]:
     """Field to score of both methods; what is not finite is left out."""
     found = []
     for name in (baseline, method):
@@ -111,8 +130,14 @@ def _score_pairs(table, score, baseline, method, band):
 
 @styled
 def plot_histogram(
-    table, *, score="psnr_seed", baseline=None, method=None, label="PSNR (dB)", width=COLUMN_WIDTH
-):
+    table: Table,
+    *,
+    score: str = "psnr_seed",
+    baseline: str | None = None,
+    method: str | None = None,
+    label: str = "PSNR (dB)",
+    width: float = COLUMN_WIDTH,
+) -> Figure:
     """
     Draw histograms of a score of all fields before and after, a panel per band.
 

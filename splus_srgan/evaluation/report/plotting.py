@@ -1,11 +1,24 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What the figures share: size, style, panels."""
 
+from __future__ import annotations
+
 import math
 from functools import wraps
+from typing import TYPE_CHECKING
 
 from splus_srgan.evaluation.report.display import field_panels, picture, white_level
 from splus_srgan.utils.optional import import_optional
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from matplotlib.figure import Figure
+
+    from splus_srgan.evaluation.pairs import EvaluationPair
+    from splus_srgan.evaluation.report.display import Panels
+    from splus_srgan.utils.types import FloatArray, Images, P, T
 
 __all__ = [
     "COLORS",
@@ -41,17 +54,17 @@ STYLE = {
 }
 
 
-def make_figure(width, height):
+def make_figure(width: float, height: float) -> Figure:
     """A figure without pyplot: nothing global is touched."""
     figure = import_optional("matplotlib.figure", "plot").Figure
     return figure(figsize=(width, height), dpi=200, layout="constrained")
 
 
-def styled(function):
+def styled(function: Callable[P, T]) -> Callable[P, T]:
     """Draw in the style of a journal, and leave the user's own style alone."""
 
     @wraps(function)
-    def drawn(*args, **options):
+    def drawn(*args: P.args, **options: P.kwargs) -> T:
         matplotlib = import_optional("matplotlib", "plot")
         with matplotlib.rc_context(STYLE):
             return function(*args, **options)
@@ -59,7 +72,9 @@ def styled(function):
     return drawn
 
 
-def make_panels(pairs, outputs, labels):
+def make_panels(
+    pairs: Sequence[EvaluationPair], outputs: Sequence[Images], labels: Sequence[str]
+) -> list[Panels]:
     """Panels of each field, in sky units."""
     pairs, outputs = list(pairs), list(outputs)
     if not pairs or len(pairs) != len(outputs):
@@ -69,7 +84,7 @@ def make_panels(pairs, outputs, labels):
     return [field_panels(p, o, labels=labels) for p, o in zip(pairs, outputs, strict=True)]
 
 
-def draw_field(axes, one, weights):
+def draw_field(axes: Any, one: Panels, weights: FloatArray) -> None:
     """The images of a field, with one stretch."""
     white = white_level(list(one.images.values())[1:])
     for axis, image in zip(axes, one.images.values(), strict=False):
@@ -83,7 +98,7 @@ def draw_field(axes, one, weights):
         axis.set_axis_off()
 
 
-def scale_bar(axis, one, *, share=0.3):
+def scale_bar(axis: Any, one: Panels, *, share: float = 0.3) -> None:
     """A bar of a round length in the lower left corner."""
     from matplotlib import patheffects
 
@@ -101,6 +116,7 @@ def scale_bar(axis, one, *, share=0.3):
     axis.text(s=text, **place, color="white", fontsize=7, path_effects=around)
 
 
-def tighten(figure):
+def tighten(figure: Figure) -> None:
     """Leave little space between panels."""
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.005, hspace=0.005)
+    layout: Any = figure.get_layout_engine()
+    layout.set(w_pad=0.01, h_pad=0.01, wspace=0.005, hspace=0.005)

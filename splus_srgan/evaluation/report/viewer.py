@@ -1,8 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What the viewer of the report is given: fields, their layers and their pixels."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +21,14 @@ from splus_srgan.evaluation.report.pixels import (
 from splus_srgan.images.grid import pixel_scale
 from splus_srgan.images.quality import Quality
 from splus_srgan.pixels.fine_grid import FACTOR
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from astropy.wcs import WCS
+
+    from splus_srgan.evaluation.result import EvaluatedField
 
 __all__ = ["LARGEST", "ShownField", "show_field", "viewer_data"]
 
@@ -61,7 +72,7 @@ class ShownField:
     thumbnail: str
 
 
-def viewer_data(shown):
+def viewer_data(shown: Sequence[ShownField]) -> dict[str, Any]:
     """What all fields of a page share, and the fields, in JSON types."""
     flags = [
         {"bit": int(bit), "name": bit.name, "rgb": rgb, "alpha": alpha, "text": text}
@@ -75,7 +86,7 @@ def viewer_data(shown):
     }
 
 
-def show_field(one, *, remark=""):
+def show_field(one: EvaluatedField, *, remark: str = "") -> ShownField:
     """
     Prepare a field for the viewer.
 
@@ -109,7 +120,7 @@ def show_field(one, *, remark=""):
     return ShownField(one.name, remark, meta, blocks, thumbnail(before, cut[first, "output"]))
 
 
-def _planes(one):
+def _planes(one: EvaluatedField) -> dict[str, dict[str, Any]]:
     """Band to its layers, in sky units; NaN where missing."""
     field = compare_field(one.pair, one.output, name=one.name)
     planes = {}
@@ -129,7 +140,7 @@ def _planes(one):
     return planes
 
 
-def _window(shape):
+def _window(shape: tuple[int, ...]) -> tuple[slice, ...]:
     """The central part of the output that is shown; starts on whole input pixels."""
     slices = []
     for size in shape:
@@ -138,11 +149,13 @@ def _window(shape):
     return tuple(slices)
 
 
-def _coarse(window):
+def _coarse(window: tuple[slice, ...]) -> tuple[slice, ...]:
     return tuple(slice(part.start // FACTOR, part.stop // FACTOR) for part in window)
 
 
-def _meta(one, window, shape, layers, cut):
+def _meta(
+    one: EvaluatedField, window: tuple[slice, ...], shape: tuple[int, ...], layers: Any, cut: Any
+) -> dict[str, Any]:
     """What the viewer needs to know about a field."""
     bands = list(one.bands)
     height, width = (part.stop - part.start for part in window)
@@ -175,7 +188,7 @@ def _meta(one, window, shape, layers, cut):
     }
 
 
-def _wcs_numbers(wcs, window):
+def _wcs_numbers(wcs: WCS, window: tuple[slice, ...]) -> Any:
     """What a plain gnomonic WCS is made of; `None` for others."""
     if list(wcs.wcs.ctype) != ["RA---TAN", "DEC--TAN"] or wcs.has_distortion:
         return None
