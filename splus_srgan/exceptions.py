@@ -14,6 +14,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 __all__ = [
     "ChecksumWarning",
     "DomainWarning",
+    "FallbackWarning",
     "GridMismatchError",
     "NoSkyWarning",
     "PSFMismatchWarning",

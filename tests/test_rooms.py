@@ -36,9 +36,16 @@ def name_of(path, root):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(root):
+def imports(root, *, types=True):
     """
     All imports within a package, also those inside functions.
+
+    Parameters
+    ----------
+    root : `~pathlib.Path`
+        Folder of the package.
+    types : bool, optional
+        Whether those count that serve annotations alone, and are not made when the code runs.
 
     Returns
     -------
@@ -48,7 +55,8 @@ def imports(root):
     files = {name_of(path, root): path for path in sorted(root.rglob("*.py"))}
     found = {name: set() for name in files}
     for importer, path in files.items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree if types else _WithoutTypes().visit(tree)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(root.name):
                 for alias in node.names:
                     whole = f"{node.module}.{alias.name}"
@@ -57,6 +65,13 @@ def imports(root):
             elif isinstance(node, ast.Import):
                 found[importer] |= {(a.name, None) for a in node.names if a.name in files}
     return found
+
+
+class _WithoutTypes(ast.NodeTransformer):
+    """Takes out what is there ``if TYPE_CHECKING:``."""
+
+    def visit_If(self, node):
+        return None if getattr(node.test, "id", "") == "TYPE_CHECKING" else node
 
 
 def room_of(module):
@@ -92,7 +107,9 @@ def faults(root, floors):
             hidden = f"{module}.{name or ''}".split(".")[2:]
             if any(part.startswith("_") and not part.startswith("__") for part in hidden):
                 told.append(f"{importer} imports the private {module}.{name or ''}")
-    graph = {importer: {module for module, _ in taken} for importer, taken in found.items()}
+    # An annotation may name a class of a module that imports this one: neither waits for the other.
+    run = imports(root, types=False)
+    graph = {importer: {module for module, _ in taken} for importer, taken in run.items()}
     told += [f"circle of files: {name}" for name in circles(graph)]
     for folder in {name.rpartition(".")[0] for name in graph} - {""}:
         told += [f"circle in {folder}: {name}" for name in circles(inside(graph, folder))]
@@ -130,6 +147,7 @@ def test_top_of_the_package_holds_rooms_alone():
     [
         ("low/one.py", "from house.high import two", "which is not below it"),
         ("low/one.py", "def f():\n    from house.high.two import thing", "which is not below it"),
+        ("low/one.py", "if TYPE_CHECKING:\n    from house.high import two", "is not below it"),
         ("high/two.py", "from house import thing", "from the face of the package"),
         ("high/two.py", "from house.low.one import _secret", "imports the private"),
         ("high/two.py", "from house.low import _hidden", "imports the private"),
@@ -145,7 +163,7 @@ def test_what_breaks_the_order_is_told(tmp_path, path, line, told):
         "low/__init__.py": "",
         "low/_hidden.py": "",
         "low/one.py": "from house.low import other\nfrom house.low.sub import deep",
-        "low/other.py": "",
+        "low/other.py": "if TYPE_CHECKING:\n    from house.low.one import thing",
         "low/sub/__init__.py": "",
         "low/sub/deep.py": "",
         "high/__init__.py": "",
