@@ -6,10 +6,16 @@ Every warning descends from `SplusSrganWarning`, so one filter silences them
 all; errors descend from the builtin a caller would expect.
 """
 
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from astropy.utils.exceptions import AstropyUserWarning
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "ChecksumWarning",
@@ -87,7 +93,7 @@ _SECRET = re.compile(
 )
 
 
-def printable(text):
+def printable(text: object) -> str:
     r"""
     Take out of a text what a terminal would not show but obey.
 
@@ -136,18 +142,18 @@ class ServiceError(OSError):
     no such layer; asked https://example.org/image?ra=1
     """
 
-    def __init__(self, url, reason, status=None):
+    def __init__(self, url: object, reason: object, status: int | None = None) -> None:
         self.url = printable(_without_credentials(url))
         self.reason = printable(reason)
         self.status = status
         super().__init__(f"{self.reason}; asked {self.url}")
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         # The way of OSError would pass the message alone, and fail in another process.
         return type(self), (self.url, self.reason, self.status)
 
 
-def _without_credentials(url):
+def _without_credentials(url: object) -> str:
     parts = urlsplit(str(url))
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
     return _SECRET.sub(r"\1=...", urlunsplit(bare))

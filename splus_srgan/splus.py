@@ -8,6 +8,8 @@ Of the narrow bands one field was at hand: the noise of the four blue ones, and 
 of seeing and noise of all seven, are estimates.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 __all__ = [
@@ -99,7 +101,7 @@ BANDS = {
 """`BandFacts` of the twelve bands, by wavelength."""
 
 
-def canonical_band(name):
+def canonical_band(name: str) -> str:
     """
     Give the S-PLUS name of a band, whatever spelling a file uses.
 

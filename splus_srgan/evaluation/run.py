@@ -39,7 +39,7 @@ from splus_srgan.utils.quiet import quiet
 from splus_srgan.utils.validate import check_integer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
     from typing import Any
 
     from astropy.nddata import CCDData
@@ -110,12 +110,12 @@ def evaluate(
     pairs, baselines = _checked_pairs(pairs), _named(baselines)
     if client is not None:
         check_client(client, idle=True)
-    ends = (
-        _on_workers(client, enhancer, baselines, pairs)
-        if client is not None
-        else ((pair.name, _judge(enhancer, baselines, pair)) for pair in pairs)
-    )
-    judged = {}
+    ends: Generator[tuple[str, _Run], None, None]
+    if client is not None:
+        ends = _on_workers(client, enhancer, baselines, pairs)
+    else:
+        ends = ((pair.name, _judge(enhancer, baselines, pair)) for pair in pairs)
+    judged: dict[str, _Run] = {}
     with closing(ends):
         for _ in progress_bar(pairs) if progress_bar else pairs:
             name, judged[name] = next(ends)
@@ -178,7 +178,9 @@ def evaluate_images(
     return run.result()
 
 
-def _judge(enhancer, baselines, pair):
+def _judge(
+    enhancer: Callable[..., Any], baselines: Mapping[str, Any], pair: EvaluationPair
+) -> _Run:
     """Enhance one field in all ways, and measure what comes out."""
     run = _Run()
     start = time.perf_counter()
@@ -194,7 +196,12 @@ def _judge(enhancer, baselines, pair):
     return run
 
 
-def _on_workers(client, enhancer, baselines, pairs):
+def _on_workers(
+    client: Any,
+    enhancer: Callable[..., Any],
+    baselines: Mapping[str, Any],
+    pairs: Sequence[EvaluationPair],
+) -> Generator[tuple[str, _Run], None, None]:
     """Have the workers of a cluster do `_judge`; the fields come in the order in which they end."""
     pickled = pickle.dumps((enhancer, baselines))
     calls = ((pair.name, (pickled, pair)) for pair in pairs)
@@ -204,12 +211,13 @@ def _on_workers(client, enhancer, baselines, pairs):
                 f"the workers that judged {name!r} were lost, one after the other; see their logs, "
                 "and whether their memory suffices"
             )
-        yield name, run
+        yield str(name), run
 
 
-def _on_worker(pickled, pair):
+def _on_worker(pickled: bytes, pair: EvaluationPair) -> _Run:
     with one_at_a_time():
-        return _judge(*unpickle_once(pickled), pair)
+        enhancer, baselines = unpickle_once(pickled)
+        return _judge(enhancer, baselines, pair)
 
 
 class _Run:
