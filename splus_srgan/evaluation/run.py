@@ -36,6 +36,7 @@ from splus_srgan.utils.cluster import (
 )
 from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.quiet import quiet
+from splus_srgan.utils.tables import rows_of
 from splus_srgan.utils.validate import check_integer
 
 if TYPE_CHECKING:
@@ -254,7 +255,7 @@ class _Run:
         key = {"field": pair.name, "kind": pair.kind}
         rows: dict[str, dict[str, Any]] = {}
         with quiet():
-            for one in scores(compared):
+            for one in rows_of(scores(compared)):
                 band = str(one["band"])
                 row = rows.setdefault(
                     band, key | {"band": band, "method": method, "seconds": seconds}

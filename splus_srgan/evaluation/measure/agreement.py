@@ -1,6 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Pixels of an output against its target: scores, strength, position, and noise of the sky."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy.table import QTable, Table
 from scipy import ndimage
@@ -12,6 +16,18 @@ from splus_srgan.evaluation.measure.spaces import SPACES, to_space
 from splus_srgan.evaluation.measure.spectra import measure_amplitude, measure_shift
 from splus_srgan.evaluation.statistics import pooled
 from splus_srgan.pixels.robust import robust_std
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Literal, TypeAlias
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.compared import ComparedBand, ComparedField
+    from splus_srgan.evaluation.limits import Limit
+    from splus_srgan.utils.types import BoolArray, FloatArray
+
+    Space: TypeAlias = Literal["seed", "asinh", "noise"]
 
 __all__ = ["checks_metrics", "pixel_table", "scores"]
 
@@ -22,7 +38,7 @@ _FAINT = 0.5  # sigma of the input: the truth in what counts as sky
 _AHEAD = 999.0  # dB: equal to the truth is infinitely far ahead
 
 
-def scores(field):
+def scores(field: ComparedField) -> QTable:
     """
     Score an output against the target, in every space, per band and joint.
 
@@ -63,7 +79,7 @@ def scores(field):
     return table
 
 
-def _space_rows(bands, space):
+def _space_rows(bands: Mapping[str, ComparedBand], space: Space) -> list[tuple[Any, ...]]:
     """``(band, psnr, ssim, ms_ssim, nrmse, data_range)`` for each band, and joint."""
     zero_point = [band.zero_point for band in bands.values()]
     if space != "noise" and not np.isfinite(zero_point).all():
@@ -87,10 +103,10 @@ def _space_rows(bands, space):
     return [*rows, ("joint", *_row(target, made, mask, space))] if len(bands) > 1 else rows
 
 
-def _row(target, made, mask, space):
+def _row(target: FloatArray, made: FloatArray, mask: BoolArray, space: Space) -> tuple[Any, ...]:
     valid = target[~mask]
     span = 1.0 if space == "seed" else float(np.ptp(valid)) if valid.size else 0.0
-    options = {"data_range": span, "mask": mask}
+    options: dict[str, Any] = {"data_range": span, "mask": mask}
     side = min(target.shape[-2:])
     n_scale = int(np.clip(np.log2(side / (2 * MS_REACH + 1)) + 1, 0, len(MS_SSIM_WEIGHTS)))
     return (
@@ -102,7 +118,7 @@ def _row(target, made, mask, space):
     )
 
 
-def pixel_table(field):
+def pixel_table(field: ComparedField) -> Table:
     """
     Compare the pixels of an output with a truth without noise.
 
@@ -124,9 +140,9 @@ def pixel_table(field):
         "noise" where the zero point is not known.  NaN where there is no such truth.
     """
     known = all(np.isfinite(band.zero_point) for band in field.bands.values())
-    space = "asinh" if known else "noise"
+    space: Space = "asinh" if known else "noise"
 
-    def measure(band):
+    def measure(band: ComparedBand) -> Table:
         row = {"band": band.name, "space": space}
         if not (field.noise_free and field.has_input):
             return Table(rows=[row | dict.fromkeys(_COLUMNS, np.nan)])
@@ -140,10 +156,10 @@ _COLUMNS = ("large", "large_error", "contrast", "contrast_error", "shift", "shif
 _COLUMNS += ("rough", "n_sky", "psnr", "ssim")
 
 
-def _strength(band):
+def _strength(band: ComparedBand) -> dict[str, float]:
     """Strength on two scales, and position."""
-    options = {"mask": band.hidden, "reference": band.target, "image": band.output}
-    row = {}
+    options: dict[str, Any] = {"mask": band.hidden, "reference": band.target, "image": band.output}
+    row: dict[str, float] = {}
     for name, low, high in (("large", 0.0, _LARGE), ("contrast", _LARGE, _SMALL)):
         found = measure_amplitude(low=low, high=high, **options)
         row |= {name: found.value, f"{name}_error": found.error}
@@ -151,7 +167,7 @@ def _strength(band):
     return row | {"shift": float(np.hypot(found.y, found.x)), "shift_error": found.error}
 
 
-def _sky(band):
+def _sky(band: ComparedBand) -> dict[str, float]:
     """Robust scatter of what differs from pixel to pixel, where the truth is empty."""
     sigma = band.sigma / 4
     rough = band.output - ndimage.gaussian_filter(band.output, _SMOOTH, mode="nearest")
@@ -160,14 +176,14 @@ def _sky(band):
     return {"rough": float(value), "n_sky": float(free.sum())}
 
 
-def _ahead(band, bicubic, space):
+def _ahead(band: ComparedBand, bicubic: FloatArray, space: Space) -> dict[str, float]:
     """PSNR and SSIM less those of the interpolation."""
-    options = {"zero_point": band.zero_point, "sigma": band.sigma / 4}
+    known: dict[str, Any] = {"zero_point": band.zero_point, "sigma": band.sigma / 4}
     target, *images = (
-        to_space(one, space, **options) for one in (band.target, band.output, bicubic)
+        to_space(one, space, **known) for one in (present(band.target), band.output, bicubic)
     )
     span = float(np.ptp(target[~band.hidden])) if not band.hidden.all() else 0.0
-    options = {"data_range": span, "mask": band.hidden}
+    options: dict[str, Any] = {"data_range": span, "mask": band.hidden}
     ahead = {}
     for name, score in (("psnr", psnr), ("ssim", ssim)):
         ours, other = (score(target, image, **options) for image in images)
@@ -175,7 +191,9 @@ def _ahead(band, bicubic, space):
     return ahead
 
 
-def checks_metrics(rows, *, bands=None, limits=LIMITS):
+def checks_metrics(
+    rows: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge an output by its pixels against the truth.
 
@@ -200,7 +218,7 @@ def checks_metrics(rows, *, bands=None, limits=LIMITS):
         mine = rows[rows["band"] == band]
         empty = "there is no truth without noise, or it is empty"
         for name, column in (("large scales", "large"), ("shift", "shift"), ("contrast",) * 2):
-            found = pooled(mine[column], mine[f"{column}_error"], limits[name].range)
+            found = pooled(mine[column], mine[f"{column}_error"], present(limits[name].range))
             found["note"] = found["note"] or ("" if found["count"] else empty)
             checks.append(limits[name].judge(band, known=True, **found))
         for name, column in (("rough sky", "rough"), ("PSNR", "psnr"), ("SSIM", "ssim")):

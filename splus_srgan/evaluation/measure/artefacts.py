@@ -11,7 +11,10 @@ for an output of flux :math:`f` per pixel, where :math:`s` and :math:`\sigma` ar
 sigma per pixel of the input.  1 is as bright as one sigma of the input, on both grids.
 """
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -28,6 +31,18 @@ from splus_srgan.evaluation.measure.artefacts_sources import color_residual, rin
 from splus_srgan.evaluation.measure.patterns import pattern_lines, seams
 from splus_srgan.evaluation.sources import any_within
 from splus_srgan.evaluation.statistics import pooled
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from astropy.table import Table
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.compared import ComparedBand, ComparedField
+    from splus_srgan.evaluation.limits import Limit
+    from splus_srgan.utils.types import BoolArray, FloatArray
 
 __all__ = ["artefact_table", "checks_artefacts", "line_check"]
 
@@ -37,7 +52,9 @@ _FEWEST_STARS = 3  # without a truth
 _BAD_VIEW = 10  # times its limit: a less sensitive test is not conclusive
 
 
-def artefact_table(field, *, periods=(2, 4), block_size=None):
+def artefact_table(
+    field: ComparedField, *, periods: Sequence[float] = (2, 4), block_size: int | None = None
+) -> QTable:
     """
     Measure the artefacts of an output, band by band.
 
@@ -78,17 +95,19 @@ def artefact_table(field, *, periods=(2, 4), block_size=None):
     stars = _stars(field)
     rows = []
     for name, band in field.bands.items():
-        row = {"field": field.name, "band": name}
+        row: dict[str, Any] = {"field": field.name, "band": name}
         row |= _sky_row(band, periods, block_size)
         row["ring"], row["n_star"] = _ring(band, stars)
         row["color"], row["n_bright"] = colors.get(name, (math.nan, 0))
         rows.append(row)
     table = QTable(rows=rows)
-    table["color"].unit = u.mag
+    table["color"].unit = u.Unit("mag")
     return table
 
 
-def _sky_row(band, periods, block_size):
+def _sky_row(
+    band: ComparedBand, periods: Sequence[float], block_size: int | None
+) -> dict[str, Any]:
     """What the sky of a band shows."""
     image = band.sky_units
     free = sky_pixels(image)
@@ -97,7 +116,7 @@ def _sky_row(band, periods, block_size):
     known = band.target is not None and band.noise_free
     if known:
         # Less the truth, there is nothing to see in bright galaxies either.
-        plain = image - 4 * band.target / band.sigma
+        plain = image - 4 * present(band.target) / band.sigma
         level = sky_pixels(np.abs(plain)) & ~band.hidden
     lines = pattern_lines(plain, free=level, periods=periods)
     for key, mine in (("line", lines[:-1]), ("any_line", lines[-1:])):
@@ -119,7 +138,7 @@ def _sky_row(band, periods, block_size):
     return row
 
 
-def _large_scale(band, image, free):
+def _large_scale(band: ComparedBand, image: FloatArray, free: BoolArray) -> tuple[float, float]:
     """Large-scale structure that neither the truth nor the input has, and its error."""
     found, light = [(math.nan, math.nan)], None
     if band.target is not None and band.noise_free:
@@ -137,9 +156,9 @@ def _large_scale(band, image, free):
     return min(found, key=lambda one: math.inf if math.isnan(one[0]) else one[0])
 
 
-def _worst_colors(bands):
+def _worst_colors(bands: Mapping[str, ComparedBand]) -> dict[str, tuple[float, int]]:
     """Largest change of color beyond 5 errors, for each band, and how many pixels it is from."""
-    worst = {}
+    worst: dict[str, tuple[float, int]] = {}
     for pair, (change, error) in color_residual(bands).items() if len(bands) > 1 else ():
         bright = np.isfinite(change)
         real = np.where(np.abs(change) > 5 * error, np.abs(change), 0.0)[bright]
@@ -149,7 +168,7 @@ def _worst_colors(bands):
     return worst
 
 
-def _stars(field):
+def _stars(field: ComparedField) -> FloatArray:
     """Positions of unsaturated stars on the output's grid."""
     if not field.has_input:
         return np.empty((2, 0))
@@ -159,10 +178,11 @@ def _stars(field):
     places = np.array([sources["x"], sources["y"]], float).reshape(2, -1)
     keep = ((places > 11) & (places < np.array(bad.shape)[::-1, None] - 12)).all(axis=0)
     places = places[:, keep]
-    return 2 * places[:, ~any_within(bad, *places, 4.0)] + 0.5
+    x, y = places
+    return 2 * places[:, ~any_within(bad, x, y, 4.0)] + 0.5
 
 
-def _ring(band, stars):
+def _ring(band: ComparedBand, stars: FloatArray) -> tuple[float, int]:
     """Median ring of the bright stars, beyond that of the target, and their number."""
     image = band.sky_units
     # What is far below the least peak in its own pixel need not be measured.
@@ -173,7 +193,7 @@ def _ring(band, stars):
     known = band.target is not None and band.noise_free
     if known and len(table):
         # Neighbors and arms that are there are no rings.
-        own = np.asarray(ringing(4 * band.target / band.sigma, *stars)["ring"])
+        own = np.asarray(ringing(4 * present(band.target) / band.sigma, *stars)["ring"])
         rings = np.maximum(rings - own, 0)
     rings = rings[bright & np.isfinite(rings)]
     # Beside the truth every ring is one; else what most of the stars have, and their neighbors not.
@@ -182,7 +202,9 @@ def _ring(band, stars):
     return float(np.quantile(rings, 0.5, method="linear" if known else "lower")), len(rings)
 
 
-def checks_artefacts(table, *, bands=None, limits=LIMITS):
+def checks_artefacts(
+    table: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge the artefacts of one field or many.
 
@@ -236,23 +258,29 @@ _REASONS = {
 }
 
 
-def _column(rows, name):
+def _column(rows: Table, name: str) -> FloatArray:
     return np.array([getattr(value, "value", value) for value in rows[name]], float)
 
 
-def line_check(limit, band, rows, key):
+def line_check(limit: Limit, band: str, rows: Table, key: str) -> Check:
     """A line, where the noise of the sky lets one see it."""
     amplitude = _column(rows, key)
     faintest = _column(rows, key.replace("line", "faintest"))
-    telling = np.isfinite(amplitude) & ((faintest < _BAD_VIEW * limit.high) | (amplitude > 0))
+    telling = np.isfinite(amplitude) & (
+        (faintest < _BAD_VIEW * present(limit.high)) | (amplitude > 0)
+    )
     if not telling.any():
         return limit.check(band, math.nan, note="too little sky, or too noisy to tell")
     value, error = float(amplitude[telling].max()), float(np.median(faintest[telling]))
-    note = f"fainter than {error:.1g} would not show" if error > limit.high and not value else ""
+    note = (
+        f"fainter than {error:.1g} would not show"
+        if error > present(limit.high) and not value
+        else ""
+    )
     return limit.check(band, value, error=error, count=int(telling.sum()), note=note)
 
 
-def _worst_check(limit, band, rows, key):
+def _worst_check(limit: Limit, band: str, rows: Table, key: str) -> Check:
     """The worst field."""
     values = _column(rows, key)
     values = values[np.isfinite(values)]
@@ -260,15 +288,17 @@ def _worst_check(limit, band, rows, key):
     return limit.check(band, value, count=len(values), note="" if len(values) else _REASONS[key])
 
 
-def _pooled_check(limit, band, rows, key):
+def _pooled_check(limit: Limit, band: str, rows: Table, key: str) -> Check:
     """The worst field if it is beyond the limit for sure, else the mean of all."""
-    found = pooled(_column(rows, key), np.nan_to_num(_column(rows, f"{key}_error")), limit.range)
+    found = pooled(
+        _column(rows, key), np.nan_to_num(_column(rows, f"{key}_error")), present(limit.range)
+    )
     if not found["count"]:
         found["note"] = _REASONS[key]
     return limit.judge(band, known=True, **found)
 
 
-def _ring_check(limit, band, rows):
+def _ring_check(limit: Limit, band: str, rows: Table) -> Check:
     rings, number = _column(rows, "ring"), _column(rows, "n_star")
     good = np.isfinite(rings)
     value = float(np.median(rings[good])) if good.any() else math.nan

@@ -1,7 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Where an output shows sky, its clouds and its large-scale structure, in sky units."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.nddata import block_reduce
@@ -10,6 +13,12 @@ from scipy import ndimage
 from splus_srgan.pixels.coadd_noise import area_noise
 from splus_srgan.pixels.fine_grid import FACTOR
 from splus_srgan.pixels.robust import robust_std
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from splus_srgan.utils.types import BoolArray, FloatArray
 
 __all__ = ["LEAST_FREE", "cloudiness", "low_frequency_residual", "mean_output", "sky_pixels"]
 
@@ -25,7 +34,7 @@ _MESH = 32  # output pixels, along a side
 _FLUX_ERROR = 0.01  # of the light in a mesh: what passes for right fluxes
 
 
-def sky_pixels(image):
+def sky_pixels(image: FloatArray) -> BoolArray:
     """
     Find the pixels that show sky alone.
 
@@ -59,14 +68,14 @@ def sky_pixels(image):
     return valid & ~ndimage.binary_dilation(bright, reach, iterations=_GROW)
 
 
-def smoothed(image, valid, size):
+def smoothed(image: FloatArray, valid: BoolArray, size: float) -> FloatArray:
     """Gaussian mean of the valid pixels; 0 where there are none near."""
     weight = ndimage.gaussian_filter(valid.astype(float), size)
     total = ndimage.gaussian_filter(np.where(valid, image, 0.0), size)
     return np.divide(total, weight, out=np.zeros_like(total), where=weight > 1e-3)
 
 
-def _quiet_spread(image, valid):
+def _quiet_spread(image: FloatArray, valid: BoolArray) -> float:
     """Standard deviation in the quieter meshes, where there are least sources."""
     image = np.where(valid, image, np.nan)
     places = [range(0, max(1, n - _MESH // 2), _MESH) for n in image.shape]
@@ -76,7 +85,7 @@ def _quiet_spread(image, valid):
     return min(float(np.quantile(spreads, 0.2)), 0.4) if spreads else 0.0
 
 
-def mean_output(images, *, free=None):
+def mean_output(images: Sequence[FloatArray], *, free: Sequence[BoolArray] | None = None) -> Any:
     """
     Average the sky of many outputs, in which only what all have in common survives.
 
@@ -117,11 +126,12 @@ def mean_output(images, *, free=None):
     # What seems to be sky in a frame that is full of sources is the rest of these.
     free = [part if part.mean() >= LEAST_FREE else np.zeros_like(part) for part in free]
     count = np.sum(free, axis=0)
-    total = sum(np.where(part, image, 0.0) for image, part in zip(images, free, strict=True))
+    parts = [np.where(part, image, 0.0) for image, part in zip(images, free, strict=True)]
+    total = np.sum(parts, axis=0)
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0), count
 
 
-def cloudiness(image, *, free=None, sources=False):
+def cloudiness(image: FloatArray, *, free: BoolArray | None = None, sources: bool = False) -> float:
     """
     Blotches that noise leaves in the sky of an output.
 
@@ -166,7 +176,13 @@ def cloudiness(image, *, free=None, sources=False):
     return math.sqrt(np.clip((_SKEW**2 * down**2 - up**2) / (_SKEW**2 - 1), 0, down**2))
 
 
-def low_frequency_residual(image, observed=None, *, free=None, light=None):
+def low_frequency_residual(
+    image: FloatArray,
+    observed: FloatArray | None = None,
+    *,
+    free: BoolArray | None = None,
+    light: FloatArray | None = None,
+) -> tuple[float, float]:
     r"""
     Large-scale structure that the sky of an output should not have.
 

@@ -1,8 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Artefacts of sources in an output: rings and false colors."""
 
+from __future__ import annotations
+
 import math
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -13,6 +16,12 @@ from splus_srgan.evaluation.measure.artefacts_sky import smoothed
 from splus_srgan.evaluation.measure.consistency import residuals
 from splus_srgan.pixels.coadd_noise import smoothed_noise
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from splus_srgan.evaluation.compared import ComparedBand
+    from splus_srgan.utils.types import FloatArray, Numbers
+
 __all__ = ["color_residual", "ringing"]
 
 _MAG = 2.5 / math.log(10)  # magnitudes per relative change
@@ -22,7 +31,7 @@ _BRIGHTEST = 20.0  # sky units, smoothed, in every band of a bright region
 _SMOOTH = 1.5  # input pixels, sigma
 
 
-def ringing(image, x, y):
+def ringing(image: FloatArray, x: Numbers, y: Numbers) -> QTable:
     r"""
     Rings around stars: how much brighter than further in it gets further out.
 
@@ -80,7 +89,9 @@ def ringing(image, x, y):
     return QTable(columns, names=("x", "y", "peak", "ring", "radius"))
 
 
-def color_residual(bands):
+def color_residual(
+    bands: Mapping[str, ComparedBand],
+) -> dict[tuple[str, str], tuple[FloatArray, FloatArray]]:
     r"""
     Change of color in bright regions, as the input's telescope would see it.
 
@@ -135,5 +146,6 @@ def color_residual(bands):
         less = np.maximum(np.abs(change) - np.hypot(shapes[one], shapes[two]), 0)
         error = np.hypot(errors[one], errors[two])
         planes = (np.copysign(less, change), error)
-        result[one, two] = tuple(np.where(bright, plane, np.nan) for plane in planes)
+        change, error = (np.where(bright, plane, np.nan) for plane in planes)
+        result[one, two] = change, error
     return result

@@ -7,6 +7,10 @@ bands lie up to 0.1 arcsec apart on the sky.  Without one, it is the input's, wh
 an error of its own; each star's shift stands beside that error.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
@@ -19,6 +23,16 @@ from splus_srgan.evaluation.shapes import fwhm, star_image
 from splus_srgan.evaluation.statistics import excess_scatter, median_error
 from splus_srgan.pixels.coadd_noise import area_noise
 from splus_srgan.pixels.robust import robust_std
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.compared import ComparedBand, ComparedField
+    from splus_srgan.evaluation.limits import Limit
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["checks_stars", "compare_stars", "summarize_shifts"]
 
@@ -40,7 +54,7 @@ _COLUMNS = (
 )
 
 
-def compare_stars(field, *, least_snr=_LEAST_SNR):
+def compare_stars(field: ComparedField, *, least_snr: float = _LEAST_SNR) -> Table:
     """
     Measure positions and widths of isolated stars in input, output and target.
 
@@ -77,15 +91,16 @@ def compare_stars(field, *, least_snr=_LEAST_SNR):
     return field.each(lambda band: _stars_of_band(band, field.sources, least_snr))
 
 
-def _stars_of_band(band, sources, least_snr):
+def _stars_of_band(band: ComparedBand, sources: Table, least_snr: float) -> Table:
     """Rows of one band."""
     against = "input" if band.target is None else "target"
     if band.psf is None:
         return _star_table(band, against, {})
     chosen, flux, snr = _chosen_stars(band, sources, least_snr)
     x, y = np.asarray(chosen["x"]), np.asarray(chosen["y"])
-    scale = {"pixel_scale": band.pixel_scale}
-    seen = centroids(band.input, x, y)
+    scale: dict[str, Any] = {"pixel_scale": band.pixel_scale}
+    observed = present(band.input)
+    seen = centroids(observed, x, y)
     fine = centroids(band.output, x, y, factor=2)
     zero = seen if band.target is None else centroids(band.target, x, y, factor=2)
     noise = {"sigma": band.sigma, "electrons": band.electrons} | scale
@@ -103,16 +118,18 @@ def _stars_of_band(band, sources, least_snr):
         "input_shift_y": 2 * (seen[1] - zero[1]),
         "input_error": 2 * centroid_error(flux, band.psf, **noise) if len(x) else [],
         "limit": 2 * centroid_limit(flux, band.psf, **noise) if len(x) else [],
-        "fwhm_in": fwhm(band.input, x, y, **scale),
+        "fwhm_in": fwhm(observed, x, y, **scale),
         "fwhm_out": fwhm(band.output, x, y, factor=2, **scale),
         "fwhm_expected": expected,
     }
     return _star_table(band, against, columns)
 
 
-def _chosen_stars(band, sources, least_snr):
+def _chosen_stars(
+    band: ComparedBand, sources: Table, least_snr: float
+) -> tuple[Table, FloatArray, FloatArray]:
     """Isolated stars that are bright enough, their fluxes and S/N within 3 arcsec."""
-    place = APERTURES["target"]
+    place: dict[str, Any] = APERTURES["target"]
     good = usable(band, sources, **place) & (np.asarray(sources["kind"]) == "star")
     area = np.pi * (place["radius"] / band.pixel_scale) ** 2
     flux = np.asarray(sources[f"flux_{band.name}"], float)
@@ -122,7 +139,7 @@ def _chosen_stars(band, sources, least_snr):
     return sources[good], flux[good], (flux / noise)[good]
 
 
-def _expected_width(band):
+def _expected_width(band: ComparedBand) -> float:
     """FWHM of the fit to a star with the PSF that the output should have."""
     if band.output_psf is None:
         return np.nan
@@ -130,7 +147,7 @@ def _expected_width(band):
     return fwhm(star, [10], [10], factor=2, pixel_scale=band.pixel_scale)[0]
 
 
-def _star_table(band, against, columns):
+def _star_table(band: ComparedBand, against: str, columns: Mapping[str, Any]) -> Table:
     n = len(columns.get("x", ()))
     table = Table({"band": np.full(n, band.name, "U16"), "against": np.full(n, against, "U8")})
     for name in _COLUMNS:
@@ -142,7 +159,7 @@ def _star_table(band, against, columns):
     return table
 
 
-def summarize_shifts(stars):
+def summarize_shifts(stars: Table) -> Table:
     """
     Summarize the shifts of stars by band.
 
@@ -175,7 +192,7 @@ def summarize_shifts(stars):
     return Table(rows=lines, names=names, dtype=types) if lines else Table(names=names, dtype=types)
 
 
-def _shift_line(stars):
+def _shift_line(stars: Table) -> tuple[Any, ...]:
     found = np.isfinite(stars["shift_x"]) & np.isfinite(stars["shift_y"])
     stars = stars[np.asarray(found)]
     if not len(stars):
@@ -197,7 +214,7 @@ def _shift_line(stars):
     )
 
 
-def _about_fields(values, fields):
+def _about_fields(values: FloatArray, fields: Any) -> FloatArray:
     """
     Deviations from the mean of each field, as large as if that were known.
 
@@ -212,7 +229,9 @@ def _about_fields(values, fields):
     return result
 
 
-def checks_stars(stars, *, bands=None, limits=LIMITS):
+def checks_stars(
+    stars: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge positions and widths of stars.
 
@@ -247,7 +266,7 @@ def checks_stars(stars, *, bands=None, limits=LIMITS):
     return checks
 
 
-def _width_checks(stars, band, limits):
+def _width_checks(stars: Table, band: str, limits: Mapping[str, Limit]) -> list[Check]:
     made, expected, seen = (
         np.asarray(stars[f"fwhm_{n}"], float) for n in ("out", "expected", "in")
     )

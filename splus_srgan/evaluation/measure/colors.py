@@ -1,7 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Colors of sources, and the checks of fluxes, colors and the curve of growth."""
 
+from __future__ import annotations
+
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
@@ -15,11 +18,20 @@ from splus_srgan.evaluation.statistics import (
     median_error,
 )
 from splus_srgan.pixels.robust import robust_std
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.compared import ComparedField
+    from splus_srgan.evaluation.limits import Limit
 
 __all__ = ["checks_colors", "checks_fluxes", "checks_growth", "colors_of", "compare_colors"]
 
 
-def compare_colors(field, *, bands=None):
+def compare_colors(field: ComparedField, *, bands: Sequence[str] | None = None) -> Table:
     """
     Compare colors of neighboring bands.
 
@@ -38,7 +50,7 @@ def compare_colors(field, *, bands=None):
     return colors_of(compare_fluxes(field), bands=tuple(field.bands) if bands is None else bands)
 
 
-def colors_of(rows, *, bands):
+def colors_of(rows: Table, *, bands: Sequence[str]) -> Table:
     """
     Compare colors of neighboring bands, from the offsets of fluxes.
 
@@ -94,7 +106,9 @@ def colors_of(rows, *, bands):
     return Table(rows=result, names=names)
 
 
-def checks_fluxes(rows, *, bands=None, limits=LIMITS):
+def checks_fluxes(
+    rows: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge fluxes.
 
@@ -122,7 +136,9 @@ def checks_fluxes(rows, *, bands=None, limits=LIMITS):
     return checks
 
 
-def _flux_checks(rows, band, against, limits, *, needed):
+def _flux_checks(
+    rows: Table, band: str, against: str, limits: Mapping[str, Limit], *, needed: bool | None
+) -> list[Check]:
     """Median, scatter and losses of one band against one reference."""
     offset, error = np.asarray(rows["offset"], float), np.asarray(rows["error"], float)
     found = np.isfinite(offset)
@@ -130,17 +146,19 @@ def _flux_checks(rows, band, against, limits, *, needed):
     offset, error = offset[found], error[found]
     count = offset.size
     options = {"count": count, "against": against, "needed": needed}
-    spread = robust_std(offset) / np.sqrt(2 * max(count, 1))
+    spread = float(robust_std(offset) / np.sqrt(2 * max(count, 1)))
     return [
         limits["flux"].judge(band, finite_median(offset), error=median_error(offset), **options),
         limits["flux scatter"].judge(band, excess_scatter(offset, error), error=spread, **options),
         limits["flux lost"].judge(
-            band, lost if len(rows) else np.nan, error=0.0, count=len(rows), against=against
+            band, float(lost) if len(rows) else np.nan, error=0.0, count=len(rows), against=against
         ),
     ]
 
 
-def checks_colors(rows, *, bands=None, limits=LIMITS):
+def checks_colors(
+    rows: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge colors.
 
@@ -162,7 +180,7 @@ def checks_colors(rows, *, bands=None, limits=LIMITS):
     for color, against in dict.fromkeys(zip(rows["band"], rows["against"], strict=True)):
         mine = rows[(rows["band"] == color) & (rows["against"] == against)]
         offset = finite_values(mine["offset"])
-        options = {"error": median_error(offset), "count": offset.size}
+        options: dict[str, Any] = {"error": median_error(offset), "count": offset.size}
         checks.append(
             limits["color"].judge(
                 "", finite_median(offset), color=color, against=against, **options
@@ -171,7 +189,9 @@ def checks_colors(rows, *, bands=None, limits=LIMITS):
     return checks
 
 
-def checks_growth(rows, *, bands=None, limits=LIMITS):
+def checks_growth(
+    rows: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge the curve of growth.
 
@@ -195,10 +215,10 @@ def checks_growth(rows, *, bands=None, limits=LIMITS):
         worst, error, count, note = np.nan, np.nan, 0, ""
         for radius in np.unique(np.asarray(mine["radius"])) if len(mine) else ():
             values = finite_values(mine["offset"][np.asarray(mine["radius"]) == radius])
-            if values.size < 3 or not median_error(values) < limits["growth"].high:
+            if values.size < 3 or not median_error(values) < present(limits["growth"].high):
                 continue
             if not abs(np.median(values)) <= abs(worst):
-                worst, error = np.median(values), median_error(values)
+                worst, error = float(np.median(values)), median_error(values)
                 count, note = values.size, f"in r = {radius:g} arcsec"
         checks.append(limits["growth"].judge(band, worst, error=error, count=count, note=note))
     return checks

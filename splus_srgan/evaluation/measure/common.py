@@ -1,8 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What all outputs have in common: a mean in which nothing of any single field survives."""
 
+from __future__ import annotations
+
 import math
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import QTable
@@ -12,12 +15,26 @@ from splus_srgan.evaluation.measure.artefacts import line_check
 from splus_srgan.evaluation.measure.artefacts_sky import low_frequency_residual, mean_output
 from splus_srgan.evaluation.measure.patterns import pattern_lines
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.limits import Limit
+    from splus_srgan.utils.types import FloatArray
+
 __all__ = ["checks_mean"]
 
 _FEWEST = 4  # fields
 
 
-def checks_mean(images, *, bands=None, periods=(2, 4), limits=LIMITS):
+def checks_mean(
+    images: Sequence[Mapping[str, FloatArray]],
+    *,
+    bands: Sequence[str] | None = None,
+    periods: Sequence[float] = (2, 4),
+    limits: Mapping[str, Limit] = LIMITS,
+) -> list[Check]:
     """
     Judge the mean of many outputs, in which what all have in common shows.
 
@@ -56,7 +73,9 @@ def checks_mean(images, *, bands=None, periods=(2, 4), limits=LIMITS):
     return checks
 
 
-def _mean_checks(band, images, periods, limits):
+def _mean_checks(
+    band: str, images: Sequence[FloatArray], periods: Sequence[float], limits: Mapping[str, Limit]
+) -> list[Check]:
     mean, count = mean_output(images)
     # Where a single galaxy left sky in few images, the mean is not one of many.
     free = count >= max(2, len(images) // 4)
@@ -64,7 +83,7 @@ def _mean_checks(band, images, periods, limits):
     found = np.where(lines["found"], lines["amplitude"], 0.0)
     rows = QTable({"line": [found.max()], "faintest": [np.max(lines["faintest"])]})
     rms, error = low_frequency_residual(mean - np.nanmedian(mean), free=free)
-    options = {"error": error, "count": len(images), "known": True}
+    options: dict[str, Any] = {"error": error, "count": len(images), "known": True}
     return [
         line_check(limits["mean line"], band, rows, "line"),
         limits["mean low frequency"].judge(band, rms, **options),

@@ -1,7 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Completeness and purity of detections in the output, beside those of the input."""
 
+from __future__ import annotations
+
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table, vstack
@@ -9,6 +12,16 @@ from astropy.table import Table, vstack
 from splus_srgan.evaluation.apertures import aperture_flux, aperture_noise
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.sources import any_within, detect, inside, match_positions
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.compared import ComparedBand, ComparedField
+    from splus_srgan.evaluation.limits import Limit
+    from splus_srgan.utils.types import BoolArray, FloatArray
 
 __all__ = ["checks_completeness", "find_and_match", "rates"]
 
@@ -20,7 +33,9 @@ _EDGE = 3.0  # arcsec
 _CONFIRMED = 0.5  # of the flux of a source
 
 
-def _snr(band, image, factor, table):
+def _snr(
+    band: ComparedBand, image: FloatArray, factor: int, table: Table
+) -> tuple[FloatArray, FloatArray]:
     """S/N of each position in an image, by the noise of the input."""
     flux, free = aperture_flux(
         image,
@@ -41,7 +56,9 @@ def _snr(band, image, factor, table):
     return flux, flux / noise
 
 
-def find_and_match(field, *, threshold=5.0, reference_threshold=2.5):
+def find_and_match(
+    field: ComparedField, *, threshold: float = 5.0, reference_threshold: float = 2.5
+) -> Table:
     """
     Find sources in target, output and input, and say which have a counterpart.
 
@@ -72,13 +89,14 @@ def find_and_match(field, *, threshold=5.0, reference_threshold=2.5):
     return field.each(lambda band: _sources_of_band(band, threshold, reference_threshold))
 
 
-def _sources_of_band(band, threshold, reference_threshold):
+def _sources_of_band(band: ComparedBand, threshold: float, reference_threshold: float) -> Table:
     """Rows of one band."""
     images = {"output": (band.output, 2), "input": (band.input, 1)}
     if band.target is not None:
         images = {"target": (band.target, 2)} | images
     found = {}
     for name, (image, factor) in images.items():
+        image = present(image)
         table, _ = detect(image, band.sigma, factor=factor, threshold=reference_threshold)
         table["flux"], table["snr"] = _snr(band, image, factor, table)
         found[name] = table
@@ -89,7 +107,7 @@ def _sources_of_band(band, threshold, reference_threshold):
             if other in found:
                 table[f"in_{other}"] = _matched(band, table, found[other])
         if "target" in found and name != "target":
-            there, _ = _snr(band, band.target, 2, table)
+            there, _ = _snr(band, present(band.target), 2, table)
             table["in_target"] |= there >= _CONFIRMED * np.asarray(table["flux"])
         elif name == "target":
             there, _ = _snr(band, band.output, 2, table)
@@ -97,7 +115,7 @@ def _sources_of_band(band, threshold, reference_threshold):
     rows = vstack(list(found.values()))
     scale = {"pixel_scale": band.pixel_scale}
     keep = np.asarray(rows["peak"]) > threshold
-    keep &= inside(rows["x"], rows["y"], band.input.shape, _EDGE, **scale)
+    keep &= inside(rows["x"], rows["y"], band.shape, _EDGE, **scale)
     keep &= ~any_within(band.bad, rows["x"], rows["y"], _EDGE, **scale)
     rows["band"] = np.full(len(rows), band.name, "U16")
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -105,7 +123,7 @@ def _sources_of_band(band, threshold, reference_threshold):
     return rows[keep]
 
 
-def _matched(band, table, other):
+def _matched(band: ComparedBand, table: Table, other: Table) -> BoolArray:
     """Which have a counterpart."""
     index = match_positions(
         table["x"], table["y"], other["x"], other["y"], pixel_scale=band.pixel_scale
@@ -113,7 +131,7 @@ def _matched(band, table, other):
     return index >= 0
 
 
-def rates(rows, *, by="snr", edges=SNR_EDGES):
+def rates(rows: Table, *, by: str = "snr", edges: Sequence[float] = SNR_EDGES) -> Table:
     """
     Give completeness and purity of output and input, by S/N or magnitude.
 
@@ -175,7 +193,7 @@ def rates(rows, *, by="snr", edges=SNR_EDGES):
     return Table(rows=lines, names=names, dtype=types) if lines else Table(names=names, dtype=types)
 
 
-def _share(flags):
+def _share(flags: BoolArray) -> tuple[float, float]:
     """Share that is true, and its error by Wilson's score, which is not 0 at 0 and 1."""
     flags = np.asarray(flags, bool)
     if not flags.size:
@@ -184,7 +202,13 @@ def _share(flags):
     return p, np.sqrt(p * (1 - p) / n + 0.25 / n**2) / (1 + 1 / n)
 
 
-def checks_completeness(rows, *, bands=None, least_snr=10.0, limits=LIMITS):
+def checks_completeness(
+    rows: Table,
+    *,
+    bands: Sequence[str] | None = None,
+    least_snr: float = 10.0,
+    limits: Mapping[str, Limit] = LIMITS,
+) -> list[Check]:
     """
     Judge completeness and purity of the output's clear detections.
 
@@ -215,7 +239,7 @@ def checks_completeness(rows, *, bands=None, least_snr=10.0, limits=LIMITS):
             known = bool(np.any(rows["list"] == "target")) or name == "completeness"
             share, error = _share(chosen[flag]) if known else (np.nan, np.nan)
             # The range is one-sided: a small share of a few is a finding, not noise.
-            error = min(error, (1 - limits[name].low) / 6)
-            options = {"error": error, "known": True, "count": len(chosen)}
+            error = min(error, (1 - present(limits[name].low)) / 6)
+            options: dict[str, Any] = {"error": error, "known": True, "count": len(chosen)}
             checks.append(limits[name].judge(band, share, snr=f"{least_snr:g}", **options))
     return checks

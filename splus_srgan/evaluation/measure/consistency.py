@@ -7,12 +7,27 @@ with the input in units of the noise there.  A right output leaves the noise: a 
 square of 1, no mean, and no trend with flux.  This needs no truth.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy.table import Table
 from scipy import ndimage
 
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.pixels.coadd_noise import area_noise, smoothed_noise
+from splus_srgan.utils.tables import rows_of
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.compared import ComparedBand, ComparedField
+    from splus_srgan.evaluation.limits import Limit
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = [
     "checks_consistency",
@@ -32,7 +47,7 @@ _LEAST_INFORMATION = 400  # for a slope: an error of 5 %
 _FLUX_LEVEL = 5.0  # sigma per pixel, above which a pixel belongs to a bright source
 
 
-def residuals(band):
+def residuals(band: ComparedBand) -> tuple[FloatArray, FloatArray, FloatArray]:
     """
     Give the input less the output as the input's telescope would see it.
 
@@ -51,7 +66,7 @@ def residuals(band):
     model = band.seen_output
     photons = np.maximum(model, 0) / band.electrons if band.electrons else np.zeros(model.shape)
     noise = np.sqrt(band.sigma**2 + photons)
-    residual = np.where(band.spoiled, np.nan, band.input - model)
+    residual = np.where(band.spoiled, np.nan, present(band.input) - model)
     edge = min(_EDGE, (min(residual.shape) - 1) // 4)
     inner = np.zeros(residual.shape, bool)
     inner[edge : residual.shape[0] - edge, edge : residual.shape[1] - edge] = True
@@ -60,7 +75,7 @@ def residuals(band):
     return np.where(inner, residual, np.nan), noise, model
 
 
-def data_consistency(field):
+def data_consistency(field: ComparedField) -> Table:
     r"""
     Compare the output, as the input's telescope would see it, with the input.
 
@@ -103,7 +118,7 @@ def data_consistency(field):
     return field.each(lambda band: Table(rows=[_summary(band)]))
 
 
-def _summary(band):
+def _summary(band: ComparedBand) -> dict[str, Any]:
     """Results of one band, by name."""
     residual, noise, model = residuals(band)
     good = np.isfinite(residual)
@@ -138,12 +153,14 @@ def _summary(band):
     return summary | dict(zip(names, map(float, values), strict=True))
 
 
-def _slope(residual, model, noise, sigma):
+def _slope(
+    residual: FloatArray, model: FloatArray, noise: FloatArray, sigma: float
+) -> tuple[float, float]:
     """Relative flux that the model lacks, from sums over blocks, and its error."""
     shape = [n // _BLOCK for n in residual.shape]
     cut = np.s_[: shape[0] * _BLOCK, : shape[1] * _BLOCK]
 
-    def sums(plane):
+    def sums(plane: FloatArray) -> FloatArray:
         return plane[cut].reshape(shape[0], _BLOCK, shape[1], _BLOCK).sum(axis=(1, 3))
 
     lacking, flux = sums(residual), sums(model)
@@ -156,13 +173,13 @@ def _slope(residual, model, noise, sigma):
     return np.sum((lacking * flux / variance)[good]) / information, information**-0.5
 
 
-def _reach(band):
+def _reach(band: ComparedBand) -> int:
     """Input pixels within which the wings of a source are seen."""
     fwhm = 1.4 if band.psf is None else band.psf[0]
     return int(np.ceil(_REACH * fwhm / band.pixel_scale))
 
 
-def _peak(residual, noise, model, reach):
+def _peak(residual: FloatArray, noise: FloatArray, model: FloatArray, reach: int) -> float:
     """Largest smoothed residual, in units of its noise; beside bright sources, of their flux."""
     good = np.isfinite(residual)
     light = np.maximum(model, 0)
@@ -176,7 +193,9 @@ def _peak(residual, noise, model, reach):
     return smooth.flat[np.argmax(np.abs(np.where(good, smooth, 0)))]
 
 
-def checks_consistency(rows, *, bands=None, limits=LIMITS):
+def checks_consistency(
+    rows: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge the consistency with the data.
 
@@ -198,7 +217,7 @@ def checks_consistency(rows, *, bands=None, limits=LIMITS):
     """
     checks = []
     for band in dict.fromkeys(rows["band"]) if bands is None else bands:
-        mine = [row for row in rows if row["band"] == band]
+        mine = [row for row in rows_of(rows) if row["band"] == band]
         measured = [row for row in mine if np.isfinite(row["chi2"])]
         count = sum(row["n"] for row in mine)
         weights = [row["n"] for row in measured]
@@ -214,13 +233,13 @@ def checks_consistency(rows, *, bands=None, limits=LIMITS):
     return checks
 
 
-def _relative(summary):
+def _relative(summary: Any) -> float:
     """Mean square over that of a right output: from the least, of a right PSF, up to 1."""
     chi2, least = summary["chi2"], summary["chi2_least"]
     return chi2 / least if chi2 < least else max(chi2, 1.0)
 
 
-def _weighted(summaries, name):
+def _weighted(summaries: Sequence[Any], name: str) -> tuple[float, float]:
     """Mean of many fields, weighted by their errors, and its error."""
     values = np.array([s[name] for s in summaries], float)
     errors = np.array([s[f"{name}_error"] for s in summaries], float)

@@ -17,6 +17,7 @@ from scipy import fft, ndimage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from splus_srgan.utils.types import BoolArray, FloatArray
 
@@ -135,7 +136,7 @@ def measure_displacement(
     return Displacement(dy, dx, float(error.max()), y, x, np.reshape(response, (-1, 2)))
 
 
-def _errors(solver, left, use):
+def _errors(solver: Any, left: FloatArray, use: BoolArray) -> FloatArray:
     """
     Standard errors of a solution, for what is left over in the pixels that count.
 

@@ -7,6 +7,10 @@ The output is cut into tiles, and the shift of each is measured on its pixels
 tells rotation and scale, and what is left over tells places that were moved on their own.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy.table import Table
 from scipy import ndimage
@@ -16,6 +20,16 @@ from splus_srgan.evaluation.measure.artefacts_sky import smoothed
 from splus_srgan.evaluation.measure.displacement import measure_displacement
 from splus_srgan.evaluation.statistics import pooled
 from splus_srgan.pixels.psf import TARGET_PSF, WINGS
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.compared import ComparedBand, ComparedField
+    from splus_srgan.evaluation.limits import Limit
+    from splus_srgan.utils.types import BoolArray, FloatArray
 
 __all__ = ["checks_frame", "shift_map"]
 
@@ -35,7 +49,7 @@ _FWHM = 2.355  # of a Gaussian of unit width
 _NAMES = ("band", "x", "y", "shift_x", "shift_y", "error")
 
 
-def shift_map(field):
+def shift_map(field: ComparedField) -> Table:
     """
     Measure the shift of each tile of an output against the target, or else the input.
 
@@ -73,7 +87,7 @@ def shift_map(field):
     return field.each(_map_of_band)
 
 
-def _map_of_band(band):
+def _map_of_band(band: ComparedBand) -> Table:
     """Rows of one band."""
     if band.target is None:
         reference, image, factor, hidden = band.seen_output, band.input, 1, band.spoiled
@@ -81,7 +95,7 @@ def _map_of_band(band):
     else:
         image, reference = band.matched
         factor, hidden, sign = 2, band.hidden, 1.0
-    reference, image, good = _smooth(reference, image, hidden, _SMOOTHING[factor])
+    reference, image, good = _smooth(present(reference), present(image), hidden, _SMOOTHING[factor])
     wrong = _psf_errors(reference, band, factor)
     depth = ndimage.distance_transform_edt(np.pad(good, 1))[1:-1, 1:-1]
     found = []
@@ -102,14 +116,14 @@ def _map_of_band(band):
     return Table(rows=rows or None, names=_NAMES, dtype=types)
 
 
-def _inside(found, cut, depth, flank):
+def _inside(found: Any, cut: Any, depth: FloatArray, flank: float) -> bool:
     """Whether what tells lies within its tile, and not on the rim of what is missing."""
     place = (found.y, found.x)
     near = any(not p.start + flank <= at < p.stop - flank for at, p in zip(place, cut, strict=True))
     return not near and depth[tuple(round(at) for at in place)] > flank
 
 
-def _psf_errors(reference, band, factor):
+def _psf_errors(reference: FloatArray, band: ComparedBand, factor: int) -> Any:
     """Images of what the reference is wrong by where its PSF is."""
     known = "input" if band.target is None else "target"
     ellipticity, coma, wings = _PSF_ERRORS[known]
@@ -125,7 +139,7 @@ def _psf_errors(reference, band, factor):
     return errors
 
 
-def _with_psf(found):
+def _with_psf(found: Sequence[Any]) -> Any:
     """Errors of tiles, with what the PSF would move each of them by beside the others."""
     if not found:
         return []
@@ -135,14 +149,16 @@ def _with_psf(found):
     return np.hypot(moved, [one.error for one in found])
 
 
-def _smooth(reference, image, hidden, size):
+def _smooth(
+    reference: FloatArray, image: FloatArray, hidden: BoolArray, size: float
+) -> tuple[FloatArray, FloatArray, BoolArray]:
     """Both without what differs from pixel to pixel, and where they are not spoiled by it."""
     frame = np.pad(~hidden, 1)
     good = ndimage.binary_erosion(frame, iterations=round(_REACH * size))[1:-1, 1:-1]
     return *(smoothed(one, ~hidden, size) for one in (reference, image)), good
 
 
-def _tiles(shape, side):
+def _tiles(shape: tuple[int, ...], side: int) -> Iterator[tuple[slice, slice]]:
     """Slices of equal tiles."""
     edges = []
     for size in shape:
@@ -154,7 +170,9 @@ def _tiles(shape, side):
                 yield np.s_[top:bottom, left:right]
 
 
-def checks_frame(rows, *, bands=None, limits=LIMITS):
+def checks_frame(
+    rows: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge the places over the frame.
 
@@ -179,20 +197,20 @@ def checks_frame(rows, *, bands=None, limits=LIMITS):
         fields = [mine[mine["field"] == name] for name in dict.fromkeys(mine["field"])]
         fits = [_fit(one) for one in fields if len(one) >= limits["local shift"].least]
         for name, k in (("rotation", 0), ("scale", 1)):
-            found = pooled([f[k] for f in fits], [f[2] for f in fits], limits[name].range)
+            found = pooled([f[k] for f in fits], [f[2] for f in fits], present(limits[name].range))
             found["count"] = sum(f[4] for f in fits)
             checks.append(limits[name].judge(band, known=True, **found))
         worst = max((f[3] for f in fits), default=np.nan)
         count = sum(f[4] for f in fits)
         enough = any(f[5] >= limits["local shift"].least for f in fits)
-        if not (enough or worst > limits["local shift"].high):
+        if not (enough or worst > present(limits["local shift"].high)):
             worst = np.nan
         note = "" if np.isfinite(worst) else "too few tiles that show enough to tell"
         checks.append(limits["local shift"].check(band, worst, count=count, note=note))
     return checks
 
 
-def _fit(rows):
+def _fit(rows: Table) -> Any:
     """Rotation, scale, their error, the largest local shift, all tiles and the telling ones."""
     telling = int(np.count_nonzero(np.asarray(rows["error"], float) < _TELLING))
     x, y, dx, dy = (np.asarray(rows[name], float) for name in ("x", "y", "shift_x", "shift_y"))

@@ -6,7 +6,10 @@ Everything is in units of the input's noise: a source that the input could not h
 shown cannot be told from noise, so it does not count for or against an output.
 """
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table, vstack
@@ -14,6 +17,17 @@ from astropy.table import Table, vstack
 from splus_srgan.evaluation.apertures import aperture_flux, aperture_noise
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.sources import any_within, detect, inside
+from splus_srgan.utils.tables import rows_of
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.compared import ComparedBand, ComparedField
+    from splus_srgan.evaluation.limits import Limit
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["checks_details", "checks_unmatched", "detail_scores", "unmatched_sources"]
 
@@ -23,7 +37,7 @@ _FEWEST = 20  # fine pixels with detail
 _LEAST_DETAIL = 1.0  # sigma of the input, of a fine pixel that counts
 
 
-def unmatched_sources(field, *, threshold=5.0):
+def unmatched_sources(field: ComparedField, *, threshold: float = 5.0) -> Table:
     r"""
     Find sources of the output that the reference lacks, and the other way round.
 
@@ -63,7 +77,7 @@ def unmatched_sources(field, *, threshold=5.0):
     return field.each(lambda band: _unmatched_of_band(band, threshold))
 
 
-def _unmatched_of_band(band, threshold):
+def _unmatched_of_band(band: ComparedBand, threshold: float) -> Table:
     """Rows of one band."""
     if band.target is None:
         made, reference, factor = band.seen_output, band.input, 1
@@ -71,15 +85,25 @@ def _unmatched_of_band(band, threshold):
         (made, reference), factor = band.matched, 2
     tables = []
     for name, image in (("output", made), ("reference", reference)):
-        found, _ = detect(image, band.sigma, factor=factor, threshold=threshold)
-        tables.append(_confirmed(band, found, made, reference, factor, name, threshold))
+        found, _ = detect(present(image), band.sigma, factor=factor, threshold=threshold)
+        tables.append(
+            _confirmed(band, found, present(made), present(reference), factor, name, threshold)
+        )
     return vstack(tables)
 
 
-def _confirmed(band, found, made, reference, factor, name, threshold):
+def _confirmed(
+    band: ComparedBand,
+    found: Table,
+    made: FloatArray,
+    reference: FloatArray,
+    factor: int,
+    name: str,
+    threshold: float,
+) -> Table:
     """Sources of one list, with their fluxes in both images."""
-    scale = {"pixel_scale": band.pixel_scale}
-    keep = inside(found["x"], found["y"], band.input.shape, _EDGE, **scale)
+    scale: dict[str, Any] = {"pixel_scale": band.pixel_scale}
+    keep = inside(found["x"], found["y"], band.shape, _EDGE, **scale)
     keep &= ~any_within(band.spoiled, found["x"], found["y"], _EDGE, **scale)
     x, y = np.asarray(found["x"])[keep], np.asarray(found["y"])[keep]
     flux = [
@@ -104,7 +128,7 @@ def _confirmed(band, found, made, reference, factor, name, threshold):
     return table
 
 
-def detail_scores(field):
+def detail_scores(field: ComparedField) -> Table:
     r"""
     Split the detail that the output adds into what is right, missing, and invented.
 
@@ -138,7 +162,7 @@ def detail_scores(field):
     return field.each(lambda band: Table(rows=[_details(band)]))
 
 
-def _details(band):
+def _details(band: ComparedBand) -> dict[str, Any]:
     """Results of one band, by name."""
     names = ("detail", "improvement", "omission", "hallucination", "hallucination_rms")
     scores = {"band": band.name, "n": 0} | dict.fromkeys(names, math.nan)
@@ -164,7 +188,9 @@ def _details(band):
     return scores
 
 
-def checks_unmatched(rows, *, bands=None, limits=LIMITS):
+def checks_unmatched(
+    rows: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge sources without counterpart: there must be none.
 
@@ -194,7 +220,9 @@ def checks_unmatched(rows, *, bands=None, limits=LIMITS):
     return checks
 
 
-def checks_details(rows, *, bands=None, limits=LIMITS):
+def checks_details(
+    rows: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge the detail that was invented, and the one that is missing.
 
@@ -214,7 +242,7 @@ def checks_details(rows, *, bands=None, limits=LIMITS):
     """
     checks = []
     for band in dict.fromkeys(rows["band"]) if bands is None else bands:
-        mine = [row for row in rows if row["band"] == band and row["detail"] > 0]
+        mine = [row for row in rows_of(rows) if row["band"] == band and row["detail"] > 0]
         total = sum(row["detail"] for row in mine)
         note = "" if mine else "no detail, or no truth without noise"
         options = {"count": sum(row["n"] for row in mine), "note": note}

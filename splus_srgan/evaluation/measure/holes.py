@@ -1,15 +1,26 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Pixels of an output that have no value."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy.table import Table
 
 from splus_srgan.evaluation.limits import LIMITS
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.compared import ComparedBand, ComparedField
+    from splus_srgan.evaluation.limits import Limit
+
 __all__ = ["checks_holes", "hole_table"]
 
 
-def hole_table(field):
+def hole_table(field: ComparedField) -> Table:
     """
     Count the pixels of an output that have no value.
 
@@ -36,14 +47,16 @@ def hole_table(field):
     2
     """
 
-    def measure(band):
+    def measure(band: ComparedBand) -> Table:
         counts = {"missing": int(band.missing.sum()), "lost": int(band.lost.sum())}
         return Table(rows=[{"band": band.name} | counts])
 
     return field.each(measure)
 
 
-def checks_holes(rows, *, bands=None, limits=LIMITS):
+def checks_holes(
+    rows: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge pixels without a value: each must be masked.
 

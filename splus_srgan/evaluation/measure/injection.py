@@ -1,6 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Stars and galaxies of known flux, put into the images of a field."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
@@ -9,11 +13,21 @@ from scipy import fft
 from splus_srgan.pixels.coadd_noise import area_noise
 from splus_srgan.pixels.psf import psf_transfer
 from splus_srgan.splus import PIXEL_SCALE
+from splus_srgan.utils.tables import rows_of
 from splus_srgan.utils.validate import check_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from astropy.nddata import CCDData
+
+    from splus_srgan.evaluation.compared import ComparedBand
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["APERTURE", "draw_injections", "inject", "render_source"]
 
-APERTURE = {"radius": 6.0, "annulus": (8.0, 12.0)}
+APERTURE: dict[str, Any] = {"radius": 6.0, "annulus": (8.0, 12.0)}
 """Where an injected source is measured, arcsec."""
 
 _FINE = 4  # samples per input pixel
@@ -23,18 +37,18 @@ _CLEAR = 4.0  # arcsec, from what is there
 
 
 def render_source(
-    shape,
-    x,
-    y,
-    flux,
-    psf,
+    shape: tuple[int, ...],
+    x: float,
+    y: float,
+    flux: float,
+    psf: Sequence[float],
     *,
-    half_light_radius=0.0,
-    axis_ratio=1.0,
-    angle=0.0,
-    factor=1,
-    pixel_scale=PIXEL_SCALE,
-):
+    half_light_radius: float = 0.0,
+    axis_ratio: float = 1.0,
+    angle: float = 0.0,
+    factor: int = 1,
+    pixel_scale: float = PIXEL_SCALE,
+) -> FloatArray:
     r"""
     Draw a star or an exponential disc, convolved with a Moffat PSF.
 
@@ -91,14 +105,18 @@ def render_source(
     return _placed(stamp, shape, row, column, factor)
 
 
-def _disc(fy, fx, scale, axis_ratio, angle):
+def _disc(
+    fy: FloatArray, fx: FloatArray, scale: float, axis_ratio: float, angle: float
+) -> FloatArray:
     """Fourier transform of an exponential disc of unit flux."""
     cos, sin = np.cos(angle), np.sin(angle)
     major, minor = cos * fx + sin * fy, (cos * fy - sin * fx) * axis_ratio
     return (1 + (2 * np.pi * scale) ** 2 * (major**2 + minor**2)) ** -1.5
 
 
-def _placed(stamp, shape, row, column, factor):
+def _placed(
+    stamp: FloatArray, shape: tuple[int, ...], row: int, column: int, factor: int
+) -> FloatArray:
     """The stamp in an image of zeros, cut at the border."""
     image = np.zeros([factor * n for n in shape])
     row, column, size = row * factor, column * factor, len(stamp)
@@ -111,7 +129,14 @@ def _placed(stamp, shape, row, column, factor):
     return image
 
 
-def draw_injections(bands, *, n=20, seed=0, snr=(20.0, 300.0), star_share=0.5):
+def draw_injections(
+    bands: Mapping[str, ComparedBand],
+    *,
+    n: int = 20,
+    seed: int = 0,
+    snr: tuple[float, float] = (20.0, 300.0),
+    star_share: float = 0.5,
+) -> Table:
     """
     Draw sources at free places of a field.
 
@@ -147,7 +172,8 @@ def draw_injections(bands, *, n=20, seed=0, snr=(20.0, 300.0), star_share=0.5):
     table["half_light_radius"] = np.where(star, 0.0, rng.uniform(0.8, 2.5, count)) * u.arcsec
     table["axis_ratio"] = np.where(star, 1.0, rng.uniform(0.4, 1.0, count))
     table["angle"] = rng.uniform(0, np.pi, count)
-    wanted = np.exp(rng.uniform(*np.log(snr), count))
+    low, high = np.log(snr)
+    wanted = np.exp(rng.uniform(low, high, count))
     area = np.pi * (3.0 / first.pixel_scale) ** 2
     for name, band in bands.items():
         noise = band.sigma * area_noise(area)
@@ -159,7 +185,7 @@ def draw_injections(bands, *, n=20, seed=0, snr=(20.0, 300.0), star_share=0.5):
     return table
 
 
-def _free_places(rng, bands, n):
+def _free_places(rng: np.random.Generator, bands: Mapping[str, ComparedBand], n: int) -> FloatArray:
     """Random positions, shape (count, 2), away from everything and from each other."""
     from scipy import ndimage
 
@@ -172,7 +198,7 @@ def _free_places(rng, bands, n):
     if taken.any():
         free &= ndimage.distance_transform_edt(~taken) * first.pixel_scale > _CLEAR
     rows, columns = np.nonzero(free)
-    chosen = []
+    chosen: list[FloatArray] = []
     for k in rng.permutation(len(rows)):
         place = np.array([columns[k], rows[k]]) + rng.uniform(-0.5, 0.5, 2)
         if all(np.hypot(*(place - p)) * first.pixel_scale > _APART for p in chosen):
@@ -182,7 +208,15 @@ def _free_places(rng, bands, n):
     return np.array(chosen).reshape(-1, 2)
 
 
-def inject(images, sources, *, psfs, electrons=None, seed=0, pixel_scale=PIXEL_SCALE):
+def inject(
+    images: Mapping[str, CCDData],
+    sources: Table,
+    *,
+    psfs: Mapping[str, Sequence[float]],
+    electrons: Mapping[str, float] | None = None,
+    seed: int = 0,
+    pixel_scale: float = PIXEL_SCALE,
+) -> dict[str, CCDData]:
     """
     Add sources to the images of a field.
 
@@ -230,10 +264,12 @@ def inject(images, sources, *, psfs, electrons=None, seed=0, pixel_scale=PIXEL_S
     return result
 
 
-def _render_all(shape, sources, band, psf, pixel_scale):
+def _render_all(
+    shape: tuple[int, ...], sources: Table, band: str, psf: Sequence[float], pixel_scale: float
+) -> FloatArray:
     """All sources in one image."""
     total = np.zeros(shape)
-    for row in sources:
+    for row in rows_of(sources):
         total += render_source(
             shape,
             float(row["x"]),

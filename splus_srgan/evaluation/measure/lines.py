@@ -20,9 +20,10 @@ from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_finite, check_one_of, is_number
 
 if TYPE_CHECKING:
-    from typing import Literal
+    from collections.abc import Sequence
+    from typing import Any, Literal
 
-    from splus_srgan.utils.types import Images
+    from splus_srgan.utils.types import BoolArray, FloatArray, Images
 
 __all__ = ["line_map", "line_weights"]
 
@@ -165,7 +166,7 @@ def line_map(
     )
 
 
-def _correlations(images, given):
+def _correlations(images: Any, given: Any) -> FloatArray:
     """Matrix of the correlations of the errors, ``(3, 3)``."""
     if given is not None and not -0.5 <= check_finite("correlation", given) <= 1:
         # Three errors cannot all be more opposed than that.
@@ -179,7 +180,7 @@ def _correlations(images, given):
     return matrix
 
 
-def _density_factor(band, unit):
+def _density_factor(band: str, unit: Any) -> float:
     """What a value in a unit is multiplied with to be in erg / (s cm2 Angstrom)."""
     if unit is None:
         raise ValueError(f"images must have a unit of flux density; that of {band} is None")
@@ -194,15 +195,16 @@ def _density_factor(band, unit):
             f"{unit}: calibrate them with their zero points"
         ) from None
     wavelength = pivot(band) * u.AA
-    return (jansky * u.Jy * constants.c / wavelength**2).to_value(_DENSITY)
+    light: Any = constants.c  # type: ignore[attr-defined]  # astropy makes it as it is imported
+    return (jansky * u.Jy * light / wavelength**2).to_value(_DENSITY)
 
 
-def _any_mask(images):
+def _any_mask(images: Sequence[Any]) -> BoolArray | None:
     masks = [np.asarray(image.mask, bool) for image in images if image.mask is not None]
     return np.any(np.broadcast_arrays(*masks), axis=0) if masks else None
 
 
-def _deviation(parts, images, correlations):
+def _deviation(parts: Any, images: Any, correlations: Any) -> Any:
     if any(image.uncertainty is None for image in images):
         return None
     deviations = [np.asarray(uncertainty_array(one, StdDevUncertainty), float) for one in images]

@@ -20,9 +20,12 @@ from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_integer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from numpy.typing import ArrayLike
+
+    from splus_srgan.utils.types import BoolArray, FloatArray
 
 __all__ = ["MS_SSIM_WEIGHTS", "ms_ssim", "nrmse", "psnr", "ssim"]
 
@@ -212,14 +215,16 @@ def ms_ssim(
         raise ValueError(f"n_scale must be at most {len(MS_SSIM_WEIGHTS)}; got {n_scale}")
     weights = np.array(MS_SSIM_WEIGHTS[:n_scale]) / sum(MS_SSIM_WEIGHTS[:n_scale])
 
-    def of_band(truth, made, missing, span):
-        return multi_scale(truth, made, missing, span, weights)
+    def of_band(truth: FloatArray, made: FloatArray, missing: BoolArray, span: float) -> float:
+        return multi_scale(truth, made, missing, span, weights.tolist())
 
     smallest = (2 * MS_REACH + 1) * 2 ** (n_scale - 1)
     return _by_band(of_band, reference, image, data_range, mask, per_band, smallest)
 
 
-def _compared(reference, image, mask):
+def _compared(
+    reference: ArrayLike, image: ArrayLike, mask: ArrayLike | None
+) -> tuple[FloatArray, FloatArray, BoolArray]:
     """Both as ``(n_band, ny, nx)``, and where they cannot be compared."""
     truth, made = both_as_float(reference, image)
     if truth.shape != made.shape or truth.ndim not in (2, 3) or not truth.size:
@@ -241,7 +246,7 @@ def _compared(reference, image, mask):
     return truth, made, missing.reshape(shape)
 
 
-def _ranges(data_range, unit, n_band, per_band):
+def _ranges(data_range: Any, unit: Any, n_band: int, per_band: bool) -> FloatArray:
     """One range for each band, in the unit of the reference; all together have a single one."""
     spans = as_float(data_range, name="data_range", unit=unit)
     allowed = ((), (n_band,)) if per_band else ((),)
@@ -251,7 +256,15 @@ def _ranges(data_range, unit, n_band, per_band):
     return np.broadcast_to(spans, (n_band,))
 
 
-def _by_band(function, reference, image, data_range, mask, per_band, smallest):
+def _by_band(
+    function: Callable[..., Any],
+    reference: ArrayLike,
+    image: ArrayLike,
+    data_range: Any,
+    mask: ArrayLike | None,
+    per_band: bool,
+    smallest: int,
+) -> Any:
     """Apply to each band, and average where they are scored together."""
     truth, made, missing = _compared(reference, image, mask)
     spans = _ranges(data_range, unit_of(reference), len(truth), per_band)

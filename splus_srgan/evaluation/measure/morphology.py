@@ -1,6 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Sizes and ellipticities of sources in the output against those of the target, at one PSF."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
@@ -13,12 +17,22 @@ from splus_srgan.evaluation.shapes import moments
 from splus_srgan.evaluation.statistics import finite_median, finite_values, median_error
 from splus_srgan.pixels.robust import robust_std
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.compared import ComparedBand, ComparedField
+    from splus_srgan.evaluation.limits import Limit
+
 __all__ = ["checks_shapes", "compare_shapes"]
 
 _COLUMNS = ("x", "y", "snr", "size", "size_ratio", "delta_e1", "delta_e2")
 
 
-def compare_shapes(field, *, least_snr=50, kind=None):
+def compare_shapes(
+    field: ComparedField, *, least_snr: float = 50, kind: str | None = None
+) -> Table:
     """
     Compare sizes and ellipticities with those of the target.
 
@@ -55,11 +69,14 @@ def compare_shapes(field, *, least_snr=50, kind=None):
     return field.each(lambda band: _shapes_of_band(band, field.sources, least_snr, kind))
 
 
-def _shapes_of_band(band, sources, least_snr, kind):
+def _shapes_of_band(
+    band: ComparedBand, sources: Table, least_snr: float, kind: str | None
+) -> Table:
     """Rows of one band."""
     if band.target is None:
         return _table(band, (), {})
-    place, scale = APERTURES["target"], {"pixel_scale": band.pixel_scale}
+    place: dict[str, Any] = APERTURES["target"]
+    scale: dict[str, Any] = {"pixel_scale": band.pixel_scale}
     good = usable(band, sources, **place)
     if kind is not None:
         good &= np.asarray(sources["kind"]) == kind
@@ -93,7 +110,7 @@ def _shapes_of_band(band, sources, least_snr, kind):
     return _table(band, chosen["kind"][keep], columns)
 
 
-def _table(band, kind, columns):
+def _table(band: ComparedBand, kind: Any, columns: Mapping[str, Any]) -> Table:
     table = Table({"band": np.full(len(kind), band.name, "U16"), "kind": np.asarray(kind, "U8")})
     for name in _COLUMNS:
         table[name] = np.asarray(columns.get(name, ()), float)
@@ -102,7 +119,9 @@ def _table(band, kind, columns):
     return table
 
 
-def checks_shapes(rows, *, bands=None, limits=LIMITS):
+def checks_shapes(
+    rows: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge sizes and ellipticities.
 

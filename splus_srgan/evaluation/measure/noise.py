@@ -1,7 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What is found in the output of an image of noise alone."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import vstack
@@ -12,6 +15,17 @@ from splus_srgan.evaluation.sources import detect, smoothed_noise
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.pixels.coadd_noise import DITHERS, correlated_noise
 from splus_srgan.pixels.robust import robust_std
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from astropy.nddata import CCDData
+    from astropy.table import Table
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.compared import ComparedBand, ComparedField
+    from splus_srgan.evaluation.limits import Limit
 
 __all__ = ["checks_noise", "noise_field", "noise_only_detections"]
 
@@ -21,7 +35,12 @@ _OWN_NOISE = (
 )
 
 
-def noise_field(images, *, seed=0, shape=(128, 128)):
+def noise_field(
+    images: Mapping[str, CCDData],
+    *,
+    seed: int | Sequence[int] = 0,
+    shape: tuple[int, int] = (128, 128),
+) -> dict[str, CCDData]:
     """
     Draw an image of nothing: noise alone, like that of a field.
 
@@ -65,7 +84,7 @@ def noise_field(images, *, seed=0, shape=(128, 128)):
     return noise
 
 
-def noise_only_detections(field, *, threshold=5.0):
+def noise_only_detections(field: ComparedField, *, threshold: float = 5.0) -> Table:
     """
     Find sources in the output of an input that holds nothing but noise.
 
@@ -88,7 +107,7 @@ def noise_only_detections(field, *, threshold=5.0):
     return field.each(lambda band: _noise_of_band(band, threshold))
 
 
-def _noise_of_band(band, threshold):
+def _noise_of_band(band: ComparedBand, threshold: float) -> Table:
     """Rows of one band."""
     smooth = 4 * ndimage.gaussian_filter(np.asarray(band.output, float), 2.0)
     own = float(robust_std(smooth[~band.hidden])) / smoothed_noise(1.0)
@@ -98,7 +117,7 @@ def _noise_of_band(band, threshold):
         searches.append(("own", band.output, 2, own))
     tables = []
     for name, image, factor, sigma in searches:
-        found, _ = detect(image, sigma, factor=factor, threshold=threshold)
+        found, _ = detect(present(image), sigma, factor=factor, threshold=threshold)
         table = found["x", "y", "peak"]
         table["noise"] = np.full(len(found), name, "U8")
         tables.append(table)
@@ -107,7 +126,9 @@ def _noise_of_band(band, threshold):
     return rows["band", "noise", "x", "y", "peak"]
 
 
-def checks_noise(rows, *, bands=None, limits=LIMITS):
+def checks_noise(
+    rows: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge what was found in noise alone: by the input's noise it must be nothing.
 

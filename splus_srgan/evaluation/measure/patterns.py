@@ -1,7 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Periodic patterns and seams in the sky of an output."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -11,6 +14,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from splus_srgan.evaluation.measure.artefacts_sky import LEAST_FREE, sky_pixels
 from splus_srgan.evaluation.measure.spectrum import SkySpectrum, named_frequencies
 from splus_srgan.pixels.robust import robust_std
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from splus_srgan.utils.types import BoolArray, FloatArray
 
 __all__ = ["pattern_lines", "seams"]
 
@@ -22,7 +31,9 @@ _LEAST_SCATTER = 0.1  # of steps in units of their noise
 _EDGE = 16  # output pixels: a network treats the border of the image in its own way
 
 
-def pattern_lines(image, *, free=None, periods=(2, 4)):
+def pattern_lines(
+    image: FloatArray, *, free: BoolArray | None = None, periods: Sequence[float] = (2, 4)
+) -> QTable:
     r"""
     Look for periodic patterns: lines in the power spectrum of the sky.
 
@@ -102,32 +113,34 @@ def pattern_lines(image, *, free=None, periods=(2, 4)):
     return _line_table(rows)
 
 
-def _strength(line):
+def _strength(line: Any) -> float:
     return line[2] / line[3]
 
 
-def _near(one, other, step):
+def _near(one: Sequence[float], other: Sequence[float], step: float) -> bool:
     """Whether two frequencies are one, a period of 1 apart included."""
     return all(abs((a - b + 0.5) % 1 - 0.5) < step for a, b in zip(one, other, strict=True))
 
 
-def _period_name(period):
+def _period_name(period: float) -> str:
     return f"period {period:g}"
 
 
-def _line_row(name, line, least):
+def _line_row(name: str, line: Any, least: float) -> tuple[Any, ...]:
     fy, fx, amplitude, level = line
     return (name, fy, fx, amplitude, level, least * level, amplitude > least * level)
 
 
-def _line_table(rows):
+def _line_table(rows: Sequence[tuple[Any, ...]]) -> QTable:
     names = ("name", "fy", "fx", "amplitude", "level", "faintest", "found")
     table = QTable(rows=rows, names=names)
     table["fy"].unit = table["fx"].unit = 1 / u.pix
     return table
 
 
-def seams(image, *, free=None, block_size=None):
+def seams(
+    image: FloatArray, *, free: BoolArray | None = None, block_size: int | None = None
+) -> QTable:
     r"""
     Look for steps along rows and columns, as blocks leave that were put side by side.
 
@@ -171,7 +184,7 @@ def seams(image, *, free=None, block_size=None):
     free = sky_pixels(image) if free is None else free
     rows = []
     for axis in (0, 1):
-        pull, noise = _border_steps(*(np.moveaxis(a, axis, 0) for a in (image, free)))
+        pull, noise = _border_steps(np.moveaxis(image, axis, 0), np.moveaxis(free, axis, 0))
         usable = np.isfinite(pull)
         usable[: _EDGE - 2] = usable[len(usable) - _EDGE + 1 :] = False
         if usable.sum() < 8:
@@ -193,7 +206,7 @@ def seams(image, *, free=None, block_size=None):
     return table
 
 
-def _border_steps(image, free, piece=32):
+def _border_steps(image: FloatArray, free: BoolArray, piece: int = 32) -> Any:
     """
     Mean steps before each row from the third on, in units of their noise, and that noise.
 
@@ -216,7 +229,7 @@ def _border_steps(image, free, piece=32):
     return found
 
 
-def _row_means(step, least):
+def _row_means(step: FloatArray, least: int) -> FloatArray:
     """Mean of the finite values of each row; NaN of fewer than the least number."""
     good = np.isfinite(step)
     number = good.sum(axis=1)
@@ -224,7 +237,7 @@ def _row_means(step, least):
     return np.divide(total, number, out=np.full(total.shape, np.nan), where=number >= least)
 
 
-def _local_noise(means):
+def _local_noise(means: FloatArray) -> FloatArray:
     """Standard deviation of the means of each piece by that of the borders around it."""
     squares = np.pad(means**2, ((0, 0), (_AROUND, _AROUND)), constant_values=np.nan)
     around = sliding_window_view(squares, 2 * _AROUND + 1, axis=1)

@@ -8,6 +8,10 @@ input before it is compared with that, in wide apertures.  Offsets are
 ``2.5 log10(made / reference)``: positive is too bright.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 from astropy.table import Table, vstack
@@ -17,13 +21,20 @@ from splus_srgan.evaluation.catalog import usable
 from splus_srgan.pixels.coadd_noise import area_noise
 from splus_srgan.utils.validate import check_one_of
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Literal
+
+    from splus_srgan.evaluation.compared import ComparedBand, ComparedField
+    from splus_srgan.utils.types import FloatArray
+
 __all__ = [
     "APERTURES",
     "compare_fluxes",
     "curve_of_growth",
 ]
 
-APERTURES = {
+APERTURES: dict[str, dict[str, Any]] = {
     "target": {"radius": 3.0, "annulus": (5.0, 8.0), "apart": 8.0},
     "input": {"radius": 6.0, "annulus": (8.0, 12.0), "apart": 10.0},
 }
@@ -35,7 +46,14 @@ _LEAST_SNR = 20
 _COLUMNS = ("x", "y", "reference", "snr", "error", "offset")
 
 
-def compare_fluxes(field, *, against=None, least_snr=_LEAST_SNR, share=0.03, **aperture):
+def compare_fluxes(
+    field: ComparedField,
+    *,
+    against: Literal["target", "input"] | None = None,
+    least_snr: float = _LEAST_SNR,
+    share: float = 0.03,
+    **aperture: Any,
+) -> Table:
     r"""
     Compare the fluxes of a field's sources with those of the target or of the input.
 
@@ -82,7 +100,7 @@ def compare_fluxes(field, *, against=None, least_snr=_LEAST_SNR, share=0.03, **a
     """
     references = tuple(APERTURES) if against is None else (against,)
 
-    def measure(band):
+    def measure(band: ComparedBand) -> Table:
         tables = [
             _compare(band, field.sources, one, least_snr, share, aperture, coarse=False)
             for one in references
@@ -92,10 +110,19 @@ def compare_fluxes(field, *, against=None, least_snr=_LEAST_SNR, share=0.03, **a
     return field.each(measure)
 
 
-def _compare(band, sources, against, least_snr, share, aperture, *, coarse):
+def _compare(
+    band: ComparedBand,
+    sources: Table,
+    against: str,
+    least_snr: float,
+    share: float,
+    aperture: Mapping[str, Any],
+    *,
+    coarse: bool,
+) -> Table:
     """Rows of `compare_fluxes`; ``coarse``: the output on the pixels of the input."""
     check_one_of("against", against, tuple(APERTURES))
-    place = APERTURES[against] | aperture
+    place = {**APERTURES[against], **aperture}
     if against == "target" and band.target is None:
         return _rows(band, against)
     good = usable(band, sources, share=share, **place)
@@ -116,7 +143,7 @@ def _compare(band, sources, against, least_snr, share, aperture, *, coarse):
     return _rows(band, against, chosen["kind"], *values)
 
 
-def _images(band, against, coarse):
+def _images(band: ComparedBand, against: str, coarse: bool) -> tuple[Any, ...]:
     """The output and what it is compared with, at one PSF, and how fine each is."""
     if against == "target":
         return (*band.matched, 2, 2)
@@ -127,7 +154,9 @@ def _images(band, against, coarse):
     return band.blurred_output, band.input, 2, 1
 
 
-def _flux(band, image, chosen, place, factor):
+def _flux(
+    band: ComparedBand, image: FloatArray, chosen: Table, place: Mapping[str, Any], factor: int
+) -> Any:
     return aperture_flux(
         image,
         np.asarray(chosen["x"]),
@@ -140,7 +169,7 @@ def _flux(band, image, chosen, place, factor):
     )
 
 
-def _noise(band, flux, free, radius):
+def _noise(band: ComparedBand, flux: FloatArray, free: Any, radius: float) -> FloatArray:
     return aperture_noise(
         flux,
         free,
@@ -151,7 +180,7 @@ def _noise(band, flux, free, radius):
     )
 
 
-def _rows(band, against, kind=(), *values):
+def _rows(band: ComparedBand, against: str, kind: Any = (), *values: Any) -> Table:
     """A table of results, with the same columns where it is empty."""
     table = Table()
     table["band"] = np.full(len(kind), band.name, "U16")
@@ -159,12 +188,19 @@ def _rows(band, against, kind=(), *values):
     table["kind"] = np.asarray(kind, "U8")
     for name, column in zip(_COLUMNS, values or len(_COLUMNS) * ((),), strict=True):
         table[name] = np.asarray(column, float)
-    for name, unit in {"x": u.pix, "y": u.pix, "error": u.mag, "offset": u.mag}.items():
+    for name, unit in {
+        "x": u.pix,
+        "y": u.pix,
+        "error": u.Unit("mag"),
+        "offset": u.Unit("mag"),
+    }.items():
         table[name].unit = unit
     return table
 
 
-def curve_of_growth(field, *, radii=RADII, least_snr=_LEAST_SNR):
+def curve_of_growth(
+    field: ComparedField, *, radii: Sequence[float] = RADII, least_snr: float = _LEAST_SNR
+) -> Table:
     """
     Compare fluxes with the target's in apertures of several radii.
 
@@ -186,7 +222,7 @@ def curve_of_growth(field, *, radii=RADII, least_snr=_LEAST_SNR):
     """
     place = APERTURES["input"] | {"annulus": (max(8.0, max(radii)), max(12.0, max(radii) + 4))}
 
-    def measure(band):
+    def measure(band: ComparedBand) -> Table:
         tables = []
         for radius in radii:
             own = place | {"radius": radius}

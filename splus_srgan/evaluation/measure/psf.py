@@ -1,6 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The PSF of an output by its stars, beside the one that it promises."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
@@ -11,6 +15,18 @@ from splus_srgan.evaluation.sources import any_within, inside, isolated
 from splus_srgan.evaluation.statistics import median_error
 from splus_srgan.pixels.coadd_noise import area_noise
 from splus_srgan.pixels.psf import psf_image
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from astropy.table import Table
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.compared import ComparedBand, ComparedField
+    from splus_srgan.evaluation.limits import Limit
+    from splus_srgan.utils.types import BoolArray, FloatArray
 
 __all__ = ["checks_psf", "psf_table"]
 
@@ -22,7 +38,7 @@ _REACH = 2.0  # FWHM within which a star is compared with the PSF
 _ROOM = 1.25  # times the promised FWHM: of sharper inputs, nobody can tell whether they got sharper
 
 
-def psf_table(field, *, min_snr=_MIN_SNR):
+def psf_table(field: ComparedField, *, min_snr: float = _MIN_SNR) -> QTable:
     """
     Measure the bright, isolated stars of a field in its input and its output.
 
@@ -45,7 +61,7 @@ def psf_table(field, *, min_snr=_MIN_SNR):
     return QTable(field.each(lambda band: _table_of_band(band, field.sources, min_snr)))
 
 
-def _table_of_band(band, sources, min_snr):
+def _table_of_band(band: ComparedBand, sources: Table, min_snr: float) -> Any:
     """Rows of one band."""
     chosen, snr = _bright_stars(band, sources, band.name, min_snr)
     names = ("band", "x", "y", "snr", "fwhm_in", "fwhm_out", "fwhm_promised")
@@ -60,26 +76,30 @@ def _table_of_band(band, sources, min_snr):
     return table
 
 
-def _bright_stars(band, sources, name, min_snr):
+def _bright_stars(
+    band: ComparedBand, sources: Table, name: str, min_snr: float
+) -> tuple[BoolArray, FloatArray]:
     """Which sources are stars that tell the PSF, and the S/N of all."""
     x, y, scale = sources["x"], sources["y"], band.pixel_scale
     flux = np.asarray(sources[f"flux_{name}"], float)
     snr = flux / (band.sigma * area_noise(np.pi * (1.5 / scale) ** 2))
     good = (sources["kind"] == "star") & (snr > min_snr)
-    good &= inside(x, y, band.input.shape, _CLEAR, pixel_scale=scale)
+    good &= inside(x, y, band.shape, _CLEAR, pixel_scale=scale)
     good &= isolated(x, y, flux, distance=_NEAR, share=_SHARE, pixel_scale=scale)
     good &= ~any_within(band.bad, x, y, _CLEAR, pixel_scale=scale)
     return np.asarray(good, bool), snr
 
 
-def _measure_stars(band, psf, stars, snr):
+def _measure_stars(
+    band: ComparedBand, psf: Any, stars: Any, snr: FloatArray
+) -> list[tuple[Any, ...]]:
     """Rows of `psf_table`."""
     if not len(stars):
         return []
     scale, fine = band.pixel_scale, band.fine_scale
     x, y = 2 * np.asarray(stars["x"]) + 0.5, 2 * np.asarray(stars["y"]) + 0.5
     seeing = band.psf[0] if band.psf else 1.4
-    seen = fit_stars(band.input, stars["x"], stars["y"], fwhm=seeing / scale)
+    seen = fit_stars(present(band.input), stars["x"], stars["y"], fwhm=seeing / scale)
     promised = band.output_psf if psf is not None else None
     made = fit_stars(band.output, x, y, fwhm=(promised[0] if promised else seeing) / fine)
     nothing = np.full(len(stars), np.nan)
@@ -107,7 +127,9 @@ def _measure_stars(band, psf, stars, snr):
     ]
 
 
-def checks_psf(stars, *, bands=None, limits=LIMITS):
+def checks_psf(
+    stars: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge the PSF of the output by its stars.
 
@@ -147,7 +169,7 @@ def checks_psf(stars, *, bands=None, limits=LIMITS):
     return checks
 
 
-def _check(limit, band, values, note=""):
+def _check(limit: Limit, band: str, values: Any, note: str = "") -> Check:
     """Median of what could be measured."""
     values = np.asarray(values, float)
     found = values[np.isfinite(values)]

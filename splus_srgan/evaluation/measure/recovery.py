@@ -6,6 +6,10 @@ The field is enhanced with and without them, so its own sources and its sky drop
 difference.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy.table import Table, vstack
 
@@ -16,13 +20,30 @@ from splus_srgan.evaluation.measure.injection import APERTURE, draw_injections, 
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.sources import detect, match_positions
 from splus_srgan.evaluation.statistics import median_error
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.compared import ComparedBand
+    from splus_srgan.evaluation.limits import Limit
 
 __all__ = ["checks_injection", "injection_test"]
 
 _MAG = 2.5 / np.log(10)
 
 
-def injection_test(enhancer, pair, *, n=20, seed=0, snr=(20.0, 300.0), star_share=0.5):
+def injection_test(
+    enhancer: Callable[..., Any],
+    pair: EvaluationPair,
+    *,
+    n: int = 20,
+    seed: int = 0,
+    snr: tuple[float, float] = (20.0, 300.0),
+    star_share: float = 0.5,
+) -> Table:
     """
     Enhance a field with and without injected sources, and measure them in the difference.
 
@@ -56,7 +77,7 @@ def injection_test(enhancer, pair, *, n=20, seed=0, snr=(20.0, 300.0), star_shar
     injected = inject(
         pair.input,
         sources,
-        psfs={name: band.psf for name, band in bands.items()},
+        psfs={name: present(band.psf) for name, band in bands.items()},
         electrons={name: band.electrons for name, band in bands.items()},
         seed=seed,
         pixel_scale=scale,
@@ -68,23 +89,23 @@ def injection_test(enhancer, pair, *, n=20, seed=0, snr=(20.0, 300.0), star_shar
     return table
 
 
-def _no_rows():
+def _no_rows() -> Table:
     names = ("band", "kind", "x", "y", "flux", "snr", "error", "offset", "found")
     return Table(names=names, dtype=("U16", "U8", *(6 * [float]), bool))
 
 
-def _recovered(before, after, sources):
+def _recovered(before: ComparedBand, after: ComparedBand, sources: Table) -> Table:
     """Rows of one band."""
     scale = before.pixel_scale
     x, y = np.asarray(sources["x"]), np.asarray(sources["y"])
-    place = {**APERTURE, "pixel_scale": scale}
+    place: dict[str, Any] = {**APERTURE, "pixel_scale": scale}
     # What was added, its photon noise included: that is in the data, and not to be undone.
-    expected, free = aperture_flux(after.input - before.input, x, y, **place)
+    expected, free = aperture_flux(present(after.input) - present(before.input), x, y, **place)
     found, _ = aperture_flux(after.seen_output - before.seen_output, x, y, **place)
     noise = aperture_noise(
         expected,
         free,
-        radius=APERTURE["radius"],
+        radius=place["radius"],
         sigma=before.sigma,
         electrons=before.electrons,
         pixel_scale=scale,
@@ -101,7 +122,9 @@ def _recovered(before, after, sources):
     return table
 
 
-def checks_injection(rows, *, bands=None, limits=LIMITS):
+def checks_injection(
+    rows: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge the recovery of injected sources.
 
@@ -127,7 +150,11 @@ def checks_injection(rows, *, bands=None, limits=LIMITS):
             values = np.asarray(mine["offset"][mine["kind"] == kind], float)
             values = values[np.isfinite(values)]
             note = "" if values.size else "nothing was injected"
-            options = {"error": median_error(values), "count": values.size, "note": note}
+            options: dict[str, Any] = {
+                "error": median_error(values),
+                "count": values.size,
+                "note": note,
+            }
             value = np.median(values) if values.size else np.nan
             checks.append(limits["injected flux"].judge(band, value, kind=plural, **options))
         share = np.mean(mine["found"]) if len(mine) else np.nan

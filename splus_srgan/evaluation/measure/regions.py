@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from splus_srgan.utils.types import BoolArray, FloatArray
+
 __all__ = ["ISOPHOTE", "REGIONS", "SKY", "psnr_by_region", "regions"]
 
 ISOPHOTE, SKY = 3.0, 0.3
@@ -33,7 +35,7 @@ REGIONS = ("frame", "isophote", "sky", "matched")
 """Scores of `psnr_by_region`."""
 
 
-def regions(truth, sigma, *, factor=2):
+def regions(truth: ArrayLike, sigma: float, *, factor: int = 2) -> dict[str, BoolArray]:
     r"""
     Split a frame by its truth into sources and sky.
 
@@ -134,7 +136,13 @@ def psnr_by_region(
     return scores | {"matched": _matched(truth, image, zero_point, psf, image_psf)}
 
 
-def _matched(truth, image, zero_point, psf, image_psf):
+def _matched(
+    truth: FloatArray,
+    image: FloatArray,
+    zero_point: float,
+    psf: Sequence[float],
+    image_psf: Sequence[float] | None,
+) -> float:
     """PSNR with truth and image at the PSF of the input."""
     wings = psf[2:]
     blurred = blur_to_psf(truth, psf, psf=(*TARGET_PSF, *wings), pixel_scale=PIXEL_SCALE / 2)

@@ -8,7 +8,10 @@ again, its uncertainty has to be at least :math:`\sqrt{2} \, s`.  What the enhan
 alike each time does not show, so a stated uncertainty may well be larger.
 """
 
+from __future__ import annotations
+
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
@@ -17,11 +20,31 @@ from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.uncertainty import SNR_EDGES
 from splus_srgan.pixels.coadd_noise import DITHERS, correlated_noise
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from astropy.nddata import CCDData
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.compared import ComparedBand
+    from splus_srgan.evaluation.limits import Limit
+    from splus_srgan.evaluation.pairs import EvaluationPair
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["checks_repeats", "repeat_test"]
 
 
-def repeat_test(enhancer, pair, *, output=None, n=4, seed=0):
+def repeat_test(
+    enhancer: Callable[..., Any],
+    pair: EvaluationPair,
+    *,
+    output: Mapping[str, CCDData] | None = None,
+    n: int = 4,
+    seed: int = 0,
+) -> Table:
     """
     Compare stated uncertainties with the scatter under repeated noise.
 
@@ -65,7 +88,11 @@ def repeat_test(enhancer, pair, *, output=None, n=4, seed=0):
         if output is None:
             # With noise that was added, there is twice as much of it.
             spread = 2 * spread
-            stated = None if made[0].std is None else np.mean([b.std**2 for b in made], axis=0)
+            stated = (
+                None
+                if made[0].std is None
+                else np.mean([present(b.std) ** 2 for b in made], axis=0)
+            )
         else:
             stated = None if band.std is None else band.std**2
         if stated is not None:
@@ -76,7 +103,9 @@ def repeat_test(enhancer, pair, *, output=None, n=4, seed=0):
     return table
 
 
-def _rows(name, band, spread, stated):
+def _rows(
+    name: str, band: ComparedBand, spread: FloatArray, stated: FloatArray
+) -> list[tuple[Any, ...]]:
     """A row for each bin of signal to noise."""
     unit = (band.sigma / 4) ** 2
     ratio = 4 * band.output / band.sigma
@@ -90,7 +119,9 @@ def _rows(name, band, spread, stated):
     return rows
 
 
-def checks_repeats(rows, *, bands=None, limits=LIMITS):
+def checks_repeats(
+    rows: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge whether stated uncertainties cover what noise does.
 

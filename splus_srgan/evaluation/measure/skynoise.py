@@ -21,6 +21,8 @@ from splus_srgan.utils.validate import check_integer, check_shape
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from splus_srgan.utils.types import BoolArray, FloatArray
+
 __all__ = ["aperture_noise_curve", "noise_autocorrelation"]
 
 _VALID = 0.999  # of an aperture's area
@@ -145,7 +147,7 @@ def aperture_noise_curve(
     return QTable(rows=rows, names=("radius", "area", "sigma", "white", "error"))
 
 
-def _sky(image, mask):
+def _sky(image: ArrayLike, mask: ArrayLike | None) -> tuple[FloatArray, BoolArray]:
     """Values less their mean, 0 where they do not count, and where they do."""
     image = np.asarray(image, float)
     if image.ndim != 2:
@@ -157,7 +159,7 @@ def _sky(image, mask):
     return np.where(free, image - mean, 0.0), free
 
 
-def _autocorrelation(values, max_lag):
+def _autocorrelation(values: FloatArray, max_lag: int) -> FloatArray:
     """Sums over all pairs of pixels for lags up to ``max_lag`` along both axes."""
     shape = [fft.next_fast_len(n + max_lag, real=True) for n in values.shape]
     power = np.abs(fft.rfft2(values, shape)) ** 2

@@ -9,30 +9,41 @@ Spaces in which pixels are compared.
 * ``"noise"``: :math:`(x - {\rm sky}) / \sigma`, linear, in units of the noise of the input.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from splus_srgan.pixels.stretch import AsinhStretch, MinMaxStretch
 from splus_srgan.utils.elementwise import as_float, unit_of
 from splus_srgan.utils.validate import check_one_of
 
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    from numpy.typing import ArrayLike
+
+    from splus_srgan.utils.types import FloatArray
+
 __all__ = ["SPACES", "to_space"]
 
-SPACES = ("seed", "asinh", "noise")
+SPACES: tuple[Literal["seed", "asinh", "noise"], ...] = ("seed", "asinh", "noise")
 """Spaces in which pixels can be compared."""
 
 _AB_OF_NANOMAGGIE = 22.5
 
 
 def to_space(
-    image,
-    space,
+    image: ArrayLike,
+    space: Literal["seed", "asinh", "noise"],
     *,
-    zero_point=None,
-    sky=0.0,
-    sigma=None,
-    scale=AsinhStretch.LEGACY_SCALE,
-    mask=None,
-):
+    zero_point: ArrayLike | None = None,
+    sky: ArrayLike = 0.0,
+    sigma: ArrayLike | None = None,
+    scale: float = AsinhStretch.LEGACY_SCALE,
+    mask: ArrayLike | None = None,
+) -> FloatArray:
     r"""
     Bring flux to the space in which it is compared.
 
@@ -76,16 +87,17 @@ def to_space(
     array([[0., 4.]])
     """
     check_one_of("space", space, SPACES)
-    flux = as_float(image, unit=unit_of(image)) - _per_band("sky", sky, image)
+    given: Any = image
+    flux = as_float(given, unit=unit_of(given)) - _per_band("sky", sky, given)
     if space == "noise":
         if sigma is None:
             raise ValueError('sigma must be given for the space "noise"; got None')
-        noise = _per_band("sigma", sigma, image)
+        noise = _per_band("sigma", sigma, given)
         if not (noise > 0).all():
             raise ValueError(f"sigma must be above 0; got {sigma!r}")
         return flux / noise
     if zero_point is not None:
-        magnitude = _per_band("zero_point", zero_point, image)
+        magnitude = _per_band("zero_point", zero_point, given)
         flux = flux * 10 ** (-0.4 * (magnitude - _AB_OF_NANOMAGGIE))
     if space == "asinh":
         if zero_point is None:
@@ -97,7 +109,7 @@ def to_space(
     return _min_max(AsinhStretch(scale)(flux), mask)
 
 
-def _min_max(values, mask):
+def _min_max(values: FloatArray, mask: ArrayLike | None) -> FloatArray:
     """To [0, 1] by the extremes over all bands."""
     valid = np.isfinite(values)
     if mask is not None:
@@ -107,7 +119,7 @@ def _min_max(values, mask):
     return MinMaxStretch().fit(values, mask=~valid)(values)
 
 
-def _per_band(name, value, image):
+def _per_band(name: str, value: Any, image: FloatArray) -> Any:
     """A number, or one for each band, that broadcasts against the image."""
     unit = None if name == "zero_point" else unit_of(image)
     value, shape = as_float(value, name=name, unit=unit), np.shape(image)

@@ -20,7 +20,11 @@ from splus_srgan.utils.elementwise import both_as_float
 from splus_srgan.utils.validate import check_integer
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from typing import Any
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from splus_srgan.utils.types import BoolArray, FloatArray
 
 __all__ = ["Amplitude", "Shift", "measure_amplitude", "measure_shift", "power_spectrum_ratio"]
 
@@ -110,8 +114,8 @@ def power_spectrum_ratio(
     both = _CrossSpectrum(reference, image, mask)
     ring = (both.radius * 2 * check_integer("n_ring", n_ring, minimum=1)).astype(int)
 
-    def total(values):
-        return np.bincount(ring.ravel(), (both.weight * values).ravel())
+    def total(values: FloatArray) -> FloatArray:
+        return np.asarray(np.bincount(ring.ravel(), (both.weight * values).ravel()), float)
 
     modes = total(both.used)
     has = modes > 0
@@ -250,7 +254,7 @@ def measure_shift(
 class _CrossSpectrum:
     """Transforms of two images under one window, and their products."""
 
-    def __init__(self, reference, image, mask):
+    def __init__(self, reference: ArrayLike, image: ArrayLike, mask: ArrayLike | None) -> None:
         reference, image = both_as_float(reference, image)
         if reference.shape != image.shape or reference.ndim != 2:
             raise ValueError(
@@ -286,7 +290,7 @@ class _CrossSpectrum:
         # What rounding leaves of an empty reference counts as nothing.
         self.total = float(np.sum(self.weight * (self.power_reference + self.power_image)))
 
-    def within(self, low, high):
+    def within(self, low: float, high: float) -> BoolArray:
         within = (self.radius >= low) & (self.radius < high) & (self.radius > 0)
         if not within.any():
             raise ValueError(
@@ -294,11 +298,11 @@ class _CrossSpectrum:
             )
         return within
 
-    def sum(self, values, within):
+    def sum(self, values: FloatArray, within: BoolArray) -> float:
         return float(np.sum((self.weight * values)[within]))
 
 
-def _transform(image, free, window):
+def _transform(image: FloatArray, free: BoolArray, window: FloatArray) -> NDArray[Any]:
     if not free.any():
         return np.zeros((image.shape[0], image.shape[1] // 2 + 1), complex)
     values = np.where(free, image, 0.0)

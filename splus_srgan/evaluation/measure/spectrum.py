@@ -1,10 +1,18 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Lines in the power spectrum of a sky with holes."""
 
+from __future__ import annotations
+
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft, ndimage
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from splus_srgan.utils.types import BoolArray, FloatArray
 
 __all__ = ["SkySpectrum"]
 
@@ -28,7 +36,7 @@ class SkySpectrum:
         Pixels to use.
     """
 
-    def __init__(self, image, free):
+    def __init__(self, image: FloatArray, free: BoolArray) -> None:
         window = np.outer(*(np.hanning(n + 2)[1:-1] for n in image.shape)) * free
         self.shape, self._weight = image.shape, window.sum()
         self._side = max(np.sqrt(np.mean(free)), 1e-6)  # of a square of as much sky
@@ -39,12 +47,12 @@ class SkySpectrum:
         self.amplitude = spectrum * self._sides()
         self.level = _surroundings(spectrum, self.frequencies) * self._sides()
 
-    def _sides(self):
+    def _sides(self) -> FloatArray:
         """2 for a frequency that stands for itself and its negative, 1 for its own negative."""
         own = [np.isin(np.abs(f), (0, 0.5)) for f in self.frequencies]
         return 2.0 - np.logical_and.outer(*own)
 
-    def at(self, fy, fx):
+    def at(self, fy: float, fx: float) -> tuple[float, float]:
         """Amplitude at any frequency (cycles per pixel), and the level around it."""
         wave_y = np.exp(-2j * np.pi * fy * np.arange(self.shape[0]))
         wave_x = np.exp(-2j * np.pi * fx * np.arange(self.shape[1]))
@@ -54,7 +62,7 @@ class SkySpectrum:
         column = min(round(fx * self.shape[1]), len(self.frequencies[1]) - 1)
         return amplitude, self.level[row, column]
 
-    def search(self, number=5):
+    def search(self, number: int = 5) -> list[tuple[float, ...]]:
         """Strongest lines above their surroundings: ``(fy, fx, amplitude, level)``, best first."""
         ratio = np.where(self._searched(), self.amplitude / self.level, 0)
         ratio[ratio < ndimage.maximum_filter(ratio, 5, mode=["wrap", "nearest"])] = 0
@@ -66,7 +74,7 @@ class SkySpectrum:
             if ratio[j, i] > 0
         ]
 
-    def refined(self, fy, fx):
+    def refined(self, fy: float, fx: float) -> tuple[float, ...]:
         """The line between the frequencies of the transform, which lie too far apart."""
         offsets = np.linspace(-0.5, 0.5, 9)
         rows, columns = fy + offsets / self.shape[0], fx + offsets / self.shape[1]
@@ -74,22 +82,22 @@ class SkySpectrum:
         amplitude, best = max((self.at(*place)[0], place) for place in places)
         return (*best, amplitude, self.at(fy, fx)[1])
 
-    def threshold(self, number=None):
+    def threshold(self, number: int | None = None) -> float:
         """Ratio of amplitude to level that noise reaches in 1 of 10000 looks at so many places."""
         return np.sqrt(np.log((number or self._searched().sum()) / _FALSE_ALARM))
 
     @property
-    def typical_level(self):
+    def typical_level(self) -> float:
         """Median level of what is searched."""
         return float(np.median(self.level[self._searched()]))
 
-    def _searched(self):
+    def _searched(self) -> BoolArray:
         steps = [np.abs(f) * n for f, n in zip(self.frequencies, self.shape, strict=True)]
         # Across the frame there are as many more as there is less sky in it, in pieces.
         return np.hypot(steps[0][:, None], steps[1]) >= _LOWEST / self._side
 
 
-def _surroundings(amplitude, frequencies):
+def _surroundings(amplitude: FloatArray, frequencies: Any) -> FloatArray:
     """Root mean square amplitude around each frequency, whatever single lines there are."""
     power = amplitude**2
     half = _BOX // 2
@@ -107,7 +115,7 @@ def _surroundings(amplitude, frequencies):
     return np.maximum(level, 1e-12 * max(float(amplitude.max()), 1e-300))
 
 
-def named_frequencies(period):
+def named_frequencies(period: float) -> list[tuple[float, float]]:
     """Frequencies of a pattern of this period: along x, along y and both diagonals."""
     f = 1 / period
     found = {(0.0, f), (f, 0.0), (f, f), (f, -f)} if f != 0.5 else {(0.0, f), (f, 0.0), (f, f)}

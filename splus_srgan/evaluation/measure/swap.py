@@ -1,13 +1,27 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Whether detail is the object's or the noise's: one object with the noise of two fields."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
 
 from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.limits import LIMITS
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.compared import ComparedBand
+    from splus_srgan.evaluation.limits import Limit
+    from splus_srgan.evaluation.pairs import EvaluationPair
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["checks_swaps", "swap_test"]
 
@@ -15,7 +29,7 @@ _OBJECT = 2.5  # sigma per pixel, above which there is an object
 _SOURCE = 10.0  # sigma per pixel, above which a residual is no pure noise
 
 
-def swap_test(enhancer, pair, other):
+def swap_test(enhancer: Callable[..., Any], pair: EvaluationPair, other: EvaluationPair) -> Table:
     r"""
     Give an object the noise of another field: structure that follows the noise is invented.
 
@@ -52,12 +66,13 @@ def swap_test(enhancer, pair, other):
             f"got {other.shape} {list(other.bands)}"
         )
     own, donor = (compare_field(p, enhancer(p.input)).bands for p in (pair, other))
-    inputs = [{}, {}]
+    inputs: tuple[dict[str, Any], ...] = ({}, {})
     for name, band in own.items():
         for images, giver in zip(inputs, (band, donor[name]), strict=True):
             images[name] = pair.input[name].copy()
             # The sky comes back, so that it is measured as ever.
-            sky = np.median(np.asarray(pair.input[name].data)[~band.bad] - band.input[~band.bad])
+            observed = present(band.input)[~band.bad]
+            sky = np.median(np.asarray(pair.input[name].data)[~band.bad] - observed)
             noise = _noise_of(giver) * (band.sigma / giver.sigma)
             images[name].data = (_model(band) + noise + sky).astype(np.float32)
     made = [compare_field(pair, enhancer(images)).bands for images in inputs]
@@ -67,19 +82,19 @@ def swap_test(enhancer, pair, other):
     return table
 
 
-def _model(band):
+def _model(band: ComparedBand) -> FloatArray:
     """The input without noise."""
     use_truth = band.target is not None and band.noise_free
-    return band.seen_target if use_truth else band.seen_output
+    return present(band.seen_target) if use_truth else band.seen_output
 
 
-def _noise_of(band):
+def _noise_of(band: ComparedBand) -> FloatArray:
     """The input's noise; nothing where there are bright sources or holes."""
     model = _model(band)
-    return np.where(band.bad | (model > _SOURCE * band.sigma), 0, band.input - model)
+    return np.where(band.bad | (model > _SOURCE * band.sigma), 0, present(band.input) - model)
 
 
-def _swapped(band, one, other):
+def _swapped(band: ComparedBand, one: Any, other: Any) -> dict[str, Any]:
     """Compare the details of two outputs of one object."""
     result = {"band": band.name, "n": 0}
     result |= dict.fromkeys(("detail", "follows_noise", "correlation"), math.nan)
@@ -102,7 +117,9 @@ def _swapped(band, one, other):
     }
 
 
-def checks_swaps(rows, *, bands=None, limits=LIMITS):
+def checks_swaps(
+    rows: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge how much of the detail stays with the object.
 

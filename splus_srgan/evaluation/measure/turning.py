@@ -1,8 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What turning a field changes in its output."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import QTable
@@ -12,6 +15,17 @@ from splus_srgan.evaluation.comparison import compare_field, fine_scale
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.artefacts_sky import sky_pixels
 from splus_srgan.utils.validate import check_one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from astropy.nddata import CCDData
+    from astropy.table import Table
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.limits import Limit
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["checks_symmetry", "symmetry_residual"]
 
@@ -28,7 +42,12 @@ _TURNS = {
 }
 
 
-def symmetry_residual(enhancer, data, *, turns=tuple(_TURNS)):
+def symmetry_residual(
+    enhancer: Callable[..., Any],
+    data: Mapping[str, CCDData] | CCDData,
+    *,
+    turns: Sequence[str] = tuple(_TURNS),
+) -> QTable:
     r"""
     Compare the result for a turned field with the turned result.
 
@@ -72,7 +91,7 @@ def symmetry_residual(enhancer, data, *, turns=tuple(_TURNS)):
     for turn in turns:
         check_one_of("turns", turn, tuple(_TURNS))
     single = not isinstance(data, Mapping)
-    images = {"": data} if single else dict(data)
+    images: dict[str, Any] = dict(data) if isinstance(data, Mapping) else {"": data}
     plain = _enhanced(enhancer, images, single)
     bands = compare_field(None, plain).bands
     rows = []
@@ -93,11 +112,11 @@ def symmetry_residual(enhancer, data, *, turns=tuple(_TURNS)):
     return QTable(rows=rows, names=("turn", "band", "sky", "sources"))
 
 
-def _enhanced(enhancer, images, single):
+def _enhanced(enhancer: Callable[..., Any], images: Mapping[str, CCDData], single: bool) -> Any:
     return {"": enhancer(images[""])} if single else enhancer(images)
 
 
-def _rms(values, reference=None):
+def _rms(values: FloatArray, reference: FloatArray | None = None) -> float:
     """Root mean square, as a fraction of that of a reference; NaN of nothing."""
     if not len(values):
         return math.nan
@@ -105,16 +124,16 @@ def _rms(values, reference=None):
     return rms if reference is None else rms / math.sqrt(np.mean(reference**2))
 
 
-def _turned(array, quarters, mirrored):
+def _turned(array: FloatArray, quarters: int, mirrored: bool) -> FloatArray:
     return np.rot90(array[:, ::-1] if mirrored else array, quarters)
 
 
-def _turned_back(array, quarters, mirrored):
+def _turned_back(array: FloatArray, quarters: int, mirrored: bool) -> FloatArray:
     back = np.rot90(array, -quarters)
     return back[:, ::-1] if mirrored else back
 
 
-def _turned_image(image, quarters, mirrored):
+def _turned_image(image: CCDData, quarters: int, mirrored: bool) -> CCDData:
     """An image turned, with a WCS of the same scale so that nobody sees another domain."""
     mask = None if image.mask is None else _turned(np.asarray(image.mask), quarters, mirrored)
     data = np.ascontiguousarray(_turned(np.asarray(image.data), quarters, mirrored))
@@ -122,7 +141,7 @@ def _turned_image(image, quarters, mirrored):
     return type(image)(data, unit=image.unit, mask=mask, meta=image.meta.copy(), wcs=wcs)
 
 
-def _turned_wcs(wcs, shape, quarters, mirrored):
+def _turned_wcs(wcs: WCS, shape: tuple[int, ...], quarters: int, mirrored: bool) -> WCS:
     """The linear part of a WCS on the turned grid."""
     old = shape if quarters % 2 == 0 else shape[::-1]
     places = [_turned(grid, quarters, mirrored) for grid in np.indices(old)[::-1].astype(float)]
@@ -137,7 +156,9 @@ def _turned_wcs(wcs, shape, quarters, mirrored):
     return turned
 
 
-def checks_symmetry(table, *, bands=None, limits=LIMITS):
+def checks_symmetry(
+    table: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge what turning the field changes.
 

@@ -16,12 +16,19 @@ from astropy.table import QTable, Table
 from scipy import stats
 
 from splus_srgan.evaluation.limits import LIMITS
-from splus_srgan.utils.validate import check_integer, check_shape
+from splus_srgan.utils.tables import rows_of
+from splus_srgan.utils.validate import check_integer, check_shape, present
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from numpy.typing import ArrayLike
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.compared import ComparedBand, ComparedField
+    from splus_srgan.evaluation.limits import Limit
+    from splus_srgan.utils.types import BoolArray, FloatArray
 
 __all__ = ["SNR_EDGES", "checks_uncertainty", "coverage", "coverage_table", "pit_histogram"]
 
@@ -157,7 +164,7 @@ def pit_histogram(
     return QTable({"low": edges[:-1], "high": edges[1:], "count": count, "density": density})
 
 
-def coverage_table(field):
+def coverage_table(field: ComparedField) -> Table:
     """
     Count the truths within the intervals that an output states.
 
@@ -177,24 +184,28 @@ def coverage_table(field):
     return field.each(lambda band: _coverage_of_band(band, noise_free=field.noise_free))
 
 
-def _coverage_of_band(band, *, noise_free):
+def _coverage_of_band(band: ComparedBand, *, noise_free: bool) -> Table:
     """Rows of one band."""
     names = ("band", "kind", "low", "high", "count", "within_68", "within_95")
     table = Table(names=names, dtype=("U16", "U8", float, float, int, float, float))
     if band.std is None or not noise_free:
         return table
-    options = {"mask": band.hidden}
+    options: dict[str, Any] = {"mask": band.hidden}
+    target = present(band.target)
     # The flux of an input pixel, and its noise, are shared by four.
-    ratio = 4 * band.target / band.sigma
-    for row in coverage(band.target, band.output, band.std, signal_to_noise=ratio, **options):
+    ratio = 4 * target / band.sigma
+    counted = coverage(target, band.output, band.std, signal_to_noise=ratio, **options)
+    for row in rows_of(counted):
         shares = [np.nan_to_num(row[f"coverage_{level}"]) * row["count"] for level in (68, 95)]
         table.add_row((band.name, "snr", row["low"], row["high"], row["count"], *shares))
-    for row in pit_histogram(band.target, band.output, band.std, **options):
+    for row in rows_of(pit_histogram(target, band.output, band.std, **options)):
         table.add_row((band.name, "pit", row["low"], row["high"], row["count"], 0, 0))
     return table
 
 
-def checks_uncertainty(rows, *, bands=None, limits=LIMITS):
+def checks_uncertainty(
+    rows: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
     """
     Judge the uncertainties of an output against the truth.
 
@@ -223,14 +234,16 @@ def checks_uncertainty(rows, *, bands=None, limits=LIMITS):
     return checks
 
 
-def _edges(rows):
+def _edges(rows: Table) -> dict[tuple[float, float], None]:
     return dict.fromkeys(zip(rows["low"], rows["high"], strict=True))
 
 
-def _coverage_check(rows, edges, level, band, limits):
+def _coverage_check(
+    rows: Table, edges: tuple[float, float], level: int, band: str, limits: Mapping[str, Limit]
+) -> Check:
     mine = rows[(rows["low"] == edges[0]) & (rows["high"] == edges[1])]
     count, limit = int(np.sum(mine["count"])), limits[f"coverage {level}"]
-    words = {"low": f"{edges[0]:g}", "high": f"{edges[1]:g}", "count": count}
+    words: dict[str, Any] = {"low": f"{edges[0]:g}", "high": f"{edges[1]:g}", "count": count}
     if count < limit.least:
         return limit.check(band, np.nan, note=f"only {count} pixels", **words)
     mine = mine[mine["count"] > 0]
@@ -242,7 +255,7 @@ def _coverage_check(rows, edges, level, band, limits):
     return limit.judge(band, share, error=error, known=True, **words)
 
 
-def _pit_check(rows, band, limits):
+def _pit_check(rows: Table, band: str, limits: Mapping[str, Limit]) -> Check:
     limit, count = limits["PIT"], int(np.sum(rows["count"])) if len(rows) else 0
     if count < limit.least:
         note = f"only {count} pixels" if count else "no uncertainties, or no truth without noise"
@@ -252,7 +265,9 @@ def _pit_check(rows, band, limits):
     return limit.check(band, excess, count=count)
 
 
-def _pulls(truth, image, uncertainty, mask):
+def _pulls(
+    truth: Any, image: Any, uncertainty: Any, mask: Any
+) -> tuple[FloatArray, BoolArray, FloatArray, FloatArray]:
     """(image - truth) / uncertainty where it is defined, where that is, sigma and truth."""
     truth = np.asarray(truth, float)
     image = check_shape("image", image, truth.shape)

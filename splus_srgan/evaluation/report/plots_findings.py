@@ -25,6 +25,7 @@ from splus_srgan.evaluation.report.plotting import (
     tighten,
 )
 from splus_srgan.pixels.coadd_noise import smoothed_noise
+from splus_srgan.utils.tables import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -227,7 +228,7 @@ def _draw_spectrum(axis: Any, mean: FloatArray, periods: Sequence[float], limit:
     axis.semilogy(index * step, largest, color=COLORS[5], label="largest")
     axis.semilogy(index * step, typical, color=COLORS[0], label="rms")
     axis.axhline(limit, color=COLORS[1], linestyle="--", linewidth=0.8, label="limit for a line")
-    for line in pattern_lines(np.nan_to_num(mean), free=free, periods=periods):
+    for line in rows_of(pattern_lines(np.nan_to_num(mean), free=free, periods=periods)):
         if line["found"]:
             frequency = np.hypot(line["fy"].value, line["fx"].value)
             axis.plot(frequency, line["amplitude"], "o", mfc="none", mec=COLORS[1], ms=6)
