@@ -18,6 +18,7 @@ from splus_srgan.cli.common import (
     survey_bands,
 )
 from splus_srgan.cli.output import say
+from splus_srgan.utils.optional import import_optional
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,6 +144,8 @@ def _check_values(options: Namespace) -> None:
     if options.scheduler and options.files:
         raise UsageError("--scheduler goes with --simulate or --pairs; got it with FILE")
     check_engine(options, _UNCERTAINTY[options.uncertainty] or False, bands)
+    for module in ("jinja2", "matplotlib"):  # of the report, which comes after minutes of work
+        import_optional(module, "plot")
 
 
 def _evaluate(options: Namespace) -> Evaluation:

@@ -8,6 +8,7 @@ that the options were looked at first.
 
 import re
 import socket
+import sys
 
 import pytest
 from astropy.table import Table
@@ -156,6 +157,21 @@ def test_a_device_that_is_not_there_is_told_before_reading(here, capsys, monkeyp
     for call in ("enhance nowhere.fits", "evaluate --simulate 1", "demo"):
         assert main([*call.split(), "-o", "out", "--device", "cuda"]) == 2
         assert "torch finds no CUDA here; got 'cuda'; use 'cpu'" in told(capsys)
+
+
+@pytest.mark.parametrize(
+    ("call", "module"),
+    [
+        ("enhance nowhere.fits --preview", "matplotlib"),
+        ("evaluate nowhere.fits", "jinja2"),
+        ("evaluate --simulate 1", "matplotlib"),
+        ("demo", "matplotlib"),
+    ],
+)
+def test_a_missing_package_is_told_before_any_work(call, module, here, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert main([*call.split(), "-o", "out"]) == 1
+    assert "plot" in told(capsys)
 
 
 def test_damaged_weights_are_an_error_and_no_wrong_call(here, capsys):
