@@ -314,7 +314,10 @@ def _folder_pairs(options: Namespace) -> list[EvaluationPair]:
         bands = options.bands or list(observed)
         lacking = [band for band in bands if band not in observed]
         if lacking:
-            raise ValueError(f"--bands must be among {list(observed)} of {name!r}; got {lacking}")
+            raise ValueError(
+                f"--bands must be among {', '.join(observed)}, those of {name!r}; "
+                f"got {' '.join(lacking)}"
+            )
         observed, target = ({band: side[band] for band in bands} for side in (observed, target))
         pairs.append(EvaluationPair(name, observed, target, noise_free=False))
     return pairs

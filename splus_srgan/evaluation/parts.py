@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from astropy.nddata import CCDData
 
 __all__ = ["central_part"]
 
 
-def central_part(
-    images: Mapping[str, CCDData], size: int, *, factor: int = 1
-) -> dict[str, CCDData]:
+def central_part(images: dict[str, CCDData], size: int, *, factor: int = 1) -> dict[str, CCDData]:
     """
     Cut the central part out of images that are larger.
 
@@ -38,7 +34,7 @@ def central_part(
     """
     shape = np.shape(next(iter(images.values())).data)
     if max(shape) <= factor * size:
-        return dict(images)
+        return images
     window = []
     for length in shape:
         first = max(0, length // factor - size) // 2

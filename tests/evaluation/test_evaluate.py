@@ -374,7 +374,7 @@ def test_command_judges_the_pairs_of_a_dataset_folder(tmp_path, capsys):
                  "The target is the image of another survey"):  # fmt: skip
         assert text in page
     assert main([*arguments, "--bands", "z", "-o", str(tmp_path / "z")]) == 1
-    assert "--bands must be among ['g', 'r'] of 'a'; got ['z']" in capsys.readouterr().err
+    assert "--bands must be among g, r, those of 'a'; got z" in capsys.readouterr().err
 
 
 @pytest.mark.realdata
