@@ -233,6 +233,14 @@ LIMITS = {
         "morphology", "FWHM out / promised", 0.95, 1.05, "",
         "stars of another width than promised", **_STARS,
     ),
+    "star width": Limit(
+        "morphology", "width of stars over the truth's at the promised PSF, less 1", -0.05, 0.05,
+        "", "stars of another width than promised", **_STARS,
+    ),
+    "galaxy width": Limit(
+        "morphology", "width of other sources over the truth's at the promised PSF, less 1",
+        -0.15, 0.15, "", "another sharpness than promised", **_SOURCES,
+    ),
     "PSF residual": Limit(
         "morphology", "residual against the promised PSF", 0.0, 0.1, "",
         "another PSF than promised", **_STARS,

@@ -42,6 +42,7 @@ from splus_srgan.evaluation.measure.repeat import checks_repeats
 from splus_srgan.evaluation.measure.swap import checks_swaps
 from splus_srgan.evaluation.measure.turning import checks_symmetry
 from splus_srgan.evaluation.measure.uncertainty import checks_uncertainty, coverage_table
+from splus_srgan.evaluation.measure.widths import checks_widths, width_table
 from splus_srgan.utils.quiet import quiet
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ MEASURES: dict[str, tuple[Callable[[ComparedField], Table], Callable[..., list[C
     "places": (shift_map, checks_frame),
     "shapes": (compare_shapes, checks_shapes),
     "psf": (psf_table, checks_psf),
+    "widths": (width_table, checks_widths),
     "pixels": (pixel_table, checks_metrics),
     "consistency": (data_consistency, checks_consistency),
     "unmatched": (unmatched_sources, checks_unmatched),

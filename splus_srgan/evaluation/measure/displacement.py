@@ -44,6 +44,9 @@ class Displacement:
         Pixel of what tells: the mean place, weighted with the square of the gradient.
     response : `~numpy.ndarray`, shape (n, 2)
         ``dy, dx`` that each of the errors of the reference would be taken for, pixels.
+    blur, blur_error : float
+        Blur :math:`b / t` of the image beside its reference, square pixels, and its error:
+        half of the variance that a kernel has; negative where the image is sharper.
     """
 
     dy: float
@@ -52,6 +55,8 @@ class Displacement:
     y: float
     x: float
     response: FloatArray = field(default_factory=lambda: np.zeros((0, 2)))
+    blur: float = np.nan
+    blur_error: float = np.nan
 
 
 _NOTHING = Displacement(np.nan, np.nan, np.nan, np.nan, np.nan)
@@ -126,14 +131,17 @@ def measure_displacement(
         if not (np.abs(moved) < _MARGIN).all():
             return _NOTHING
     left = values - design @ (solution * scale)
-    solver = np.linalg.pinv(design)[2:4] / scale[2:4, None]
+    solver = np.linalg.pinv(design)[2:] / scale[2:, None]
     error = _errors(solver, left, good[part]) / solution[1]
-    response = [solver @ one[part].ravel()[use] / solution[1] for one in wrong]
+    response = [solver[:2] @ one[part].ravel()[use] / solution[1] for one in wrong]
     y, x = (place.ravel()[use] for place in np.mgrid[part])
     weight = columns[1] ** 2 + columns[2] ** 2
     y, x = (float(np.average(place, weights=weight)) for place in (y, x))
     dy, dx = map(float, moved)
-    return Displacement(dy, dx, float(error.max()), y, x, np.reshape(response, (-1, 2)))
+    return Displacement(
+        dy, dx, float(error[:2].max()), y, x, np.reshape(response, (-1, 2)),
+        float(solution[4] / solution[1]), float(error[2]),
+    )  # fmt: skip
 
 
 def _errors(solver: Any, left: FloatArray, use: BoolArray) -> FloatArray:

@@ -1,0 +1,165 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Whether an output is as sharp as it promises, by all its bright sources beside the truth.
+
+Stars that stand alone are few.  Beside a truth every source tells: what its neighbors and its arms
+are is known.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy.table import Table
+
+from splus_srgan.evaluation.apertures import blur_to_psf
+from splus_srgan.evaluation.limits import LIMITS
+from splus_srgan.evaluation.measure.displacement import measure_displacement
+from splus_srgan.evaluation.sources import any_within, inside
+from splus_srgan.evaluation.statistics import finite_median, median_error
+from splus_srgan.pixels.coadd_noise import area_noise
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from splus_srgan.evaluation.checks import Check
+    from splus_srgan.evaluation.compared import ComparedBand, ComparedField
+    from splus_srgan.evaluation.limits import Limit
+    from splus_srgan.utils.types import FloatArray
+
+__all__ = ["checks_widths", "width_table"]
+
+_LEAST_SNR = 30.0
+_RADIUS = 1.5  # arcsec, of the aperture of that S/N
+_HALF = 2.2  # FWHM to each side that a source is compared within
+_CLEAR = 4.0  # arcsec to missing and saturated pixels, and to the border
+_STEP = 0.05  # of the width, with which a source is blurred to see what that does to it
+_SYSTEMATIC = 0.02  # of the width of a single source
+_USABLE = 0.02  # largest error of a width
+
+
+def width_table(field: ComparedField) -> Table:
+    r"""
+    Measure how much wider or narrower than promised each bright source of an output is.
+
+    Output and truth are brought to one PSF, by what the output promises, and compared around each
+    source (`~splus_srgan.evaluation.measure.displacement.measure_displacement`), which gives a
+    blur :math:`b`.  The truth with a PSF that is 5 and 10 % wider says which blur that is there,
+    :math:`b(w - 1)` to the second order, from which the width :math:`w` follows.
+
+    Parameters
+    ----------
+    field : `~splus_srgan.evaluation.compared.ComparedField`
+        Field.
+
+    Returns
+    -------
+    rows : `~astropy.table.Table`
+        A row per source: ``field, band, kind, x, y`` (input pixels), ``snr`` (within 1.5 arcsec),
+        ``width`` (FWHM of the PSF over that of the truth at the promised PSF) and its ``error``.
+        Empty without a truth free of noise.
+
+    Examples
+    --------
+    >>> from splus_srgan import simulate_field
+    >>> from splus_srgan.evaluation.comparison import compare_field
+    >>> from splus_srgan.evaluation.measure.widths import width_table
+    >>> from splus_srgan.evaluation.pairs import EvaluationPair
+    >>> simulated = simulate_field(5, shape=(96, 96), kind="stars", bands=("r",))
+    >>> pair = EvaluationPair.from_simulation(simulated, name="stars")
+    >>> rows = width_table(compare_field(pair, pair.target, output_psf=(1.0, 3.0)))
+    >>> len(rows) > 3, bool(abs(rows["width"] - 1).max() < 1e-6)
+    (True, True)
+    """
+    return field.each(lambda band: _widths_of_band(band, field.sources))
+
+
+def _widths_of_band(band: ComparedBand, sources: Table) -> Table:
+    """Rows of one band."""
+    rows = []
+    if band.target is not None and band.noise_free and band.target_psf is not None:
+        made, target = band.matched
+        psf = band.target_psf
+        if band.output_psf is not None and band.output_psf[0] > psf[0]:
+            psf = band.output_psf
+        wider = [
+            blur_to_psf(target, (psf[0] * (1 + n * _STEP), *psf[1:]), psf=psf,
+                        pixel_scale=band.fine_scale)
+            for n in (1, 2)
+        ]  # fmt: skip
+        half = round(_HALF * psf[0] / band.fine_scale)
+        good, snr = _bright(band, sources)
+        for source, one in zip(sources[good], snr[good], strict=True):
+            width, error = _width(made, target, wider, source, half, ~band.hidden)
+            if error < _USABLE:
+                rows.append(
+                    (band.name, source["kind"], source["x"], source["y"], one, width, error)
+                )
+    names, types = (
+        ("band", "kind", "x", "y", "snr", "width", "error"),
+        ("U16", "U8", *(5 * [float])),
+    )
+    return Table(rows=rows or None, names=names, dtype=types)
+
+
+def _bright(band: ComparedBand, sources: Table) -> tuple[FloatArray, FloatArray]:
+    """Which sources are bright enough and wholly there, and the S/N of all."""
+    scale = {"pixel_scale": band.pixel_scale}
+    x, y = (np.asarray(sources[name], float) for name in ("x", "y"))
+    flux = np.asarray(sources[f"flux_{band.name}"], float)
+    snr = flux / (band.sigma * area_noise(np.pi * (_RADIUS / band.pixel_scale) ** 2))
+    good = (snr > _LEAST_SNR) & inside(x, y, band.shape, _CLEAR, **scale)
+    return good & ~any_within(band.bad, x, y, _CLEAR, **scale), snr
+
+
+def _width(made, target, wider, source, half, good):
+    """Width of a source over that of the truth, and its error."""
+    column, row = (round(2 * float(source[name]) + 0.5) for name in ("x", "y"))
+    part = np.s_[max(0, row - half) : row + half + 1, max(0, column - half) : column + half + 1]
+    if not good[part].all():
+        return np.nan, np.nan
+    blurs = [measure_displacement(target, one, part, good=good) for one in (made, *wider)]
+    found, (once, twice) = blurs[0], (one.blur / _STEP for one in blurs[1:])
+    # b = slope (w - 1) + bend (w - 1)^2, and for small ones the slope alone.
+    slope, bend = 2 * once - twice / 2, (twice / 2 - once) / _STEP
+    root = slope**2 + 4 * bend * found.blur
+    if not (slope > 0 and root > 0):
+        return np.nan, np.nan
+    return 1 + 2 * found.blur / (slope + np.sqrt(root)), found.blur_error / slope
+
+
+def checks_widths(
+    rows: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
+) -> list[Check]:
+    """
+    Judge the sharpness by all bright sources.
+
+    Parameters
+    ----------
+    rows : `~astropy.table.Table`
+        As of `width_table`, of one or many fields.
+    bands : sequence of str, optional
+        Bands to judge; those of the rows.
+    limits : dict of str to `~splus_srgan.evaluation.limits.Limit`, optional
+        What to keep.
+
+    Returns
+    -------
+    checks : list of `~splus_srgan.evaluation.checks.Check`
+        The median width for each band, less 1: of stars, and of all other sources, whose fine
+        detail is harder to tell from noise.
+    """
+    checks = []
+    for band in dict.fromkeys(rows["band"]) if bands is None else bands:
+        mine = rows[rows["band"] == band]
+        stars = np.asarray(mine["kind"]) == "star"
+        for name, chosen in (("star width", stars), ("galaxy width", ~stars)):
+            width, errors = (np.asarray(mine[key], float)[chosen] for key in ("width", "error"))
+            # Of few sources the scatter tells little, but each has an error of its own.
+            few = width.size < limits[name].least
+            own = np.hypot(errors.max(initial=0.0), _SYSTEMATIC)
+            options = {"error": own if few else median_error(width), "known": few}
+            options |= {"count": width.size}
+            checks.append(limits[name].judge(band, finite_median(width - 1), **options))
+    return checks
