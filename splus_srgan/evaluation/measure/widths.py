@@ -23,10 +23,12 @@ from splus_srgan.pixels.coadd_noise import area_noise
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from astropy.table import Row
+
     from splus_srgan.evaluation.checks import Check
     from splus_srgan.evaluation.compared import ComparedBand, ComparedField
     from splus_srgan.evaluation.limits import Limit
-    from splus_srgan.utils.types import FloatArray
+    from splus_srgan.utils.types import BoolArray, FloatArray
 
 __all__ = ["checks_widths", "width_table"]
 
@@ -103,7 +105,7 @@ def _widths_of_band(band: ComparedBand, sources: Table) -> Table:
     return Table(rows=rows or None, names=names, dtype=types)
 
 
-def _bright(band: ComparedBand, sources: Table) -> tuple[FloatArray, FloatArray]:
+def _bright(band: ComparedBand, sources: Table) -> tuple[BoolArray, FloatArray]:
     """Which sources are bright enough and wholly there, and the S/N of all."""
     scale = {"pixel_scale": band.pixel_scale}
     x, y = (np.asarray(sources[name], float) for name in ("x", "y"))
@@ -113,7 +115,14 @@ def _bright(band: ComparedBand, sources: Table) -> tuple[FloatArray, FloatArray]
     return good & ~any_within(band.bad, x, y, _CLEAR, **scale), snr
 
 
-def _width(made, target, wider, source, half, good):
+def _width(
+    made: FloatArray,
+    target: FloatArray,
+    wider: Sequence[FloatArray],
+    source: Row,
+    half: int,
+    good: BoolArray,
+) -> tuple[float, float]:
     """Width of a source over that of the truth, and its error."""
     column, row = (round(2 * float(source[name]) + 0.5) for name in ("x", "y"))
     part = np.s_[max(0, row - half) : row + half + 1, max(0, column - half) : column + half + 1]
