@@ -239,7 +239,8 @@ def test_blocks_are_the_whole_image(generator, shape):
     y = bands_of(3, shape)[0]
     radius = generator.receptive_field_radius + REACH + 1
     made = generate_blocks(engine, y, radius=radius, block_size=40, n_planes=6)
-    assert_array_equal(made, engine(y))
+    # Convolutions of old versions of torch round by the size of the image.
+    assert_allclose(made, engine(y), rtol=0, atol=1e-6)
 
 
 @torch.inference_mode()

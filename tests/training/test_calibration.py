@@ -179,7 +179,10 @@ def test_factors_are_interpolated_as_scipy_does_it():
     signal = (std * rng.normal(0, 30, std.shape)).astype(np.float32)
     sigma = np.array([1.0, 2.5])[:, None, None]
     axes = np.arcsinh(table["signal_to_noise"]), np.log(table["relative_noise"])
-    oracle = RegularGridInterpolator(axes, np.log(table["factor"]))
+    # Rounding may put a value just outside, which older versions refuse.
+    oracle = RegularGridInterpolator(
+        axes, np.log(table["factor"]), bounds_error=False, fill_value=None
+    )
     u = np.clip(np.arcsinh(signal / std), axes[0][0], axes[0][-1])
     v = np.clip(np.log(std / sigma), axes[1][0], axes[1][-1])
     wanted = std * np.exp(oracle((u, v)))

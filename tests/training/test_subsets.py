@@ -212,6 +212,7 @@ def test_a_run_ends_with_weights_for_any_subset(tmp_path, capsys):
     small = {"n_features": 8, "n_blocks": 1}
     changes = {
         "generator": small,
+        "optimizer": {"name": "muon" if hasattr(torch.optim, "Muon") else "adam"},
         "data": {
             "bands": ["g", "r", "J0660"],
             "shape": [32, 32],
