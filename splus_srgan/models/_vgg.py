@@ -1,11 +1,14 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The layers of VGG networks, and the sources of their weights."""
 
+from __future__ import annotations
+
 import hashlib
 import importlib.util
 import re
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from astropy.config import get_cache_dir
@@ -15,6 +18,10 @@ from torch.nn import functional
 from splus_srgan.exceptions import WeightsError
 from splus_srgan.utils.files import replace_file
 from splus_srgan.utils.optional import import_optional
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["LAYERS", "BlurPool", "from_file", "from_stlpips", "from_torchvision", "untrained"]
 
@@ -44,7 +51,7 @@ class BlurPool(nn.Module):
     that ``n`` pixels become ``n // 2 + 1``.
     """
 
-    def forward(self, images):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images of half the sides."""
         peaks = functional.pad(functional.max_pool2d(images, 2, stride=1), [2] * 4, mode="reflect")
         line = images.new_tensor([0.25, 0.5, 0.25])
@@ -52,7 +59,7 @@ class BlurPool(nn.Module):
         return functional.conv2d(peaks, kernel, stride=2, groups=images.shape[1])
 
 
-def from_torchvision():
+def from_torchvision() -> nn.Sequential:
     """Let torchvision load its weights: from its cache, or by download."""
     try:
         from torchvision.models import VGG19_Weights, vgg19
@@ -73,13 +80,14 @@ def from_torchvision():
         ) from error
 
 
-def _first_line(error):
+def _first_line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0]
 
 
-def _plain(network):
+def _plain(network: str) -> nn.Sequential:
     """The layers, numbered as in torchvision, without values."""
-    layers, n_in = [], 3
+    layers: list[nn.Module] = []
+    n_in = 3
     with torch.device("meta"):
         for n_out in LAYERS[network]:
             if n_out is None:
@@ -90,7 +98,7 @@ def _plain(network):
     return nn.Sequential(*layers)
 
 
-def untrained(network):
+def untrained(network: str) -> nn.Sequential:
     """Untrained: random weights of a fixed seed, no bias."""
     features = _plain(network).to_empty(device="cpu")
     source = torch.Generator().manual_seed(19)
@@ -102,16 +110,17 @@ def untrained(network):
     return features
 
 
-def from_stlpips():
+def from_stlpips() -> nn.Sequential:
     """
     VGG16 with the weights shipped by the package ``stlpips-pytorch``, whose code is not run.
 
     They come as a pickle, which is read once, restricted to tensors; the needed ones are then
     kept as safetensors in astropy's cache.
     """
-    if importlib.util.find_spec(_PACKAGE) is None:
+    found = importlib.util.find_spec(_PACKAGE)
+    if found is None:
         import_optional(_PACKAGE, "perceptual")
-    source = Path(importlib.util.find_spec(_PACKAGE).origin).parent / _PICKLE
+    source = Path(str(present(found).origin)).parent / _PICKLE
     if not source.is_file():
         raise WeightsError(
             f"the package stlpips-pytorch should have {_PICKLE}, and has not; install its version "
@@ -130,7 +139,7 @@ def from_stlpips():
     return features
 
 
-def _convolutions(state):
+def _convolutions(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The convolutions, under torchvision's names; the numbers of the package include the blurs."""
     found = (re.fullmatch(r"net\.(slice\d\.(\d+))\.weight", str(name)) for name in state)
     theirs = [match[1] for match in sorted((m for m in found if m), key=lambda m: int(m[2]))]
@@ -145,19 +154,19 @@ def _convolutions(state):
     }
 
 
-def _keep(state, path):
+def _keep(state: Mapping[str, torch.Tensor], path: Path) -> None:
     from safetensors.torch import save
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, save(state))
+    replace_file(path, save(dict(state)))
 
 
-def from_file(path, network):
+def from_file(path: Path, network: str) -> nn.Sequential:
     """The layers with the values of a file."""
     return _filled(_read_state(path), network, path.name)
 
 
-def _filled(state, network, source):
+def _filled(state: Mapping[str, torch.Tensor], network: str, source: str) -> nn.Sequential:
     """The layers with the values of named tensors."""
     features = _plain(network)
     prefix = "features." if any(str(name).startswith("features.") for name in state) else ""
@@ -174,7 +183,7 @@ def _filled(state, network, source):
     return features.float()
 
 
-def _read_state(path):
+def _read_state(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"weights must be an existing file, or 'random'; got {path}")
     try:

@@ -11,7 +11,7 @@ from splus_srgan.models.weights import available, find_card, load_card
 from splus_srgan.splus import canonical_band
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Literal
 
     from splus_srgan.models.weights import WeightsCard
@@ -99,7 +99,7 @@ def choose_cards(
     return [(card, [found.index(band) for band in card.bands])]
 
 
-def _automatic(found):
+def _automatic(found: Sequence[str]) -> tuple[WeightsCard, ...]:
     """Model cards for these bands, in the order in which they are chosen."""
     subsets, together, any_band = map(load_card, (_SUBSETS, _TOGETHER, _ANY))
     known = [found[k] for k in _covered(subsets, found, range(len(found)))]
@@ -204,17 +204,17 @@ def restored_together(cards: Sequence[WeightsCard], bands: Sequence[str]) -> lis
     return [k in places for k in range(len(bands))]
 
 
-def _covered(card, found, left):
+def _covered(card: WeightsCard, found: Sequence[str], left: Iterable[int]) -> list[int]:
     """Which of the places that are left a model card is for."""
     if card.takes_any_band:
-        return left
+        return list(left)
     if card.takes_subsets:
         return [k for k in left if found[k] in card.bands and found.count(found[k]) == 1]
     places = [[k for k in left if found[k] == band] for band in card.bands]
     return [one[0] for one in places] if all(len(one) == 1 for one in places) else []
 
 
-def _check_subset(card, bands):
+def _check_subset(card: WeightsCard, bands: Sequence[str]) -> None:
     unknown = [band for band in bands if band not in card.bands]
     if unknown or len(set(bands)) < len(bands):
         raise WeightsError(
@@ -223,7 +223,7 @@ def _check_subset(card, bands):
         )
 
 
-def _check_flux_scale(card):
+def _check_flux_scale(card: WeightsCard) -> None:
     if card.stretch.get("space") == "seed":
         raise WeightsError(
             f"weights {card.name!r} were trained in the seed paper's space, where each image lies "
@@ -232,7 +232,7 @@ def _check_flux_scale(card):
         )
 
 
-def _canonical_or_same(band):
+def _canonical_or_same(band: str) -> str:
     try:
         return canonical_band(band)
     except ValueError:

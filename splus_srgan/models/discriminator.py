@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from splus_srgan.utils.validate import check_integer, check_one_of
 
 if TYPE_CHECKING:
-    from typing import Literal
+    from typing import Any, Literal
 
 __all__ = ["PatchDiscriminator", "UNetDiscriminator"]
 
@@ -160,20 +160,20 @@ class PatchDiscriminator(_Discriminator):
 class _PatchLayer(nn.Module):
     """Convolution, leaky rectifier, normalisation, in the seed paper's order."""
 
-    def __init__(self, n_in, n_out, *, stride, norm):
+    def __init__(self, n_in: int, n_out: int, *, stride: int, norm: Any) -> None:
         super().__init__()
         # With stride 1 the padding is the same on both sides, and costs nothing within.
         self.conv = nn.Conv2d(n_in, n_out, 3, stride=stride, padding=int(stride == 1))
         # Keras' momentum 0.8 keeps 0.8 of the running value; torch's is the other part.
         self.norm = nn.Identity() if norm is None else nn.BatchNorm2d(n_out, momentum=0.2, eps=1e-3)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.conv.stride[0] == 2:
             x = _padded_as_keras(x)
         return self.norm(_leaky(self.conv(x)))
 
 
-def _padded_as_keras(x):
+def _padded_as_keras(x: torch.Tensor) -> torch.Tensor:
     """
     Zero padding for a kernel of 3 and a stride of 2, which leaves ``ceil(side / 2)`` positions.
 
@@ -256,7 +256,7 @@ class UNetDiscriminator(_Discriminator):
         return [_cropped(part, ny, nx, x.shape) for part in way_down + way_up]
 
 
-def _cropped(part, ny, nx, padded):
+def _cropped(part: torch.Tensor, ny: int, nx: int, padded: torch.Size) -> torch.Tensor:
     """Crop a map of the padded image, at its size or a smaller one, to the image itself."""
     zoom = padded[-1] // part.shape[-1]
     return part[..., : -(-ny // zoom), : -(-nx // zoom)]
@@ -265,17 +265,17 @@ def _cropped(part, ny, nx, padded):
 class _Float32Conv(nn.Conv2d):
     """Convolution that computes its (normalised) kernel in float32, whatever the precision."""
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         # Under autocast the power iteration would run, or fail, in half precision.
         with torch.autocast(x.device.type, enabled=False):
             weight = self.weight
         return self._conv_forward(x, weight, self.bias)
 
 
-def _spectral(n_in, n_out, *, kernel=3, stride=1):
+def _spectral(n_in: int, n_out: int, *, kernel: int = 3, stride: int = 1) -> nn.Module:
     return spectral_norm(_Float32Conv(n_in, n_out, kernel, stride=stride, padding=1))
 
 
-def _leaky(x):
+def _leaky(x: torch.Tensor) -> torch.Tensor:
     """Leaky rectifier of a convolution's output, in place."""
     return functional.leaky_relu(x, _SLOPE, inplace=True)

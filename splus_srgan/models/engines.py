@@ -36,7 +36,7 @@ _ENGINES = ("auto", "torch", "openvino")
 
 
 @cache
-def _cpu_has_bfloat16():
+def _cpu_has_bfloat16() -> bool:
     """Whether the CPU multiplies bfloat16 in hardware; emulation would be slower than float32."""
     if hasattr(torch.cpu, "_is_avx512_bf16_supported"):
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -23,7 +23,8 @@ from splus_srgan.models import _vgg
 from splus_srgan.utils.validate import check_integer, check_one_of
 
 if TYPE_CHECKING:
-    from typing import Literal, Self
+    from collections.abc import Callable
+    from typing import Any, Literal, Self
 
     from splus_srgan.utils.types import FilePath
 
@@ -152,7 +153,7 @@ class VGGFeatures(nn.Module):
         return self.layers(images)
 
 
-def _smallest(layers):
+def _smallest(layers: nn.Sequential) -> int:
     """Least number of pixels along a side that the layers can take."""
     halved = sum(isinstance(layer, nn.MaxPool2d | _vgg.BlurPool) for layer in layers)
     # A blur mirrors two pixels, and needs at least three.
@@ -160,7 +161,7 @@ def _smallest(layers):
     return 2**halved + (2 if blurs else 0)
 
 
-def _place(layer, network):
+def _place(layer: str, network: str) -> int:
     """Number of the rectifier among the layers."""
     places, block, number = {}, 1, 0
     index = 0
@@ -242,7 +243,7 @@ def load_vgg16(weights: FilePath | None = None) -> nn.Sequential:
     return _load("vgg16", weights, _vgg.from_stlpips)
 
 
-def _load(network, weights, default):
+def _load(network: str, weights: Any, default: Callable[[], nn.Sequential]) -> nn.Sequential:
     if weights is None:
         return default().eval()
     if str(weights) == "random":
@@ -303,7 +304,7 @@ def starlet(images: torch.Tensor, *, n_scales: int = 4) -> torch.Tensor:
     return torch.stack([*planes, smooth])
 
 
-def _smoothed(images, step):
+def _smoothed(images: torch.Tensor, step: int) -> torch.Tensor:
     """B3-spline along both axes, its elements a step apart."""
     n, n_band, ny, nx = images.shape
     kernel = images.new_tensor(_SPLINE)

@@ -89,18 +89,18 @@ def guided_planes(
     return np.concatenate(parts, 1)
 
 
-def _guide(linear, scale):
+def _guide(linear: FloatArray, scale: float) -> FloatArray:
     axes = (0, scale, scale)
     mean = ndimage.gaussian_filter(linear, axes, mode="nearest", truncate=_TRUNCATE)
     shared = (mean * (linear - mean)).sum(0) / (mean**2 + np.float32(_NOISE**2)).sum(0)
     return mean * (1 + shared)
 
 
-def _faint(linear):
+def _faint(linear: FloatArray) -> FloatArray:
     return np.arcsinh(linear / np.float32(FAINT))
 
 
-def _phases(images):
+def _phases(images: FloatArray) -> FloatArray:
     """The phases of fine images on the coarse grid, ``(n_band, 4, ny, nx)``."""
     n_band, ny, nx = images.shape
     cut = images.reshape(n_band, ny // _UPSCALING, _UPSCALING, nx // _UPSCALING, _UPSCALING)

@@ -237,7 +237,7 @@ class JointResNet(Generator):
         return super().forward(planes)
 
     @staticmethod
-    def _fine(planes):
+    def _fine(planes: torch.Tensor) -> list[int]:
         return [_UPSCALING * n for n in planes.shape[-2:]]
 
     def features(self, planes: torch.Tensor) -> torch.Tensor:
@@ -312,19 +312,21 @@ class JointResNet(Generator):
         log_scale = head(torch.cat((features, planes), 1), phases)
         return generated, functional.pixel_shuffle(log_scale, _UPSCALING)
 
-    def _stretched(self, faint):
+    def _stretched(self, faint: torch.Tensor) -> torch.Tensor:
         return torch.asinh(self._linear(faint) / self.softening) / self.range
 
     @staticmethod
-    def _linear(faint):
+    def _linear(faint: torch.Tensor) -> torch.Tensor:
         return FAINT * torch.sinh(faint.clamp(-_LARGEST, _LARGEST))
 
 
-def _conv(n_in, n_out):
+def _conv(n_in: int, n_out: int) -> nn.Conv2d:
     return nn.Conv2d(n_in, n_out, 3, padding=1)
 
 
-def _checked_bands(bands, known=tuple(splus.BANDS)):
+def _checked_bands(
+    bands: Sequence[str], known: Sequence[str] = tuple(splus.BANDS)
+) -> tuple[str, ...]:
     bands = tuple(bands)
     for band in bands:
         if band not in known:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from splus_srgan.utils.files import check_name
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
 __all__ = ["parse_card"]
 
@@ -100,11 +100,11 @@ def parse_card(text: bytes | str) -> dict[str, Any]:
     return content
 
 
-def _refuse(constant):
+def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no number of JSON")
 
 
-def _check(good, key, rule, value):
+def _check(good: object, key: str, rule: str, value: object) -> None:
     if not good:
         shown = repr(value)
         raise ValueError(
@@ -112,21 +112,22 @@ def _check(good, key, rule, value):
         )
 
 
-def _is_number(value):
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and abs(value) < 1e300 and math.isfinite(value)
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 1e300 and math.isfinite(value)
 
 
-def _text(key, value):
+def _text(key: str, value: Any) -> None:
     _check(isinstance(value, str), key, "text", value)
 
 
-def _name(key, value):
+def _name(key: str, value: Any) -> None:
     good = isinstance(value, str) and value.strip() == value and value.isprintable() and value
     _check(good, key, "printable text that is not empty", value)
 
 
-def _file(key, value):
+def _file(key: str, value: Any) -> None:
     # Not a path: it would lead out of the folder of the model card.
     try:
         check_name(value, parameter=f"{key} of the model card")
@@ -134,32 +135,32 @@ def _file(key, value):
         raise ValueError(f"is wrong: {error}") from None
 
 
-def _sha256(key, value):
+def _sha256(key: str, value: Any) -> None:
     good = isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value)
     _check(good, key, "64 hexadecimal digits", value)
 
 
-def _table(key, value):
+def _table(key: str, value: Any) -> None:
     _check(isinstance(value, dict), key, "an object, {...}", value)
 
 
-def _reach(key, value):
+def _reach(key: str, value: Any) -> None:
     good = value is None or (isinstance(value, int) and not isinstance(value, bool))
     good = good and (value is None or 0 <= value <= _LARGEST_REACH)
     _check(good, key, f"a whole number of pixels from 0 to {_LARGEST_REACH}, or null", value)
 
 
-def _boolean(key, value):
+def _boolean(key: str, value: Any) -> None:
     _check(isinstance(value, bool), key, "true or false", value)
 
 
-def _number(key, value, low, high, *, open_low=True):
+def _number(key: str, value: Any, low: float, high: float, *, open_low: bool = True) -> None:
     good = _is_number(value) and (low < value or (not open_low and value == low)) and value <= high
     bracket = "above" if open_low else "at least"
     _check(good, key, f"a number {bracket} {low:g} and at most {high:g}", value)
 
 
-def _generator(key, value):
+def _generator(key: str, value: Any) -> None:
     _table(key, value)
     for name, entry in value.items():
         if isinstance(entry, int | float) and not isinstance(entry, bool):
@@ -178,12 +179,12 @@ def _generator(key, value):
     _check(type(count) is int and 1 <= count <= 1000, f"{key}.n_bands", "an integer above 0", count)
 
 
-def _bands(key, value):
+def _bands(key: str, value: Any) -> None:
     good = isinstance(value, list) and value and all(isinstance(k, str) and k for k in value)
     _check(good and len(set(value)) == len(value), key, "a list of different names", value)
 
 
-def _stretch(key, value):
+def _stretch(key: str, value: Any) -> None:
     _table(key, value)
     if value.get("space") == "seed":
         return
@@ -192,13 +193,13 @@ def _stretch(key, value):
         _number(f"{key}.{name}", entry, 0, 1e6)
 
 
-def _target_psf(key, value):
+def _target_psf(key: str, value: Any) -> None:
     _table(key, value)
     _number(f"{key}.fwhm", value.get("fwhm"), 0, 1e3)
     _number(f"{key}.beta", value.get("beta"), 1, 1e3)
 
 
-def _domain(key, value):
+def _domain(key: str, value: Any) -> None:
     _table(key, value)
     for name, entry in value.items():
         numbers = entry if isinstance(entry, list) else [entry]
@@ -210,7 +211,7 @@ def _domain(key, value):
     _check(_is_number(value.get("signal", 1)), f"{key}.signal", "a number", value.get("signal"))
 
 
-def _uncertainty(key, value):
+def _uncertainty(key: str, value: Any) -> None:
     _table(key, value)
     kind = value.get("kind", _KINDS[0])
     _check(kind in _KINDS, f"{key}.kind", f"one of {', '.join(_KINDS)}", kind)
@@ -220,7 +221,7 @@ def _uncertainty(key, value):
     _correlation(f"{key}.correlation", value.get("correlation", {}))
 
 
-def _correlation(key, table):
+def _correlation(key: str, table: Any) -> None:
     _table(key, table)
     for band, others in table.items():
         _table(f"{key}.{band}", others)
@@ -228,13 +229,13 @@ def _correlation(key, table):
             _number(f"{key}.{band}.{other}", number, -1, 1, open_low=False)
 
 
-def _first_stage(key, value):
+def _first_stage(key: str, value: Any) -> None:
     _table(key, value)
     for name, digest in value.items():
         _sha256(f"{key}.{name}", digest)
 
 
-def _calibration(key, table):
+def _calibration(key: str, table: Any) -> None:
     _table(key, table)
     shape = []
     for name in ("signal_to_noise", "relative_noise"):

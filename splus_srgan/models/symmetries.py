@@ -88,11 +88,11 @@ _SYMMETRIES = tuple((turns, flip) for flip in (False, True) for turns in (0, 2, 
 _SMALLEST_SPREAD = np.float32(1e-6)  # rounding; a logarithm needs something
 
 
-def _turn(y, turns, flip):
+def _turn(y: FloatArray, turns: int, flip: bool) -> FloatArray:
     y = np.rot90(y, turns, axes=(1, 2))
     return np.ascontiguousarray(y[:, :, ::-1] if flip else y)
 
 
-def _undo(y, turns, flip):
+def _undo(y: FloatArray, turns: int, flip: bool) -> FloatArray:
     y = y[:, :, ::-1] if flip else y
     return np.rot90(y, -turns, axes=(1, 2))

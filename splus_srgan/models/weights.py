@@ -44,8 +44,13 @@ ANY_BAND = "any"
 """Band name of a model card whose generator takes any one band."""
 
 _FOLDER = Path(__file__).with_name("weights")
-_CARD_LIMITS = {"timeout": 15.0, "deadline": 30.0, "retries": 1, "largest": 1 << 20}
-_WEIGHTS_LIMITS = {"timeout": 30.0, "deadline": 900.0, "retries": 1, "largest": 1 << 29}
+_CARD_LIMITS: dict[str, Any] = {"timeout": 15.0, "deadline": 30.0, "retries": 1, "largest": 1 << 20}
+_WEIGHTS_LIMITS: dict[str, Any] = {
+    "timeout": 30.0,
+    "deadline": 900.0,
+    "retries": 1,
+    "largest": 1 << 29,
+}
 
 
 @dataclass(frozen=True)
@@ -120,10 +125,10 @@ class WeightsCard:
     acknowledgements: str = ""
     folder: str = ""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"WeightsCard({self.name!r}, version {self.version}, bands {', '.join(self.bands)})"
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         rows = {
             "version": self.version,
             "bands": ", ".join(self.bands),
@@ -261,7 +266,7 @@ def find_card(weights: FilePath, *, auto: bool = False) -> Path | str:
     return path
 
 
-def _read_card(path):
+def _read_card(path: Path) -> WeightsCard:
     try:
         content = parse_card(path.read_bytes())
     except OSError as error:
@@ -271,7 +276,7 @@ def _read_card(path):
     return WeightsCard(**content | {"folder": str(path.parent)})
 
 
-def _download_card(url):
+def _download_card(url: str) -> WeightsCard:
     """Fetch a model card and its weights into astropy's cache, both checked before."""
     from astropy.utils.data import clear_download_cache
 
@@ -293,7 +298,7 @@ def _download_card(url):
     return WeightsCard(**card.to_dict() | {"file": weights.name, "folder": str(weights.parent)})
 
 
-def _check_hash(card, path):
+def _check_hash(card: WeightsCard, path: FilePath) -> None:
     with Path(path).open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != card.sha256:

@@ -30,7 +30,7 @@ NARROW_BANDS = tuple(band for band in splus.BANDS if band.startswith("J"))
 
 
 @cache
-def _curves():
+def _curves() -> dict[str, tuple[FloatArray, FloatArray]]:
     text = files("splus_srgan.simulate").joinpath("bandpasses.ecsv").read_text(encoding="utf-8")
     table = QTable.read(text.splitlines(), format="ascii.ecsv")
     wavelength, names = table["wavelength"].to_value("Angstrom"), np.asarray(table["band"])
@@ -97,7 +97,7 @@ def pivot(band: str) -> float:
 
 
 @cache
-def _weights_of(band):
+def _weights_of(band: str) -> FloatArray:
     response = bandpass(band, WAVELENGTHS)
     return response * WAVELENGTHS / (response / WAVELENGTHS).sum()
 

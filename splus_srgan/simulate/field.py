@@ -33,9 +33,12 @@ from splus_srgan.utils.validate import check_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Literal
+    from typing import Any, Literal
+
+    from astropy.wcs import WCS
 
     from splus_srgan.simulate.conditions import BandConditions
+    from splus_srgan.simulate.scene import Scene
     from splus_srgan.utils.types import Bands, FloatArray
 
 __all__ = [
@@ -87,14 +90,14 @@ class SimulatedField:
     conditions: dict[str, BandConditions] = field(repr=False)
     kind: str = "galaxy"
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         ny, nx = next(iter(self.observed.values())).shape
         return (
             f"SimulatedField({self.kind!r}, bands {', '.join(self.observed)}, shape ({ny}, {nx}), "
             f"{len(self.sources)} sources)"
         )
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         band = "r" if "r" in self.observed else next(iter(self.observed))
         pictures = [
             html_picture(
@@ -122,7 +125,7 @@ class SimulatedField:
         return {band: c.sigma * c.adu_per_nmgy for band, c in self.conditions.items()}
 
 
-def _source_table(scene, wcs, offset):
+def _source_table(scene: Scene, wcs: WCS, offset: Any) -> QTable:
     """The drawn sources on S-PLUS pixels, with their sky positions."""
     rows = scene.sources
     x = (np.array([row["x"] for row in rows]) - (FINE - 1) / 2) / FINE - offset[1]
@@ -204,7 +207,7 @@ def simulate_field(
     scene = draw_scene(
         rng,
         shape=tuple(FINE * n for n in padded),
-        frame=tuple(FINE * n for n in shape),
+        frame=(FINE * shape[0], FINE * shape[1]),
         fine_scale=fine_scale,
         bands=bands,
         kind=str(kind),
@@ -236,12 +239,12 @@ def simulate_field(
     return SimulatedField(observed, target, noiseless, sources, drawn, str(kind))
 
 
-def _spectral_rng(seed):
+def _spectral_rng(seed: Any) -> np.random.Generator:
     """A separate stream, so that g, r and z of a seed do not depend on spectra."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_SPECTRAL,)))
 
 
-def _check_bands(bands):
+def _check_bands(bands: Bands) -> tuple[str, ...]:
     names = tuple(check_one_of("band", band, tuple(splus.BANDS)) for band in bands)
     if not names:
         raise ValueError(f"bands must name at least one band; got {bands!r}")
@@ -250,7 +253,7 @@ def _check_bands(bands):
     return names
 
 
-def _check_shape(shape):
+def _check_shape(shape: Sequence[int]) -> tuple[int, int]:
     ny, nx = (int(n) for n in shape)
     if min(ny, nx) < 16:
         raise ValueError(f"shape must be at least 16 pixels on each side; got {tuple(shape)!r}")

@@ -1,10 +1,21 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Galaxies: ellipticals, and discs with a bulge, arms, clumps, dust, knots and a bar."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import ndimage, special
 
 from splus_srgan.simulate.profiles import REACH, deposit, disc_plane, sersic, window_around
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from splus_srgan.simulate.light import Light
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["add_disc_galaxy", "add_elliptical", "add_galaxy"]
 
@@ -26,7 +37,7 @@ _EXTINCTION = {
 _MOST_KNOTS = 60
 
 
-def _clumps(rng, shape, strength):
+def _clumps(rng: np.random.Generator, shape: tuple[int, ...], strength: float) -> FloatArray:
     """A smooth random field of mean about 1: the flocculent texture of a disc."""
     coarse = ndimage.gaussian_filter(rng.standard_normal((48, 48)), rng.uniform(0.8, 2.0))
     coarse *= strength / coarse.std()
@@ -35,7 +46,9 @@ def _clumps(rng, shape, strength):
     return np.exp(smooth - np.float32(strength**2 / 2))
 
 
-def _spiral(rng, major, minor, radius):
+def _spiral(
+    rng: np.random.Generator, major: FloatArray, minor: FloatArray, radius: float
+) -> tuple[FloatArray, FloatArray]:
     """Log-spiral arms as a factor of mean 1 on every circle, and their phase."""
     pitch, n_arm = np.deg2rad(rng.uniform(10, 30)), rng.choice([2, 2, 2, 3, 4])
     distance = np.hypot(major, minor) + np.float32(0.05 * radius)
@@ -45,7 +58,9 @@ def _spiral(rng, major, minor, radius):
     return np.exp(sharpness * np.cos(phase)) / np.float32(special.i0(sharpness)), phase
 
 
-def _add_knots(rng, scene, disc, window, fluxes):
+def _add_knots(
+    rng: np.random.Generator, scene: Any, disc: Any, window: Any, fluxes: FloatArray
+) -> FloatArray:
     """Draw star-forming knots where the disc is bright; their summed flux."""
     coarse = disc[::4, ::4]
     chance = np.cumsum(coarse.ravel().astype(float) ** 0.8)
@@ -62,7 +77,7 @@ def _add_knots(rng, scene, disc, window, fluxes):
     return fluxes.sum(axis=1)
 
 
-def _components(rng, light, magnitude):
+def _components(rng: np.random.Generator, light: Light, magnitude: float) -> tuple[Any, ...]:
     """Fluxes of the old and young stars of a galaxy, and of each of its knots."""
     galaxy, own = light.galaxy(), light.rng
     dust, width = own.uniform(0, 0.6), 10 ** own.normal(1.2, 0.4)
@@ -78,7 +93,9 @@ def _components(rng, light, magnitude):
     )
 
 
-def add_disc_galaxy(rng, scene, x, y, magnitude, radius):
+def add_disc_galaxy(
+    rng: np.random.Generator, scene: Any, x: float, y: float, magnitude: float, radius: float
+) -> None:
     """A bulge, a disc with arms, clumps, dust and knots, and sometimes a bar."""
     axis_ratio, angle = rng.uniform(0.25, 1.0), rng.uniform(0, np.pi)
     bulge_share = rng.beta(1.2, 5) * 0.7
@@ -88,7 +105,7 @@ def add_disc_galaxy(rng, scene, x, y, magnitude, radius):
     knots = blue * knot_share
     share = 1 - bulge_share - bar_share - knot_share
 
-    def note(left, of_knots):
+    def note(left: Any, of_knots: Any) -> None:
         flux = old * (bulge_share + bar_share) + of_knots + young * share * left
         scene.note("galaxy", x, y, flux, radius * scene.fine_scale)
 
@@ -99,7 +116,7 @@ def add_disc_galaxy(rng, scene, x, y, magnitude, radius):
         return
     disc, window = drawn
     plain = disc.sum(dtype=float)
-    found = window_around(shape, x, y, radius * REACH + 4)
+    found = present(window_around(shape, x, y, radius * REACH + 4))
     major, minor = disc_plane(found[1], found[2], axis_ratio, angle)
     phase = None
     if rng.random() < 0.75:
@@ -140,7 +157,9 @@ def add_disc_galaxy(rng, scene, x, y, magnitude, radius):
         scene.add(*bulge, old * bulge_share)
 
 
-def _add_dusty(rng, scene, disc, window, fluxes, phase):
+def _add_dusty(
+    rng: np.random.Generator, scene: Any, disc: Any, window: Any, fluxes: FloatArray, phase: Any
+) -> FloatArray:
     """A disc with dust lanes along the inner edge of its arms, redder where dusty; its sums."""
     depth = np.float32(rng.uniform(0.2, 0.9))
     lane = depth * np.exp(4 * (np.cos(phase + np.float32(0.8)) - 1))
@@ -152,7 +171,9 @@ def _add_dusty(rng, scene, disc, window, fluxes, phase):
     return np.array(sums)
 
 
-def add_elliptical(rng, scene, x, y, magnitude, radius):
+def add_elliptical(
+    rng: np.random.Generator, scene: Any, x: float, y: float, magnitude: float, radius: float
+) -> None:
     """An elliptical, sometimes with a fainter disc."""
     colours = rng.normal(0.80, 0.06), rng.normal(0.66, 0.06)
     fluxes = scene.light.population(magnitude, *colours, scene.light.galaxy())
@@ -167,7 +188,9 @@ def add_elliptical(rng, scene, x, y, magnitude, radius):
             scene.add(*drawn, fluxes * part)
 
 
-def add_galaxy(rng, scene, x, y, magnitude, radius):
+def add_galaxy(
+    rng: np.random.Generator, scene: Any, x: float, y: float, magnitude: float, radius: float
+) -> None:
     """A disc galaxy or an elliptical, as often as bright galaxies are."""
     kind = add_disc_galaxy if rng.random() < 0.62 else add_elliptical
     kind(rng, scene, x, y, magnitude, radius)

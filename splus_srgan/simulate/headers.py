@@ -1,12 +1,23 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Headers of a simulated field, like those of real tiles."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from astropy.io import fits
 from astropy.wcs import WCS
 
 from splus_srgan import splus
 from splus_srgan.images.header import WING_CARD
 from splus_srgan.images.wcs import upsample_header
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from astropy.io.fits import Header
+
+    from splus_srgan.simulate.conditions import BandConditions
 
 __all__ = ["FieldHeaders"]
 
@@ -37,12 +48,14 @@ class FieldHeaders:
         WCS of both grids; all bands have the same.
     """
 
-    def __init__(self, band, shape, conditions, pointing):
+    def __init__(
+        self, band: str, shape: tuple[int, int], conditions: BandConditions, pointing: Any
+    ) -> None:
         self._seen = _header(band, shape, conditions, pointing)
         self._fine = upsample_header(self._seen, flux_scale=_FLUX_SCALE, new_psf=True)
         self.wcs, self.fine_wcs = _wcs(self._seen), _wcs(self._fine)
 
-    def of(self, band, conditions):
+    def of(self, band: str, conditions: BandConditions) -> tuple[Header, Header]:
         """Header of the S-PLUS image, and that of the target."""
         seen, fine = self._seen.copy(), self._fine.copy()
         for keyword, value in _band_cards(band, conditions).items():
@@ -54,7 +67,7 @@ class FieldHeaders:
         return seen, fine
 
 
-def _header(band, shape, conditions, pointing):
+def _header(band: str, shape: tuple[int, int], conditions: BandConditions, pointing: Any) -> Header:
     """Header with the cards of a real S-PLUS tile."""
     header = fits.Header()
     ra, dec, crpix = pointing
@@ -83,7 +96,7 @@ def _header(band, shape, conditions, pointing):
     return header
 
 
-def _band_cards(band, conditions):
+def _band_cards(band: str, conditions: BandConditions) -> dict[str, Any]:
     """Values of the cards in which the bands of a field differ."""
     scale = conditions.adu_per_nmgy
     return {
@@ -100,6 +113,6 @@ def _band_cards(band, conditions):
     }
 
 
-def _wcs(header):
+def _wcs(header: Header) -> WCS:
     with fits.conf.set_temp("enable_record_valued_keyword_cards", False):
         return WCS(header)

@@ -1,7 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """A band of a scene, convolved with its PSF and sampled on the pixels of S-PLUS and the target."""
 
+from __future__ import annotations
+
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft
@@ -13,6 +16,14 @@ from splus_srgan.pixels.psf import (
     moffat_transfer,
     wing_transfer,
 )
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from splus_srgan.simulate.conditions import BandConditions
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["FINE", "FineGrid", "observe"]
 
@@ -31,32 +42,32 @@ class FineGrid:
         Arcsec per fine pixel.
     """
 
-    def __init__(self, shape, scale):
+    def __init__(self, shape: tuple[int, int], scale: float) -> None:
         self.shape, self.scale = shape, scale
         self.fy = fft.fftfreq(shape[0], scale).astype(np.float32)[:, None]
         self.fx = fft.rfftfreq(shape[1], scale).astype(np.float32)[None, :]
 
     @cached_property
-    def target(self):
+    def target(self) -> FloatArray:
         """Transfer function of the target's PSF, without wings."""
         return moffat_transfer(self.fy, self.fx, *TARGET_PSF)
 
     @cached_property
-    def wings(self):
+    def wings(self) -> FloatArray:
         """Transfer function of the wings alone."""
-        return wing_transfer(self.fy, self.fx, np.float32(0), 1.0)
+        return wing_transfer(self.fy, self.fx, np.asarray(0, np.float32), 1.0)
 
-    def seeing(self, conditions, *, fast):
+    def seeing(self, conditions: BandConditions, *, fast: bool) -> tuple[Any, float]:
         """Transfer function of a band's PSF, without wings and coma; and the FWHM of this core."""
         fwhm, beta = core_profile(conditions.fwhm, conditions.beta, conditions.wings)
-        angles = {
+        angles: dict[str, Any] = {
             "ellipticity": conditions.ellipticity,
             "position_angle": conditions.position_angle,
             "fast": fast,
         }
         return moffat_transfer(self.fy, self.fx, fwhm, beta, **angles), fwhm
 
-    def convolve(self, spectrum, core, wings, shift):
+    def convolve(self, spectrum: NDArray[Any], core: Any, wings: Any, shift: Any) -> NDArray[Any]:
         """The scene's spectrum, seen through a PSF and moved by ``shift`` arcsec (y, x)."""
         move_y, move_x = (
             np.exp(np.complex64(2j * np.pi * s) * f)
@@ -67,7 +78,7 @@ class FineGrid:
         return spectrum * transfer.astype(np.complex64)
 
 
-def _sample(spectrum, shape, step):
+def _sample(spectrum: NDArray[Any], shape: tuple[int, int], step: int) -> FloatArray:
     """
     Every ``step``-th pixel of an image, from its spectrum.
 
@@ -81,7 +92,14 @@ def _sample(spectrum, shape, step):
     return fft.irfft2(whole[:, : nx // 2 + 1], s=(ny, nx)) / np.float32(step**2)
 
 
-def observe(plane, conditions, shape, grid, *, fold=True):
+def observe(
+    plane: FloatArray,
+    conditions: BandConditions,
+    shape: tuple[int, int],
+    grid: FineGrid,
+    *,
+    fold: bool = True,
+) -> Any:
     """
     One band of the scene on the S-PLUS grid and on the target grid, nanomaggies per pixel.
 
@@ -110,7 +128,7 @@ def observe(plane, conditions, shape, grid, *, fold=True):
     return images
 
 
-def _turned(real, phase):
+def _turned(real: Any, phase: Any) -> Any:
     """``real * exp(1j * phase)``, part by part."""
     turned = np.empty(phase.shape, np.complex64)
     turned.real, turned.imag = real * np.cos(phase), real * np.sin(phase)

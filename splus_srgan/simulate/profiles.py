@@ -1,8 +1,15 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Sersic profiles and point sources on the pixels of a grid."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import special
+
+if TYPE_CHECKING:
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["REACH", "deposit", "disc_plane", "sersic", "window_around"]
 
@@ -10,7 +17,9 @@ __all__ = ["REACH", "deposit", "disc_plane", "sersic", "window_around"]
 REACH = 6.0
 
 
-def window_around(shape, x, y, reach):
+def window_around(
+    shape: tuple[int, ...], x: float, y: float, reach: float
+) -> tuple[tuple[slice, slice], FloatArray, FloatArray] | None:
     """The part of the grid within ``reach`` of a position, with its pixel coordinates."""
     ny, nx = shape
     y0, y1 = max(0, int(y - reach)), min(ny, int(y + reach) + 2)
@@ -22,13 +31,15 @@ def window_around(shape, x, y, reach):
     return (slice(y0, y1), slice(x0, x1)), yy, xx
 
 
-def disc_plane(yy, xx, axis_ratio, angle):
+def disc_plane(
+    yy: FloatArray, xx: FloatArray, axis_ratio: float, angle: float
+) -> tuple[FloatArray, FloatArray]:
     """Coordinates in the plane of an inclined disc, along its major and minor axis."""
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     return cos * xx + sin * yy, (cos * yy - sin * xx) / np.float32(axis_ratio)
 
 
-def _sersic_profile(radius, index):
+def _sersic_profile(radius: FloatArray, index: float) -> FloatArray:
     """Sersic profile of a radius in units of the half-light radius, not normalised."""
     # Ciotti & Bertin 1999, good to 1e-4 for index > 0.4.
     b = 2 * index - 1 / 3 + 4 / (405 * index) + 46 / (25515 * index**2)
@@ -37,7 +48,17 @@ def _sersic_profile(radius, index):
     return np.exp(np.float32(-b) * power) / np.float32(norm)
 
 
-def sersic(shape, x, y, radius, index, axis_ratio, angle, *, reach=None):
+def sersic(
+    shape: tuple[int, ...],
+    x: float,
+    y: float,
+    radius: float,
+    index: float,
+    axis_ratio: float,
+    angle: float,
+    *,
+    reach: float | None = None,
+) -> tuple[FloatArray, tuple[slice, slice]] | None:
     """
     Draw a Sersic profile of unit total flux.
 
@@ -72,7 +93,7 @@ def sersic(shape, x, y, radius, index, axis_ratio, angle, *, reach=None):
     return profile, window
 
 
-def deposit(image, x, y, fluxes):
+def deposit(image: FloatArray, x: FloatArray, y: FloatArray, fluxes: FloatArray) -> None:
     """
     Put point sources between the pixels, by cubic convolution weights.
 
@@ -101,7 +122,7 @@ def deposit(image, x, y, fluxes):
                 np.add.at(plane, (iy + dy - 1, ix + dx - 1), (flux * weight).astype(plane.dtype))
 
 
-def _cubic_weights(t):
+def _cubic_weights(t: FloatArray) -> tuple[FloatArray, ...]:
     return (
         -0.5 * t + t**2 - 0.5 * t**3,
         1 - 2.5 * t**2 + 1.5 * t**3,

@@ -116,7 +116,7 @@ def reference_noise(
     return np.float32(sigma) * noise, float(sigma)
 
 
-def _reference_image(field, band, rng):
+def _reference_image(field: SimulatedField, band: str, rng: np.random.Generator) -> CCDData:
     target = field.target[band]
     noise, sigma = reference_noise(rng, target.shape, band)
     image = target.data / field.conditions[band].adu_per_nmgy + noise

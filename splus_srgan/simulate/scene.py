@@ -6,13 +6,22 @@ Everything here is in nanomaggies and in fine pixels.  `splus_srgan.simulate.fie
 places the scene on the sky and convolves it with a PSF.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from splus_srgan.simulate.galaxies import add_galaxy
 from splus_srgan.simulate.light import Light
 from splus_srgan.simulate.profiles import deposit, sersic
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["Scene", "draw_scene"]
 
@@ -42,12 +51,14 @@ class Scene:
     light: Light
     sources: list = field(default_factory=list)
 
-    def add(self, profile, window, fluxes):
+    def add(self, profile: FloatArray, window: tuple[slice, slice], fluxes: FloatArray) -> None:
         """Add a profile of unit flux with the given flux per band."""
         for plane, flux in zip(self.image, fluxes, strict=True):
             plane[window] += np.float32(flux) * profile
 
-    def note(self, kind, x, y, fluxes, half_light_radius=0.0):
+    def note(
+        self, kind: str, x: float, y: float, fluxes: FloatArray, half_light_radius: float = 0.0
+    ) -> None:
         """Add a source to the list."""
         self.sources.append(
             {"kind": kind, "x": x, "y": y, "half_light_radius": half_light_radius}
@@ -55,7 +66,7 @@ class Scene:
         )
 
 
-def add_background_galaxies(rng, scene, number):
+def add_background_galaxies(rng: np.random.Generator, scene: Scene, number: int) -> None:
     """Faint galaxies: r = 17.5 to 24, counts rising as 10^(0.4 r), plain profiles."""
     ny, nx = scene.image.shape[1:]
     for _ in range(number):
@@ -81,7 +92,7 @@ def add_background_galaxies(rng, scene, number):
             scene.add(*drawn, fluxes)
 
 
-def add_stars(rng, scene, number, brightest):
+def add_stars(rng: np.random.Generator, scene: Scene, number: int, brightest: float) -> None:
     """Stars between ``brightest`` and r = 23, counts rising as 10^(0.2 r)."""
     if not number:
         return
@@ -93,13 +104,13 @@ def add_stars(rng, scene, number, brightest):
     _put_points(scene, "star", x, y, scene.light.stars(magnitude, g_r, r_z))
 
 
-def _put_points(scene, kind, x, y, fluxes):
+def _put_points(scene: Scene, kind: str, x: FloatArray, y: FloatArray, fluxes: FloatArray) -> None:
     deposit(scene.image, x, y, fluxes)
     for place in zip(x, y, fluxes.T, strict=True):
         scene.note(kind, *place)
 
 
-def add_hot_stars(scene, number):
+def add_hot_stars(scene: Scene, number: int) -> None:
     """Stars of 7000 to 12000 K, between r = 13 and 22."""
     rng, (ny, nx) = scene.light.rng, scene.image.shape[1:]
     magnitude = 22 + np.log10(rng.uniform(10 ** (0.2 * -9), 1, number)) / 0.2
@@ -109,7 +120,7 @@ def add_hot_stars(scene, number):
         _put_points(scene, "star", x, y, scene.light.hot_stars(magnitude, temperature))
 
 
-def add_line_sources(scene, number):
+def add_line_sources(scene: Scene, number: int) -> None:
     """Sources that shine in one narrow band alone: points, and small discs."""
     rng, shape = scene.light.rng, scene.image.shape[1:]
     for _ in range(number):
@@ -124,12 +135,12 @@ def add_line_sources(scene, number):
             scene.add(*drawn, fluxes)
 
 
-def _typical_radius(rng, magnitude):
+def _typical_radius(rng: np.random.Generator, magnitude: float) -> float:
     """Half-light radius (arcsec) of a galaxy of this r magnitude."""
     return 2.9 * 10 ** (-0.175 * (magnitude - 15.5)) * rng.lognormal(0, 0.35)
 
 
-def _add_main(rng, scene, kind, centre, frame):
+def _add_main(rng: np.random.Generator, scene: Scene, kind: str, centre: Any, frame: Any) -> None:
     """The main galaxies of a field."""
     x, y = centre
     if kind == "galaxy":
@@ -153,7 +164,16 @@ def _add_main(rng, scene, kind, centre, frame):
             add_galaxy(rng, scene, x + dx, y + dy, magnitude, radius)
 
 
-def draw_scene(rng, *, shape, frame, fine_scale, bands, kind, spectra):
+def draw_scene(
+    rng: np.random.Generator,
+    *,
+    shape: tuple[int, int],
+    frame: tuple[int, int],
+    fine_scale: float,
+    bands: Sequence[str],
+    kind: str,
+    spectra: np.random.Generator,
+) -> Scene:
     """
     Draw a field.
 

@@ -17,6 +17,7 @@ from splus_srgan.simulate.bandpasses import WAVELENGTHS, band_weights, bandpass,
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from numpy.typing import ArrayLike
 
@@ -55,11 +56,11 @@ _LINE_REACH = 10 * _LINE_WIDTH
 _ROUNDS = 4  # of the fit to three fluxes: good to 1e-6
 
 
-def _dip(wavelength, centre, width):
+def _dip(wavelength: Any, centre: float, width: float) -> Any:
     return np.exp(-0.5 * ((wavelength - centre) / width) ** 2)
 
 
-def _step(wavelength, edge, width):
+def _step(wavelength: Any, edge: float, width: float) -> Any:
     """1 blueward of an edge, 0 redward of it."""
     return 0.5 * (1 - np.tanh((wavelength - edge) / width))
 
@@ -107,7 +108,7 @@ def star_spectrum(wavelength: FloatArray, temperature: ArrayLike) -> FloatArray:
     return spectrum * _balmer(w, t) * _metals(w, t) * _molecules(w, t)
 
 
-def _balmer(w, t):
+def _balmer(w: Any, t: Any) -> Any:
     """Balmer lines and jump, strongest at 9500 K."""
     strength = np.exp(-0.5 * (np.log(t / 9500) / 0.25) ** 2)
     seen = 1 - strength * sum(
@@ -125,7 +126,7 @@ def _balmer(w, t):
     return seen * 10 ** (-0.4 * 0.75 * strength * _step(w, 3700, 35))
 
 
-def _metals(w, t):
+def _metals(w: Any, t: Any) -> Any:
     """The break at 4000 Angstrom and lines of metals, below 7000 K."""
     strength = 1 / (1 + np.exp((t - 5900) / 500))
     lines = (
@@ -142,7 +143,7 @@ def _metals(w, t):
     return seen * 10 ** (-0.4 * strength * (0.45 * _step(w, 4000, 30) + 0.25 * _step(w, 3800, 60)))
 
 
-def _molecules(w, t):
+def _molecules(w: Any, t: Any) -> Any:
     """Bands of TiO below 4200 K: each a sharp head, fading to the red."""
     strength = np.clip((4200 - t) / 1200, 0, 1)
     depth = 0.0
@@ -153,7 +154,7 @@ def _molecules(w, t):
 
 
 @cache
-def _temperature_table():
+def _temperature_table() -> tuple[FloatArray, FloatArray]:
     temperature = np.geomspace(3000, 12000, 120)
     g, r = band_weights(("g", "r")) @ star_spectrum(WAVELENGTHS, temperature).T
     # Falls with the temperature; made monotonic, since features disturb it where it is flat.
@@ -179,7 +180,7 @@ _YOUNG = ((12000, 0.55), (9000, 0.30), (4200, 0.15))
 
 
 @cache
-def _populations():
+def _populations() -> FloatArray:
     """Old and young stars at rest, of unit mean flux between 5500 and 5600 Angstrom."""
     made = [sum(share * star_spectrum(_REST, t) for t, share in mix) for mix in (_OLD, _YOUNG)]
     return np.array(made)
@@ -277,7 +278,7 @@ def add_lines(
     return spectrum + width * (1 + redshift) * level * shape
 
 
-def _line_shape(redshift, nii, oiii, oii):
+def _line_shape(redshift: float, nii: float, oiii: float, oii: float) -> FloatArray:
     """All lines, for a flux of 1 of Halpha and [NII] together."""
     own = 1 / (1 + nii)
     hbeta = own / 2.86
@@ -301,7 +302,7 @@ def _line_shape(redshift, nii, oiii, oii):
 
 
 @cache
-def _nodes():
+def _nodes() -> FloatArray:
     """Functions of wavelength: 1 at one of the fitted bands, 0 at the others, linear between."""
     pivots = np.log([pivot(band) for band in FITTED_BANDS])
     return np.array([np.interp(np.log(WAVELENGTHS), pivots, one) for one in np.eye(3)])
@@ -347,7 +348,7 @@ def fit_colours(spectrum: FloatArray, fluxes: FloatArray) -> FloatArray:
     return bent.reshape(np.broadcast_shapes(np.shape(spectrum), (WAVELENGTHS.size,)))
 
 
-def band_fluxes(bands, magnitude, g_r, r_z):
+def band_fluxes(bands: Sequence[str], magnitude: Any, g_r: Any, r_z: Any) -> FloatArray:
     """Flux (nMgy) in some of `FITTED_BANDS`, from the r magnitude and two colours."""
     colours = {"g": g_r, "r": 0.0, "z": -r_z}
     return np.array([10 ** (-0.4 * (magnitude + colours[band] - 22.5)) for band in bands])
@@ -390,7 +391,7 @@ def line_fluxes(bands: Sequence[str], wavelength: float, band: str, flux: float)
     return np.array([flux * seen[name] / seen[band] for name in bands])
 
 
-def _line_response(band, wavelength):
+def _line_response(band: str, wavelength: float) -> float:
     """Flux in a band of a line of unit flux."""
     response = bandpass(band, WAVELENGTHS)
     return float(bandpass(band, wavelength)) * wavelength / (response / WAVELENGTHS).sum()
