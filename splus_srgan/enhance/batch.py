@@ -27,7 +27,7 @@ from splus_srgan.utils.cluster import (
 from splus_srgan.utils.files import atomic_path, check_folder, make_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from typing import Any
 
     from splus_srgan.enhance.batch_list import BatchField
@@ -124,7 +124,13 @@ def enhance_batch(
     return _write(folder / SUMMARY, rows, fields)
 
 
-def _here(enhancer, todo, outputs, overwrite, options):
+def _here(
+    enhancer: SRGANEnhancer,
+    todo: Sequence[BatchField],
+    outputs: Mapping[str, Path],
+    overwrite: bool,
+    options: Mapping[str, Any],
+) -> Generator[Any, None, None]:
     """Enhance in this process; the pixels of the next field are read meanwhile."""
     source = FieldReader(options)
     with ThreadPoolExecutor(1) as reader:
@@ -135,7 +141,9 @@ def _here(enhancer, todo, outputs, overwrite, options):
             yield field.name, *_attempt(enhancer, read, outputs[field.name], overwrite)
 
 
-def _attempt(enhancer, read, output, overwrite):
+def _attempt(
+    enhancer: SRGANEnhancer, read: Callable[[], Any], output: Path, overwrite: bool
+) -> tuple[str, str, float]:
     """Read a field, enhance it and write it: status, reason, seconds."""
     start = time.perf_counter()
     status, reason = "done", ""
@@ -148,7 +156,13 @@ def _attempt(enhancer, read, output, overwrite):
     return status, reason, time.perf_counter() - start
 
 
-def _on_workers(client, enhancer, todo, outputs, options):
+def _on_workers(
+    client: Any,
+    enhancer: SRGANEnhancer,
+    todo: Sequence[BatchField],
+    outputs: Mapping[str, Path],
+    options: Any,
+) -> Generator[Any, None, None]:
     """Enhance on the workers of a cluster: only rows of the summary come back."""
     enhancer = copy.copy(enhancer)
     enhancer.progress_bar = None  # of blocks, which nobody would see there
@@ -165,7 +179,7 @@ def _on_workers(client, enhancer, todo, outputs, options):
         yield name, *end
 
 
-def _on_worker(pickled, field, output):
+def _on_worker(pickled: bytes, field: BatchField, output: Path) -> tuple[Any, ...]:
     """Work of a worker: gives the warnings of this package, status, reason and seconds."""
     with one_at_a_time() as told:
         enhancer, source, _ = unpickle_once(pickled)
@@ -174,7 +188,9 @@ def _on_worker(pickled, field, output):
     return told, *end
 
 
-def _row(field, status, reason, seconds, output):
+def _row(
+    field: BatchField, status: str, reason: str, seconds: float, output: Path
+) -> dict[str, Any]:
     return {
         "name": field.name,
         "status": status,
@@ -184,7 +200,7 @@ def _row(field, status, reason, seconds, output):
     }
 
 
-def _write(path, rows, fields):
+def _write(path: FilePath, rows: Any, fields: Sequence[BatchField]) -> Table:
     """Write the table, in the order of the fields."""
     order = {field.name: k for k, field in enumerate(fields)}
     table = Table(rows=sorted(rows, key=lambda row: order[row["name"]]))

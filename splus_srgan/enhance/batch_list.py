@@ -18,10 +18,14 @@ from splus_srgan.images.io.fields import read_bands
 from splus_srgan.splus import BANDS
 from splus_srgan.utils.files import safe_name
 from splus_srgan.utils.tables import read_table
+from splus_srgan.utils.validate import present
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
+
+    from astropy.nddata import CCDData
+    from astropy.table import Row
 
     from splus_srgan.utils.types import FilePath
 
@@ -136,14 +140,14 @@ def list_fields(source: Table | FilePath, *, files: Sequence[FilePath] = ()) -> 
     )
 
 
-def _table_and_folder(source):
+def _table_and_folder(source: Table | FilePath) -> tuple[Table, Path]:
     """The table, and what the paths in it are relative to."""
     if isinstance(source, Table):
         return source, Path()
     return read_table(source), Path(source).parent
 
 
-def _pattern(path):
+def _pattern(path: Path) -> list[Path] | None:
     """Files of a folder or a pattern; `None` where it names a file."""
     if path.is_file():
         return None
@@ -156,7 +160,7 @@ def _pattern(path):
     return sorted(p for p in found if p.name.lower().endswith(_ENDINGS) and p.name[0] != ".")
 
 
-def _stem(path):
+def _stem(path: Path) -> str:
     name = path.name
     for ending in sorted(_ENDINGS, key=len, reverse=True):
         if name.lower().endswith(ending):
@@ -164,7 +168,9 @@ def _stem(path):
     return name
 
 
-def _of_row(row, bands, is_part, folder, files):
+def _of_row(
+    row: Row, bands: Sequence[str], is_part: bool, folder: Path, files: Sequence[FilePath]
+) -> BatchField:
     """The field of a row."""
     text = {name: _text(row[name]) for name in row.colnames}
     paths = {band: str(folder / text[band]) for band in bands if text[band]}
@@ -172,7 +178,9 @@ def _of_row(row, bands, is_part, folder, files):
         paths = str(folder / text["file"])
     elif not paths:
         paths = [str(path) for path in files]
-    options = {name: text[name] for name in ("unit", "hdu", "bands") if text.get(name)}
+    options: dict[str, Any] = {
+        name: text[name] for name in ("unit", "hdu", "bands") if text.get(name)
+    }
     if "bands" in options:
         options["bands"] = [band.strip() for band in options["bands"].split(",")]
     if options.get("hdu", "").isdigit():
@@ -187,11 +195,11 @@ def _of_row(row, bands, is_part, folder, files):
     return BatchField(safe_name(text["name"]), paths, options, center, size)
 
 
-def _text(value):
+def _text(value: Any) -> str:
     return "" if np.ma.is_masked(value) else str(getattr(value, "value", value)).strip()
 
 
-def _checked(fields, source):
+def _checked(fields: list[BatchField], source: object) -> list[BatchField]:
     if not fields:
         raise ValueError(f"a batch must hold at least one field; got none in {source}")
     names = [field.name for field in fields]
@@ -212,16 +220,17 @@ class FieldReader:
         that do not state their own.
     """
 
-    def __init__(self, options):
+    def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = {name: value for name, value in options.items() if value is not None}
-        self._last, self._images = None, None
+        self._last: tuple[str, str] | None = None
+        self._images: dict[str, CCDData] = {}
 
-    def read(self, field):
+    def read(self, field: BatchField) -> dict[str, CCDData]:
         """Read a field (a `BatchField`), or its part, as a dict of band to image."""
         options = self.options | field.options
         asked = (repr(field.paths), repr(options))
         if asked != self._last:
-            self._last, self._images = None, None
+            self._last, self._images = None, {}
             images = read_bands(field.paths, memmap=True, **options)
             self._last, self._images = asked, images
         if field.center is None:
@@ -229,25 +238,27 @@ class FieldReader:
         return {band: _part(image, field) for band, image in self._images.items()}
 
 
-def _part(image, field):
+def _part(image: CCDData, field: BatchField) -> CCDData:
     """The part of an image around a position."""
     if image.wcs is None:
         raise ValueError("the files must have a WCS, for a part to be cut out of them")
-    if field.size < _LEAST_SIZE:
-        raise ValueError(f"size must be at least {_LEAST_SIZE} input pixels; got {field.size}")
+    size = present(field.size)
+    if size < _LEAST_SIZE:
+        raise ValueError(f"size must be at least {_LEAST_SIZE} input pixels; got {size}")
     x, y = (float(v) for v in skycoord_to_pixel(field.center, image.wcs.celestial))
     if not np.isfinite([x, y]).all():
         raise ValueError(f"{_place(field)} is not on the image")
     window = []
     for middle, length in zip((y, x), image.shape, strict=True):
-        first = round(middle - (field.size - 1) / 2)
-        if first < 0 or first + field.size > length:
-            raise ValueError(f"{field.size} pixels around {_place(field)} are not all on the image")
-        window.append(slice(first, first + field.size))
+        first = round(middle - (size - 1) / 2)
+        if first < 0 or first + size > length:
+            raise ValueError(f"{size} pixels around {_place(field)} are not all on the image")
+        window.append(slice(first, first + size))
     part = image[tuple(window)]
     part.psf = image.psf  # slicing forgets it
     return part
 
 
-def _place(field):
-    return f"ra {field.center.ra.deg:.5f}, dec {field.center.dec.deg:+.5f}"
+def _place(field: BatchField) -> str:
+    center = present(field.center)
+    return f"ra {center.ra.deg:.5f}, dec {center.dec.deg:+.5f}"

@@ -1,19 +1,32 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Whether an input lies within the training range of the weights."""
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from splus_srgan.exceptions import DomainWarning
 from splus_srgan.images.grid import pixel_sides
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from splus_srgan.enhance.psf import InputPSF
+    from splus_srgan.images.unpack import BandStack
+    from splus_srgan.models.weights import WeightsCard
+    from splus_srgan.utils.types import BoolArray
+
 __all__ = ["check_domain", "outside_domain"]
 
 _SCALE_TOLERANCE = 0.03  # pixel scales this close to the model card's are inside its domain
 
 
-def outside_domain(stack, cards, psfs, *, stacklevel):
+def outside_domain(
+    stack: BandStack, cards: Sequence[WeightsCard], psfs: Sequence[InputPSF], *, stacklevel: int
+) -> BoolArray:
     """
     Tell which bands lie outside the domain of their weights, with a warning that says why.
 
@@ -48,7 +61,9 @@ def outside_domain(stack, cards, psfs, *, stacklevel):
     return np.array([bool(band) for band in outside])
 
 
-def check_domain(stack, cards, psfs):
+def check_domain(
+    stack: BandStack, cards: Sequence[WeightsCard], psfs: Sequence[InputPSF]
+) -> list[list[str]]:
     """
     Compare each band of the input with the training range of its weights.
 

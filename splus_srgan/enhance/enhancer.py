@@ -37,7 +37,7 @@ from splus_srgan.utils.floats import NUMPY_DEFAULTS
 from splus_srgan.utils.notebook import html_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Any, Literal, TypedDict, Unpack
 
@@ -46,8 +46,17 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
     from splus_srgan.images.stars import MeasuredPSF
+    from splus_srgan.images.unpack import BandStack
     from splus_srgan.models.weights import WeightsCard
-    from splus_srgan.utils.types import Bands, FilePath, Image, Images, Level, ProgressBar
+    from splus_srgan.utils.types import (
+        Bands,
+        FilePath,
+        FloatArray,
+        Image,
+        Images,
+        Level,
+        ProgressBar,
+    )
 
     class Given(TypedDict, total=False):
         """What the data of a call do not say themselves."""
@@ -182,23 +191,23 @@ class SRGANEnhancer:
         self._first: dict[Any, Any] = {}
         self._lock = Lock()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         weights = self.weights if self.weights == "auto" else self.weights.name
         return f"SRGANEnhancer({weights!r}, device={self.device!r}, precision={self.precision!r})"
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         options = ("device", "precision", "block_size", "flux_anchor", "psf", "uncertainty")
         rows = {name: getattr(self, name) for name in options}
         weights = self.weights if self.weights == "auto" else self.weights.name
         return html_table("SRGANEnhancer", {"weights": weights} | rows)
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         """What another process needs to build an equal enhancer: options, and no engines."""
         made = "_runners", "_first", "_lock"
         # A client belongs to its process.
         return {key: part for key, part in vars(self).items() if key not in made} | {"client": None}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _runners={}, _first={}, _lock=Lock())
 
     @overload
@@ -267,7 +276,7 @@ class SRGANEnhancer:
             stack = unpack(data, **given, new_uncertainty=bool(self.uncertainty))
             return self._call(stack, sky, sigma)
 
-    def _call(self, stack, sky, sigma):
+    def _call(self, stack: BandStack, sky: Level | None, sigma: Level | None) -> Any:
         work = self._prepare(stack, sky, sigma)
         planes = Planes.in_memory(work.shape, uncertainty=self.uncertainty)
         return result(work, planes, work.compute(planes, self.progress_bar))
@@ -339,7 +348,9 @@ class SRGANEnhancer:
         with np.errstate(**NUMPY_DEFAULTS):
             return self._write(stack, path, sky, sigma, overwrite)
 
-    def _write(self, stack, path, sky, sigma, overwrite):
+    def _write(
+        self, stack: BandStack, path: Path, sky: Level | None, sigma: Level | None, overwrite: bool
+    ) -> Path:
         work = self._prepare(stack, sky, sigma)
         if path.suffix.lower() in (".gz", ".fz"):
             planes = Planes.in_memory(work.shape, uncertainty=self.uncertainty)
@@ -354,7 +365,7 @@ class SRGANEnhancer:
 
     @staticmethod
     @contextmanager
-    def _file(path, work, overwrite):
+    def _file(path: Path, work: Enhancement, overwrite: bool) -> Iterator[tuple[Any, Any]]:
         """The file to be and the journal of its sections, where there are several."""
         if work.several:
             with unfinished_file(path, work, overwrite=overwrite) as both:
@@ -363,7 +374,7 @@ class SRGANEnhancer:
             with reserve_bands(path, outline(work), overwrite=overwrite) as file:
                 yield file, None
 
-    def _prepare(self, stack, sky, sigma):
+    def _prepare(self, stack: BandStack, sky: Level | None, sigma: Level | None) -> Enhancement:
         """Everything that precedes the pixels of the output."""
         if self.client is not None:
             check_client(self.client)
@@ -406,7 +417,7 @@ class SRGANEnhancer:
         warn_of_fallbacks(work, automatic=self.weights == "auto", stacklevel=4)
         return work
 
-    def _runner(self, card, told):
+    def _runner(self, card: WeightsCard, told: Any) -> Any:
         """
         The engine of a model card, built once, also where several threads ask for it.
 
@@ -421,7 +432,7 @@ class SRGANEnhancer:
                 self._runners[key] = self._new_runner(card, told)
             return self._runners[key]
 
-    def _new_runner(self, card, told):
+    def _new_runner(self, card: WeightsCard, told: Any) -> Any:
         options = {
             "card": card,
             "device": self.device,
@@ -435,7 +446,7 @@ class SRGANEnhancer:
             return RemoteRunner(self.client, **options)
         return Runner(**options, first=self._first_stage(card) if card.takes_subsets else None)
 
-    def _first_stage(self, card):
+    def _first_stage(self, card: WeightsCard) -> Any:
         """The first stage of a joint generator, built once."""
         from splus_srgan.models.stages import FirstStage
 
@@ -445,7 +456,13 @@ class SRGANEnhancer:
         return self._first[card.sha256]
 
 
-def _told(card, stack, psfs, sigma, places):
+def _told(
+    card: WeightsCard,
+    stack: BandStack,
+    psfs: Sequence[Any],
+    sigma: FloatArray,
+    places: Sequence[int],
+) -> dict[str, Any] | None:
     """What a generator that takes subsets is told about its bands of a field."""
     if not card.takes_subsets:
         return None

@@ -1,14 +1,22 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Warnings about unknown properties of a field, and what is assumed instead."""
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING
 
 from splus_srgan.exceptions import FallbackWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from splus_srgan.enhance.field import Enhancement
 
 __all__ = ["warn_of_fallbacks"]
 
 
-def warn_of_fallbacks(work, *, automatic, stacklevel):
+def warn_of_fallbacks(work: Enhancement, *, automatic: bool, stacklevel: int) -> None:
     """
     Warn about unknown properties of a field, with one line for each kind.
 
@@ -26,7 +34,7 @@ def warn_of_fallbacks(work, *, automatic, stacklevel):
             warnings.warn(told, FallbackWarning, stacklevel=stacklevel + 1)
 
 
-def _pixel_scale(work):
+def _pixel_scale(work: Enhancement) -> str | None:
     if work.stack.wcs is not None and work.stack.wcs.has_celestial:
         return None
     return (
@@ -35,7 +43,7 @@ def _pixel_scale(work):
     )
 
 
-def _psf(work):
+def _psf(work: Enhancement) -> str | None:
     bands = _named(work, (k for k, psf in enumerate(work.psfs) if psf is None))
     if not (bands and work.strength):
         return None
@@ -45,7 +53,7 @@ def _psf(work):
     )
 
 
-def _weights(work):
+def _weights(work: Enhancement) -> str | None:
     if len(work.stack.bands) == 1:
         return None
     alone = [k for one in work.restorers if one.card.takes_any_band for k in one.places]
@@ -58,5 +66,5 @@ def _weights(work):
     )
 
 
-def _named(work, places):
+def _named(work: Enhancement, places: Iterable[int]) -> str:
     return ", ".join(str(work.stack.bands[k]) for k in places)

@@ -1,11 +1,13 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The work of one call of the enhancer: section by section, then as a whole."""
 
+from __future__ import annotations
+
 import copy
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +20,15 @@ from splus_srgan.enhance.uncertainty import calibrate_std
 from splus_srgan.images.grid import pixel_scale
 from splus_srgan.pixels.background import sky_of_enhanced
 from splus_srgan.pixels.missing import REACH as FILL_REACH
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from splus_srgan.enhance.planes import Planes
+    from splus_srgan.enhance.restart import Journal
+    from splus_srgan.enhance.restorers import Restorer
+    from splus_srgan.enhance.tiles import Section
+    from splus_srgan.utils.types import FloatArray, ProgressBar
 
 __all__ = ["Enhancement"]
 
@@ -58,7 +69,7 @@ class Enhancement:
     """
 
     stack: Any
-    restorers: list
+    restorers: list[Restorer]
     flux_factor: float
     sky: np.ndarray
     sigma: np.ndarray
@@ -73,55 +84,60 @@ class Enhancement:
     client: Any = None
 
     @cached_property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         """Shape of the output, ``(n_band, 2 ny, 2 nx)``."""
         n_band, ny, nx = self.stack.data.shape
         return n_band, FACTOR * ny, FACTOR * nx
 
     @cached_property
-    def levels(self):
+    def levels(self) -> FloatArray:
         """Sky of each band of the input, per input pixel; the median of a map."""
         return np.median(self.sky, axis=(1, 2))
 
     @cached_property
-    def psfs(self):
+    def psfs(self) -> list[tuple[float, ...] | None]:
         """Core and wings of the PSF of each band of the input; `None` where not known."""
         return [psf.core for psf in self.input_psfs]
 
     @cached_property
-    def target_psfs(self):
+    def target_psfs(self) -> list[tuple[float, ...]]:
         """PSF of each band of the output: the core of the model card, the wings of the input."""
         cards = [self.restorer_of(k).card for k in range(len(self.input_psfs))]
         cores = [(card.target_psf["fwhm"], card.target_psf["beta"]) for card in cards]
         return [(*core, psf.wings) for core, psf in zip(cores, self.input_psfs, strict=True)]
 
     @cached_property
-    def pixel_scale(self):
+    def pixel_scale(self) -> float:
         """Arcsec per input pixel; without a WCS, that of the model card."""
         return pixel_scale(self.stack.wcs, default=self.restorers[0].card.pixel_scale)
 
     @property
-    def stretch(self):
+    def stretch(self) -> dict[str, float]:
         """Options of the stretch; weights that are chosen together share them."""
         return self.restorers[0].card.stretch
 
-    def restorer_of(self, k):
+    def restorer_of(self, k: int) -> Restorer:
         """The restorer of the band at an index."""
         return next(restorer for restorer in self.restorers if k in restorer.places)
 
     @cached_property
-    def _parts(self):
+    def _parts(self) -> list[Section]:
         anchored = self.strength and any(psf is not None for psf in self.psfs)
         margin = ANCHOR_REACH if anchored else 0
         halo = max(restorer.runner.radius for restorer in self.restorers) + FILL_REACH
         return sections(self.stack.data.shape[1:], margin=margin, halo=halo)
 
     @property
-    def several(self):
+    def several(self) -> bool:
         """Whether the field is enhanced in several sections."""
         return len(self._parts) > 1
 
-    def compute(self, planes, progress_bar=None, journal=None):
+    def compute(
+        self,
+        planes: Planes,
+        progress_bar: ProgressBar | None = None,
+        journal: Journal | None = None,
+    ) -> list[float]:
         """
         Fill the planes, except for sections that are in a journal already.
 
@@ -155,7 +171,9 @@ class Enhancement:
             self._calibrate(planes, fine_sky, journal)
         return fine_sky
 
-    def _ends(self, planes, journal, bar):
+    def _ends(
+        self, planes: Planes, journal: Journal | None, bar: ProgressBar | None
+    ) -> Generator[Any, None, None]:
         """Number and pixels of each section as it ends; no pixels of those in the journal."""
         todo = {}
         for k, part in enumerate(self._parts):
@@ -169,14 +187,14 @@ class Enhancement:
         for k, part in todo.items():
             yield k, self.compute_section(part, bar)
 
-    def compute_section(self, part, bar=None):
+    def compute_section(self, part: Section, bar: ProgressBar | None = None) -> tuple[Any, ...]:
         """Image, mask, quality and standard deviations of the kept part of a section."""
         view = prepare(self, part)
         return finish(self, view, *generate(self, view, bar))
 
-    def without_pixels(self):
+    def without_pixels(self) -> Enhancement:
         """What all sections have in common, for another process."""
-        work = copy.copy(self)
+        work: Any = copy.copy(self)
         for name in ("levels", "psfs", "target_psfs", "pixel_scale"):
             setattr(work, name, getattr(self, name))
         nothing = {"data": None, "mask": None, "wcs": None, "psfs": (), "source": None}
@@ -184,7 +202,9 @@ class Enhancement:
         work.sky = work.sigma = work.client = None
         return work
 
-    def _calibrate(self, planes, fine_sky, journal):
+    def _calibrate(
+        self, planes: Planes, fine_sky: Sequence[float], journal: Journal | None
+    ) -> None:
         """Calibrate the standard deviations on the final image, above its own sky."""
         name = "calibration" if self.uncertainty is True else "ensemble"
         tables = [
@@ -208,7 +228,7 @@ class Enhancement:
             if journal is not None:
                 journal.note("calibrated", number, planes, part.kept)
 
-    def _fine_sky(self, planes):
+    def _fine_sky(self, planes: Planes) -> list[float]:
         """
         Sky of each enhanced band, per input pixel.
 

@@ -1,15 +1,27 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """An output that is not finite is an error, which names the band and the cause."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from splus_srgan.exceptions import WeightsError
 from splus_srgan.pixels.lazy import row_strips
 
+if TYPE_CHECKING:
+    from typing import Literal, NoReturn
+
+    from splus_srgan.enhance.field import Enhancement
+    from splus_srgan.utils.types import BoolArray, FloatArray
+
 __all__ = ["check_finite_output"]
 
 
-def check_finite_output(work, planes, missing, step):
+def check_finite_output(
+    work: Enhancement, planes: FloatArray, missing: BoolArray, step: Literal["generator", "anchor"]
+) -> None:
     """
     Refuse pixels that are neither missing nor finite.
 
@@ -36,13 +48,13 @@ def check_finite_output(work, planes, missing, step):
     for k, band in enumerate(work.stack.bands):
         bad = ~np.isfinite(planes[k]) & ~missing[k]
         if bad.any():
-            _fail(work, k, band, np.count_nonzero(bad), step)
+            _fail(work, k, band, int(np.count_nonzero(bad)), step)
 
 
-def _fail(work, k, band, number, step):
+def _fail(work: Enhancement, k: int, band: str, number: int, step: str) -> NoReturn:
     found = f"{number} pixels of band {band!r} came out as NaN or infinite"
     if step == "anchor":
-        fwhm, beta = work.psfs[k][:2] if work.psfs[k] else (np.nan, np.nan)
+        fwhm, beta = (work.psfs[k] or (np.nan, np.nan))[:2]
         raise ValueError(
             f"{found} from the flux anchor, with the PSF of the header (FWHM {fwhm:g} arcsec, beta "
             f"{beta:g}): correct FWHMMEAN and FWHMBETA there, or use flux_anchor=0"

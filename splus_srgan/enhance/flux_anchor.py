@@ -24,6 +24,7 @@ from splus_srgan.utils.validate import check_finite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from splus_srgan.utils.types import BoolArray, FloatArray
 
@@ -155,7 +156,7 @@ def anchor_flux(
     return anchored
 
 
-def check_strength(strength):
+def check_strength(strength: float) -> float:
     """Return the strength as `float` if it is within 0 and 1."""
     strength = check_finite(
         "flux_anchor", int(strength) if isinstance(strength, bool) else strength
@@ -165,7 +166,9 @@ def check_strength(strength):
     return strength
 
 
-def _correction(plane, observed, sigma, kernel, usable):
+def _correction(
+    plane: FloatArray, observed: FloatArray, sigma: Any, kernel: Any, usable: BoolArray | None
+) -> FloatArray:
     """The factor, less 1, on the input's grid."""
     # Double precision: the transform would spread a bright star's rounding over the sky.
     padded = np.pad(plane.astype(np.float64), _KERNEL_SIZE // 2, mode="edge")
@@ -179,12 +182,12 @@ def _correction(plane, observed, sigma, kernel, usable):
     return np.clip(ratio, *_LIMITS)
 
 
-def _on_fine_grid(plane):
+def _on_fine_grid(plane: FloatArray) -> FloatArray:
     """Linear between the centres of input pixels; one number for all of them stays one."""
     if not any(plane.strides):
         return plane[:1, :1]
     return to_fine_grid(plane, order=1)
 
 
-def _smooth(plane):
+def _smooth(plane: FloatArray) -> FloatArray:
     return ndimage.gaussian_filter(plane, _SMOOTHING, truncate=_TRUNCATE, mode="nearest")

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from astropy.units import UnitBase
     from astropy.wcs import WCS
 
-    from splus_srgan.utils.types import Bands, Images, Level
+    from splus_srgan.enhance.psf import InputPSF
+    from splus_srgan.images.unpack import BandStack
+    from splus_srgan.utils.types import Bands, FloatArray, Images, Level
 
 __all__ = ["Finding", "InputReport", "check_input", "check_stack", "warn_of_unusual"]
 
@@ -132,17 +134,17 @@ class InputReport:
         names = ("kind", "band", "what", "value", "lowest", "highest", "verdict", "advice")
         return Table(rows=rows or None, names=names)
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return not self.unusual
 
-    def __str__(self):
+    def __str__(self) -> str:
         listed = [f"{KINDS[kind].title} ({', '.join(bands)})" for kind, bands in self.kinds.items()]
         return "; ".join(listed) or "nothing unusual"
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         return self.table._repr_html_()
 
 
@@ -196,7 +198,13 @@ def check_input(
     return check_stack(stack, sky, sigma, unlike, psfs)
 
 
-def check_stack(stack, sky, sigma, unlike, psfs=None):
+def check_stack(
+    stack: BandStack,
+    sky: FloatArray,
+    sigma: FloatArray,
+    unlike: FloatArray,
+    psfs: Sequence[InputPSF] | None = None,
+) -> InputReport:
     """
     Check an unpacked input.
 
@@ -225,7 +233,7 @@ def check_stack(stack, sky, sigma, unlike, psfs=None):
     return InputReport(findings)
 
 
-def warn_of_unusual(report, stacklevel):
+def warn_of_unusual(report: InputReport, stacklevel: int) -> None:
     """
     Warn about unusual properties, with one line for each kind.
 

@@ -1,9 +1,15 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The kinds of unusual input: limits, and what to do about each."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["KINDS", "Kind"]
 
@@ -37,7 +43,7 @@ class Kind:
     errors: float = 0.0
     warns: bool = True
 
-    def judge(self, values):
+    def judge(self, values: Mapping[str, float]) -> tuple[float, tuple[float, float], bool]:
         """
         Judge the values of a band.
 

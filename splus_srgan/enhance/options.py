@@ -1,16 +1,32 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Checks of the enhancer's options, which need no torch, so that mistakes show at once."""
 
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING
 
 from splus_srgan.enhance.tiles import MIN_BLOCK
 from splus_srgan.enhance.uncertainty import MODES
 from splus_srgan.utils.validate import check_integer, check_one_of
 
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    from splus_srgan.models.weights import WeightsCard
+    from splus_srgan.utils.types import ProgressBar
+
 __all__ = ["check_device", "check_head", "check_options", "check_uncertainty"]
 
 
-def check_options(device, precision, engine, block_size, turned, progress_bar):
+def check_options(
+    device: Any,
+    precision: str,
+    engine: str,
+    block_size: Any,
+    turned: bool | None,
+    progress_bar: ProgressBar | None,
+) -> None:
     """
     Refuse wrong options of an enhancer; the engine checks the hardware.
 
@@ -35,7 +51,7 @@ def check_options(device, precision, engine, block_size, turned, progress_bar):
     check_device(device)
 
 
-def check_device(device):
+def check_device(device: Any) -> None:
     """Refuse what is no name of a device; whether the machine has it, the engine checks."""
     if not isinstance(device, str) and not hasattr(device, "type"):
         raise TypeError(f"device must be a string such as 'cpu' or 'cuda:0'; got {device!r}")
@@ -44,7 +60,7 @@ def check_device(device):
         raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N'; got {device!r}")
 
 
-def check_uncertainty(value):
+def check_uncertainty(value: bool | Literal["ensemble"]) -> bool | Literal["ensemble"]:
     """Return the requested mode, if it is among `MODES`."""
     # 1 equals True, but nobody means True by it.
     if not (isinstance(value, bool | str) and value in MODES):
@@ -52,7 +68,7 @@ def check_uncertainty(value):
     return value
 
 
-def check_head(card, uncertainty):
+def check_head(card: WeightsCard, uncertainty: bool | str) -> None:
     """Raise `ValueError` if the generator of a model card lacks the head that is asked for."""
     if uncertainty is True and not card.scale:
         raise ValueError(

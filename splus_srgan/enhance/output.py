@@ -1,8 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """From planes on the fine grid to the objects for the caller, with header, WCS and PSF."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,12 +18,19 @@ from splus_srgan.images.unpack import repack
 from splus_srgan.images.wcs import upsample_wcs
 from splus_srgan.pixels.psf import psf_image
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from splus_srgan.enhance.field import Enhancement
+    from splus_srgan.utils.types import FloatArray
+
 __all__ = ["band_record", "by_band", "call_record", "fine_meta", "outline", "result"]
 
 _PSF_RADIUS = 40  # output pixels: 98 % of the light, wings included
 
 
-def result(work, planes, fine_sky):
+def result(work: Enhancement, planes: Planes, fine_sky: Sequence[float]) -> Any:
     """
     The output in the class and form of the input.
 
@@ -41,7 +51,7 @@ def result(work, planes, fine_sky):
     return _repack(work, work.stack, planes, fine_sky)
 
 
-def by_band(work, planes, fine_sky):
+def by_band(work: Enhancement, planes: Planes, fine_sky: Sequence[float]) -> dict[str, Any]:
     """
     The output as a mapping, whatever the form of the input, as for a file.
 
@@ -65,7 +75,7 @@ def by_band(work, planes, fine_sky):
     return _repack(work, stack, planes, fine_sky)
 
 
-def outline(work):
+def outline(work: Enhancement) -> dict[str, Any]:
     """
     The output by band, with everything except its pixels.
 
@@ -84,7 +94,7 @@ def outline(work):
     return by_band(work, planes, [float(k) for k in range(work.shape[0])])
 
 
-def _repack(work, stack, planes, fine_sky):
+def _repack(work: Enhancement, stack: Any, planes: Planes, fine_sky: Sequence[float]) -> Any:
     metas = []
     for k, (band, meta) in enumerate(zip(stack.bands, stack.metas, strict=True)):
         own = band_record(band, k, work.sky, work.sigma) | {"fine_sky": fine_sky[k]}
@@ -111,7 +121,7 @@ def _repack(work, stack, planes, fine_sky):
     )
 
 
-def _correlation(work, k):
+def _correlation(work: Enhancement, k: int) -> Any:
     """Correlation of the errors of a band with those of the others that have the same weights."""
     restorer, bands = work.restorer_of(k), work.stack.bands
     known = restorer.card.uncertainty.get("correlation") if work.uncertainty else None
@@ -126,7 +136,9 @@ def _correlation(work, k):
     return found
 
 
-def call_record(runner, flux_factor, bands, options):
+def call_record(
+    runner: Any, flux_factor: float, bands: Sequence[str], options: Any
+) -> dict[str, Any]:
     """Origin of the result of all bands, for the provenance cards."""
     return {
         "version": __version__,
@@ -143,7 +155,7 @@ def call_record(runner, flux_factor, bands, options):
     }
 
 
-def band_record(band, index, sky, sigma):
+def band_record(band: str, index: int, sky: FloatArray, sigma: FloatArray) -> dict[str, Any]:
     """Sky and sigma of a band; the median of a map."""
     return {
         "band": band,
@@ -152,7 +164,7 @@ def band_record(band, index, sky, sigma):
     }
 
 
-def fine_meta(meta, record, flux_factor):
+def fine_meta(meta: Any, record: Mapping[str, Any], flux_factor: float) -> Any:
     """The input's metadata on the fine grid, with a record of the processing."""
     meta = upsample_meta(meta, factor=FACTOR, flux_scale=flux_factor, new_psf=True)
     add_provenance(meta, record)

@@ -1,10 +1,13 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The PSF of each band of an input: stated, measured on its stars, or given."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Real
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +22,14 @@ from splus_srgan.images.header import (
 )
 from splus_srgan.images.stars import MeasuredPSF, measure_psf_array, width_ratio
 from splus_srgan.pixels.psf import WING_SHARE, core_profile
+from splus_srgan.utils.validate import present
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from splus_srgan.images.unpack import BandStack
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["InputPSF", "check_psf", "input_psfs"]
 
@@ -55,23 +66,24 @@ class InputPSF:
     width_of_stars: float = np.nan
 
     @classmethod
-    def of_header(cls, meta):
+    def of_header(cls, meta: Mapping[str, Any]) -> InputPSF:
         """PSF as stated by a header."""
         psf, wings = winged_psf_from_header(meta), wing_share_from_header(meta)
         return cls("none" if psf is None else "header", psf, wings, psf_from_header(meta))
 
     @classmethod
-    def of_profile(cls, source, fwhm, beta, wings):
+    def of_profile(cls, source: str, fwhm: float, beta: float, wings: float) -> InputPSF:
         """PSF from a single profile for core and wings, and the share of the wings."""
         return cls(source, (*core_profile(fwhm, beta, wings), wings), wings, (fwhm, beta))
 
-    def record(self):
+    def record(self) -> dict[str, Any]:
         """Entries for the header of the output."""
-        fwhm, beta, wings = (None,) * 3 if self.core is None else (*self.stated, self.wings)
+        known = self.core is not None and self.stated is not None
+        fwhm, beta, wings = (*present(self.stated), self.wings) if known else (None,) * 3
         return {"psf": self.source, "psf_fwhm": fwhm, "psf_beta": beta, "psf_wings": wings}
 
 
-def check_psf(psf):
+def check_psf(psf: Any) -> str | dict[str, tuple[float, float, float]]:
     """
     Check the option ``psf`` of the enhancer.
 
@@ -100,11 +112,12 @@ def check_psf(psf):
     )
 
 
-def _given(band, value):
+def _given(band: str, value: Any) -> tuple[float, float, float]:
     """FWHM, beta and share of the wings of what was given for a band."""
     if isinstance(value, MeasuredPSF):
         value = value.fwhm, value.beta, value.wings
-    values = tuple(np.atleast_1d(value)) if isinstance(value, Real | tuple | list) else ()
+    several: Any = value
+    values = tuple(np.atleast_1d(several)) if isinstance(value, Real | tuple | list) else ()
     if not all(isinstance(v, Real) and not isinstance(v, bool | np.bool_) for v in values):
         values = ()
     full = (*map(float, values), *(np.nan, _DEFAULT_BETA, WING_SHARE)[len(values) :])
@@ -117,7 +130,15 @@ def _given(band, value):
     return fwhm, beta, wings
 
 
-def input_psfs(stack, psf="header", *, sky=None, sigma=None, default_scale=None, stacklevel=1):
+def input_psfs(
+    stack: BandStack,
+    psf: str | Mapping[str, tuple[float, float, float]] = "header",
+    *,
+    sky: FloatArray | None = None,
+    sigma: FloatArray | None = None,
+    default_scale: float | None = None,
+    stacklevel: int = 1,
+) -> list[InputPSF]:
     """
     Find the PSF of each band.
 
@@ -164,7 +185,9 @@ def input_psfs(stack, psf="header", *, sky=None, sigma=None, default_scale=None,
     return [stars.measured(k, one) if one.core is None else one for k, one in enumerate(found)]
 
 
-def _of_band(psf, band):
+def _of_band(
+    psf: Mapping[str, tuple[float, float, float]], band: str
+) -> tuple[float, float, float]:
     names = [name for name in psf if same_band(str(name), str(band))]
     if not names:
         raise ValueError(f"psf must have every band of data; got none for {band!r}")
@@ -174,28 +197,29 @@ def _of_band(psf, band):
 class _Stars:
     """The stars of a field, band by band."""
 
-    def __init__(self, stack, sky, sigma, scale):
+    def __init__(self, stack: BandStack, sky: Any, sigma: Any, scale: float | None) -> None:
         self.stack, self.pixel_scale = stack, scale
         self.sky, self.sigma = (np.median(a, axis=(1, 2)) for a in (sky, sigma))
 
-    def _band(self, k):
+    def _band(self, k: int) -> tuple[Any, ...]:
         stack = self.stack
         return stack.data[k], stack.mask[k], float(self.sky[k]), float(self.sigma[k])
 
-    def _options(self, k):
+    def _options(self, k: int) -> dict[str, Any]:
         level = saturation_level(self.stack.metas[k], self.stack.unit)
         return {"pixel_scale": self.pixel_scale, "saturation": level}
 
-    def measured(self, k, stated):
+    def measured(self, k: int, stated: InputPSF) -> InputPSF:
         """PSF of a band from its stars; the wings of the header if they are too few."""
         psf = measure_psf_array(*self._band(k), **self._options(k))
         if not psf.measured:
             return InputPSF("none", None, stated.wings, None)
         return InputPSF.of_profile("measured", psf.fwhm, psf.beta, psf.wings)
 
-    def disagreement(self, k, core):
+    def disagreement(self, k: int, core: tuple[float, ...]) -> float:
         """FWHM of the stars over the stated one, if they clearly differ; else NaN."""
-        ratio, error = width_ratio(*self._band(k), core, **self._options(k))
+        data, mask, sky, sigma = self._band(k)
+        ratio, error = width_ratio(data, mask, sky, sigma, core, **self._options(k))
         if not abs(ratio - 1) > max(_TOLERANCE, _SURE * error):
             return np.nan
         psf = measure_psf_array(*self._band(k), **self._options(k))
@@ -205,9 +229,10 @@ class _Stars:
         return ratio if abs(ratio - 1) > max(_TOLERANCE, _SURE * error) else np.nan
 
 
-def _warn_of_mismatch(bands, found, stacklevel):
+def _warn_of_mismatch(bands: Sequence[str], found: Sequence[InputPSF], stacklevel: int) -> None:
     off = [
-        f"{band}: {one.stated[0]:.2f} arcsec, of the stars {one.width_of_stars:.2f} times that"
+        f"{band}: {present(one.stated)[0]:.2f} arcsec, of the stars {one.width_of_stars:.2f} "
+        "times that"
         for band, one in zip(bands, found, strict=True)
         if np.isfinite(one.width_of_stars)
     ]

@@ -25,7 +25,10 @@ from splus_srgan.models.weights import available, load_card
 from splus_srgan.utils.cluster import calls_as_completed, one_at_a_time, unpickle_once
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from typing import Any
+
+    from splus_srgan.enhance.field import Enhancement
 
 __all__ = ["RemoteRunner", "sections_on_workers"]
 
@@ -53,7 +56,7 @@ class RemoteRunner:
         Versions of what runs it.
     """
 
-    def __init__(self, client, **options):
+    def __init__(self, client: Any, **options: Any) -> None:
         self._pickled = pickle.dumps(options)
         with closing(calls_as_completed(client, _facts, [("facts", (self._pickled,))])) as calls:
             _, found = next(calls)
@@ -64,7 +67,7 @@ class RemoteRunner:
             )
         self.radius, self.engine, self.libraries = found
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _as_described, (self._pickled, (self.radius, self.engine, self.libraries))
 
 
@@ -84,7 +87,9 @@ class EngineFacts:
     precision: str
 
 
-def sections_on_workers(client, work, parts):
+def sections_on_workers(
+    client: Any, work: Enhancement, parts: Mapping[int, Section]
+) -> Iterator[tuple[int, Any]]:
     """
     Compute sections of a field on workers.
 
@@ -125,7 +130,7 @@ def sections_on_workers(client, work, parts):
             yield number, made
 
 
-def _pixels(work, part):
+def _pixels(work: Enhancement, part: Section) -> tuple[Any, ...]:
     """What a worker is sent of a section: the mask in bits, and pixels that are in no file."""
     data, mask = work.stack.data, cut(work.stack.mask, part.needed)
     in_file = all(getattr(plane, "in_file", False) for plane in data)
@@ -133,7 +138,9 @@ def _pixels(work, part):
     return data if in_file else cut(data, part.needed), np.packbits(mask), *levels
 
 
-def _on_worker(pickled, part, data, bits, sky, sigma):
+def _on_worker(
+    pickled: bytes, part: Section, data: Any, bits: Any, sky: Any, sigma: Any
+) -> tuple[Any, ...]:
     """Work of a worker: gives the warnings of this package, and a section."""
     with one_at_a_time() as told:
         work = copy.copy(unpickle_once(pickled))
@@ -148,7 +155,7 @@ def _on_worker(pickled, part, data, bits, sky, sigma):
     return told, made
 
 
-def _read(planes, where):
+def _read(planes: Any, where: tuple[slice, ...]) -> Any:
     try:
         return cut(planes, where)
     except OSError as error:
@@ -158,18 +165,18 @@ def _read(planes, where):
         ) from error
 
 
-def _facts(pickled):
+def _facts(pickled: bytes) -> tuple[Any, ...]:
     with one_at_a_time():
         return _facts_of(_built(pickled))
 
 
-def _facts_of(runner):
+def _facts_of(runner: Any) -> tuple[Any, ...]:
     engine = runner.engine
     facts = EngineFacts(engine.name, str(engine.device), engine.precision)
     return runner.radius, facts, runner.libraries
 
 
-def _as_described(pickled, described):
+def _as_described(pickled: bytes, described: Any) -> Any:
     """The runner of a worker, which has to be as the first worker's was."""
     runner = _built(pickled)
     if _facts_of(runner) != described:

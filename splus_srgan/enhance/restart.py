@@ -29,6 +29,11 @@ from splus_srgan.pixels.lazy import row_strips
 from splus_srgan.utils.files import atomic_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
+
+    from splus_srgan.enhance.field import Enhancement
+    from splus_srgan.enhance.planes import Planes
     from splus_srgan.utils.types import FilePath
 
 __all__ = ["Journal", "clean", "unfinished_file"]
@@ -51,32 +56,34 @@ class Journal:
         Lines that it has already.
     """
 
-    def __init__(self, path, lines=()):
-        self._path, self._made, self._calibrated = path, {}, {}
+    def __init__(self, path: Path, lines: Iterable[Mapping[str, Any]] = ()) -> None:
+        self._path = path
+        self._made: dict[Any, Any] = {}
+        self._calibrated: dict[Any, Any] = {}
         for line in lines:
             self._take(line)
 
-    def _take(self, line):
+    def _take(self, line: Mapping[str, Any]) -> None:
         place = self._made if line["step"] == "made" else self._calibrated
         place[line["section"]] = line["sha256"]
         if line["step"] == "made":
             self._calibrated.pop(line["section"], None)
 
     @property
-    def started(self):
+    def started(self) -> bool:
         """Whether any section is made."""
         return bool(self._made)
 
-    def has(self, section, planes, place):
+    def has(self, section: int, planes: Planes, place: tuple[slice, ...]) -> bool:
         """Whether a section is made, and its bytes are unchanged."""
         known = {self._made.get(section), self._calibrated.get(section)} - {None}
         return bool(known) and planes.digest(place) in known
 
-    def calibrated(self, section):
+    def calibrated(self, section: int) -> bool:
         """Whether the standard deviations of a section are final."""
         return section in self._calibrated
 
-    def note(self, step, section, planes, place):
+    def note(self, step: str, section: int, planes: Planes, place: tuple[slice, ...]) -> None:
         """Write down that a section is ``"made"`` or ``"calibrated"``."""
         line = {"step": step, "section": section, "sha256": planes.digest(place)}
         with self._path.open("ab") as file:
@@ -85,7 +92,9 @@ class Journal:
 
 
 @contextmanager
-def unfinished_file(path, work, *, overwrite=False):
+def unfinished_file(
+    path: FilePath, work: Enhancement, *, overwrite: bool = False
+) -> Iterator[tuple[ReservedFile, Journal]]:
     """
     Lay out the output of a field, or continue the one that a killed run left.
 
@@ -152,11 +161,11 @@ def unfinished_file(path, work, *, overwrite=False):
         _remove(log)
 
 
-def _begin(data, log, work, path):
+def _begin(data: Path, log: Path, work: Enhancement, path: Path) -> Journal:
     """The journal of a killed run of this same call, else a new one."""
     wanted = {"journal": 2, "date": work.record["date"]} | _identity(work)
-    first, *lines = _read(log) or [None]
-    if first is not None:
+    first, *lines = _read(log) or [{}]
+    if first:
         other = next((key for key in ("input", "options") if first.get(key) != wanted[key]), None)
         if other is None and _is_plain_file(data):
             work.record["date"] = first["date"]
@@ -176,7 +185,7 @@ def _begin(data, log, work, path):
     return Journal(log)
 
 
-def _read(log):
+def _read(log: Path) -> list[dict[str, Any]]:
     """Complete lines of a journal."""
     lines = []
     try:
@@ -189,20 +198,20 @@ def _read(log):
     return lines if sound and isinstance(lines[0].get("date"), str) else []
 
 
-def _is_plain_file(path):
+def _is_plain_file(path: Path) -> bool:
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
         return False
 
 
-def _remove(*paths):
+def _remove(*paths: Path) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
 
 
 @contextmanager
-def _locked(log, path):
+def _locked(log: Path, path: Path) -> Iterator[None]:
     """Keep other processes from the same output, where the system can."""
     if log.is_symlink():
         raise OSError(errno.ELOOP, f"{path} cannot be written: {log} is a symbolic link; remove it")
@@ -216,7 +225,7 @@ def _locked(log, path):
         os.close(handle)
 
 
-def _lock(handle):
+def _lock(handle: Any) -> bool:
     try:
         import fcntl
     except ImportError:  # Windows
@@ -230,7 +239,7 @@ def _lock(handle):
     return True
 
 
-def _identity(work):
+def _identity(work: Enhancement) -> dict[str, str]:
     """Hashes of the input, and of everything else on which the bytes of the output depend."""
     stack, record = work.stack, {k: v for k, v in work.record.items() if k != "date"}
     wcs = None if stack.wcs is None else stack.wcs.to_header_string(relax=True)
@@ -240,16 +249,18 @@ def _identity(work):
     for planes in (stack.data, stack.mask):
         for plane in planes:
             for rows in row_strips(len(plane)):
-                given.update(np.ascontiguousarray(plane[rows]))
+                strip: Any = np.ascontiguousarray(plane[rows])
+                given.update(strip)
     libraries = [restorer.runner.libraries for restorer in work.restorers]
     options = (record, work.strength, work.uncertainty, work.block_size, _cards(work))
     chosen = hashlib.sha256(repr((*options, work.input_psfs, libraries, np.__version__)).encode())
     for planes in (work.sky, work.sigma):
-        chosen.update(np.ascontiguousarray(planes))
+        level: Any = np.ascontiguousarray(planes)
+        chosen.update(level)
     return {"input": given.hexdigest(), "options": chosen.hexdigest()}
 
 
-def _cards(work):
+def _cards(work: Enhancement) -> list[tuple[Any, ...]]:
     return [(restorer.card.to_dict(), restorer.places) for restorer in work.restorers]
 
 
@@ -299,7 +310,7 @@ def clean(path: FilePath) -> list[Path]:
     return removed
 
 
-def _is_written(file):
+def _is_written(file: Path) -> bool:
     """Whether a process holds the journal of an unfinished output."""
     for end in (_DATA, _JOURNAL):
         if file.name.endswith(end):

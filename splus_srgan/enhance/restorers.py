@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Which weights restore which bands of a field."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +29,11 @@ class Restorer:
     places: list
 
     @property
-    def groups(self):
+    def groups(self) -> list[list[int]]:
         """Indices of the bands that the generator takes at a time."""
         return self.card.groups(self.places)
 
-    def record(self):
+    def record(self) -> dict[str, Any]:
         """Entries for the headers of these bands."""
         return {
             "model": self.card.name,

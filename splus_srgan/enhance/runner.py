@@ -1,9 +1,18 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What runs the generator of a model card."""
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING
 
 from splus_srgan.exceptions import SplusSrganWarning
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from splus_srgan.models.weights import WeightsCard
+    from splus_srgan.utils.types import FloatArray, ProgressBar
 
 __all__ = ["Runner"]
 
@@ -25,11 +34,19 @@ class Runner:
         The stage before it, for such a model card; built where not given.
     """
 
-    _largest = None  # largest block that fits into memory, once a larger one did not
+    _largest: int | None = None  # largest block that fits into memory, once a larger one did not
 
     def __init__(
-        self, card, device, precision, engine, uncertainty, turned=None, told=None, first=None
-    ):
+        self,
+        card: WeightsCard,
+        device: str,
+        precision: Any,
+        engine: Any,
+        uncertainty: Any,
+        turned: bool | None = None,
+        told: Any = None,
+        first: Any = None,
+    ) -> None:
         from splus_srgan.models.engines import make_engine
         from splus_srgan.models.stages import FirstStage, TwoStageEngine
         from splus_srgan.models.symmetries import EnsembleEngine, TurnedEngine
@@ -39,7 +56,7 @@ class Runner:
         generator = load_generator(card)
         options = {"device": device, "precision": precision, "engine": engine}
         self.radius = generator.receptive_field_radius
-        self.engine = make_engine(generator, with_scale=uncertainty is True, **options)
+        self.engine: Any = make_engine(generator, with_scale=uncertainty is True, **options)
         if card.takes_subsets:
             first = FirstStage(card, **options) if first is None else first
             self.radius += first.radius + TwoStageEngine.reach
@@ -50,14 +67,14 @@ class Runner:
             self.engine = TurnedEngine(self.engine)
 
     @property
-    def threads(self):
+    def threads(self) -> int:
         """Number of threads for work on the CPU: that of the generator."""
         import torch
 
         return torch.get_num_threads()
 
     @property
-    def libraries(self):
+    def libraries(self) -> tuple[str, ...]:
         """Names and versions of what runs it."""
         import torch
 
@@ -68,7 +85,9 @@ class Runner:
             modules.append(load_openvino())  # which is not imported before it is needed
         return tuple(f"{one.__name__} {getattr(one, '__version__', '')}" for one in modules)
 
-    def generate(self, y, *, block_size, bar, region=None):
+    def generate(
+        self, y: FloatArray, *, block_size: Any, bar: ProgressBar | None, region: Any = None
+    ) -> FloatArray:
         """Generate (a region) in blocks, in smaller ones if memory runs out."""
         from splus_srgan.enhance.tiles import generate_blocks
         from splus_srgan.models.engines import is_out_of_memory
@@ -91,7 +110,7 @@ class Runner:
                     raise
                 block_size = self._smaller(block_size, error)
 
-    def _smaller(self, block_size, error):
+    def _smaller(self, block_size: Any, error: BaseException) -> int:
         """Half the block size, with a warning the first time; an error where that cannot help."""
         if block_size < 64:
             raise MemoryError(
@@ -105,10 +124,11 @@ class Runner:
                 SplusSrganWarning,
                 stacklevel=2,
             )
-        self._largest = block_size // 2
-        return self._largest
+        smaller: int = block_size // 2
+        self._largest = smaller
+        return smaller
 
 
-def _n_planes(engine, y):
+def _n_planes(engine: Any, y: FloatArray) -> int:
     """Number of planes that an engine returns: with the scale of the errors, two for each band."""
     return 2 * len(y) if getattr(engine, "with_scale", False) else len(y)

@@ -6,7 +6,10 @@ The generator has a step of its own, so that the steps before and after it can r
 time for other sections.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft
@@ -21,6 +24,14 @@ from splus_srgan.images.quality import quality_plane
 from splus_srgan.images.unpack import fill_missing
 from splus_srgan.pixels.inspection import local_oddities
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from splus_srgan.enhance.field import Enhancement
+    from splus_srgan.utils.types import BoolArray, FloatArray, ProgressBar
 
 __all__ = ["Prepared", "band_saturation", "finish", "generate", "prepare"]
 
@@ -58,12 +69,12 @@ class Prepared:
     missing: np.ndarray
 
     @property
-    def region(self):
+    def region(self) -> tuple[slice, ...]:
         """Generated pixels, counted from the first needed one."""
         return within(self.part.generated, self.part.needed)
 
 
-def prepare(work, part):
+def prepare(work: Enhancement, part: Section) -> Prepared:
     """
     Cut a section out of the input, fill and stretch it.
 
@@ -102,7 +113,9 @@ def prepare(work, part):
     )
 
 
-def generate(work, view, bar=None):
+def generate(
+    work: Enhancement, view: Prepared, bar: ProgressBar | None = None
+) -> tuple[FloatArray, FloatArray | None]:
     """
     Run the generator on a section.
 
@@ -135,7 +148,9 @@ def generate(work, view, bar=None):
     return fine, log_scale
 
 
-def finish(work, view, generated, log_scale):
+def finish(
+    work: Enhancement, view: Prepared, generated: FloatArray, log_scale: FloatArray | None
+) -> tuple[Any, ...]:
     """
     Turn the generated images into linear ones with the observed flux.
 
@@ -176,18 +191,18 @@ def finish(work, view, generated, log_scale):
     return fine, view.missing, view.quality, std
 
 
-def _std(work, generated, log_scale, fine_sigma):
+def _std(work: Enhancement, generated: Any, log_scale: Any, fine_sigma: Any) -> FloatArray:
     std = np.empty_like(generated)
     for restorer in work.restorers:
         card, own = restorer.card, restorer.places
-        kind = card.scale if work.uncertainty is True else "ensemble"
+        kind: Any = card.scale if work.uncertainty is True else "ensemble"
         std[own] = linear_std(
             generated[own], log_scale[own], fine_sigma[own], kind=kind, **card.stretch
         )
     return std
 
 
-def _to_linear(work, view, generated, fine_sigma):
+def _to_linear(work: Enhancement, view: Prepared, generated: Any, fine_sigma: Any) -> None:
     """Flux per input pixel of stretched values, band by band and in place."""
     fine_sky = upsample(view.sky)
     for k in range(len(generated)):
@@ -196,7 +211,7 @@ def _to_linear(work, view, generated, fine_sigma):
         generated[band] = stretch.inverse(generated[band])
 
 
-def _anchor(work, view, fine):
+def _anchor(work: Enhancement, view: Prepared, fine: FloatArray) -> None:
     """Anchor the flux, band by band and in place."""
     for k in range(len(fine)):
         band = slice(k, k + 1)
@@ -214,7 +229,7 @@ def _anchor(work, view, fine):
             )
 
 
-def _beyond(work, filled, sky, sigma):
+def _beyond(work: Enhancement, filled: FloatArray, sky: FloatArray, sigma: FloatArray) -> BoolArray:
     """Pixels brighter than those of the training."""
     beyond = np.zeros(filled.shape, bool)
     for restorer in work.restorers:
@@ -224,7 +239,13 @@ def _beyond(work, filled, sky, sigma):
     return beyond
 
 
-def _quality(work, mask, saturated, beyond, unusual):
+def _quality(
+    work: Enhancement,
+    mask: BoolArray,
+    saturated: BoolArray,
+    beyond: BoolArray,
+    unusual: BoolArray | None,
+) -> NDArray[Any]:
     planes = np.empty((len(mask), *(FACTOR * n for n in mask.shape[1:])), np.uint8)
     extrapolated = work.outside[:, None, None] | beyond
     for restorer in work.restorers:
@@ -241,7 +262,9 @@ def _quality(work, mask, saturated, beyond, unusual):
     return planes
 
 
-def _unusual(work, filled, mask, sky, sigma):
+def _unusual(
+    work: Enhancement, filled: FloatArray, mask: BoolArray, sky: FloatArray, sigma: FloatArray
+) -> BoolArray | None:
     """Spikes and blank pixels, in bands that have them; `None` if no band has."""
     odd = [bool({"spikes", "blank"} & set(work.report.of_band(b))) for b in work.stack.bands]
     if not any(odd):
@@ -252,7 +275,7 @@ def _unusual(work, filled, mask, sky, sigma):
     return planes
 
 
-def _block_size(work, shape):
+def _block_size(work: Enhancement, shape: tuple[int, ...]) -> Any:
     if work.block_size != "auto":
         return work.block_size
     device = work.restorers[0].runner.engine.device
@@ -261,7 +284,7 @@ def _block_size(work, shape):
     return max(MIN_BLOCK, *shape) if max(shape) <= 1.4 * size else size
 
 
-def band_saturation(stack, filled):
+def band_saturation(stack: Any, filled: FloatArray) -> BoolArray:
     """Saturated pixels of each band of a stack, ``(n_band, ny, nx)``, by its header."""
     return np.stack(
         [

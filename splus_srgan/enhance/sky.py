@@ -1,8 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Sky and sky noise of a field, given or measured."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,10 +13,21 @@ from splus_srgan.exceptions import NoSkyWarning
 from splus_srgan.pixels.joint_background import measure_joint_background
 from splus_srgan.utils.elementwise import as_float, unit_of
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from splus_srgan.images.unpack import BandStack
+    from splus_srgan.utils.types import BoolArray, FloatArray
+
 __all__ = ["sky_and_sigma"]
 
 
-def sky_and_sigma(stack, sky, sigma, *, stacklevel):
+def sky_and_sigma(
+    stack: BandStack, sky: Any, sigma: Any, *, stacklevel: int
+) -> tuple[FloatArray, FloatArray, BoolArray, FloatArray]:
     """
     Sky and sigma as arrays that broadcast against the data, measured where not given.
 
@@ -59,7 +73,7 @@ def sky_and_sigma(stack, sky, sigma, *, stacklevel):
     return sky, sigma, sky_measured, unlike
 
 
-def _warn_without_sky(bands, has_sky, stacklevel):
+def _warn_without_sky(bands: Sequence[str], has_sky: ArrayLike, stacklevel: int) -> None:
     lacking = [band for band, found in zip(bands, np.atleast_1d(has_sky), strict=True) if not found]
     if lacking:
         warnings.warn(
@@ -70,7 +84,7 @@ def _warn_without_sky(bands, has_sky, stacklevel):
         )
 
 
-def _broadcastable(name, value, stack):
+def _broadcastable(name: str, value: Any, stack: BandStack) -> FloatArray | None:
     """A given sky or sigma as ``(n_band, 1, 1)`` or ``(n_band, ny, nx)``; `None` stays."""
     if value is None:
         return None
@@ -95,7 +109,7 @@ def _broadcastable(name, value, stack):
     return np.stack(np.broadcast_arrays(*rows)).astype(np.float64)
 
 
-def _plain(name, value, stack):
+def _plain(name: str, value: Any, stack: BandStack) -> FloatArray:
     unit = unit_of(value)
     if unit is not None:
         # A map may also be a CCDData, whose unit numpy would drop.

@@ -64,7 +64,7 @@ class Section:
     needed: tuple
 
 
-def sections(shape, *, margin, halo, side=SIDE):
+def sections(shape: tuple[int, ...], *, margin: int, halo: int, side: int = SIDE) -> list[Section]:
     """
     Cut an image into sections.
 
@@ -98,7 +98,7 @@ def sections(shape, *, margin, halo, side=SIDE):
     return [Section(*zip(*places, strict=True)) for places in product(*axes)]
 
 
-def _along(length, margin, halo, side):
+def _along(length: int, margin: int, halo: int, side: int) -> list[tuple[slice, ...]]:
     """Kept, generated and needed pixels along an axis, for each part of it."""
     parts = equal_parts(length, side)
     largest = max(stop - start for start, stop in parts)
@@ -111,7 +111,9 @@ def _along(length, margin, halo, side):
     return places
 
 
-def within(place, outer, factor=1):
+def within(
+    place: tuple[slice, ...], outer: tuple[slice, ...], factor: int = 1
+) -> tuple[slice, ...]:
     """
     Rows and columns of a region, counted from those of a larger one.
 
@@ -222,16 +224,16 @@ def generate_blocks(
     return out
 
 
-def _blank_once(engine):
+def _blank_once(engine: Callable[..., Any]) -> Callable[..., Any]:
     """
     Run an engine, but only once for all blocks of the same single value in each band.
 
     Such blocks are the blank border of a field, filled with the sky.  The result is the same to the
     bit, since an engine gives the same output for the same input.
     """
-    known = {}
+    known: dict[Any, Any] = {}
 
-    def generate(given):
+    def generate(given: FloatArray) -> FloatArray:
         bits, first = given.view(np.uint32), given[:, :1, :1]
         if (bits[:, -1, -1] != bits[:, 0, 0]).any() or (bits != bits[:, :1, :1]).any():
             return engine(given)
@@ -244,7 +246,9 @@ def _blank_once(engine):
     return generate
 
 
-def _windowed(start, stop, block_size, radius, length):
+def _windowed(
+    start: int, stop: int, block_size: int, radius: int, length: int
+) -> list[tuple[slice, slice]]:
     """Parts of an axis between two pixels, each with its window."""
     parts = [(start + first, start + last) for first, last in equal_parts(stop - start, block_size)]
     largest = max(last - first for first, last in parts)

@@ -1,7 +1,19 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Standard deviations of an enhanced image, from the errors that its generator predicts."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Literal
+
+    from numpy.typing import NDArray
+
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["MODES", "calibrate_std", "linear_std", "table_weights"]
 
@@ -15,7 +27,15 @@ _BRIGHTEST = 40.0  # arcsinh units, beyond all that float32 data hold: no overfl
 _ROWS = 256  # rows of a plane that are calibrated at a time
 
 
-def linear_std(generated, log_scale, sigma, *, softening, range, kind):
+def linear_std(
+    generated: FloatArray,
+    log_scale: FloatArray,
+    sigma: FloatArray,
+    *,
+    softening: float,
+    range: float,
+    kind: Literal["laplace", "gaussian", "ensemble"],
+) -> FloatArray:
     r"""
     Standard deviations in linear flux, before calibration.
 
@@ -50,7 +70,9 @@ def linear_std(generated, log_scale, sigma, *, softening, range, kind):
     return (softening * sigma * half).astype(np.float32)
 
 
-def calibrate_std(std, signal, sigma, table):
+def calibrate_std(
+    std: FloatArray, signal: FloatArray, sigma: FloatArray, table: Mapping[str, Any]
+) -> FloatArray:
     r"""
     Multiply standard deviations by a calibration, in place.
 
@@ -86,7 +108,9 @@ def calibrate_std(std, signal, sigma, table):
     return std
 
 
-def table_weights(std, signal, sigma, table):
+def table_weights(
+    std: FloatArray, signal: FloatArray, sigma: FloatArray, table: Mapping[str, Any]
+) -> tuple[NDArray[Any], FloatArray]:
     """
     Entries of a calibration around a pixel, and their weights.
 
@@ -110,7 +134,7 @@ def table_weights(std, signal, sigma, table):
     return index, weight
 
 
-def _between(values, knots):
+def _between(values: FloatArray, knots: FloatArray) -> tuple[NDArray[Any], FloatArray]:
     """Number of the knot below each value, and how far it is to the next one, 0 to 1."""
     values = np.clip(np.nan_to_num(values), knots[0], knots[-1])
     below = np.clip(np.searchsorted(knots, values, side="right") - 1, 0, len(knots) - 2)

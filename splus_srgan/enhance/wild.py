@@ -1,8 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Pixels far beyond the range of the training: treated as missing, and reported."""
 
+from __future__ import annotations
+
 import warnings
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,13 +13,21 @@ from splus_srgan.exceptions import DomainWarning
 from splus_srgan.pixels.lazy import BitPlane, Missing, PlaneStack
 from splus_srgan.pixels.wild import wild_pixels
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from splus_srgan.images.unpack import BandStack
+    from splus_srgan.utils.types import FloatArray
+
 __all__ = ["BRIGHTEST", "without_wild_pixels"]
 
 BRIGHTEST = 1e6
 """Signal, in sigma of the sky, above which a pixel cannot be a source."""
 
 
-def without_wild_pixels(stack, sky, sigma, *, stacklevel):
+def without_wild_pixels(
+    stack: BandStack, sky: FloatArray, sigma: FloatArray, *, stacklevel: int
+) -> BandStack:
     """
     Mask pixels that can be neither sky nor source, with a warning that says how many.
 
@@ -56,4 +67,5 @@ def without_wild_pixels(stack, sky, sigma, *, stacklevel):
         DomainWarning,
         stacklevel=stacklevel + 1,
     )
-    return replace(stack, mask=mask)
+    whole: Any = mask
+    return replace(stack, mask=whole)

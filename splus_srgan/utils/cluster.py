@@ -19,7 +19,7 @@ from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.utils.optional import import_optional
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
     from typing import Any
 
 __all__ = [
@@ -214,7 +214,7 @@ def one_at_a_time() -> Iterator[list[tuple[Any, ...]]]:
 
 def calls_as_completed(
     client: Any, function: Callable[..., Any], calls: Iterable[tuple[Hashable, tuple[Any, ...]]]
-) -> Iterator[tuple[Hashable, Any]]:
+) -> Generator[tuple[Any, Any], None, None]:
     """
     Call a function on workers, and yield what becomes of each call in the order they end.
 
