@@ -7,7 +7,10 @@ behind it, marked by IMAGETYP, the inverse variances and the mask bits. Native
 pixels (``subimage``) come as a pair of HDUs per band and brick instead.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.wcs import WCS
@@ -15,6 +18,14 @@ from astropy.wcs import WCS
 from splus_srgan.images.bands import split_bands
 from splus_srgan.images.grid import header_wcs
 from splus_srgan.images.io.fitsfile import load_images
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from astropy.io.fits import Header
+
+    from splus_srgan.utils.types import BoolArray
 
 __all__ = ["Piece", "read_pieces"]
 
@@ -46,17 +57,17 @@ class Piece:
     data: np.ndarray
     invvar: np.ndarray | None
     maskbits: np.ndarray | None
-    header: object
+    header: Header
     wcs: WCS
 
     @property
-    def valid(self):
+    def valid(self) -> BoolArray:
         """`True` where there is an image."""
         valid = np.isfinite(self.data) & (self.data != 0)
         return valid if self.invvar is None else valid & (self.invvar > 0)
 
 
-def read_pieces(path):
+def read_pieces(path: Path) -> list[Piece]:
     """
     Read all images of a cutout, with what belongs to them.
 
@@ -94,7 +105,7 @@ def read_pieces(path):
     return pieces
 
 
-def _split(image, path):
+def _split(image: Any, path: Path) -> list[Piece]:
     """Make one `Piece` of every plane of an image HDU."""
     header = image.header
     wcs = header_wcs(header, name=str(path))
@@ -113,7 +124,7 @@ def _split(image, path):
     ]
 
 
-def _attach(kind, image, pieces, path):
+def _attach(kind: str, image: Any, pieces: list[Piece], path: Path) -> None:
     """Hand a plane of weights or bits to the image that it follows."""
     planes = image.data if image.data.ndim == 3 else image.data[np.newaxis]
     if kind == "maskbits":

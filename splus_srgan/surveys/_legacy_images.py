@@ -1,6 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Pieces of Legacy Surveys cutouts to one calibrated image per band, on one grid."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
@@ -8,6 +12,15 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from splus_srgan.images.grid import grid_shift, pixel_scale, strip_wcs_cards
 from splus_srgan.pixels.missing import fill_missing
 from splus_srgan.surveys._legacy_files import Piece
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from astropy.io.fits import Header
+    from astropy.wcs import WCS
+
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["NATIVE_SCALE", "to_images"]
 
@@ -21,7 +34,7 @@ _DROPPED = (
 )
 
 
-def to_images(pieces):
+def to_images(pieces: Sequence[Piece]) -> dict[str, CCDData]:
     """
     Make one image per band, in nanomaggies per pixel of its own grid.
 
@@ -48,14 +61,14 @@ def to_images(pieces):
     return images
 
 
-def _same_grid(one, other):
+def _same_grid(one: Piece, other: Piece) -> bool:
     # Bands of one file share the WCS object, others differ by far more than rounding.
     return one.data.shape == other.data.shape and (
         one.wcs is other.wcs or grid_shift(one.wcs, other.wcs, one.data.shape) < 1e-4
     )
 
 
-def _image(piece):
+def _image(piece: Piece) -> CCDData:
     """Apply the factor of the pixel area and turn weights into uncertainty and mask."""
     factor = (pixel_scale(piece.wcs) / NATIVE_SCALE) ** 2
     # The last digits of the header must not touch native pixels.
@@ -77,7 +90,7 @@ def _image(piece):
     return image
 
 
-def _meta(piece, factor):
+def _meta(piece: Piece, factor: float) -> Header:
     meta = piece.header.copy(strip=True)
     strip_wcs_cards(meta)
     for key in _DROPPED:
@@ -89,7 +102,7 @@ def _meta(piece, factor):
     return meta
 
 
-def _merge_bricks(pieces):
+def _merge_bricks(pieces: Sequence[Piece]) -> list[Piece]:
     """
     Put the native pixels of neighbouring bricks onto one grid.
 
@@ -107,7 +120,7 @@ def _merge_bricks(pieces):
     return merged
 
 
-def _union_grid(main, pieces):
+def _union_grid(main: Piece, pieces: Sequence[Piece]) -> tuple[WCS, tuple[int, ...]]:
     """Extend the grid of one piece to hold all of them."""
     low, high = np.zeros(2), np.zeros(2)
     for piece in pieces:
@@ -122,7 +135,7 @@ def _union_grid(main, pieces):
     return wcs, tuple(int(side) for side in (high - low)[::-1])
 
 
-def _same_tangent(one, other):
+def _same_tangent(one: WCS, other: WCS) -> bool:
     """Tell whether two grids differ by whole pixels only."""
     return (
         np.array_equal(one.wcs.crval, other.wcs.crval)
@@ -131,7 +144,7 @@ def _same_tangent(one, other):
     )
 
 
-def _merge_band(parts, wcs, shape):
+def _merge_band(parts: Sequence[Piece], wcs: WCS, shape: tuple[int, ...]) -> Piece:
     data = np.zeros(shape, np.float32)
     invvar = np.zeros(shape, np.float32)
     for part in parts:
@@ -147,7 +160,7 @@ def _merge_band(parts, wcs, shape):
     return Piece(parts[0].band, data, invvar if weighted else None, None, header, wcs)
 
 
-def _paste(part, wcs, shape):
+def _paste(part: Piece, wcs: WCS, shape: tuple[int, ...]) -> tuple[FloatArray, FloatArray]:
     """Copy pixels that are already on the grid."""
     x, y = np.rint(wcs.wcs.crpix - part.wcs.wcs.crpix).astype(int)
     there = slice(y, y + part.data.shape[0]), slice(x, x + part.data.shape[1])
@@ -157,11 +170,11 @@ def _paste(part, wcs, shape):
     return data, invvar
 
 
-def _resample(part, wcs, shape):
+def _resample(part: Piece, wcs: WCS, shape: tuple[int, ...]) -> Any:
     """Interpolate pixels; what would need a missing one is missing."""
     from reproject import reproject_interp
 
-    def onto_grid(array, order):
+    def onto_grid(array: FloatArray, order: Any) -> Any:
         with np.errstate(invalid="ignore"):
             return reproject_interp(
                 (array, part.wcs), wcs, shape, order=order, return_footprint=False

@@ -1,8 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The same request for many positions, a few at a time."""
 
+from __future__ import annotations
+
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.coordinates import SkyCoord
@@ -11,10 +14,16 @@ from astropy.table import Table
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.surveys._position import one_position
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from splus_srgan.utils.types import ProgressBar, T
+
 __all__ = ["fetch_many", "list_positions"]
 
 
-def list_positions(positions):
+def list_positions(positions: Any) -> list[SkyCoord]:
     """
     Give the positions of a list in whatever form it has.
 
@@ -42,7 +51,13 @@ def list_positions(positions):
     return [one_position(position) for position in positions]
 
 
-def fetch_many(fetch, positions, *, n_parallel, progress_bar=None):
+def fetch_many(
+    fetch: Callable[..., T],
+    positions: Sequence[SkyCoord],
+    *,
+    n_parallel: int,
+    progress_bar: ProgressBar | None = None,
+) -> list[T | Exception]:
     """
     Call a function for every position, in several threads.
 
@@ -63,7 +78,7 @@ def fetch_many(fetch, positions, *, n_parallel, progress_bar=None):
         In the order of the positions: what ``fetch`` gave, or the `ServiceError` it raised.
     """
 
-    def one(position):
+    def one(position: SkyCoord) -> T | Exception:
         try:
             return fetch(position, stop=stop)
         except ServiceError as error:

@@ -1,14 +1,21 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Positions on the sky, in whatever form they are given."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
+if TYPE_CHECKING:
+    from splus_srgan.utils.types import Position
+
 __all__ = ["as_position", "one_position"]
 
 
-def as_position(position):
+def as_position(position: Position) -> SkyCoord:
     """
     Give ICRS positions.
 
@@ -46,7 +53,7 @@ def as_position(position):
         ) from error
 
 
-def one_position(position):
+def one_position(position: Position) -> SkyCoord:
     """Give one ICRS position, or refuse several and what is not finite."""
     sky = as_position(position)
     if not sky.isscalar or not np.isfinite([sky.ra.deg, sky.dec.deg]).all():

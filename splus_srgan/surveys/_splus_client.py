@@ -7,15 +7,24 @@ takes the first data release whose name contains the one asked for, turns every
 failure into "not found", and puts the token of the session into its messages.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import threading
 import time
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.utils.optional import has, import_optional
 from splus_srgan.utils.transfer import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from splus_srgan.utils.types import T
 
 __all__ = ["call", "find_credentials", "make_client"]
 
@@ -26,7 +35,9 @@ _ASKING = ("keyrings.alt", "keyrings.cryptfile")
 _SECRET = re.compile(r"(?i)(token=|bearer\s+|password['\"]?\s*[=:]\s*)[^\s&'\"]+")
 
 
-def find_credentials(username=None, password=None):
+def find_credentials(
+    username: str | None = None, password: str | None = None
+) -> tuple[str, str] | None:
     """
     Look for the user's credentials, without asking.
 
@@ -55,8 +66,8 @@ def find_credentials(username=None, password=None):
     if username is not None and password is not None:
         return username, password
     known = os.environ.get(_ENVIRONMENT[0]), os.environ.get(_ENVIRONMENT[1])
-    if all(known) and username in (None, known[0]):
-        return known
+    if known[0] and known[1] and username in (None, known[0]):
+        return known[0], known[1]
     wanted = username or known[0]
     found = _from_keyring(wanted)
     if found is not None:
@@ -71,7 +82,7 @@ def find_credentials(username=None, password=None):
     return None
 
 
-def _from_keyring(username):
+def _from_keyring(username: str | None) -> tuple[str, str] | None:
     if not has("keyring"):
         return None
     import keyring
@@ -85,7 +96,9 @@ def _from_keyring(username):
     return (found.username, found.password) if found and found.username and found.password else None
 
 
-def make_client(credentials, server, release, timeout):
+def make_client(
+    credentials: tuple[str, str] | None, server: str, release: str, timeout: float
+) -> Any:
     """
     Build a client that never asks, and takes one data release only.
 
@@ -116,27 +129,28 @@ def make_client(credentials, server, release, timeout):
     """
     if credentials is not None:
         _check_encrypted(server)
-    splusdata = import_optional("splusdata", "splus")
-    adss = import_optional("adss", "splus")
+    splusdata: Any = import_optional("splusdata", "splus")
+    adss: Any = import_optional("adss", "splus")
 
     class Anonymous(adss.ADSSClient):
         """A client that is built without login; the image service needs none for public data."""
 
-        def login(self, *args, **kwargs):
+        def login(self, *args: Any, **kwargs: Any) -> None:
             return None
 
     class Client(splusdata.Core):
         """The official client with an exact choice of the data release."""
 
-        def __init__(self):
+        def __init__(self) -> None:
             if credentials is not None:
                 super().__init__(*credentials, SERVER_IP=server)
                 return
             # Its own constructor would ask for a name; these words satisfy it and go nowhere.
             self.client = Anonymous(server, username="anonymous", password="anonymous")
-            self.collections, self.verbose = [], 0
+            self.collections: list[Any] = []
+            self.verbose = 0
 
-        def get_collection_id_by_pattern(self, pattern):
+        def get_collection_id_by_pattern(self, pattern: str) -> Any:
             if not self.collections:
                 self.collections = self.client.get_collections(timeout=timeout)
             names = [str(one["name"]) for one in self.collections]
@@ -156,7 +170,7 @@ def make_client(credentials, server, release, timeout):
     raise ServiceError(server, f"no login to S-PLUS: {reason}", status)
 
 
-def _check_encrypted(server):
+def _check_encrypted(server: str) -> None:
     """Refuse to send a password where everybody on the way can read it."""
     try:
         parts = urlsplit(server)
@@ -171,7 +185,13 @@ def _check_encrypted(server):
         )
 
 
-def call(function, *args, secrets=(), end=None, **kwargs):
+def call(
+    function: Callable[..., T],
+    *args: Any,
+    secrets: Sequence[str] = (),
+    end: float | None = None,
+    **kwargs: Any,
+) -> T:
     """
     Call the client and tell its failures apart.
 
@@ -199,7 +219,7 @@ def call(function, *args, secrets=(), end=None, **kwargs):
     """
     results, errors = [], []
 
-    def work():
+    def work() -> None:
         try:
             results.append(function(*args, **kwargs))
         except BaseException as error:  # it belongs to the thread that waits
@@ -218,7 +238,7 @@ def call(function, *args, secrets=(), end=None, **kwargs):
     raise _failure(errors.pop(), secrets)
 
 
-def _failure(error, secrets):
+def _failure(error: BaseException, secrets: Sequence[str]) -> Failure:
     """Say what is behind an error, for the client says "not found" of everything."""
     chain = []
     while error is not None and error not in chain:
@@ -240,12 +260,12 @@ def _failure(error, secrets):
     )
 
 
-def _status(error):
+def _status(error: object) -> int | None:
     code = getattr(getattr(error, "response", None), "status_code", None)
     return code if isinstance(code, int) else None
 
 
-def _redacted(text, secrets):
+def _redacted(text: str, secrets: Sequence[str]) -> str:
     """Take credentials out of a message."""
     for secret in secrets:
         if secret:

@@ -1,8 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Small S-PLUS images as services return them: read, checked, cut to size."""
 
+from __future__ import annotations
+
 import math
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -15,13 +18,22 @@ from splus_srgan.pixels.missing import missing_pixels
 from splus_srgan.splus import PIXEL_SCALE, canonical_band
 from splus_srgan.utils.validate import check_integer, is_number
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from astropy.coordinates import SkyCoord
+    from astropy.units import Quantity
+
+    from splus_srgan.utils.types import Bands, FilePath
+
 __all__ = ["MARGIN", "band_list", "cut_stamps", "pixel_count", "read_stamp"]
 
 MARGIN = 4
 """Pixels asked for beyond each side: services center images to 1.4 pixels only."""
 
 
-def pixel_count(size):
+def pixel_count(size: int | Quantity) -> int:
     """
     Give the side of an image in S-PLUS pixels.
 
@@ -54,7 +66,7 @@ def pixel_count(size):
     return max(1, math.ceil(pixels - 1e-6))
 
 
-def band_list(bands):
+def band_list(bands: Bands) -> list[str]:
     """
     Split what a caller gives as bands.
 
@@ -78,15 +90,17 @@ def band_list(bands):
             canonical_band(bands)
             bands = [bands]
         except ValueError:
-            bands = [name for name in re.split(r"[\s,;]+", bands) if name]
-            bands = list(bands[0]) if len(bands) == 1 else bands
+            listed = [name for name in re.split(r"[\s,;]+", str(bands)) if name]
+            bands = list(listed[0]) if len(listed) == 1 else listed
     names = list(bands)
     if not names or len({canonical_band(name) for name in names}) < len(names):
         raise ValueError(f"bands must name at least one band, and each once; got {bands!r}")
     return names
 
 
-def read_stamp(path, band, *, position=None, weight=False):
+def read_stamp(
+    path: FilePath, band: str, *, position: SkyCoord | None = None, weight: bool = False
+) -> CCDData:
     """
     Read an image of one band and check that it is the one asked for.
 
@@ -135,7 +149,7 @@ def read_stamp(path, band, *, position=None, weight=False):
     return stamp
 
 
-def _check_kind(meta, weight):
+def _check_kind(meta: Any, weight: bool) -> None:
     """Refuse a weight map in place of an image, and the other way round.
 
     The service takes the first file of a field where none fits the name it looks for.
@@ -146,7 +160,7 @@ def _check_kind(meta, weight):
         raise ValueError(f"{wanted} was asked for, and {came} came: FILENAME is {name!r}")
 
 
-def cut_stamps(stamps, position, size):
+def cut_stamps(stamps: Mapping[str, CCDData], position: SkyCoord, size: int) -> dict[str, CCDData]:
     """
     Cut bands on one grid to the same square around a position.
 
@@ -176,8 +190,8 @@ def cut_stamps(stamps, position, size):
     return {band: _cut(image, center, size) for band, image in stamps.items()}
 
 
-def _cut(image, center, size):
-    def piece(array, fill, **options):
+def _cut(image: CCDData, center: Any, size: int) -> CCDData:
+    def piece(array: Any, fill: Any, **options: Any) -> Any:
         return Cutout2D(array, center, size, mode="partial", fill_value=fill, **options)
 
     data = piece(image.data, np.nan, wcs=image.wcs, copy=True)

@@ -37,10 +37,10 @@ _PLAUSIBLE = (10.0, 35.0)
 _IN_ADU = {*LEVEL_CARDS, "NCMODE", "NCMIDPT", "NCMIDRMS", "NCNOISE", "NCNOIRMS", "SNOIFIT"}
 
 
-def check_zero_point(name, value):
+def check_zero_point(name: str, value: Any) -> float:
     """Return an AB magnitude of 1 ADU as `float`, or refuse what cannot be one."""
     if isinstance(value, u.Quantity):
-        value = value.value if value.unit == u.ABmag else value.to_value(u.mag)
+        value = value.value if value.unit == u.Unit("mag(AB)") else value.to_value("mag")
     number = check_finite(name, value if np.ndim(value) else np.asarray(value).item())
     if not _PLAUSIBLE[0] < number < _PLAUSIBLE[1]:
         raise ValueError(
@@ -116,7 +116,7 @@ def calibrate_flux(image: NDData, zero_point: Any) -> CCDData:
     return calibrated
 
 
-def _magnitudes(image, zero_point):
+def _magnitudes(image: Any, zero_point: Any) -> Any:
     """Find the zero point of an image: a number, or one per pixel."""
     if hasattr(zero_point, "of_image"):
         return zero_point.of_image(image)
@@ -133,7 +133,7 @@ def _magnitudes(image, zero_point):
     return magnitudes
 
 
-def _scaled(image, factor):
+def _scaled(image: Any, factor: Any) -> Any:
     if image.uncertainty is None:
         return None
     kind = type(image.uncertainty)
@@ -147,7 +147,7 @@ def _scaled(image, factor):
     return kind(np.asarray(scaled, dtype=np.float32))
 
 
-def _calibrated_meta(meta, magnitudes):
+def _calibrated_meta(meta: Any, magnitudes: Any) -> Any:
     """Copy a header; what it holds in ADU becomes nanomaggies."""
     meta = meta.copy()
     middle = float(np.median(magnitudes))

@@ -20,8 +20,12 @@ from astropy.table import QTable
 from splus_srgan.utils.validate import check_integer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
     from astropy.table import Table
     from astropy.units import Quantity
+    from numpy.typing import NDArray
 
 __all__ = ["load_galaxies", "offset_copies", "split_by_sky", "split_random"]
 
@@ -205,7 +209,7 @@ def offset_copies(table: Table, *, radius: Quantity = 0.005 * u.deg, seed: int) 
     return copies
 
 
-def _checked(table, n_test):
+def _checked(table: Table, n_test: int) -> tuple[list[str], SkyCoord]:
     """Return names and positions of a table that can be split."""
     missing = [key for key in ("name", "ra", "dec") if key not in table.colnames]
     if missing:
@@ -219,12 +223,12 @@ def _checked(table, n_test):
     return names, SkyCoord(table["ra"], table["dec"], unit="deg")
 
 
-def _hash(purpose, seed, name):
+def _hash(purpose: str, seed: int, name: str) -> str:
     seed = check_integer("seed", seed)
     return hashlib.sha256(f"{purpose}:{seed}:{name}".encode()).hexdigest()
 
 
-def _groups(sky, together):
+def _groups(sky: SkyCoord, together: Any) -> NDArray[Any]:
     """Number the groups of positions that are linked by less than a distance."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -237,7 +241,7 @@ def _groups(sky, together):
     return connected_components(links, directed=False)[1]
 
 
-def _along_ra(sky):
+def _along_ra(sky: SkyCoord) -> NDArray[Any]:
     """Order positions by right ascension, beginning after the widest gap."""
     order = np.argsort(sky.ra.deg, kind="stable")
     ra = sky.ra.deg[order]
@@ -247,7 +251,7 @@ def _along_ra(sky):
     return np.roll(order, -(int(np.argmax(gaps)) + 1))
 
 
-def _rows(table, chosen):
+def _rows(table: Table, chosen: Sequence[int] | NDArray[Any]) -> tuple[Table, Table]:
     """Divide the rows of a table."""
     test = np.isin(np.arange(len(table)), chosen)
     return table[~test], table[test]

@@ -25,7 +25,7 @@ from splus_srgan.utils.download import MAX_PARALLEL, fetch_file
 from splus_srgan.utils.validate import check_integer, check_one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any, Literal
 
     from astropy.coordinates import SkyCoord
@@ -135,7 +135,7 @@ def read_cutout(path: FilePath, *, bands: Bands | None = None) -> dict[str, CCDD
     return _chosen(to_images(read_pieces(Path(path))), bands, str(path))
 
 
-def _chosen(images, bands, name):
+def _chosen(images: Mapping[str, CCDData], bands: Bands | None, name: object) -> dict[str, CCDData]:
     wanted = list(images) if bands is None else list(bands)
     missing = [band for band in wanted if band not in images]
     if missing:
@@ -237,11 +237,11 @@ def fetch_cutout(
     return images
 
 
-def _fetch(request, service, cache, network):
+def _fetch(request: Any, service: str, cache: bool, network: Mapping[str, Any]) -> tuple[str, Any]:
     """Fetch a request; give the address and the parsed answer."""
-    answers = []
+    answers: list[Any] = []
 
-    def validate(path):
+    def validate(path: Path) -> None:
         answers[:] = [request.check(path)]
 
     url = request.url(service)

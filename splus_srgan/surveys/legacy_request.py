@@ -1,7 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """What to ask the viewer of the Legacy Surveys, and whether the answer is an answer to it."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import numpy as np
@@ -12,6 +15,14 @@ from splus_srgan.surveys._legacy_files import read_pieces
 from splus_srgan.surveys._legacy_images import NATIVE_SCALE
 from splus_srgan.surveys._position import one_position
 from splus_srgan.utils.validate import check_integer, check_positive
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from splus_srgan.surveys._legacy_files import Piece
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["LAYERS", "MAX_SIZE", "CutoutRequest", "PSFRequest"]
 
@@ -51,23 +62,23 @@ class PSFRequest:
         Bands, one letter each.
     """
 
-    position: object
+    position: Any
     layer: str
-    bands: object
+    bands: Any
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "position", one_position(self.position))
         object.__setattr__(self, "bands", _check_bands(self.layer, self.bands))
 
-    def url(self, service):
+    def url(self, service: str) -> str:
         """Give the address."""
         return _url(service, "coadd-psf/", self._query())
 
-    def _query(self):
+    def _query(self) -> dict[str, str]:
         where = {"ra": f"{self.position.ra.deg:.7f}", "dec": f"{self.position.dec.deg:.7f}"}
         return {**where, "layer": self.layer, "bands": "".join(self.bands)}
 
-    def check(self, path):
+    def check(self, path: Path) -> Any:
         """
         Read an answer.
 
@@ -80,7 +91,7 @@ class PSFRequest:
         return {band: _normalized(psfs[band], band) for band in self.bands}
 
 
-def _normalized(psf, band):
+def _normalized(psf: FloatArray, band: str) -> FloatArray:
     """Check that an array is a PSF, and give it sum 1."""
     total = float(np.sum(psf, dtype=float))
     if psf.ndim != 2 or not np.isfinite(total) or not 0.5 < total < 2:
@@ -107,13 +118,13 @@ class CutoutRequest(PSFRequest):
         Whether weights and mask bits are wanted.
     """
 
-    size: object
+    size: Any
     pixel_scale: float
     native: bool
     invvar: bool
     maskbits: bool
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         scale = check_positive("pixel_scale", self.pixel_scale)
         object.__setattr__(self, "pixel_scale", scale)
@@ -127,7 +138,7 @@ class CutoutRequest(PSFRequest):
                 f"reproject, or pass invvar=False"
             )
 
-    def url(self, service):
+    def url(self, service: str) -> str:
         """Give the address; the same request always has the same."""
         ny, nx = self.size
         sides = {"size": nx} if nx == ny else {"width": nx, "height": ny}
@@ -136,7 +147,7 @@ class CutoutRequest(PSFRequest):
         flags = "".join(f"&{name}" for name, yes in wanted.items() if yes)
         return _url(service, "fits-cutout", query) + flags
 
-    def check(self, path):
+    def check(self, path: Path) -> list[Piece]:
         """
         Read an answer.
 
@@ -166,12 +177,12 @@ class CutoutRequest(PSFRequest):
                 )
         return pieces
 
-    def _inside(self, piece):
+    def _inside(self, piece: Piece) -> bool:
         x, y = piece.wcs.world_to_pixel(self.position)
         ny, nx = piece.data.shape
         return -1 < x < nx and -1 < y < ny
 
-    def _check_grid(self, piece):
+    def _check_grid(self, piece: Piece) -> None:
         """Compare shape, scale and place with what was asked for."""
         ny, nx = piece.data.shape
         scale = pixel_scale(piece.wcs)
@@ -191,11 +202,11 @@ class CutoutRequest(PSFRequest):
             raise ValueError(f"the service must center the position; got it {off:.1f} pixels off")
 
 
-def _url(service, page, query):
+def _url(service: str, page: str, query: Mapping[str, Any]) -> str:
     return f"{service.rstrip('/')}/{page}?{urlencode(query)}"
 
 
-def _check_size(size):
+def _check_size(size: Any) -> tuple[int, ...]:
     sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
     if len(sides) != 2:
         raise ValueError(f"size must be an integer or (ny, nx); got {size!r}")
@@ -208,7 +219,7 @@ def _check_size(size):
     return sides
 
 
-def _check_bands(layer, bands):
+def _check_bands(layer: Any, bands: Any) -> tuple[str, ...]:
     if not isinstance(layer, str) or not layer:
         raise ValueError(f"layer must be a name such as 'ls-dr10'; got {layer!r}")
     known = LAYERS.get(layer.removesuffix("-model").removesuffix("-resid"), _FILTERS)
@@ -224,7 +235,7 @@ def _check_bands(layer, bands):
     return names
 
 
-def _same_bands(got, wanted):
+def _same_bands(got: Sequence[str], wanted: Sequence[str]) -> None:
     # For a band that it does not know the service gives all that it has.
     if set(got) != set(wanted):
         raise ValueError(
@@ -233,7 +244,7 @@ def _same_bands(got, wanted):
         )
 
 
-def _refuse_words(path):
+def _refuse_words(path: Path) -> None:
     """Tell an error in words from a damaged file."""
     with path.open("rb") as file:
         start = file.read(200)

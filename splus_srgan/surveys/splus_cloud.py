@@ -32,13 +32,14 @@ from splus_srgan.utils.transfer import Failure
 from splus_srgan.utils.validate import check_positive
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
+    from collections.abc import Callable, Mapping
+    from typing import Any, NoReturn
 
+    from astropy.coordinates import SkyCoord
     from astropy.nddata import CCDData, NDData
     from astropy.units import Quantity
 
-    from splus_srgan.utils.types import Bands, FloatArray, Position
+    from splus_srgan.utils.types import Bands, FloatArray, Position, T
 
 __all__ = ["SERVER", "SplusCloud"]
 
@@ -107,11 +108,11 @@ class SplusCloud:
         self._anonymous = credentials is None
         self._client = make_client(credentials, self._server, self._release, timeout)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         how = "anonymous" if self._anonymous else "logged in"
         return f"<SplusCloud {self._release} at {self._server}, {how}>"
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError(
             "SplusCloud holds an open session and cannot be pickled; make one in each process"
         )
@@ -212,10 +213,10 @@ class SplusCloud:
         # Headers and files of one field do not always agree on its hyphens.
         spellings = dict.fromkeys((field, field.replace("_", "-"), field.replace("-", "_")))
 
-        def transport(url, file, timeout, end):
+        def transport(url: str, file: Any, timeout: float, end: float) -> None:
             failures = []
             for spelling in spellings:
-                options = {"data_release": self._release, "end": end}
+                options: dict[str, Any] = {"data_release": self._release, "end": end}
                 try:
                     model = call(self._client.get_zp_file, spelling, name, **options)
                 except Failure as failure:
@@ -257,16 +258,19 @@ class SplusCloud:
             raise ValueError("image must name its band in a FILTER card to look up its zero point")
         return self.zero_point_model(field_name(image.meta), band).of_image(image)
 
-    def _stamp(self, sky, size, band, *, field=None, weight=False):
+    def _stamp(
+        self, sky: SkyCoord, size: int, band: str, *, field: str | None = None, weight: bool = False
+    ) -> CCDData:
         """Fetch an image, or its weight map, through the cache."""
         wanted = {"ra": f"{sky.ra.deg:.7f}", "dec": f"{sky.dec.deg:.7f}", "size": size}
         wanted |= {"band": _api_band(band), "weight": int(weight)}
         wanted |= {} if field is None else {"field": field}
 
-        def transport(url, file, timeout, end):
+        def transport(url: str, file: Any, timeout: float, end: float) -> None:
             with tempfile.TemporaryDirectory(prefix="splus_srgan-") as folder:
                 path = os.path.join(folder, "stamp.fits")
-                options = {"weight": weight, "field_name": field, "size_unit": "pixels"}
+                options: dict[str, Any] = {"weight": weight, "field_name": field}
+                options |= {"size_unit": "pixels"}
                 options |= {"outfile": path, "data_release": self._release, "timeout": timeout}
                 options |= {"end": end}
                 hdus = call(
@@ -280,11 +284,11 @@ class SplusCloud:
         read = partial(read_stamp, band=band, position=sky, weight=weight)
         return self._get(self._url("stamp", **wanted), read, transport)
 
-    def _url(self, what, **wanted):
+    def _url(self, what: str, **wanted: Any) -> str:
         """Name an answer for the cache and for messages."""
         return f"{self._server}/{self._release.lower()}/{what}?{urlencode(wanted)}"
 
-    def _get(self, url, read, transport):
+    def _get(self, url: str, read: Callable[[Path], T], transport: Callable[..., object]) -> T:
         path = fetch_file(url, validate=read, transport=transport, **self._network)
         try:
             return read(path)
@@ -293,18 +297,18 @@ class SplusCloud:
                 Path(path).unlink(missing_ok=True)
 
 
-def _api_band(band):
+def _api_band(band: str) -> str:
     """Spell a band as the service does: G, R, F378."""
     return canonical_band(band).upper().replace("J0", "F")
 
 
-def _of(gain, band):
+def _of(gain: Any, band: str) -> float | None:
     if hasattr(gain, "get"):
         return gain.get(band)
     return gain
 
 
-def _add_uncertainty(stamp, weight, band, gain):
+def _add_uncertainty(stamp: CCDData, weight: CCDData, band: str, gain: float | None) -> None:
     """Turn a weight map into the uncertainty and the mask of its image."""
     if weight.shape != stamp.shape:
         raise GridMismatchError(
@@ -325,7 +329,7 @@ def _add_uncertainty(stamp, weight, band, gain):
     stamp.meta["SRGAIN"] = (float(gain), "electrons per ADU in the uncertainty")
 
 
-def _check_fields(stamps, field):
+def _check_fields(stamps: Mapping[str, CCDData], field: str | None) -> None:
     """Refuse bands of different fields: the service chooses the nearest image for each."""
     fields = {} if field is None else {"asked for": field}
     for band, stamp in stamps.items():

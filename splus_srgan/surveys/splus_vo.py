@@ -24,12 +24,14 @@ from splus_srgan.utils.download import fetch_file
 from splus_srgan.utils.optional import import_optional
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
     from typing import Any
 
     from astropy.nddata import CCDData
     from astropy.units import Quantity
 
-    from splus_srgan.utils.types import Bands, Position
+    from splus_srgan.utils.types import Bands, Position, T
 
 __all__ = ["SERVICE", "fetch_vo", "search_vo"]
 
@@ -159,7 +161,7 @@ def search_vo(
     return _fetch(url, read, network | {"cache": cache})
 
 
-def _fetch(url, read, network):
+def _fetch(url: str, read: Callable[[Path], T], network: Mapping[str, Any]) -> T:
     """Read a file that `read` accepts."""
     path = fetch_file(url, validate=read, **network)
     try:
@@ -169,7 +171,7 @@ def _fetch(url, read, network):
             path.unlink(missing_ok=True)
 
 
-def _query_url(sky, side, service):
+def _query_url(sky: SkyCoord, side: Quantity, service: str) -> str:
     """Put the query into a URL; pyvo knows the protocol, `fetch_file` how to ask patiently."""
     pyvo = import_optional("pyvo", "splus")
     # The protocol counts SIZE in degrees of right ascension, which shrink with cos(dec).
@@ -180,12 +182,12 @@ def _query_url(sky, side, service):
     return f"{query.queryurl}{joint}{urlencode(query, safe=',')}"
 
 
-def _read_answer(path, *, sky, bands):
+def _read_answer(path: Path, *, sky: SkyCoord, bands: Sequence[str]) -> dict[str, str]:
     """Choose images from the answer; one without them is refused, so that it is not kept."""
     return _choose(_rows(path), sky, bands)
 
 
-def _rows(path):
+def _rows(path: Path) -> list[dict[str, Any]]:
     """Read the table of images; raise `ValueError` for an error that the service tells."""
     pyvo = import_optional("pyvo", "splus")
     from astropy.io.votable import parse
@@ -214,13 +216,15 @@ def _rows(path):
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _text(value):
+def _text(value: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _choose(rows, sky, bands):
+def _choose(
+    rows: Sequence[Mapping[str, Any]], sky: SkyCoord, bands: Sequence[str]
+) -> dict[str, str]:
     """Pick one image per band, all of one tile."""
-    tiles = {}
+    tiles: dict[Any, Any] = {}
     for row in rows:
         name = _band_of(row)
         if name is not None:
@@ -240,7 +244,7 @@ def _choose(rows, sky, bands):
     return {b: min(complete[nearest][w]) for b, w in zip(bands, wanted, strict=True)}
 
 
-def _band_of(row):
+def _band_of(row: Mapping[str, Any]) -> str | None:
     """Name the band of a row, or give `None` where it is no FITS image of the survey."""
     if not str(row["format"]).lower().endswith("fits") or "weight" in str(row["url"]).lower():
         return None
@@ -250,13 +254,13 @@ def _band_of(row):
         return None
 
 
-def _same_tile(one, other):
+def _same_tile(one: Any, other: Any) -> bool:
     if not np.isfinite([*one, *other]).all():
         return True  # the service does not say; the images will
     return SkyCoord(*one, unit="deg").separation(SkyCoord(*other, unit="deg")).deg < _SAME_TILE
 
 
-def _distance(center, sky):
+def _distance(center: Any, sky: SkyCoord) -> float:
     if not np.isfinite(center).all():
         return 0.0
     return SkyCoord(*center, unit="deg").separation(sky).deg

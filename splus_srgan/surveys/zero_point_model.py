@@ -71,7 +71,7 @@ class ZeroPointModel:
     ra: FloatArray
     dec: FloatArray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         median = check_zero_point("global_median", self.global_median)
         grid = np.array(self.grid, dtype=float)
         # A field at the origin has centers such as 359.5, 0.5.
@@ -152,7 +152,7 @@ class ZeroPointModel:
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} is no model of zero points: {error}") from error
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         n_ra, n_dec = self.grid.shape
         return f"<ZeroPointModel {self.global_median:.3f} mag, grid {n_ra} x {n_dec}>"
 
@@ -179,7 +179,7 @@ class ZeroPointModel:
         value = self._interpolate(np.asarray(position.ra.deg), np.asarray(position.dec.deg))
         return value if value.ndim else float(value)
 
-    def _interpolate(self, ra, dec):
+    def _interpolate(self, ra: FloatArray, dec: FloatArray) -> FloatArray:
         from scipy.interpolate import RegularGridInterpolator
 
         middle = 0.5 * (self.ra[0] + self.ra[-1])
@@ -233,13 +233,13 @@ class ZeroPointModel:
         return zero_points
 
 
-def _first(ra, dec, chosen):
+def _first(ra: FloatArray, dec: FloatArray, chosen: Any) -> str:
     """Name the first of the chosen positions."""
     i = np.flatnonzero(np.ravel(chosen))[0]
     return f"({np.ravel(ra)[i] % 360:.4f}, {np.ravel(dec)[i]:.4f})"
 
 
-def _centers(model, axis, n):
+def _centers(model: Mapping[str, Any], axis: str, n: int) -> FloatArray:
     """Take the centers of a grid, or work them out: the files keep edges or centers of either."""
     stored = model.get(f"{axis}_centers")
     if stored is not None and len(stored) == n:

@@ -84,7 +84,7 @@ def field_name(meta: Mapping[str, Any]) -> str:
     )
 
 
-def plain_field(field):
+def plain_field(field: object) -> str:
     """Spell a field in the one way behind STRIPE82-0001, STRIPE82_0001 and stripe82-0001."""
     return re.sub(r"[-_\s]", "", str(field)).upper()
 
@@ -170,7 +170,7 @@ class ZeroPointTable:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<ZeroPointTable of {len(self._names)} fields, bands {', '.join(self._columns)}>"
 
     @property
