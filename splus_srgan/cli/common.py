@@ -17,6 +17,7 @@ from jsonargparse.typing import (
 )
 
 from splus_srgan.cli.output import say
+from splus_srgan.exceptions import printable
 from splus_srgan.splus import BANDS, canonical_band
 from splus_srgan.utils.bounded_yaml import load_yaml, read_text
 from splus_srgan.utils.files import check_folder
@@ -113,6 +114,11 @@ class ConfigFile(ActionConfigFile):
         """Look at the file before the parser takes it."""
         is_file = len(values) < 4096 and Path(values).exists()
         content = load_yaml(read_text(values) if is_file else values)
+        if not isinstance(content, dict | None):
+            raise UsageError(
+                "--config must name a YAML file of options, such as output: out; "
+                f"got {printable(content)[:60]}"
+            )
         if isinstance(content, dict):
             several = {a.dest for a in parser._actions if a.nargs not in (None, 0, "?")}
             for name in several & set(content):

@@ -159,11 +159,18 @@ def _fail(
 
 
 def _check_flags(parser: ArgumentParser, options: Namespace) -> None:
-    """Refuse for a switch all but true and false: text in a file, such as "false", is true."""
+    """
+    Refuse for a switch all but true and false, and an empty name of the output.
+
+    Text in a file, such as "false", would be true.
+    """
     switches = [a.dest for a in parser._actions if a.nargs == 0 and a.default is False]
     for name in switches:
         if not isinstance(options[name], bool):
             raise UsageError(f"{name} must be true or false; got {options[name]!r}")
+    # A variable of the shell that is not set must not send files to the working folder.
+    if options.get("output") == "":
+        raise UsageError("output must name a folder; got an empty text")
 
 
 @contextmanager

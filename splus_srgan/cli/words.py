@@ -140,7 +140,10 @@ def _of_the_parser(text: str) -> str:
     )
     text = re.sub(r"^([\w.]+): must be ", r"\1 must be ", text)
     text = re.sub(r"^\[Errno \d+\] (.*?): '(.*)'$", r"\2: \1", text)
-    return text.replace("unrecognized arguments:", "unknown options:")
+    text = re.sub(r"\b(?:OS|Type|Value)Error: ", "", text)
+    text = re.sub(r"\bbegins with b(?=['\"])", "begins with ", text)
+    text = re.sub(r"^unrecognized arguments: (?=-)", "unknown options: ", text)
+    return text.replace("unrecognized arguments:", "unknown arguments:")
 
 
 def _needs(match: re.Match[str]) -> str:

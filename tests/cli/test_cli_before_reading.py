@@ -60,6 +60,9 @@ WRONG = {
     "demo -o out --weights mine": f"--weights {UNKNOWN}",
     "demo -o out --device tpu": "--device must be 'auto', .*; got 'tpu'",
     "simulate -o out --bands r R": ONCE,
+    "simulate -o out field": "unknown arguments: field",
+    "simulate -o out --fields 2": "unknown options: --fields 2",
+    "simulate --config galaxies.csv -o out": "--config must name a YAML file of options",
     "simulate -o out --bands": "--bands needs at least one value",
     "simulate -o out --shape 64": "--shape needs 2 values",
     "simulate -o out --seed": "--seed needs one value",
@@ -118,6 +121,35 @@ def test_wrong_options_are_refused_before_anything_is_read(call, here, capsys):
     assert main(call.split()) == 2
     assert re.search(WRONG[call], told(capsys))
     assert [path.name for path in here.iterdir()] == ["galaxies.csv"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "enhance nowhere.fits",
+        "evaluate --simulate 1",
+        "simulate",
+        "demo",
+        "fetch galaxies.csv",
+        "match a.fits --target b.fits",
+        "train --preset fidelity",
+        "calibrate splus-any --minutes 0",
+        "doctor",
+    ],
+)
+def test_an_empty_name_of_the_output_is_no_name(call, here, capsys):
+    """A variable of the shell that is not set must not send files to the working folder."""
+    assert main([*call.split(), "-o", ""]) == 2
+    assert "--output must name a folder; got an empty text" in told(capsys)
+
+
+def test_a_file_that_is_no_image_is_told_in_plain_words(here, capsys):
+    (here / "page.fits").write_text("<html>")
+    assert main(["enhance", "page.fits", "-o", "out"]) == 1
+    error = told(capsys)
+    assert "page.fits cannot be read as FITS" in error
+    assert "it begins with '<html>'" in error
+    assert "Error:" not in error
 
 
 @pytest.mark.parametrize(
