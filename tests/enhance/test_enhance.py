@@ -644,7 +644,7 @@ def test_saturated_pixels_are_flagged(field):
         (
             {"weights": "splus-xyz"},
             WeightsError,
-            "weights must be 'auto', one of .*got 'splus-xyz'",
+            "weights must be one of 'auto', .*got 'splus-xyz'",
         ),
         ({"device": "the fast one"}, ValueError, "device must be 'auto', 'cpu'.*'the fast one'"),
         ({"device": "gpu"}, ValueError, "device must be 'auto', 'cpu', 'cuda' .* got 'gpu'"),
