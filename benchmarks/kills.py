@@ -2,9 +2,10 @@
 """
 Kill ``SRGANEnhancer.to_file`` with SIGKILL at random moments, each time followed by the same call.
 
-Prints, for each run until one comes to its end, how long it ran and how many sections it made;
-then how many sections were made twice, and whether the bytes are those of a run that nobody
-disturbed (both without the date, which is that of the first run).  Linux and macOS.
+A series of kills goes on until a run comes to its end before it is killed; then another begins,
+until there were enough kills.  Prints, for each run, how long it ran and how many sections it made,
+and whether the bytes of each series are those of a run that nobody disturbed (without the date,
+which is that of the first run).  Linux and macOS.
 """
 
 import hashlib
@@ -48,11 +49,20 @@ def digest(path):
     return total.hexdigest()[:16]
 
 
+def run_to_the_end(context, paths, target, told):
+    """Make a file that nobody disturbs."""
+    process = context.Process(target=work, args=(paths, target, told))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"the run that nobody disturbed ended with status {process.exitcode}")
+
+
 def main():
     """Run."""
     parser = make_parser(__doc__, fields=1)
     parser.add_argument("--side", type=int, default=3000, help="of the field, input pixels")
-    parser.add_argument("--kills", type=int, default=20, help="at most")
+    parser.add_argument("--kills", type=int, default=20, help="in all, at least")
     options = parse(parser)
     context = multiprocessing.get_context("spawn")
     told = {"weights": options.weights[0], "precision": options.precision}
@@ -60,28 +70,33 @@ def main():
         folder = Path(folder)
         paths = make_field(folder, options.side)
         start = time.perf_counter()
-        whole = context.Process(target=work, args=(paths, folder / "whole.fits", told))
-        whole.start()
-        whole.join()
-        seconds, rows, rng = time.perf_counter() - start, [], np.random.default_rng(TEST_SEED)
-        target = folder / "sharp.fits"
-        for k in range(options.kills + 1):
-            process = context.Process(target=work, args=(paths, target, told))
-            before, begun = lines(folder), time.perf_counter()
-            process.start()
-            last = k == options.kills
-            process.join(None if last else seconds * rng.uniform(0.05, 0.6))
-            if process.is_alive():
-                os.kill(process.pid, signal.SIGKILL)
-                process.join()
-            made = lines(folder) - before if not target.exists() else "rest"
-            rows.append((k + 1, f"{time.perf_counter() - begun:.1f}", made, process.exitcode))
-            if target.exists():
-                break
-        same = digest(target) == digest(folder / "whole.fits")
+        run_to_the_end(context, paths, folder / "whole.fits", told)
+        seconds, rng = time.perf_counter() - start, np.random.default_rng(TEST_SEED)
+        rows, expected, same, left = [], digest(folder / "whole.fits"), True, 0
+        kills = 0
+        while kills < options.kills:
+            target = folder / f"sharp{len(rows)}.fits"
+            while not target.exists():
+                process = context.Process(target=work, args=(paths, target, told))
+                before, begun = lines(folder), time.perf_counter()
+                process.start()
+                enough = kills == options.kills
+                process.join(None if enough else seconds * rng.uniform(0.05, 0.6))
+                if process.is_alive():
+                    os.kill(process.pid, signal.SIGKILL)
+                    process.join()
+                    kills += 1
+                made = lines(folder) - before if not target.exists() else "rest"
+                row = (f"{time.perf_counter() - begun:.1f}", made, process.exitcode)
+                rows.append((len(rows) + 1, *row))
+                if process.exitcode not in (0, -signal.SIGKILL):
+                    raise SystemExit(f"a run ended by itself, with exit status {process.exitcode}")
+            same &= digest(target) == expected
+            left += len(clean(folder))
+            target.unlink()
         print_table(
             f"{options.side} x {options.side}, undisturbed {seconds:.1f} s; "
-            f"{'the same bytes' if same else 'OTHER BYTES'}; left behind: {len(clean(folder))}",
+            f"{'the same bytes' if same else 'OTHER BYTES'} each time; left behind: {left}",
             ("run", "s", "sections", "exit status"),
             rows,
         )
