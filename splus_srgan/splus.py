@@ -101,7 +101,7 @@ BANDS = {
 """`BandFacts` of the twelve bands, by wavelength."""
 
 
-def canonical_band(name: str) -> str:
+def canonical_band(name: object) -> str:
     """
     Give the S-PLUS name of a band, whatever spelling a file uses.
 

@@ -270,7 +270,7 @@ class SRGANEnhancer:
         ConnectionError
             If the client is closed or has no workers, or they or their scheduler are lost.
         """
-        given = {"bands": bands, "mask": mask, "unit": unit, "wcs": wcs}
+        given: Any = {"bands": bands, "mask": mask, "unit": unit, "wcs": wcs}
         # The caller may have told numpy to raise: harmless events must not.
         with np.errstate(**NUMPY_DEFAULTS):
             stack = unpack(data, **given, new_uncertainty=bool(self.uncertainty))
@@ -342,7 +342,7 @@ class SRGANEnhancer:
         (128, 128)
         """
         path = check_writable(path, overwrite)
-        given = {"bands": bands, "mask": mask, "unit": unit, "wcs": wcs}
+        given: Any = {"bands": bands, "mask": mask, "unit": unit, "wcs": wcs}
         stack = unpack(data, **given, lazy=True, new_uncertainty=bool(self.uncertainty))
         check_names(stack.bands)
         with np.errstate(**NUMPY_DEFAULTS):

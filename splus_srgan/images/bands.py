@@ -1,9 +1,18 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Names of bands: where headers keep them, and when two spellings mean the same band."""
 
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING
 
 from splus_srgan.splus import canonical_band
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from splus_srgan.utils.types import Bands
 
 __all__ = [
     "UNNAMED",
@@ -21,7 +30,7 @@ UNNAMED = "unknown"
 """Name of the band of an image that does not say."""
 
 
-def tidy_band(name):
+def tidy_band(name: object) -> str:
     """Give the usual name of a band of S-PLUS, and any other name as it is."""
     try:
         return canonical_band(name)
@@ -29,12 +38,12 @@ def tidy_band(name):
         return str(name).strip()
 
 
-def same_band(one, other):
+def same_band(one: object, other: object) -> bool:
     """Tell whether two names mean the same band."""
     return tidy_band(one) == tidy_band(other)
 
 
-def meta_band(meta):
+def meta_band(meta: Mapping[str, Any] | None) -> str | None:
     """
     Read the band from metadata.
 
@@ -57,7 +66,7 @@ def meta_band(meta):
     return tidy_band(names[0]) if names and len(names) == 1 and _is_name(names[0]) else None
 
 
-def _is_name(text):
+def _is_name(text: str) -> bool:
     try:
         canonical_band(text)
     except ValueError:
@@ -65,7 +74,7 @@ def _is_name(text):
     return True
 
 
-def describe_plane(meta, band):
+def describe_plane(meta: Any, band: str) -> None:
     """
     Turn the metadata of a cube into that of one of its planes, in place.
 
@@ -84,7 +93,7 @@ def describe_plane(meta, band):
     meta["BAND"] = band
 
 
-def split_bands(value, n_band):
+def split_bands(value: Any, n_band: int | None) -> list[str] | None:
     """
     Split what a ``BANDS`` card holds into names.
 
@@ -110,7 +119,7 @@ def split_bands(value, n_band):
     return names or None
 
 
-def band_names(image, bands, n_band):
+def band_names(image: Any, bands: Bands | None, n_band: int | None) -> list[str]:
     """
     Settle the names of the bands of one object.
 
@@ -154,18 +163,18 @@ def band_names(image, bands, n_band):
     return names
 
 
-def _listed(name):
+def _listed(name: str | None) -> list[str] | None:
     return None if name is None else [name]
 
 
-def _all_strings(bands):
+def _all_strings(bands: Any) -> bool:
     try:
         return all(isinstance(band, str) for band in bands)
     except TypeError:
         return False
 
 
-def check_distinct(names, labels=None):
+def check_distinct(names: Sequence[Any], labels: Sequence[Any] | None = None) -> None:
     """
     Refuse two names of one band.
 
@@ -184,7 +193,7 @@ def check_distinct(names, labels=None):
         If two names mean the same band.
     """
     labels = names if labels is None else labels
-    seen = {}
+    seen: dict[str, Any] = {}
     for name, label in zip(names, labels, strict=True):
         if not isinstance(name, str) or not name.strip():
             raise TypeError(f"names of bands must be non-empty str; got {name!r}")
@@ -198,7 +207,7 @@ def check_distinct(names, labels=None):
         seen[key] = label
 
 
-def check_label(name, meta):
+def check_label(name: str, meta: Mapping[str, Any]) -> None:
     """
     Refuse an image under a name that its own header contradicts.
 

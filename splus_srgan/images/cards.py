@@ -1,12 +1,19 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Cards of image headers outside the WCS, on their way to finer pixels."""
 
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING
 
 from astropy.io import fits
 
 from splus_srgan.images.header import LEVEL_CARDS
 from splus_srgan.utils.validate import is_number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 __all__ = [
     "finer",
@@ -60,7 +67,9 @@ _OF_GRID = re.compile(
 )
 
 
-def regrid_cards(meta, *, ratio, level, new_psf=False):
+def regrid_cards(
+    meta: Any, *, ratio: float, level: Callable[[float], float], new_psf: bool = False
+) -> None:
     """
     Bring what a header says outside its WCS to another grid, and take the old WCS out.
 
@@ -107,7 +116,7 @@ def regrid_cards(meta, *, ratio, level, new_psf=False):
             _rename_to_input(meta, key)
 
 
-def _rename_to_input(meta, key):
+def _rename_to_input(meta: Any, key: str) -> None:
     if isinstance(meta, fits.Header):
         _mark_as_input(meta, key)
         return
@@ -117,7 +126,9 @@ def _rename_to_input(meta, key):
         meta.setdefault(f"INPUT {key}", value)
 
 
-def rescale_card(header, keyword, axes, factor, flux_scale, new_psf):
+def rescale_card(
+    header: Any, keyword: str, axes: Any, factor: float, flux_scale: float, new_psf: bool
+) -> None:
     """Treat a card outside the WCS."""
     if keyword in ("", "COMMENT", "HISTORY") or keyword.startswith("INPUT "):
         return
@@ -129,11 +140,11 @@ def rescale_card(header, keyword, axes, factor, flux_scale, new_psf):
         _mark_as_input(header, keyword)
 
 
-def _last_word(keyword):
+def _last_word(keyword: str) -> str:
     return keyword.split(" ")[-1].upper()
 
 
-def _rescaled(header, keyword, axes, factor, flux_scale):
+def _rescaled(header: Any, keyword: str, axes: Any, factor: float, flux_scale: float) -> bool:
     """Rescale a card if it needs that; `False` if it does and cannot be."""
     value = header[keyword]
     if (word := _last_word(keyword)) in _SIZES:
@@ -149,7 +160,7 @@ def _rescaled(header, keyword, axes, factor, flux_scale):
     return True
 
 
-def _scale_section(text, axes, factor):
+def _scale_section(text: str, axes: Any, factor: float) -> str | None:
     """FITS section ``[x1:x2,y1:y2]``, both ends included, on the finer grid."""
     if not re.fullmatch(r"\[\d+:\d+(,\d+:\d+)*\]", text := re.sub(r"\s", "", text)):
         return None
@@ -161,7 +172,7 @@ def _scale_section(text, axes, factor):
     return f"[{','.join(f'{first}:{last}' for first, last in ranges)}]"
 
 
-def _mark_as_input(header, keyword):
+def _mark_as_input(header: Any, keyword: str) -> None:
     """Rename a card, so that nobody takes it for a statement on the finer pixels."""
     card = header.cards[keyword]
     index = header.index(keyword)
@@ -173,7 +184,7 @@ def _mark_as_input(header, keyword):
         header.insert(index, fits.Card(marked, card.value, comment))
 
 
-def fitting_comment(keyword, value, comment):
+def fitting_comment(keyword: str, value: object, comment: str) -> str:
     """
     Give as much of a comment as fits behind a value: astropy warns of each that does not.
 
@@ -194,18 +205,18 @@ def fitting_comment(keyword, value, comment):
     return comment if length > 80 or len(comment) <= room else comment[: max(0, room)].rstrip()
 
 
-def finer(position, factor):
+def finer(position: Any, factor: float) -> Any:
     """1-based pixel position, in pixels ``factor`` times finer."""
     return factor * (position - 0.5) + 0.5
 
 
-def set_default(header, keyword, value):
+def set_default(header: Any, keyword: str, value: Any) -> None:
     """Write a card that is not there, with the value its absence stands for."""
     if keyword not in header:
         header[keyword] = value
 
 
-def shift(header, keyword, factor, origin=0.5):
+def shift(header: Any, keyword: str, factor: float, origin: float = 0.5) -> bool:
     """Move a pixel position, counted from ``origin`` at the image's edge."""
     value = header.get(keyword)
     if not is_number(value):
@@ -214,7 +225,7 @@ def shift(header, keyword, factor, origin=0.5):
     return True
 
 
-def multiply(header, keyword, factor):
+def multiply(header: Any, keyword: str, factor: float) -> bool:
     """Multiply a card and those of the same name, if there; `False` if a value is no number."""
     places = [(keyword, i) for i in range(header.count(keyword))] if keyword in header else []
     numbers = {place: header[place] for place in places if header[place] is not None}

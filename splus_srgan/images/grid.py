@@ -15,7 +15,13 @@ from astropy.wcs.wcsapi import HighLevelWCSWrapper, SlicedLowLevelWCS
 from splus_srgan.exceptions import GridMismatchError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from astropy.io.fits import Header
     from astropy.wcs.wcsapi.wrappers.base import BaseWCSWrapper
+
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = [
     "TOLERANCE",
@@ -40,7 +46,7 @@ _WCS_CARD = re.compile(
 )
 
 
-def fits_wcs(wcs):
+def fits_wcs(wcs: Any) -> Any:
     """
     Give the FITS WCS behind what an NDData object holds as its ``wcs``.
 
@@ -74,7 +80,7 @@ def fits_wcs(wcs):
     raise TypeError(f"wcs must be an astropy.wcs.WCS (a FITS WCS); got a {kind}{hint}")
 
 
-def _slice(wcs, slices):
+def _slice(wcs: Any, slices: Any) -> Any:
     try:
         return wcs.slice(slices)
     except IndexError:
@@ -86,7 +92,7 @@ def _slice(wcs, slices):
         return sliced
 
 
-def header_wcs(header, *, name="header", hdus=None):
+def header_wcs(header: Header, *, name: str = "header", hdus: Any = None) -> WCS | None:
     """
     Read the two-dimensional WCS of a header.
 
@@ -124,7 +130,7 @@ def header_wcs(header, *, name="header", hdus=None):
     return wcs if wcs.naxis == 2 else wcs.sub([1, 2])
 
 
-def image_wcs(wcs, *, name="wcs"):
+def image_wcs(wcs: Any, *, name: str = "wcs") -> Any:
     """
     Reduce a WCS to the two celestial axes of an image.
 
@@ -198,7 +204,7 @@ def pixel_scale(wcs: WCS | BaseWCSWrapper | None, default: float | None = None) 
     return float(np.sqrt(np.prod(pixel_sides(wcs))))
 
 
-def pixel_sides(wcs):
+def pixel_sides(wcs: Any) -> FloatArray:
     """
     Give the lengths of the two sides of a pixel at ``CRPIX``.
 
@@ -223,7 +229,7 @@ def pixel_sides(wcs):
     return 3600 * np.asarray(proj_plane_pixel_scales(fits_wcs(wcs).celestial), float)
 
 
-def grid_shift(reference, other, shape):
+def grid_shift(reference: Any, other: Any, shape: tuple[int, ...]) -> float:
     """
     Measure how far a grid is off another, in pixels.
 
@@ -256,7 +262,13 @@ def grid_shift(reference, other, shape):
     return shift if np.isfinite(shift) else np.inf
 
 
-def check_common_grid(names, shapes, wcses, *, what="bands"):
+def check_common_grid(
+    names: Sequence[str],
+    shapes: Sequence[tuple[int, ...]],
+    wcses: Sequence[Any],
+    *,
+    what: str = "bands",
+) -> None:
     """
     Make sure that all images have one grid.
 
@@ -289,7 +301,9 @@ def check_common_grid(names, shapes, wcses, *, what="bands"):
         )
 
 
-def _difference(shape_a, wcs_a, shape_b, wcs_b):
+def _difference(
+    shape_a: tuple[int, ...], wcs_a: Any, shape_b: tuple[int, ...], wcs_b: Any
+) -> str | None:
     if shape_a != shape_b:
         return f"has shape {shape_b} instead of {shape_a}"
     if (wcs_a is None) != (wcs_b is None):
@@ -302,7 +316,7 @@ def _difference(shape_a, wcs_a, shape_b, wcs_b):
     return f"is {shift:.2f} px off" if np.isfinite(shift) else "is nowhere near"
 
 
-def strip_wcs_cards(header):
+def strip_wcs_cards(header: Any) -> None:
     """
     Remove the cards of the primary WCS from a header, in place.
 
@@ -319,7 +333,7 @@ def strip_wcs_cards(header):
             del header[key]
 
 
-def wcs_cards(wcs):
+def wcs_cards(wcs: WCS) -> Header:
     """
     Write a WCS as FITS cards, in the form (CD or PC) that it came in.
 
@@ -356,7 +370,7 @@ def wcs_cards(wcs):
     return header
 
 
-def _pc_to_cd(header, wcs):
+def _pc_to_cd(header: Header, wcs: WCS) -> None:
     for key in list(header):
         if re.fullmatch(r"PC\d_\d|CDELT\d", key):
             del header[key]

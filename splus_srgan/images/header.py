@@ -288,7 +288,7 @@ def gain_from_header(meta: Mapping[str, Any] | None, unit: UnitBase | None = Non
     return None
 
 
-def _stated(meta, words):
+def _stated(meta: Mapping[str, Any] | None, words: Any) -> Any:
     """Numbers of the cards with one of these as the last word of their keyword."""
     found = []
     for key, value in (meta or {}).items():

@@ -1,14 +1,20 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Metadata of images: headers, and dictionaries for the headers that they will become."""
 
+from __future__ import annotations
+
 import re
 import warnings
+from typing import TYPE_CHECKING
 
 from astropy.io.fits import Card, Header
 from astropy.io.fits.verify import VerifyError, VerifyWarning
 from astropy.utils.exceptions import AstropyUserWarning
 
 from splus_srgan.images.wcs import upsample_header
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["sound_header", "upsample_meta"]
 
@@ -18,7 +24,7 @@ _LOOKUP = re.compile(
 _COMMENTARY = ("", "COMMENT", "HISTORY", "END", "CONTINUE")
 
 
-def sound_header(header):
+def sound_header(header: Header) -> Header:
     """
     Copy a header; what no FITS reader could read is kept as a HISTORY line.
 
@@ -48,7 +54,7 @@ def sound_header(header):
     return sound
 
 
-def upsample_meta(meta, **options):
+def upsample_meta(meta: Any, **options: Any) -> Any:
     """
     Bring metadata of any class to a grid of finer pixels.
 
@@ -89,7 +95,7 @@ def upsample_meta(meta, **options):
     return fine_meta
 
 
-def _without_lookup(meta):
+def _without_lookup(meta: Any) -> Any:
     """A copy without the cards of lookup tables, which are in the image's own WCS."""
     meta = meta.copy()
     for key in [key for key in meta if isinstance(key, str) and _LOOKUP.fullmatch(key.upper())]:
@@ -98,7 +104,7 @@ def _without_lookup(meta):
     return meta
 
 
-def _as_header(meta):
+def _as_header(meta: Any) -> tuple[Header, dict[str, Any]]:
     """Header of what can be cards, and the keyword of each such key."""
     header, keywords = Header(), {}
     for key, value in meta.items():
@@ -109,7 +115,7 @@ def _as_header(meta):
     return header, keywords
 
 
-def _card(key, value):
+def _card(key: str, value: Any) -> Any:
     if not isinstance(key, str) or key.upper() in _COMMENTARY:
         return None
     # A value that no card can hold is no number either; its key may still be one to mark.

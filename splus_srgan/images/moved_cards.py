@@ -1,12 +1,20 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Cards that tell where pixels lie, beside the main WCS, on their way to another grid."""
 
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from splus_srgan.images.wcs_cards import alternates, matrix_cards
 from splus_srgan.utils.validate import is_number
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["moved_cards"]
 
@@ -17,7 +25,9 @@ _PER_AXIS = ("CTYPE", "CUNIT", "CRVAL", "CDELT", "CNAME", "CRDER", "CSYER")
 _SECTION = re.compile(r"(DATA|TRIM|BIAS)SEC[A-Z0-9]?")
 
 
-def moved_cards(header, matrix, offset, shape):
+def moved_cards(
+    header: Any, matrix: FloatArray, offset: FloatArray, shape: tuple[int, ...]
+) -> dict[str, Any]:
     r"""
     Give the cards of alternate WCS, physical pixels and sections for the pixels of another grid.
 
@@ -53,7 +63,7 @@ def moved_cards(header, matrix, offset, shape):
     ('[1:64,1:60]', -200.5)
     """
     matrix, offset = np.asarray(matrix, float), np.asarray(offset, float)
-    cards = {}
+    cards: dict[str, Any] = {}
     for alternate in alternates(header)[1:]:
         cards |= _alternate(header, alternate, matrix, offset)
     cards |= _physical(header, matrix, offset)
@@ -64,7 +74,7 @@ def moved_cards(header, matrix, offset, shape):
     return cards
 
 
-def _alternate(header, letter, matrix, offset):
+def _alternate(header: Any, letter: str, matrix: FloatArray, offset: FloatArray) -> dict[str, Any]:
     """Cards of one alternate WCS, or none if it is not only of the two axes of an image."""
     said = [f"{name}{letter}" for name in _NAMES]
     said += [f"{name}{axis}{letter}" for name in _PER_AXIS for axis in _AXES]
@@ -94,7 +104,7 @@ def _alternate(header, letter, matrix, offset):
     return cards | {f"{name}{r}_{c}{letter}": float(new[r - 1, c - 1]) for r, c in cells}
 
 
-def _of_wcs(word):
+def _of_wcs(word: str) -> Any:
     """Whether a keyword, without its letter, is one of a WCS."""
     return re.fullmatch(
         r"(C(TYPE|UNIT|RVAL|RPIX|DELT|ROTA|RDER|SYER|NAME|PDIS|QDIS|PERR|QERR)|D[PQ])\d+"
@@ -103,7 +113,7 @@ def _of_wcs(word):
     )
 
 
-def _physical(header, matrix, offset):
+def _physical(header: Any, matrix: FloatArray, offset: FloatArray) -> dict[str, Any]:
     """IRAF's affine map from physical pixels; what a header lacks of it has a default."""
     linear = np.eye(2)
     found = [(key, r, c) for key, r, c in matrix_cards(header, "LTM", "") if max(r, c) <= 2]
@@ -124,7 +134,9 @@ def _physical(header, matrix, offset):
     return cards
 
 
-def _section(text, matrix, offset, shape):
+def _section(
+    text: Any, matrix: FloatArray, offset: FloatArray, shape: tuple[int, ...]
+) -> str | None:
     """Section ``[x1:x2,y1:y2]`` on the new grid; `None` where its edges are not those of pixels."""
     parsed = re.fullmatch(r"\[(\d+):(\d+),(\d+):(\d+)\]", re.sub(r"\s", "", text))
     if parsed is None or np.abs(matrix * (1 - np.eye(2))).max() > 1e-6:

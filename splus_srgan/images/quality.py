@@ -12,6 +12,8 @@ from scipy import ndimage
 from splus_srgan.utils.validate import check_integer
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from numpy.typing import ArrayLike, NDArray
 
     from splus_srgan.utils.types import BoolArray
@@ -165,7 +167,7 @@ def quality_plane(
     return plane.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def _flag(plane, bad, here, near, radius):
+def _flag(plane: NDArray[Any], bad: BoolArray, here: Any, near: Any, radius: int) -> None:
     if not bad.any():
         return
     anywhere = bad.any(axis=0)
@@ -174,7 +176,7 @@ def _flag(plane, bad, here, near, radius):
     plane[reached & ~bad] |= np.uint8(near)
 
 
-def _flag_edge(plane, width):
+def _flag_edge(plane: NDArray[Any], width: int) -> None:
     for axis in (1, 2):
         along = np.moveaxis(plane, axis, 0)
         along[:width] |= np.uint8(Quality.EDGE)

@@ -1,8 +1,11 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Results back in the class and the form in which the input came."""
 
+from __future__ import annotations
+
 import copy
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io.fits import Header
@@ -12,10 +15,26 @@ from astropy.wcs import WCS
 from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.images.grid import fits_wcs, strip_wcs_cards, wcs_cards
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from splus_srgan.images.unpack import BandStack
+
 __all__ = ["repack"]
 
 
-def repack(stack, data, *, mask, quality, wcs, metas, psfs, uncertainty=None):
+def repack(
+    stack: BandStack,
+    data: Any,
+    *,
+    mask: Any,
+    quality: Any,
+    wcs: WCS | None,
+    metas: Sequence[Any],
+    psfs: Sequence[Any],
+    uncertainty: Any = None,
+) -> Any:
     """
     Give arrays back as what was unpacked.
 
@@ -69,7 +88,9 @@ def repack(stack, data, *, mask, quality, wcs, metas, psfs, uncertainty=None):
     return results if stack.form == "mapping" else results[stack.bands[0]]
 
 
-def _build(stack, like, data, wcs, meta, psf, planes):
+def _build(
+    stack: BandStack, like: Any, data: Any, wcs: Any, meta: Any, psf: Any, planes: Mapping[str, Any]
+) -> Any:
     std = planes["uncertainty"]
     meta = copy.copy(meta)
     if wcs is not None:
@@ -90,7 +111,7 @@ def _build(stack, like, data, wcs, meta, psf, planes):
     return _made(type(like), NDData, data, options)
 
 
-def _made(kind, plain, data, options):
+def _made(kind: Any, plain: Any, data: Any, options: Mapping[str, Any]) -> Any:
     """An object of the class of the input, or of a plain one where that cannot be made."""
     try:
         return kind(data, **options)
@@ -104,13 +125,13 @@ def _made(kind, plain, data, options):
         return plain(data, **options)
 
 
-def _dictionary(meta):
+def _dictionary(meta: Any) -> dict[str, Any]:
     """Metadata as a dictionary, with the lines of HISTORY and the like as lists of str."""
     lines = ("HISTORY", "COMMENT", "") if isinstance(meta, Header) else ()
     return {**meta, **{key: list(meta[key]) for key in lines if key in meta}}
 
 
-def _stack_wcs(original, wcs, shape):
+def _stack_wcs(original: Any, wcs: WCS | None, shape: tuple[int, ...]) -> Any:
     """Put the band axis of the original WCS behind the new celestial axes."""
     original = fits_wcs(original)
     if original is None or original.naxis == 2 or wcs is None:
@@ -129,7 +150,7 @@ def _stack_wcs(original, wcs, shape):
     return cube
 
 
-def _psf_cube(psfs):
+def _psf_cube(psfs: Sequence[Any]) -> Any:
     if all(psf is None for psf in psfs):
         return None
     shapes = {np.shape(psf) for psf in psfs}
@@ -138,7 +159,7 @@ def _psf_cube(psfs):
     return np.stack(psfs)
 
 
-def _merge_metas(metas):
+def _merge_metas(metas: Sequence[Any]) -> Any:
     merged = metas[0].copy()
     header = isinstance(merged, Header)
     keys = dict.fromkeys(key for meta in metas for key in meta)
@@ -157,9 +178,9 @@ def _merge_metas(metas):
     return merged
 
 
-def _comment(header, key):
+def _comment(header: Any, key: str) -> str:
     return header.comments[key]
 
 
-def _same(one, other):
+def _same(one: Any, other: Any) -> bool:
     return one is other or bool(np.array_equal(one, other))

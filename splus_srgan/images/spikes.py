@@ -96,14 +96,15 @@ def mask_spikes(image: Image, *, significance: float = 6.0, contrast: float = 5.
     return masked
 
 
-def _electrons(image, sigma):
+def _electrons(image: NDData, sigma: float) -> float:
     """Electrons of the sky noise of a pixel."""
     gain = gain_from_header(image.meta, image.unit)
-    known = gain is not None and np.isfinite(gain) and 1 < gain * sigma < 1000
-    return gain * sigma if known else _ELECTRONS
+    if gain is None or not np.isfinite(gain) or not 1 < gain * sigma < 1000:
+        return _ELECTRONS
+    return gain * sigma
 
 
-def _fwhm_pixels(image):
+def _fwhm_pixels(image: NDData) -> float:
     psf = psf_from_header(image.meta or {})
     fwhm = _FWHM if psf is None else psf[0]
     return float(fwhm / pixel_scale(image.wcs, default=PIXEL_SCALE))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.nddata import NDData
@@ -17,6 +18,12 @@ from splus_srgan.pixels.sample import gather_windows
 from splus_srgan.pixels.star_psf import MIN_STARS, expected_width, find_stars, fit_star_psf
 from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_positive
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from splus_srgan.utils.types import BoolArray, FloatArray
 
 __all__ = ["MeasuredPSF", "measure_psf", "measure_psf_array", "width_ratio"]
 
@@ -72,7 +79,7 @@ class MeasuredPSF:
         """The same as `~splus_srgan.pixels.psf.psf_profile` takes it: core, and share of wings."""
         return (*core_profile(self.fwhm, self.beta, self.wings), self.wings)
 
-    def __str__(self):
+    def __str__(self) -> str:
         if not self.measured:
             return f"too few stars: {self.n_stars}, of at least {MIN_STARS}"
         pairs = ("FWHM", "fwhm"), ("beta", "beta"), ("wings", "wings"), ("ellipticity",) * 2
@@ -170,7 +177,15 @@ def measure_psf(
     return measure_psf_array(data, mask, sky, sigma, pixel_scale=pixel_scale, saturation=level)
 
 
-def measure_psf_array(data, mask, sky, sigma, *, pixel_scale, saturation=np.inf):
+def measure_psf_array(
+    data: FloatArray,
+    mask: BoolArray,
+    sky: float,
+    sigma: float,
+    *,
+    pixel_scale: float,
+    saturation: float = np.inf,
+) -> MeasuredPSF:
     """
     Measure the PSF of one band; what `measure_psf` and the enhancer do.
 
@@ -201,7 +216,16 @@ def measure_psf_array(data, mask, sky, sigma, *, pixel_scale, saturation=np.inf)
     return MeasuredPSF(n_stars=MIN_STARS - 1) if found is None else _as_headers(found, pixel_scale)
 
 
-def width_ratio(data, mask, sky, sigma, psf, *, pixel_scale, saturation=np.inf):
+def width_ratio(
+    data: FloatArray,
+    mask: BoolArray,
+    sky: float,
+    sigma: float,
+    psf: Sequence[float],
+    *,
+    pixel_scale: float,
+    saturation: float = np.inf,
+) -> tuple[float, float]:
     """
     Compare a known PSF with the widths of the brightest stars; quicker than a measurement.
 
@@ -234,7 +258,7 @@ def width_ratio(data, mask, sky, sigma, psf, *, pixel_scale, saturation=np.inf):
     return float(np.median(ratios)), float(1.25 * spread / np.sqrt(len(ratios) - 1))
 
 
-def _as_headers(found, pixel_scale):
+def _as_headers(found: Any, pixel_scale: float) -> MeasuredPSF:
     """Bring the core that was fitted to the one profile that headers state, errors with it."""
     width, beta, wings, e1, e2 = found.core
     covariance = found.covariance

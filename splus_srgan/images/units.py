@@ -1,11 +1,20 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Units of pixel values: how they are spelled in files, and how they scale with pixel size."""
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING
 
 from astropy import units as u
 
 from splus_srgan.utils.validate import check_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from astropy.units import UnitBase
 
 __all__ = ["flux_per_pixel_factor", "parse_unit", "pixels_for_pixel"]
 
@@ -41,7 +50,7 @@ _SPELLINGS = {
 _PHRASES = {"MJY/SR": "MJy / sr"}
 
 
-def parse_unit(text):
+def parse_unit(text: str | UnitBase | None) -> Any:
     """
     Read a unit as it is spelled in FITS headers.
 
@@ -86,11 +95,11 @@ def parse_unit(text):
     )
 
 
-def _spell(word):
+def _spell(word: str) -> str:
     return _SPELLINGS.get(word.lower(), word)
 
 
-def flux_per_pixel_factor(unit, factor=2):
+def flux_per_pixel_factor(unit: UnitBase | str | None, factor: int = 2) -> float:
     r"""
     Give what a pixel value is multiplied by when pixels are split.
 
@@ -137,7 +146,7 @@ def flux_per_pixel_factor(unit, factor=2):
     return 1.0 / factor**2 if per_area == (0, 0) else 1.0
 
 
-def pixels_for_pixel(unit, area):
+def pixels_for_pixel(unit: UnitBase | str | None, area: float) -> float:
     """
     Give by how much values grow where pixels grow to ``area`` of what they were.
 
@@ -167,8 +176,8 @@ def pixels_for_pixel(unit, area):
     return 1.0 if flux_per_pixel_factor(unit) == 1 else float(area)
 
 
-def _powers(unit):
-    if isinstance(unit, u.function.FunctionUnitBase) or unit.is_equivalent(u.dex):
+def _powers(unit: Any) -> dict[str, Any]:
+    if isinstance(unit, u.function.FunctionUnitBase) or unit.is_equivalent(u.Unit("dex")):
         raise ValueError(
             f"unit must be linear in flux; got the logarithmic {unit.to_string()!r}; "
             f"convert magnitudes to fluxes first"
@@ -182,7 +191,7 @@ def _powers(unit):
     return {str(base): power for base, power in zip(bases.bases, bases.powers, strict=True)}
 
 
-def _is_flux(powers):
+def _is_flux(powers: Mapping[str, Any]) -> bool:
     """Tell whether the powers of the base units, less solid angle, can be a flux."""
     powers = {base: power for base, power in powers.items() if base != "pix"}
     metre, second = powers.pop("m", 0), powers.pop("s", 0)

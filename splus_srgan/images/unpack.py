@@ -6,10 +6,12 @@ The one door in and the one door out of the package for NDData objects.
 arrays; `repack` gives results back in the class and form of the input.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io.fits import Header
@@ -24,6 +26,13 @@ from splus_srgan.images.repack import repack
 from splus_srgan.images.units import parse_unit
 from splus_srgan.pixels.lazy import Converted, LazyPlane, Missing, PlaneStack, row_strips
 from splus_srgan.pixels.missing import fill_missing, missing_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astropy.units import UnitBase
+
+    from splus_srgan.utils.types import Bands, BoolArray, FloatArray, Level
 
 _OWN = "the mask of the data"
 
@@ -79,7 +88,16 @@ class BandStack:
     form: str
 
 
-def unpack(data, *, bands=None, mask=None, unit=None, wcs=None, lazy=False, new_uncertainty=False):
+def unpack(
+    data: Any,
+    *,
+    bands: Bands | None = None,
+    mask: Level | None = None,
+    unit: UnitBase | str | None = None,
+    wcs: WCS | None = None,
+    lazy: bool = False,
+    new_uncertainty: bool = False,
+) -> BandStack:
     """
     Turn any accepted input into a `BandStack`.
 
@@ -159,7 +177,7 @@ def unpack(data, *, bands=None, mask=None, unit=None, wcs=None, lazy=False, new_
     )
 
 
-def _images(data, bands):
+def _images(data: Any, bands: Bands | None) -> tuple[list[Any], list[str], str]:
     """Give the NDData objects, their names and the form of the input."""
     if isinstance(data, Mapping):
         names = list(data) if bands is None else band_names(None, bands, None)
@@ -177,7 +195,7 @@ def _images(data, bands):
     return [image], band_names(image, bands, 1), "image"
 
 
-def _checked(image, name, ndims):
+def _checked(image: Any, name: str, ndims: tuple[int, ...]) -> Any:
     if not isinstance(image, NDData):
         raise TypeError(
             f"{name} must be an NDData or CCDData, which carries unit, mask and WCS; got "
@@ -192,7 +210,7 @@ def _checked(image, name, ndims):
     return image
 
 
-def _array(image, name, lazy):
+def _array(image: Any, name: str, lazy: bool) -> Any:
     array = image.data if lazy else np.asarray(image.data)
     if array.dtype.kind not in "iuf":
         raise TypeError(
@@ -201,7 +219,7 @@ def _array(image, name, lazy):
     return array
 
 
-def _copies(planes, names, masks):
+def _copies(planes: Any, names: Sequence[str], masks: Sequence[Any]) -> tuple[Any, Any]:
     """Pixels and missing ones as arrays ``(n_band, ny, nx)``."""
     # Shapes were compared together with the WCS.
     stack = np.empty((len(planes), *planes[0].shape), dtype=np.float32)
@@ -214,7 +232,7 @@ def _copies(planes, names, masks):
     return stack, missing_pixels(stack, missing)
 
 
-def _lazy(planes, names, masks):
+def _lazy(planes: Any, names: Sequence[str], masks: Sequence[Any]) -> tuple[Any, Any]:
     """The same, in parts and when they are asked for."""
     for name, plane in zip(names, planes, strict=True):
         if plane.dtype.itemsize > 4:
@@ -225,7 +243,7 @@ def _lazy(planes, names, masks):
     return stack, PlaneStack([Missing(*both) for both in zip(stack, own, strict=True)])
 
 
-def _as_float32(part, name):
+def _as_float32(part: Any, name: str) -> FloatArray:
     with np.errstate(over="ignore"):
         out = np.asarray(part).astype(np.float32)
     if part.dtype.itemsize > 4 and np.any(np.isinf(out) & np.isfinite(part)):
@@ -235,7 +253,9 @@ def _as_float32(part, name):
     return out
 
 
-def _masks(images, names, planes, mask, form):
+def _masks(
+    images: Sequence[Any], names: Sequence[str], planes: Any, mask: Any, form: str
+) -> list[Any]:
     """The mask of each plane; `None` where it has none."""
     shape = (len(planes), *planes[0].shape)
     own = [image.mask for image in images]
@@ -262,14 +282,14 @@ def _masks(images, names, planes, mask, form):
     ]
 
 
-def _broadcast(mask, shape, name):
+def _broadcast(mask: Any, shape: tuple[int, ...], name: str) -> BoolArray:
     try:
         return np.broadcast_to(np.asarray(mask, dtype=bool), shape)
     except ValueError:
         raise ValueError(f"{name} must fit the shape {shape}; got {np.shape(mask)}") from None
 
 
-def _common_unit(images, names, unit):
+def _common_unit(images: Sequence[Any], names: Sequence[str], unit: UnitBase | str | None) -> Any:
     units = [image.unit for image in images]
     if any(one != units[0] for one in units):
         listed = ", ".join(f"{name}: {one}" for name, one in zip(names, units, strict=True))
@@ -280,7 +300,7 @@ def _common_unit(images, names, unit):
     return given if units[0] is None else units[0]
 
 
-def _common_wcs(images, names, wcs):
+def _common_wcs(images: Sequence[Any], names: Sequence[str], wcs: WCS | None) -> WCS | None:
     given = image_wcs(wcs)
     own = [
         image_wcs(image.wcs, name=f"wcs of {name!r}")
@@ -296,7 +316,7 @@ def _common_wcs(images, names, wcs):
     return None if own[0] is None else own[0].deepcopy()
 
 
-def _metas(images, n_band):
+def _metas(images: Sequence[Any], n_band: int) -> tuple[Any, ...]:
     """Copy the metadata, once per band also where the bands share them."""
     metas = [image.meta for image in images]
     if len(metas) != n_band:
@@ -304,13 +324,13 @@ def _metas(images, n_band):
     return tuple(map(_copied, metas))
 
 
-def _copied(meta):
+def _copied(meta: Any) -> Any:
     if meta is None:
         return {}
     return sound_header(meta) if isinstance(meta, Header) else meta.copy()
 
 
-def _psfs(images, n_band, form):
+def _psfs(images: Sequence[Any], n_band: int, form: str) -> tuple[Any, ...]:
     psfs = [getattr(image, "psf", None) for image in images]
     if form != "stack" or psfs[0] is None:
         return tuple(None if psf is None else np.array(psf) for psf in psfs * (n_band // len(psfs)))
@@ -318,7 +338,7 @@ def _psfs(images, n_band, form):
     return tuple(np.array(cube if cube.ndim == 2 else cube[i]) for i in range(n_band))
 
 
-def _warn_of_uncertainty(images, names):
+def _warn_of_uncertainty(images: Sequence[Any], names: Sequence[str]) -> None:
     having = [
         name for name, image in zip(names, images, strict=False) if image.uncertainty is not None
     ]
@@ -331,7 +351,7 @@ def _warn_of_uncertainty(images, names):
         )
 
 
-def _warn_of_coordinates(images):
+def _warn_of_coordinates(images: Sequence[Any]) -> None:
     """Tell that further coordinates of an NDCube hold for its own grid alone."""
     for image in images:
         kinds = ("extra_coords", "global_coords")
@@ -346,11 +366,11 @@ def _warn_of_coordinates(images):
             return
 
 
-def _is_filled(coordinates):
+def _is_filled(coordinates: Any) -> bool:
     return coordinates is not None and len(list(coordinates.keys())) > 0
 
 
-def uncertainty_array(image, kind=None):
+def uncertainty_array(image: NDData, kind: type | None = None) -> Any:
     """
     Give the array of an uncertainty in the unit of its image.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
@@ -25,6 +26,12 @@ from splus_srgan.images.wcs_cards import (
     scale_wcs_cards,
 )
 from splus_srgan.utils.validate import check_integer, check_positive
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from astropy.io.fits import Header
 
 __all__ = ["upsample_header", "upsample_wcs"]
 
@@ -192,7 +199,7 @@ def upsample_header(
     return fine
 
 
-def _image_axes(wcs):
+def _image_axes(wcs: WCS) -> list[int]:
     """0-based pixel axes of the image."""
     if wcs.naxis < 2:
         raise ValueError(f"wcs must have two axes or more; got {wcs.naxis}")
@@ -216,7 +223,7 @@ def _image_axes(wcs):
     return axes
 
 
-def _scale_linear(wcs, axes, factor):
+def _scale_linear(wcs: WCS, axes: Sequence[int], factor: float) -> None:
     crpix = np.array(wcs.wcs.crpix)
     crpix[axes] = finer(crpix[axes], factor)
     described = _wcslib_cards(wcs)
@@ -241,7 +248,7 @@ def _scale_linear(wcs, axes, factor):
         wcs.wcs.cdelt = cdelt
 
 
-def _wcslib_cards(wcs):
+def _wcslib_cards(wcs: WCS) -> Any:
     """Cards of what wcslib knows, refused if it distorts pixels out of our sight."""
     try:
         described = wcs.wcs.to_header(True)
@@ -257,7 +264,7 @@ def _wcslib_cards(wcs):
     return described
 
 
-def _scale_distortions(wcs, factor):
+def _scale_distortions(wcs: WCS, factor: float) -> None:
     if wcs.sip is not None:
         sip = wcs.sip
         polynomials = (_scale_polynomial(p, factor) for p in (sip.a, sip.b, sip.ap, sip.bp))
@@ -268,14 +275,14 @@ def _scale_distortions(wcs, factor):
             setattr(wcs, name, _scale_table(table, factor))
 
 
-def _scale_polynomial(coefficients, factor):
+def _scale_polynomial(coefficients: Any, factor: float) -> Any:
     if coefficients is None:
         return None
     order = np.add.outer(*map(np.arange, coefficients.shape))
     return coefficients * float(factor) ** (1 - order)
 
 
-def _scale_table(table, factor):
+def _scale_table(table: Any, factor: float) -> Any:
     """Lookup table of pixel shifts, on a grid given in image pixels."""
     return DistortionLookupTable(
         np.asarray(table.data * factor, dtype=np.float32),
@@ -285,7 +292,7 @@ def _scale_table(table, factor):
     )
 
 
-def _scale_shape(wcs, fine, axes, factor):
+def _scale_shape(wcs: WCS, fine: WCS, axes: Sequence[int], factor: int) -> None:
     if wcs.pixel_shape is not None:
         # astropy keeps the size of a third axis that the WCS does not have.
         shape = list(wcs.pixel_shape)[: wcs.naxis]
@@ -301,7 +308,7 @@ def _scale_shape(wcs, fine, axes, factor):
         fine.pixel_bounds = bounds
 
 
-def _header_axes(header):
+def _header_axes(header: Header) -> list[int]:
     """0-based pixel axes of the image, from the linear part of the WCS alone."""
     linear = r"WCSAXES|NAXIS\d*|(CTYPE|CUNIT|CRPIX|CRVAL|CDELT|CROTA)\d+|(CD|PC|PV|PS)\d+_\d+"
     cards = [card for card in header.cards if re.fullmatch(linear, card.keyword)]

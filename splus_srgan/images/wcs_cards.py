@@ -1,12 +1,18 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The WCS in the cards of a header, on its way to finer pixels."""
 
+from __future__ import annotations
+
 import re
 from string import ascii_uppercase
+from typing import TYPE_CHECKING
 
 from astropy.io import fits
 
 from splus_srgan.images.cards import multiply, set_default, shift
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "SEQUENT",
@@ -24,7 +30,7 @@ __all__ = [
 SEQUENT = "-(TPV|TNX|ZPX)"
 
 
-def check_wcs_cards(header):
+def check_wcs_cards(header: Any) -> None:
     """Refuse what is no header of an image, and distortions that its cards do not describe."""
     if not isinstance(header, fits.Header):
         raise TypeError(
@@ -50,13 +56,13 @@ def check_wcs_cards(header):
             )
 
 
-def alternates(header):
+def alternates(header: Any) -> list[str]:
     """Letters of the descriptions of the WCS that there may be; "" is the main one."""
     last = {keyword[-1] for keyword in header if keyword}
     return ["", *(letter for letter in ascii_uppercase if letter in last)]
 
 
-def scale_wcs_cards(header, alternate, axes, factor):
+def scale_wcs_cards(header: Any, alternate: str, axes: Any, factor: float) -> None:
     """Reference pixel and matrix of one description of the WCS; ``axes`` are 1-based."""
     matrix = matrix_cards(header, "CD", alternate)
     # Any card of a WCS makes one; what it lacks has a default, which changes with the grid.
@@ -85,13 +91,13 @@ def scale_wcs_cards(header, alternate, axes, factor):
         multiply(header, f"CDELT{axis}{alternate}", 1 / factor)
 
 
-def matrix_cards(header, name, alternate):
+def matrix_cards(header: Any, name: str, alternate: str) -> list[tuple[str, int, int]]:
     """Keyword, row and column of the elements of the CD or PC matrix."""
     found = (re.fullmatch(rf"{name}(\d+)_(\d+){alternate}", keyword) for keyword in header)
     return [(m[0], int(m[1]), int(m[2])) for m in found if m]
 
 
-def _must_scale_pc(header, alternate, axes):
+def _must_scale_pc(header: Any, alternate: str, axes: Any) -> bool:
     """Whether the change of scale has to go to PC, as `upsample_wcs` finds it."""
     if _is_sequent(header, alternate, axes):
         for axis in axes:
@@ -107,7 +113,7 @@ def _must_scale_pc(header, alternate, axes):
     )
 
 
-def _is_sequent(header, alternate, axes):
+def _is_sequent(header: Any, alternate: str, axes: Any) -> bool:
     # SCAMP once wrote TPV under the name of TAN; astropy reads it as TPV.
     scamp = any(re.fullmatch(rf"PV\d+_([5-9]|\d\d){alternate}", keyword) for keyword in header)
     return any(
@@ -118,14 +124,14 @@ def _is_sequent(header, alternate, axes):
     )
 
 
-def scale_sip_cards(header, factor):
+def scale_sip_cards(header: Any, factor: float) -> None:
     """Coefficients of the SIP polynomials."""
     for keyword in list(header):
         if match := re.fullmatch(r"[AB]P?_(\d)_(\d)", keyword):
             multiply(header, keyword, float(factor) ** (1 - int(match[1]) - int(match[2])))
 
 
-def scale_physical_cards(header, axes, factor):
+def scale_physical_cards(header: Any, axes: Any, factor: float) -> None:
     """IRAF's affine map from physical (detector) to image pixels, LTM and LTV."""
     linear = [keyword for keyword in header if re.fullmatch(r"LTM\d_\d|LTV\d", keyword)]
     if not linear:

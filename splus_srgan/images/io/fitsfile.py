@@ -1,11 +1,14 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Bytes of a FITS file to headers and arrays, and clear words where that fails."""
 
+from __future__ import annotations
+
 import os
 import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
@@ -16,6 +19,13 @@ from splus_srgan.images.grid import header_wcs
 from splus_srgan.images.io.plausible import check_headers, check_regular
 from splus_srgan.images.io.sections import FileImage
 from splus_srgan.utils.validate import check_one_of
+
+if TYPE_CHECKING:
+    from typing import IO, Any
+
+    from astropy.io.fits import Header
+
+    from splus_srgan.utils.types import FilePath
 
 __all__ = ["ImageHDU", "OtherHDU", "check_source", "load_images"]
 
@@ -54,11 +64,11 @@ class ImageHDU:
     wcs: object = None
 
     @property
-    def version(self):
+    def version(self) -> Any:
         """Its EXTVER."""
         return self.header.get("EXTVER", 1)
 
-    def __str__(self):
+    def __str__(self) -> str:
         shape = "x".join(map(str, self.data.shape))
         keys = ("IMAGETYP", "BAND", "FILTER", "BRICK")
         cards = [f"{key}={self.header[key]}" for key in keys if key in self.header]
@@ -86,12 +96,12 @@ class OtherHDU:
     rows: object = None
 
     @property
-    def version(self):
+    def version(self) -> Any:
         """Its EXTVER."""
         return self.header.get("EXTVER", 1)
 
 
-def check_source(path):
+def check_source(path: FilePath | bytes) -> Path:
     """
     Make a path of what names a file to read, or say what to do.
 
@@ -135,7 +145,9 @@ def check_source(path):
     return place
 
 
-def load_images(path, *, checksum="warn", memmap=False):
+def load_images(
+    path: Path, *, checksum: Any = "warn", memmap: bool = False
+) -> tuple[Header, list[ImageHDU], list[OtherHDU]]:
     """
     Read every image of a FITS file.
 
@@ -194,18 +206,18 @@ def load_images(path, *, checksum="warn", memmap=False):
             f"({_beginning(path)}{type(error).__name__}: {printable(str(error))})"
         ) from error
     _pass_on(caught, path, checksum)
-    images, others = ([hdu for hdu in kind if hdu is not None] for kind in (images, others))
-    return primary, images, others
+    kept = [image for image in images if image is not None]
+    return primary, kept, [other for other in others if other is not None]
 
 
-def _is_packed(stream):
+def _is_packed(stream: IO[bytes]) -> bool:
     """Whether a file is compressed as a whole, so that no part of it can be read alone."""
     start = stream.read(2)
     stream.seek(0)
     return start != b"SI"
 
 
-def _pass_on(caught, path, checksum):
+def _pass_on(caught: Any, path: Path, checksum: str) -> None:
     """Warnings of astropy, those of checksums under a name of their own."""
     broken = [one for one in caught if re.match("(Checksum|Datasum) verif", str(one.message))]
     for one in caught:
@@ -220,7 +232,7 @@ def _pass_on(caught, path, checksum):
         warnings.warn(text, ChecksumWarning, stacklevel=5)
 
 
-def _check_whole(primary, hdus):
+def _check_whole(primary: Any, hdus: Any) -> None:
     """Make sure that all HDUs announced by the first one are there."""
     told = primary.get("NEXTEND")
     if isinstance(told, int) and len(hdus) - 1 < told:
@@ -235,7 +247,7 @@ def _check_whole(primary, hdus):
             raise ValueError(f"it lacks the bands {lacking}: it did not arrive whole; get it again")
 
 
-def _repaired(header):
+def _repaired(header: Header) -> Header:
     """A copy of a header, with quotes where a text has none, and no axes that are not there."""
     header = header.copy()
     for index, card in enumerate(header.cards):
@@ -253,7 +265,7 @@ def _repaired(header):
     return header
 
 
-def _image(index, hdu, primary, hdus, stays):
+def _image(index: int, hdu: Any, primary: Any, hdus: Any, stays: Any) -> ImageHDU | None:
     if not hdu.is_image or hdu.name.upper() in _TABLES:
         return None
     floating = hdu.header["BITPIX"] < 0
@@ -273,7 +285,7 @@ def _image(index, hdu, primary, hdus, stays):
     return ImageHDU(index, hdu.name, header, data, floating, wcs)
 
 
-def _data(hdu, blank):
+def _data(hdu: Any, blank: Any) -> Any:
     """Pixels of an HDU, in memory."""
     data = hdu.data
     if data is None or blank is None:
@@ -281,7 +293,7 @@ def _data(hdu, blank):
     return np.where(data == blank, np.float32(np.nan), data)
 
 
-def _other(hdu):
+def _other(hdu: Any) -> OtherHDU | None:
     if isinstance(hdu, fits.BinTableHDU | fits.TableHDU) and hdu.name.upper() in _READ_TABLES:
         return OtherHDU(hdu.name, hdu.header.copy(), hdu.data)
     if isinstance(hdu, fits.ImageHDU) and hdu.header["NAXIS"] == 0:
@@ -289,7 +301,7 @@ def _other(hdu):
     return None
 
 
-def _unseen_blank(header):
+def _unseen_blank(header: Header) -> Any:
     """Value of the pixels that BLANK calls missing, where astropy does not make them NaN."""
     blank, zero = header.get("BLANK"), header.get("BZERO", 0)
     if not isinstance(blank, int):
@@ -299,7 +311,7 @@ def _unseen_blank(header):
     return blank + int(zero) if unsigned else zero if blank == 0 else None
 
 
-def _beginning(path):
+def _beginning(path: FilePath) -> str:
     """Quote how a file begins that is no FITS; services answer errors in plain text."""
     try:
         with Path(path).open("rb") as file:

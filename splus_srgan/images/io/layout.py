@@ -8,10 +8,15 @@ missing, ``PSF`` the PSF.  A mask called ``MASK`` would be taken by ``CCDData.re
 whichever band it reads.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from splus_srgan.images.quality import Quality
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["ERROR_NAMES", "MEANINGS", "Candidate", "group_planes", "quality_legend"]
 
@@ -69,7 +74,7 @@ class Candidate:
     psfs: list | None = None
 
 
-def quality_legend():
+def quality_legend() -> list[tuple[str, Any, str]]:
     """
     Say in cards what the bits of `~splus_srgan.images.quality.Quality` are.
 
@@ -90,7 +95,7 @@ def quality_legend():
     ]
 
 
-def group_planes(images):
+def group_planes(images: Sequence[Any]) -> list[dict[str, Any]]:
     """
     Find what belongs together in a file of bands, of this layout or the one before.
 
@@ -105,7 +110,7 @@ def group_planes(images):
         For each band in the order of the file, its HDU by part: ``"SCI"``, and as far as they
         are there ``"ERR"``, ``"DQ"``, ``"MASK"`` and ``"PSF"``.
     """
-    groups = {}
+    groups: dict[Any, dict[str, Any]] = {}
     for image in images:
         part, which = _part(image)
         if part is not None:
@@ -113,7 +118,7 @@ def group_planes(images):
     return [g for g in groups.values() if "SCI" in g and "SRBAND" in g["SCI"].header]
 
 
-def _part(image):
+def _part(image: Any) -> tuple[str | None, Any]:
     name = image.name.upper()
     if name in _PARTS:
         return _PARTS[name], image.header.get("EXTVER", 1)

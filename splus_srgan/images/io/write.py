@@ -24,7 +24,14 @@ from splus_srgan.images.unpack import UNCERTAINTY_POWERS, uncertainty_array
 from splus_srgan.utils.files import atomic_path, check_target
 
 if TYPE_CHECKING:
-    from splus_srgan.utils.types import FilePath
+    from collections.abc import Sequence
+    from typing import Any
+
+    from astropy.io.fits import Header
+    from astropy.nddata import NDData
+    from numpy.typing import NDArray
+
+    from splus_srgan.utils.types import FilePath, Images
 
 __all__ = [
     "CHECKSUM_OF",
@@ -87,7 +94,7 @@ def check_writable(path: FilePath, overwrite: bool = False) -> Path:
     return check_target(path, overwrite=overwrite)
 
 
-def write_atomically(path, hdus, *, overwrite=False):
+def write_atomically(path: FilePath, hdus: Any, *, overwrite: bool = False) -> Path:
     """
     Write a file beside its place, then rename it there.
 
@@ -118,7 +125,7 @@ def write_atomically(path, hdus, *, overwrite=False):
     return path
 
 
-def _add_checksums(hdus):
+def _add_checksums(hdus: Any) -> None:
     # Not by writeto, which puts the date into their comments.
     hdus.verify("exception")
     hdus.update_extend()
@@ -126,7 +133,7 @@ def _add_checksums(hdus):
         hdu.add_checksum(when=CHECKSUM_OF)
 
 
-def _tiled(hdus):
+def _tiled(hdus: Any) -> Any:
     """The same compressed tile by tile without loss, with checksums of what is then in the file."""
     packed = io.BytesIO()
     fits.HDUList([_compressed(hdu) for hdu in hdus]).writeto(packed, output_verify="exception")
@@ -140,7 +147,7 @@ def _tiled(hdus):
     return tables
 
 
-def _compressed(hdu):
+def _compressed(hdu: Any) -> Any:
     if not isinstance(hdu, fits.ImageHDU) or hdu.data is None or hdu.name == "PSF":
         return hdu
     *planes, ny, nx = hdu.data.shape
@@ -153,7 +160,7 @@ def _compressed(hdu):
     return fits.CompImageHDU(hdu.data, header, **options)
 
 
-def check_names(bands):
+def check_names(bands: Sequence[str]) -> None:
     """
     Refuse names of bands that a file would not give back.
 
@@ -179,7 +186,7 @@ def check_names(bands):
             )
 
 
-def build_hdus(field):
+def build_hdus(field: Images) -> Any:
     """
     Lay bands out as a multi-extension file.
 
@@ -202,7 +209,7 @@ def build_hdus(field):
     return fits.HDUList([_primary(field, images), *images])
 
 
-def _primary(field, images):
+def _primary(field: Images, images: Sequence[Any]) -> Any:
     primary = fits.PrimaryHDU()
     primary.header["NEXTEND"] = (len(images), "extensions of this file")
     set_card(primary.header, "SRBANDS", ",".join(field), "bands in this file, by EXTVER")
@@ -214,7 +221,7 @@ def _primary(field, images):
     return primary
 
 
-def _band_hdus(number, band, image):
+def _band_hdus(number: int, band: str, image: NDData) -> list[Any]:
     data = np.asarray(image.data)
     if data.ndim != 2:
         raise ValueError(f"band {band!r} must have shape (ny, nx); got {data.shape}")
@@ -229,7 +236,7 @@ def _band_hdus(number, band, image):
     return hdus
 
 
-def _planes(image, shape):
+def _planes(image: NDData, shape: tuple[int, ...]) -> dict[str, Any]:
     """What goes beside an image, by EXTNAME."""
     # CCDData has flags for this plane, plain NDData carries it in its meta.
     quality = getattr(image, "flags", None)
@@ -244,7 +251,7 @@ def _planes(image, shape):
     return planes
 
 
-def _plane_header(name, band, image, science):
+def _plane_header(name: str, band: str, image: NDData, science: Header) -> Header:
     """Cards of a plane beside an image."""
     header = fits.Header()
     header["BAND"] = (band, "band, as spelled by the user")
@@ -267,7 +274,7 @@ def _plane_header(name, band, image, science):
     return header
 
 
-def storable(array, band):
+def storable(array: NDArray[Any], band: str) -> NDArray[Any]:
     """
     Give pixels in the nearest kind of number that FITS has.
 
@@ -301,7 +308,7 @@ def storable(array, band):
     return array
 
 
-def band_header(band, image):
+def band_header(band: str, image: NDData) -> Header:
     """
     Give the header of an image in a file of bands.
 
@@ -337,13 +344,13 @@ def band_header(band, image):
     return header
 
 
-def _lines(key, value):
+def _lines(key: str, value: Any) -> Any:
     """Values of the cards of a key: a dictionary has the many lines of HISTORY in one object."""
     many = key in ("HISTORY", "COMMENT", "") and isinstance(value, Iterable)
     return value if many and not isinstance(value, str) else [value]
 
 
-def _set_wcs(header, wcs):
+def _set_wcs(header: Header, wcs: Any) -> None:
     new = wcs_cards(wcs)
     # Cards that stay keep their place in the header.
     stale = header.copy()
@@ -356,7 +363,7 @@ def _set_wcs(header, wcs):
             header[card.keyword] = (card.value, card.comment)
 
 
-def set_card(header, key, value, comment=""):
+def set_card(header: Header, key: str, value: object, comment: str = "") -> None:
     """
     Set one card from any value, or warn that it cannot be kept.
 
