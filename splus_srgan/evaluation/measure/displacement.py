@@ -44,6 +44,8 @@ class Displacement:
         Pixel of what tells: the mean place, weighted with the square of the gradient.
     response : `~numpy.ndarray`, shape (n, 2)
         ``dy, dx`` that each of the errors of the reference would be taken for, pixels.
+    strength : float
+        How bright the image is beside its reference, :math:`t`.
     blur, blur_error : float
         Blur :math:`b / t` of the image beside its reference, square pixels, and its error:
         half of the variance that a kernel has; negative where the image is sharper.
@@ -55,6 +57,7 @@ class Displacement:
     y: float
     x: float
     response: FloatArray = field(default_factory=lambda: np.zeros((0, 2)))
+    strength: float = np.nan
     blur: float = np.nan
     blur_error: float = np.nan
 
@@ -140,7 +143,7 @@ def measure_displacement(
     dy, dx = map(float, moved)
     return Displacement(
         dy, dx, float(error[:2].max()), y, x, np.reshape(response, (-1, 2)),
-        float(solution[4] / solution[1]), float(error[2]),
+        float(solution[1]), float(solution[4] / solution[1]), float(error[2]),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ tells rotation and scale, and what is left over tells places that were moved on 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from astropy.table import Table
@@ -17,8 +17,9 @@ from scipy import ndimage
 
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.artefacts_sky import smoothed
-from splus_srgan.evaluation.measure.displacement import measure_displacement
+from splus_srgan.evaluation.measure.displacement import Displacement, measure_displacement
 from splus_srgan.evaluation.statistics import pooled
+from splus_srgan.pixels.coadd_noise import weighted_noise
 from splus_srgan.pixels.psf import TARGET_PSF, WINGS
 from splus_srgan.utils.validate import present
 
@@ -45,6 +46,8 @@ _SYSTEMATIC = 0.02  # output pixels: what one PSF for the frame is wrong by
 # What is not known of the PSF: ellipticity, coma (as `splus_srgan.pixels.psf.coma_transfer`), share
 # of the light in wings.  The header has a round one; an output has about that of the target.
 _PSF_ERRORS = {"input": (0.05, 0.02, 0.05), "target": (0.02, 0.01, 0.0)}
+_FEWEST_STRENGTHS = 4  # of tiles, whose median tells how much noise there is in an output
+_MEDIAN = 0.6745  # of the absolute value of a normal deviate
 _FWHM = 2.355  # of a Gaussian of unit width
 _NAMES = ("band", "x", "y", "shift_x", "shift_y", "error")
 
@@ -71,6 +74,10 @@ def shift_map(field: ComparedField) -> Table:
     The error has what the noise does, and what the PSF does to this tile beside the others: of a
     whole star only its centre counts, which a wrong ellipticity leaves where it is, but it moves
     the flank of one that the tile cuts; a lopsided PSF moves stars and galaxies differently.
+
+    An enhancer smooths the noise of the sky away, and not what the noise did to sources: beside a
+    target the error also has the least that the noise of the input does to a place (Cramer-Rao), as
+    far as the brightness of the tiles shows that it did.
 
     Examples
     --------
@@ -104,11 +111,11 @@ def _map_of_band(band: ComparedBand) -> Table:
             continue
         one = measure_displacement(reference, image, cut, good=good, wrong=wrong)
         if np.isfinite(one.dx + one.dy) and _inside(one, cut, depth, _FLANK * factor):
-            found.append(one)
+            found.append((cut, one))
     rows = []
     centre = (np.array(reference.shape) - 1) / 2
-    for one, error in zip(found, _with_psf(found), strict=True):
-        error *= abs(sign)
+    errors = np.hypot(_with_psf([one for _, one in found]), _with_noise(band, found))
+    for (_, one), error in zip(found, abs(sign) * errors, strict=True):
         if error < _USABLE:
             y, x = (np.array([one.y, one.x]) - centre) / np.hypot(*centre)
             rows.append((band.name, x, y, sign * one.dx, sign * one.dy, error))
@@ -116,7 +123,7 @@ def _map_of_band(band: ComparedBand) -> Table:
     return Table(rows=rows or None, names=_NAMES, dtype=types)
 
 
-def _inside(found: Any, cut: Any, depth: FloatArray, flank: float) -> bool:
+def _inside(found: Displacement, cut: tuple[slice, slice], depth: FloatArray, flank: float) -> bool:
     """Whether what tells lies within its tile, and not on the rim of what is missing."""
     place = (found.y, found.x)
     near = any(not p.start + flank <= at < p.stop - flank for at, p in zip(place, cut, strict=True))
@@ -139,14 +146,40 @@ def _psf_errors(reference: FloatArray, band: ComparedBand, factor: int) -> Any:
     return errors
 
 
-def _with_psf(found: Sequence[Any]) -> Any:
+def _with_psf(found: Sequence[Displacement]) -> FloatArray:
     """Errors of tiles, with what the PSF would move each of them by beside the others."""
     if not found:
-        return []
+        return np.zeros(0)
     response = np.array([one.response for one in found])
     apart = response - np.median(response, axis=0)
     moved = np.sqrt(np.sum(apart**2, axis=1)).max(axis=1)
     return np.hypot(moved, [one.error for one in found])
+
+
+def _with_noise(
+    band: ComparedBand, found: Sequence[tuple[tuple[slice, slice], Displacement]]
+) -> FloatArray:
+    """
+    Errors of tiles that the noise of the input gives an output, which hides it from the sky.
+
+    As large as they are at least (Cramer-Rao), times what the strengths of the tiles are off by in
+    units of the same: nothing in an output that the noise of the input did not touch.
+    """
+    if band.target is None or len(found) < _FEWEST_STRENGTHS:
+        return np.zeros(len(found))
+    seen = present(band.seen_target)
+    slopes, limits, pulls = cast("list[FloatArray]", np.gradient(seen)), [], []
+    for cut, one in found:
+        part = tuple(slice(edge.start // 2, edge.stop // 2) for edge in cut)
+        limits.append(2 * max(_least_error(slope[part]) for slope in slopes))
+        light = _least_error(seen[part] - seen[part].min())
+        pulls.append(abs(one.strength - 1) / (band.sigma * light))
+    return np.median(pulls) / _MEDIAN * band.sigma * np.array(limits)
+
+
+def _least_error(slope: FloatArray) -> float:
+    """Error of a parameter by which the image changes so, for noise of 1 in a pixel."""
+    return weighted_noise(slope) / max(float(np.sum(slope**2)), 1e-30)
 
 
 def _smooth(
