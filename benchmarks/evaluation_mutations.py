@@ -377,7 +377,7 @@ DEFECTS = {
     "bright sources compressed": (every(compressed), (0.01, 0.1, 0.2)),
     "faint light lost": (every(faint_lost), (0.05, 0.3, 0.8)),
     "fluxes wrong by chance": (every(source_scaled), (0.02, 0.1, 0.3)),
-    "light thrown into a halo": (every(halo), (0.02, 0.1, 0.3)),
+    "light thrown into a halo": (every(halo), (0.02, 0.2, 0.4)),
     "sky too bright": (every(lambda i, g, s, r, f: i + s * g), (0.05, 0.3, 1.0)),
     "sky with a gradient": (
         every(lambda i, g, s, r, f: i + s * g * (grid(i)[1] / i.shape[1] - 0.5)), (0.1, 1.0, 3.0)
@@ -398,7 +398,7 @@ DEFECTS = {
     "blurred along x": (
         every(lambda i, g, s, r, f: ndimage.gaussian_filter1d(i, s, axis=1)), (0.3, 1.0, 2.0)
     ),
-    "oversharpened": (every(sharpened), (0.03, 0.3, 1.0)),
+    "oversharpened": (every(sharpened), (0.03, 0.8, 1.5)),
     "as blurred as the input": (every(input_blur), (0.1, 0.6, 1.0)),
     "median filtered": (
         every(lambda i, g, s, r, f: ndimage.median_filter(i, int(s))), (2, 5, 9)

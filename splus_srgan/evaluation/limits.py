@@ -241,6 +241,10 @@ LIMITS = {
         "morphology", "width of other sources over the truth's at the promised PSF, less 1",
         -0.15, 0.15, "", "another sharpness than promised", **_SOURCES,
     ),
+    "PSF ellipticity": Limit(
+        "morphology", "ellipticity of the PSF, by sources beside the truth", -0.05, 0.05, "",
+        "a PSF that is not round", **_SOURCES,
+    ),
     "PSF residual": Limit(
         "morphology", "residual against the promised PSF", 0.0, 0.1, "",
         "another PSF than promised", **_STARS,

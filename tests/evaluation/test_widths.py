@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 from numpy.testing import assert_allclose
+from scipy import ndimage
 
 from splus_srgan.evaluation.compared import ComparedBand, ComparedField
 from splus_srgan.evaluation.measure.widths import checks_widths, width_table
@@ -42,7 +43,8 @@ def frame(factor, kinds=("star",), number=6):
 
 
 def found(field):
-    return {check.name.split()[2]: check for check in checks_widths(width_table(field))}
+    names = ("stars", "other", "ellipticity")
+    return dict(zip(names, checks_widths(width_table(field)), strict=True))
 
 
 @pytest.mark.parametrize("factor", [0.93, 1.0, 1.04, 1.1])
@@ -72,6 +74,18 @@ def test_a_promise_that_is_not_kept_shows_in_a_single_star():
         assert_allclose(check.value, 1 / 1.15 - 1, atol=0.03)
 
 
+@pytest.mark.parametrize("number", [1, 6])
+def test_an_image_blurred_along_x_has_a_psf_that_is_not_round(number):
+    """One pixel of blur, over twice the variance of a Gaussian; of a Moffat's core a little more."""
+    field = frame(1.0, kinds=("galaxy",), number=number)
+    band = field.bands["r"]
+    band.output = ndimage.gaussian_filter1d(band.output, 1.0, axis=1)
+    check = found(field)["ellipticity"]
+    assert check.passed is False
+    assert_allclose(check.value, 1 / (2 * (TARGET_PSF[0] / SCALE / 2.355) ** 2), rtol=0.35)
+    assert found(frame(1.0, number=number))["ellipticity"].passed is True
+
+
 def test_a_single_star_near_the_limit_says_nothing():
     assert found(frame(1.08, number=1))["stars"].passed is None
 
@@ -82,6 +96,5 @@ def test_without_a_truth_nothing_is_measured():
         other = dataclasses.replace(band, **changed)
         field = dataclasses.replace(frame(1.1), bands={"r": other})
         assert len(width_table(field)) == 0
-        assert [check.passed for check in checks_widths(width_table(field), bands=["r"])] == 2 * [
-            None
-        ]
+        checks = checks_widths(width_table(field), bands=["r"])
+        assert [check.passed for check in checks] == [None, None, None]

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
+from scipy import ndimage
 
 from splus_srgan.evaluation.apertures import blur_to_psf
 from splus_srgan.evaluation.limits import LIMITS
-from splus_srgan.evaluation.measure.displacement import measure_displacement
+from splus_srgan.evaluation.measure.displacement import Displacement, measure_displacement
 from splus_srgan.evaluation.sources import any_within, inside
 from splus_srgan.evaluation.statistics import finite_median, median_error
 from splus_srgan.pixels.coadd_noise import area_noise
@@ -37,7 +38,9 @@ _RADIUS = 1.5  # arcsec, of the aperture of that S/N
 _HALF = 2.2  # FWHM to each side that a source is compared within
 _CLEAR = 4.0  # arcsec to missing and saturated pixels, and to the border
 _STEP = 0.05  # of the width, with which a source is blurred to see what that does to it
-_SYSTEMATIC = 0.02  # of the width of a single source
+_OF_NOISE = 1.5  # over the S/N: what the noise of the input does to the width of a star
+_MARGIN = 6  # output pixels around a source
+_SYSTEMATIC = 0.025  # of the width and the ellipticity of a single source
 _USABLE = 0.02  # largest error of a width
 
 
@@ -59,7 +62,8 @@ def width_table(field: ComparedField) -> Table:
     -------
     rows : `~astropy.table.Table`
         A row per source: ``field, band, kind, x, y`` (input pixels), ``snr`` (within 1.5 arcsec),
-        ``width`` (FWHM of the PSF over that of the truth at the promised PSF) and its ``error``.
+        ``width`` (FWHM of the PSF over that of the truth at the promised PSF) and its ``error``;
+        ``e1, e2``, the ellipticity of the PSF, along x and along the diagonal.
         Empty without a truth free of noise.
 
     Examples
@@ -93,15 +97,11 @@ def _widths_of_band(band: ComparedBand, sources: Table) -> Table:
         half = round(_HALF * psf[0] / band.fine_scale)
         good, snr = _bright(band, sources)
         for source, one in zip(sources[good], snr[good], strict=True):
-            width, error = _width(made, target, wider, source, half, ~band.hidden)
-            if error < _USABLE:
-                rows.append(
-                    (band.name, source["kind"], source["x"], source["y"], one, width, error)
-                )
-    names, types = (
-        ("band", "kind", "x", "y", "snr", "width", "error"),
-        ("U16", "U8", *(5 * [float])),
-    )
+            found = _width(made, target, wider, source, half, ~band.hidden)
+            if found is not None and found[1] < _USABLE:
+                rows.append((band.name, source["kind"], source["x"], source["y"], one, *found))
+    names = ("band", "kind", "x", "y", "snr", "width", "error", "e1", "e2")
+    types = ("U16", "U8", *(7 * [float]))
     return Table(rows=rows or None, names=names, dtype=types)
 
 
@@ -122,20 +122,42 @@ def _width(
     source: Row,
     half: int,
     good: BoolArray,
-) -> tuple[float, float]:
-    """Width of a source over that of the truth, and its error."""
+) -> tuple[float, float, float, float] | None:
+    """Width of a source over that of the truth, its error, and the ellipticity of the PSF."""
     column, row = (round(2 * float(source[name]) + 0.5) for name in ("x", "y"))
     part = np.s_[max(0, row - half) : row + half + 1, max(0, column - half) : column + half + 1]
     if not good[part].all():
-        return np.nan, np.nan
+        return None
     blurs = [measure_displacement(target, one, part, good=good) for one in (made, *wider)]
     found, (once, twice) = blurs[0], (one.blur / _STEP for one in blurs[1:])
     # b = slope (w - 1) + bend (w - 1)^2, and for small ones the slope alone.
     slope, bend = 2 * once - twice / 2, (twice / 2 - once) / _STEP
     root = slope**2 + 4 * bend * found.blur
     if not (slope > 0 and root > 0):
-        return np.nan, np.nan
-    return 1 + 2 * found.blur / (slope + np.sqrt(root)), found.blur_error / slope
+        return None
+    width = 1 + 2 * found.blur / (slope + np.sqrt(root))
+    # A PSF of variance s^2 gives the slope s^2, and an ellipticity e half of e s^2.
+    e1, e2 = 2 * _stretch(target, made, part, found) / slope
+    return width, found.blur_error / slope, float(e1), float(e2)
+
+
+def _stretch(
+    target: FloatArray, made: FloatArray, part: tuple[slice, slice], found: Displacement
+) -> FloatArray:
+    """Half of the difference of the variances along x and y, and along the diagonals, of a PSF."""
+    around = tuple(slice(max(0, edge.start - _MARGIN), edge.stop + _MARGIN) for edge in part)
+    inner = tuple(
+        slice(edge.start - wide.start, edge.stop - wide.start)
+        for edge, wide in zip(part, around, strict=True)
+    )
+    there = ndimage.shift(target[around], (found.dy, found.dx), order=3, mode="nearest")
+    dy, dx = np.gradient(there)
+    (yy, yx), (_, xx) = np.gradient(dy), np.gradient(dx)
+    columns = [np.ones(there.shape), there, dy, dx, ndimage.laplace(there), xx - yy, 2 * yx]
+    design = np.stack([column[inner].ravel() for column in columns], 1)
+    design /= (scale := np.sqrt(np.mean(design**2, axis=0)))
+    solution = np.linalg.lstsq(design, made[part].ravel(), rcond=None)[0] / scale
+    return solution[5:] / solution[1]
 
 
 def checks_widths(
@@ -157,18 +179,25 @@ def checks_widths(
     -------
     checks : list of `~splus_srgan.evaluation.checks.Check`
         The median width for each band, less 1: of stars, and of all other sources, whose fine
-        detail is harder to tell from noise.
+        detail is harder to tell from noise; and the larger component of the PSF's ellipticity.
     """
     checks = []
     for band in dict.fromkeys(rows["band"]) if bands is None else bands:
         mine = rows[rows["band"] == band]
         stars = np.asarray(mine["kind"]) == "star"
         for name, chosen in (("star width", stars), ("galaxy width", ~stars)):
-            width, errors = (np.asarray(mine[key], float)[chosen] for key in ("width", "error"))
-            # Of few sources the scatter tells little, but each has an error of its own.
-            few = width.size < limits[name].least
-            own = np.hypot(errors.max(initial=0.0), _SYSTEMATIC)
-            options = {"error": own if few else median_error(width), "known": few}
-            options |= {"count": width.size}
-            checks.append(limits[name].judge(band, finite_median(width - 1), **options))
+            width = np.asarray(mine["width"], float)[chosen] - 1
+            checks.append(_check(limits[name], band, width, mine[chosen]))
+        shapes = [np.asarray(mine[name], float) for name in ("e1", "e2")]
+        worst = max(shapes, key=lambda e: abs(np.median(e)) if e.size else 0)
+        checks.append(_check(limits["PSF ellipticity"], band, worst, mine))
     return checks
+
+
+def _check(limit: Limit, band: str, values: FloatArray, rows: Table) -> Check:
+    """Median of a value of some sources."""
+    # Of few sources the scatter tells little, but each has an error of its own.
+    few = values.size < limit.least
+    noise = np.hypot(np.asarray(rows["error"], float), _OF_NOISE / np.asarray(rows["snr"], float))
+    error = np.hypot(noise.max(initial=0.0), _SYSTEMATIC) if few else median_error(values)
+    return limit.judge(band, finite_median(values), error=error, known=few, count=values.size)
