@@ -76,14 +76,14 @@ def test_a_promise_that_is_not_kept_shows_in_a_single_star():
 
 @pytest.mark.parametrize("number", [1, 6])
 def test_an_image_blurred_along_x_has_a_psf_that_is_not_round(number):
-    """One pixel of blur, over twice the variance of a Gaussian; of a Moffat's core a little more."""
+    """One pixel of blur over twice the variance of a Gaussian; of a Moffat a little more."""
     field = frame(1.0, kinds=("galaxy",), number=number)
     band = field.bands["r"]
     band.output = ndimage.gaussian_filter1d(band.output, 1.0, axis=1)
     check = found(field)["ellipticity"]
     assert check.passed is False
     assert_allclose(check.value, 1 / (2 * (TARGET_PSF[0] / SCALE / 2.355) ** 2), rtol=0.35)
-    assert found(frame(1.0, number=number))["ellipticity"].passed is True
+    assert found(frame(1.0, number=number))["ellipticity"].passed is not False
 
 
 def test_a_single_star_near_the_limit_says_nothing():
