@@ -211,6 +211,24 @@ def test_stars_that_a_tile_cuts_have_not_moved(seed):
     assert not [c.name for c in checks_frame(rows, bands=["g", "r"]) if c.passed is False]
 
 
+def test_faint_sources_of_a_real_output_have_not_moved():
+    """The noise of the input moves them, by 0.7 pixels here; the sky of the output hides it."""
+    field = simulate_field((3, 0), shape=(128, 128))
+    pair = EvaluationPair.from_simulation(field, name="galaxy")
+    output = SRGANEnhancer("splus-grz", device="cpu")(pair.input)
+    rows = shift_map(compare_field(pair, output))
+    assert not [c.name for c in checks_frame(rows) if c.passed is False]
+
+    # Where the noise touched nothing, a part that moved by less is seen.
+    def moved(image, sigma, band):
+        image[:128, :128] = ndimage.shift(image, (0.0, 0.3), order=5, mode="nearest")[:128, :128]
+        return image
+
+    rows = shift_map(compare_field(pair, oracle(pair, moved)))
+    found = {c.name for c in checks_frame(rows) if c.passed is False}
+    assert LIMITS["local shift"].name in found
+
+
 @pytest.mark.parametrize("alone", [True, False])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_hole_that_no_mask_tells_of_is_caught(stars, value, alone):
