@@ -577,6 +577,15 @@ def test_seam_under_a_galaxy_shows_beside_the_truth():
     assert np.isnan(alone["seam"][0])
 
 
+def test_little_sky_between_stars_has_no_seam():
+    """The truth of a crowded field, without the truth: faint stars made a seam of 0.03 sigma."""
+    field = simulate_field((9, 38), shape=(96, 96), kind="stars", bands=("g", "r"))
+    band = ComparedBand("g", None, np.asarray(field.target["g"].data, float), field.sigma["g"])
+    table = artefact_table(ComparedField("stars", {"g": band}))
+    assert table["free"][0] < 0.5
+    assert table["seam"][0] == 0
+
+
 def test_noisy_output_cannot_tell():
     """A check that would not see a line at its limit does not pass."""
     noise = gaussian_noise(1.0, shape=(64, 64)) / 4

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["artefact_table", "checks_artefacts", "line_check"]
 
 _SEAM = {False: 8.0, True: 5.0}  # least significance: of any row and column, of known borders
+_OPEN_SKY = 0.5  # of the frame: with less sky, a seam has to be as much more significant
 _STAR_PEAK = 50.0  # sky units; of a fainter star, noise rings
 _FEWEST_STARS = 3  # without a truth
 _BAD_VIEW = 10  # times its limit: a less sensitive test is not conclusive
@@ -126,7 +127,9 @@ def _sky_row(
     borders = seams(plain, free=level, block_size=block_size)
     row["seam"], row["seam_error"] = math.nan, math.nan
     if len(borders):
-        real = borders["significance"][0] > _SEAM[block_size is not None]
+        # What little sky there is between sources is not flat.
+        crowded = min(1.0, float(level.mean()) / _OPEN_SKY)
+        real = borders["significance"][0] * crowded > _SEAM[block_size is not None]
         row["seam"], row["seam_error"] = (
             (float(borders["step"][0]), float(borders["error"][0])) if real else (0.0, math.nan)
         )
