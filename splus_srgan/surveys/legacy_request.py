@@ -86,7 +86,9 @@ class PSFRequest:
         """
         _refuse_words(path)
         _, images, _ = load_images(path)
-        psfs = {str(image.header.get("BAND", "")).strip(): image.data for image in images}
+        psfs = {
+            str(image.header.get("BAND", "")).strip(): np.asarray(image.data) for image in images
+        }
         _same_bands(list(psfs), self.bands)
         return {band: _normalized(psfs[band], band) for band in self.bands}
 

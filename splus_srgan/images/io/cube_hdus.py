@@ -1,6 +1,10 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The extensions of a cube in the layout of S-Cubes, and those that keep what else there is."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy.io import fits
 from astropy.nddata import StdDevUncertainty
@@ -23,13 +27,22 @@ from splus_srgan.images.io.write import band_header, set_card, storable
 from splus_srgan.images.unpack import uncertainty_array
 from splus_srgan.utils.validate import is_number
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from astropy.io.fits import HDUList, Header
+    from numpy.typing import NDArray
+
+    from splus_srgan.utils.types import Images
+
 __all__ = ["cube_hdus"]
 
 _OF_BAND = ("FILTER", "BAND", "SRBAND", "FWHMMEAN")
 _KEPT = tuple(f"{name} " for name in (OF_PRIMARY, OF_TABLE, OF_DATA))
 
 
-def cube_hdus(field):
+def cube_hdus(field: Images) -> HDUList:
     """
     Lay bands out as an S-Cubes file.
 
@@ -67,12 +80,12 @@ def cube_hdus(field):
     return fits.HDUList(hdus)
 
 
-def _in_flux(array, image, band):
+def _in_flux(array: Any, image: Any, band: str) -> NDArray[Any]:
     scale = image.unit.to(FLUX_UNIT)
     return storable(np.asarray(array) if scale == 1 else scale * np.asarray(array), band)
 
 
-def _stacked(planes):
+def _stacked(planes: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Planes as one array: that which they are planes of, where there is one."""
     whole = planes[0].base
     if isinstance(whole, np.ndarray) and whole.shape == (len(planes), *planes[0].shape):
@@ -82,7 +95,7 @@ def _stacked(planes):
     return np.stack(planes)
 
 
-def _primary(field, header):
+def _primary(field: Images, header: Header) -> Any:
     primary = fits.PrimaryHDU()
     primary.header["NEXTEND"] = 0
     set_card(primary.header, "SRBANDS", ",".join(field), "bands in this file")
@@ -94,7 +107,7 @@ def _primary(field, header):
     return primary
 
 
-def _cube_header(headers):
+def _cube_header(headers: Sequence[Header]) -> Header:
     """The header of the first band without what holds for it alone, and a third axis."""
     cards = headers[0].copy()
     for key in dict.fromkeys(cards):
@@ -109,7 +122,7 @@ def _cube_header(headers):
     return cards
 
 
-def _add_third_axis(cards, header):
+def _add_third_axis(cards: Header, header: Header) -> None:
     """As it was read, or as S-Cubes has it: numbers without a meaning."""
     cards.insert(0, ("WCSAXES", 3))  # before all other cards of the WCS
     third = {"CTYPE3": "", "CUNIT3": "", "CRPIX3": 0.0, "CDELT3": 1.0, "CRVAL3": 0.0}
@@ -119,13 +132,13 @@ def _add_third_axis(cards, header):
     cards.update({key: value for key, value in third.items() if value != ""})
 
 
-def _flag_hdus(images, headers):
+def _flag_hdus(images: Sequence[Any], headers: Sequence[Any]) -> list[Any]:
     """``WEIMASK``, and beside it masks of the bands and flags, where it does not say them."""
     shape = images[0].data.shape
     masks = [image.mask for image in images]
     masked = any(mask is not None for mask in masks)
     masks = [np.broadcast_to(False if mask is None else mask, shape) for mask in masks]
-    flags = [_flags(image, shape) for image in images]
+    flags: list[Any] = [_flags(image, shape) for image in images]
     counted = all(map(counts_as_flags, headers)) and all(plane is not None for plane in flags)
     if counted:
         alike = all(np.array_equal(plane, flags[0]) for plane in flags)
@@ -148,7 +161,7 @@ def _flag_hdus(images, headers):
     return hdus
 
 
-def _flags(image, shape):
+def _flags(image: Any, shape: tuple[int, ...]) -> NDArray[Any] | None:
     flags = getattr(image, "flags", None)
     flags = image.meta.get("QUALITY") if flags is None else flags
     # They may be an array, or planes that stay in their file.
@@ -156,11 +169,11 @@ def _flags(image, shape):
     return storable(np.asarray(flags), "flags") if known else None
 
 
-def _bytes(masks):
+def _bytes(masks: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return _stacked(masks).view(np.uint8)
 
 
-def _table(field, headers):
+def _table(field: Images, headers: Sequence[Header]) -> Any:
     """A row for each band: its filter, what was read of the other columns, and its PSF."""
     filters = [
         header["FILTER"] if same_band(str(header.get("FILTER")), band) else band
@@ -176,7 +189,7 @@ def _table(field, headers):
     return fits.BinTableHDU(Table(columns), name=OF_TABLE)
 
 
-def _filled(values):
+def _filled(values: Sequence[Any]) -> list[Any]:
     """Values of a column, where a band may have none."""
     kinds = {type(value) for value in values}
     if str in kinds:
@@ -184,7 +197,7 @@ def _filled(values):
     return [np.nan if value is None else value for value in values]
 
 
-def _fwhm(header):
+def _fwhm(header: Any) -> float:
     """Of the PSF of the image itself (arcsec); NaN where it is not known."""
     output = header.get("SRFWHM")
     if is_number(output):

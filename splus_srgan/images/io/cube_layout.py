@@ -7,8 +7,11 @@ pixel, and the table ``METADATA`` has a row a band, its filter and the FWHM of i
 The header of ``DATA`` is that of the first band.
 """
 
+from __future__ import annotations
+
 import re
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -19,6 +22,15 @@ from splus_srgan.images.io.write import set_card
 from splus_srgan.pixels.lazy import Missing, planes_of
 from splus_srgan.splus import canonical_band
 from splus_srgan.utils.validate import is_number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from astropy.io.fits import Header
+
+    from splus_srgan.images.io.fitsfile import ImageHDU, OtherHDU
 
 __all__ = [
     "COUNTED",
@@ -54,7 +66,9 @@ _THIRD_AXIS = re.compile(r"(CTYPE|CUNIT|CRVAL|CRPIX|CDELT)3|(CD|PC)3_3")
 _PSF_CARD = re.compile(r"(.* )?FWHM(MEAN|BETA)", re.IGNORECASE)
 
 
-def find_cube(path, primary, images, others):
+def find_cube(
+    path: Path, primary: Header, images: Sequence[ImageHDU], others: Sequence[OtherHDU]
+) -> list[Candidate]:
     """
     Recognise an S-Cubes file.
 
@@ -89,7 +103,7 @@ def find_cube(path, primary, images, others):
     names = _names(rows, filters, len(data.data), path)
     data.header.set("BUNIT", data.header.get("BUNIT") or FLUX_UNIT.to_string())
     headers = {(one.name, one.version): one.header for one in others}
-    own = [headers.get(("HEADER", k)) for k in range(1, len(names) + 1)]
+    own: list[Any] = [headers.get(("HEADER", k)) for k in range(1, len(names) + 1)]
     if "SRBANDS" in primary and None not in own:
         own = [_with_structure(header, data.header) for header in own]
         metas = [_with_row(header, rows, k) for k, header in enumerate(own)]
@@ -109,7 +123,7 @@ def find_cube(path, primary, images, others):
     return [Candidate(data, missing, parts, False, names, metas)]
 
 
-def counts_as_flags(meta):
+def counts_as_flags(meta: Mapping[str, Any]) -> bool:
     """
     Tell whether the flags of an image are the counts of ``WEIMASK``.
 
@@ -126,16 +140,16 @@ def counts_as_flags(meta):
     return meta.get(COUNTED[0]) == COUNTED[1]
 
 
-def _column(rows, name):
+def _column(rows: Any, name: str) -> str | None:
     """The column of a table as it is spelled there."""
     return next((column for column in _columns(rows) if column.upper() == name), None)
 
 
-def _columns(rows):
+def _columns(rows: Any) -> Sequence[str]:
     return () if rows is None else rows.names
 
 
-def _checked_data(found, path):
+def _checked_data(found: Mapping[str, Any], path: Path) -> Any:
     data = found.get("DATA")
     if data is None:
         raise ValueError(
@@ -156,7 +170,7 @@ def _checked_data(found, path):
     return data
 
 
-def _names(rows, filters, n_band, path):
+def _names(rows: Any, filters: str | None, n_band: int, path: Path) -> list[str]:
     """Bands by the table, one for each plane."""
     if filters is None:
         raise ValueError(
@@ -179,7 +193,7 @@ def _names(rows, filters, n_band, path):
     return names
 
 
-def _common_cards(header, primary):
+def _common_cards(header: Header, primary: Header) -> Header:
     """Header of a band but for what the table says of it."""
     common = header.copy()
     for key in [key for key in common if _THIRD_AXIS.fullmatch(key)]:
@@ -190,7 +204,7 @@ def _common_cards(header, primary):
     return common
 
 
-def _described(common, rows, k, name):
+def _described(common: Header, rows: Any, k: int, name: str) -> Header:
     """Header of one band: what the table says of it, and no PSF of another band."""
     meta = _with_row(common, rows, k)
     describe_plane(meta, name)
@@ -206,7 +220,7 @@ def _described(common, rows, k, name):
     return meta
 
 
-def _with_row(header, rows, k):
+def _with_row(header: Header, rows: Any, k: int) -> Header:
     """A copy of a header with a card for each column that no other card stands for."""
     meta = header.copy()
     for column in rows.columns:
@@ -219,7 +233,7 @@ def _with_row(header, rows, k):
     return meta
 
 
-def _with_structure(header, data):
+def _with_structure(header: Header, data: Header) -> Header:
     """The header of a band with what each image says of its array."""
     header["BITPIX"], header["NAXIS"] = data["BITPIX"], 2
     for axis in (2, 1):
@@ -227,7 +241,7 @@ def _with_structure(header, data):
     return header
 
 
-def _counts(image):
+def _counts(image: Any) -> Any:
     """``WEIMASK`` in few bytes, for each band keeps it."""
     if image is None:
         return None
@@ -238,7 +252,7 @@ def _counts(image):
     return replace(image, data=data)
 
 
-def _our_parts(found, metas):
+def _our_parts(found: Mapping[str, Any], metas: Sequence[Any]) -> dict[str, Any]:
     counts = _counts(found.get("WEIMASK"))
     masked = counts is not None and counts.header.get(MASKED_CARD, True)
     mask = found.get("BPM", counts if masked else None)
@@ -246,5 +260,5 @@ def _our_parts(found, metas):
     return _present({"ERR": found.get("ERRORS"), "MASK": mask, "DQ": flags})
 
 
-def _present(parts):
+def _present(parts: Mapping[str, Any]) -> dict[str, Any]:
     return {part: image for part, image in parts.items() if image is not None}

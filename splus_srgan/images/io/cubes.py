@@ -18,6 +18,7 @@ from splus_srgan.splus import canonical_band
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
     from splus_srgan.utils.types import Bands, FilePath, Images
 
@@ -95,7 +96,7 @@ def write_cube(
     return write_atomically(path, cube_hdus(field), overwrite=overwrite)
 
 
-def _by_band(result, bands):
+def _by_band(result: Images | NDData, bands: Bands | None) -> dict[str, NDData]:
     """Images by band, without copies of their planes."""
     if isinstance(result, Mapping):
         names = list(result) if bands is None else band_names(None, bands, None)
@@ -114,11 +115,12 @@ def _by_band(result, bands):
     return {name: _plane(result, k, name) for k, name in enumerate(names)}
 
 
-def _plane(stack, k, name):
+def _plane(stack: NDData, k: int, name: str) -> CCDData:
     """One band of a stack."""
     flags = getattr(stack, "flags", None)
     flags = stack.meta.get("QUALITY") if flags is None else flags
-    psf, mask, error = getattr(stack, "psf", None), stack.mask, None
+    psf: Any = getattr(stack, "psf", None)
+    mask, error = stack.mask, None
     if stack.uncertainty is not None:
         error = type(stack.uncertainty)(stack.uncertainty.array[k], unit=stack.uncertainty.unit)
     image = CCDData(
@@ -134,7 +136,7 @@ def _plane(stack, k, name):
     return image
 
 
-def _plane_meta(meta, k, n_band, name):
+def _plane_meta(meta: Any, k: int, n_band: int, name: str) -> Any:
     own = meta.copy()
     own.pop("QUALITY", None)
     for key in [key for key in meta if isinstance(key, str) and key.startswith(_NUMBERED)]:
@@ -148,7 +150,7 @@ def _plane_meta(meta, k, n_band, name):
     return own
 
 
-def check_cube_bands(field):
+def check_cube_bands(field: Mapping[str, Any]) -> None:
     """
     Make sure, before any work is done, that an S-Cubes file can hold such bands.
 
@@ -179,7 +181,7 @@ def check_cube_bands(field):
             ) from None
 
 
-def _check_unit(band, image):
+def _check_unit(band: str, image: NDData) -> None:
     if image.unit is None or not image.unit.is_equivalent(FLUX_UNIT):
         raise ValueError(
             f"unit of band {band!r} must be a flux per wavelength, such as {FLUX_UNIT}, for an "
@@ -188,7 +190,7 @@ def _check_unit(band, image):
         )
 
 
-def _check_planes(field):
+def _check_planes(field: Mapping[str, NDData]) -> None:
     """Make sure that images make one cube."""
     for band, image in field.items():
         if np.ndim(image.data) != 2 or not np.size(image.data):

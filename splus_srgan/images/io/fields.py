@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from astropy.nddata import CCDData
     from astropy.units import UnitBase
 
+    from splus_srgan.images.io.read import FoundBand
     from splus_srgan.utils.types import Bands, FilePath, Images
 
 __all__ = [
@@ -207,7 +208,7 @@ def read_bands(
     return images
 
 
-def _find(paths, bands, options):
+def _find(paths: Any, bands: Any, options: Mapping[str, Any]) -> dict[str, FoundBand]:
     """Read all files; give `FoundBand` objects by name, each name once."""
     if isinstance(paths, str | bytes | os.PathLike | io.IOBase | fits.HDUList | None):
         paths = [paths]
@@ -236,7 +237,7 @@ def _find(paths, bands, options):
     return dict(found)
 
 
-def _are_names_of(files, bands):
+def _are_names_of(files: Sequence[list[FoundBand]], bands: Any) -> bool:
     """Tell whether bands are those of the files in order, as headers do not say them all."""
     if bands is None or len(bands) != len(files) or any(len(file) != 1 for file in files):
         return False
@@ -244,7 +245,7 @@ def _are_names_of(files, bands):
     return not all(any(same_band(name, band) for name in said) for band in bands)
 
 
-def _one_band(candidates, name):
+def _one_band(candidates: Sequence[FoundBand], name: str) -> FoundBand:
     """Choose the band called ``name`` of one file."""
     if len(candidates) > 1:
         candidates = [one for one in candidates if one.band and same_band(one.band, name)]
@@ -259,7 +260,7 @@ def _one_band(candidates, name):
     return one
 
 
-def _select(found, bands):
+def _select(found: dict[str, FoundBand], bands: Any) -> dict[str, FoundBand]:
     if bands is None:
         return found
     chosen = {}

@@ -59,7 +59,7 @@ class ImageHDU:
     index: int
     name: str
     header: fits.Header
-    data: np.ndarray
+    data: np.ndarray | FileImage
     floating: bool
     wcs: object = None
 

@@ -6,11 +6,19 @@ Some headers end or stop the process deep in the libraries that read them. The l
 generous for images, and stand here alone.
 """
 
+from __future__ import annotations
+
 import gzip
 import math
 import os
 import re
 import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import IO, Any
 
 __all__ = [
     "MAX_AXES",
@@ -61,7 +69,7 @@ _PATTERNS = (
 )
 
 
-def check_regular(path):
+def check_regular(path: Path) -> None:
     """
     Refuse what is no regular file, before it is opened.
 
@@ -85,7 +93,7 @@ def check_regular(path):
         raise OSError(f"{path} is a device, a pipe or a socket; give a FITS file")
 
 
-def check_headers(path):
+def check_headers(path: Path) -> list[dict[str, Any]]:
     """
     Make sure that the headers of a file can be true.
 
@@ -114,7 +122,7 @@ def check_headers(path):
         return list(_headers(stream, os.fstat(stream.fileno()).st_size))
 
 
-def _headers(stream, size):
+def _headers(stream: IO[bytes] | gzip.GzipFile, size: int | None) -> Iterator[dict[str, Any]]:
     for index in range(MAX_HDUS):
         cards = _read_cards(stream, index)
         if cards is None:
@@ -125,9 +133,9 @@ def _headers(stream, size):
     raise ValueError(f"it must have at most {MAX_HDUS} HDUs")
 
 
-def _read_cards(stream, index):
+def _read_cards(stream: IO[bytes] | gzip.GzipFile, index: int) -> list[str] | None:
     """Cards of the next header; `None` where there is none."""
-    cards = []
+    cards: list[str] = []
     while len(cards) < MAX_CARDS:
         block = stream.read(_BLOCK)
         if not cards and not block.startswith((b"SIMPLE  =", b"XTENSION=")):
@@ -147,8 +155,9 @@ def _read_cards(stream, index):
     raise ValueError(f"the header of HDU {index} must have at most {MAX_CARDS} cards")
 
 
-def _checked(cards, index):
-    header, count = {}, {}
+def _checked(cards: Sequence[str], index: int) -> dict[str, Any]:
+    header: dict[str, Any] = {}
+    count: dict[str, int] = {}
     for card in cards:
         keyword = card[:8].rstrip()
         if card[8:10] != "= ":
@@ -171,7 +180,7 @@ def _checked(cards, index):
     return header
 
 
-def _check_number(keyword, text, index):
+def _check_number(keyword: str, text: str, index: int) -> None:
     try:
         good = not text or math.isfinite(float(text.upper().replace("D", "E")))
     except ValueError:
@@ -180,7 +189,7 @@ def _check_number(keyword, text, index):
         raise ValueError(f"HDU {index} must have a finite number as {keyword}; got {text}")
 
 
-def _integer(keyword, text, index):
+def _integer(keyword: str, text: str, index: int) -> int | str:
     """Value of a card, as an integer within its limits where it must be one."""
     limits = _INTEGERS.get(keyword)
     if limits is None:
@@ -203,7 +212,7 @@ def _integer(keyword, text, index):
     return value
 
 
-def _data_size(header, index):
+def _data_size(header: Mapping[str, Any], index: int) -> int:
     """Bytes of the data that follow a header."""
     sides = _sides(header, "NAXIS", index)
     if not sides:
@@ -222,14 +231,14 @@ def _data_size(header, index):
     return here
 
 
-def _sides(header, name, index):
+def _sides(header: Mapping[str, Any], name: str, index: int) -> list[Any]:
     sides = [header.get(f"{name}{axis + 1}") for axis in range(header.get(name, 0))]
     if None in sides:
         raise ValueError(f"HDU {index} must have {name}{sides.index(None) + 1}; it is missing")
     return sides
 
 
-def _skip(stream, count, size, index):
+def _skip(stream: IO[bytes] | gzip.GzipFile, count: int, size: int | None, index: int) -> None:
     """Go to the next HDU; the last one may lack the zeros that fill its block."""
     padding = -count % _BLOCK
     if size is not None:

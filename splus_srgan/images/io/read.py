@@ -1,10 +1,13 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Which HDUs of a FITS file are images of which band, and what belongs to them."""
 
+from __future__ import annotations
+
 import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import nddata
@@ -21,6 +24,18 @@ from splus_srgan.images.units import parse_unit
 from splus_srgan.pixels.lazy import BitPlane, Weightless, planes_of, row_strips
 from splus_srgan.pixels.missing import without_exposure
 from splus_srgan.utils.validate import is_number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from astropy.io.fits import Header
+    from astropy.units import UnitBase
+    from astropy.wcs import WCS
+    from numpy.typing import NDArray
+
+    from splus_srgan.images.io.fitsfile import ImageHDU
+    from splus_srgan.utils.types import FilePath
 
 __all__ = ["FoundBand", "find_bands"]
 
@@ -66,7 +81,14 @@ class FoundBand:
     path: Path
 
 
-def find_bands(path, *, hdu=None, unit=None, checksum="warn", memmap=False):
+def find_bands(
+    path: FilePath | bytes,
+    *,
+    hdu: Any = None,
+    unit: UnitBase | str | None = None,
+    checksum: str = "warn",
+    memmap: bool = False,
+) -> list[FoundBand]:
     """
     Read all bands of one FITS file.
 
@@ -116,7 +138,7 @@ def find_bands(path, *, hdu=None, unit=None, checksum="warn", memmap=False):
     return found
 
 
-def _chosen(images, hdu, path):
+def _chosen(images: Sequence[ImageHDU], hdu: Any, path: Path) -> ImageHDU:
     wanted = _wanted(hdu)
     found = [
         image
@@ -131,7 +153,7 @@ def _chosen(images, hdu, path):
     return found[0]
 
 
-def _wanted(hdu):
+def _wanted(hdu: Any) -> Any:
     """A number, or a name in capitals, or that and an EXTVER."""
     if isinstance(hdu, str):
         name, _, version = hdu.rpartition(",")
@@ -143,16 +165,16 @@ def _wanted(hdu):
     return hdu
 
 
-def _listing(images):
+def _listing(images: Sequence[ImageHDU]) -> str:
     return "; ".join(map(str, images))
 
 
-def _ours(images):
+def _ours(images: Sequence[ImageHDU]) -> list[Candidate]:
     """Recognise what `write_bands` wrote."""
     return [Candidate(group.pop("SCI"), parts=group, ours=True) for group in group_planes(images)]
 
 
-def _legacy(images, path):
+def _legacy(images: Sequence[ImageHDU], path: Path) -> list[Candidate]:
     """Recognise Legacy Surveys cutouts, whose HDUs say IMAGETYP image, invvar or maskbits."""
     kinds = [str(image.header.get("IMAGETYP", "")).strip().lower() for image in images]
     if not {"image"} <= set(kinds) <= {"image", "invvar", "maskbits"}:
@@ -178,7 +200,7 @@ def _legacy(images, path):
     return candidates
 
 
-def _single(images, path):
+def _single(images: Sequence[ImageHDU], path: Path) -> Candidate:
     """Take the only image, with the extensions that `CCDData.write` and others put beside it."""
     main = [image for image in images if image.name.upper() not in _EXTRAS]
     # A vector beside an image, such as the calibration of SDSS frames, is no image.
@@ -188,14 +210,14 @@ def _single(images, path):
             f"{path} has {len(images)} images and none is obviously meant; "
             f"choose one by hdu=: {_listing(images)}"
         )
-    parts = {}
+    parts: dict[str, Any] = {}
     for image in images:
         if image.name.upper() in _EXTRAS:
             parts.setdefault(_EXTRAS[image.name.upper()], image)
     return Candidate(main[0], parts=parts)
 
 
-def _split(candidate, primary, path, unit):
+def _split(candidate: Candidate, primary: Header, path: Path, unit: Any) -> list[FoundBand]:
     """Make one `FoundBand` of every plane."""
     hdu = candidate.hdu
     data = hdu.data
@@ -229,7 +251,7 @@ def _split(candidate, primary, path, unit):
     return found
 
 
-def _tidied(header, wcs):
+def _tidied(header: Header, wcs: WCS | None) -> Header:
     """A copy of a header without what is said elsewhere."""
     meta = header.copy()
     for key in _STORAGE_CARDS:
@@ -239,7 +261,7 @@ def _tidied(header, wcs):
     return meta
 
 
-def _warn_of_asinh(header, path):
+def _warn_of_asinh(header: Header, path: Path) -> None:
     """Tell of pixel values that are no flux, as Pan-STARRS stacks have them."""
     if is_number(header.get("BSOFTEN")):
         warnings.warn(
@@ -250,7 +272,7 @@ def _warn_of_asinh(header, path):
         )
 
 
-def _parts(candidate, i, planes, path):
+def _parts(candidate: Candidate, i: int, planes: Any, path: Path) -> dict[str, Any]:
     """What belongs to plane ``i``: planes of a stack like the image, or one for all."""
     parts = {}
     for part, hdu in candidate.parts.items():
@@ -267,7 +289,9 @@ def _parts(candidate, i, planes, path):
     return parts
 
 
-def _mask(array, candidate, parts, i, where):
+def _mask(
+    array: Any, candidate: Candidate, parts: Mapping[str, Any], i: int, where: tuple[Header, Path]
+) -> Any:
     """Give the stored mask; without one, or beside it, what the survey marks as missing."""
     mask = None
     if "MASK" in parts:
@@ -283,7 +307,7 @@ def _mask(array, candidate, parts, i, where):
     return mask if mask is None or isinstance(array, np.ndarray) else BitPlane.of(mask)
 
 
-def _missing_bits(plane, hdu, primary, path):
+def _missing_bits(plane: Any, hdu: ImageHDU, primary: Header, path: Path) -> NDArray[Any]:
     """What a stored mask calls missing: by the legend of its bits, where that is known."""
     legend = {
         name: value
@@ -305,7 +329,7 @@ def _missing_bits(plane, hdu, primary, path):
     return missing
 
 
-def _warn_of_bits(plane, hdu, path):
+def _warn_of_bits(plane: Any, hdu: ImageHDU, path: Path) -> None:
     """Tell of bits that are not explained, where there are several."""
     found = set()
     for rows in row_strips(len(plane)):
@@ -320,7 +344,7 @@ def _warn_of_bits(plane, hdu, path):
             return
 
 
-def _names(header, primary, n_band, path):
+def _names(header: Any, primary: Any, n_band: int, path: Path) -> list[Any]:
     if n_band == 1:
         if "SRBAND" in header:
             return [header["SRBAND"]]
@@ -335,7 +359,7 @@ def _names(header, primary, n_band, path):
     return names
 
 
-def _attach(image, parts, hdus):
+def _attach(image: CCDData, parts: Mapping[str, Any], hdus: Mapping[str, Any]) -> None:
     if "DQ" in parts:
         image.flags = _native(parts["DQ"])
     if "PSF" in parts:
@@ -344,7 +368,7 @@ def _attach(image, parts, hdus):
         hdu = hdus["ERR"]
         kind = hdu.header.get("UTYPE", _UTYPES.get(hdu.name.upper(), ""))
         # CCDData.write names the class or its short name ("std").
-        kinds = {
+        kinds: dict[str, Any] = {
             "StdDevUncertainty": nddata.StdDevUncertainty,
             "VarianceUncertainty": nddata.VarianceUncertainty,
             "InverseVariance": nddata.InverseVariance,
@@ -355,11 +379,11 @@ def _attach(image, parts, hdus):
         image.uncertainty = cls(_native(parts["ERR"]))
 
 
-def _native(array):
+def _native(array: Any) -> Any:
     return array.astype(array.dtype.newbyteorder("="))
 
 
-def _unit(header, primary, path, unit, ours):
+def _unit(header: Header, primary: Header, path: Path, unit: Any, ours: bool) -> UnitBase:
     """Settle the unit from the BUNIT card, the survey's habit and the caller's word."""
     given = parse_unit(unit)
     text = header.get("BUNIT", primary.get("BUNIT"))
@@ -388,7 +412,7 @@ def _unit(header, primary, path, unit, ours):
     return habit
 
 
-def _survey_unit(header, primary):
+def _survey_unit(header: Header, primary: Header) -> UnitBase | None:
     if any("T80" in str(header.get(key, primary.get(key))) for key in ("TELESCOP", "INSTRUME")):
         return u.adu
     if any(word in key for key in header for word in ("OAJ PRO", "OAJ QC", "MAR PRO", "MAR QC")):

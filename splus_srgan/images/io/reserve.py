@@ -1,17 +1,29 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Files of bands whose pixels come piece by piece, so that they never are in memory at once."""
 
+from __future__ import annotations
+
 import errno
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
 
 from splus_srgan.images.io.write import CHECKSUM_OF, build_hdus, check_writable
 from splus_srgan.utils.files import atomic_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO, Any
+
+    from astropy.io.fits import HDUList
+    from numpy.typing import NDArray
+
+    from splus_srgan.utils.types import FilePath, Images
 
 __all__ = ["FilePlane", "ReservedFile", "reserve_bands"]
 
@@ -21,7 +33,9 @@ _NOT_HERE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # file systems that 
 
 
 @contextmanager
-def reserve_bands(path, field, *, overwrite=False):
+def reserve_bands(
+    path: FilePath, field: Images, *, overwrite: bool = False
+) -> Iterator[ReservedFile]:
     """
     Lay out a file of `~splus_srgan.images.io.fields.write_bands`, and let its pixels follow.
 
@@ -78,14 +92,14 @@ class FilePlane:
     dtype: np.dtype
     shape: tuple
 
-    def _mapped(self):
+    def _mapped(self) -> NDArray[Any]:
         # Anew each time: while a file is mapped, what was seen of it counts as memory.
         return np.memmap(self.path, self.dtype, "r+", self.offset, self.shape)
 
-    def __getitem__(self, where):
+    def __getitem__(self, where: Any) -> Any:
         return self._mapped()[where]
 
-    def __setitem__(self, where, values):
+    def __setitem__(self, where: Any, values: Any) -> None:
         self._mapped()[where] = values
 
 
@@ -105,12 +119,13 @@ class ReservedFile:
         Whether the file has this layout already, and pixels that stay.
     """
 
-    def __init__(self, path, bands, hdus, *, keep=False):
-        self._path, self._bands, self._cards = path, bands, {}
+    def __init__(self, path: Path, bands: list[str], hdus: HDUList, *, keep: bool = False) -> None:
+        self._path, self._bands = path, bands
+        self._cards: dict[tuple[str, str], Any] = {}
         self._number = len(hdus)
         self._places = _lay_out(path, hdus, keep)
 
-    def planes(self, part):
+    def planes(self, part: str) -> list[FilePlane] | None:
         """
         The pixels of a part in the file.
 
@@ -129,11 +144,11 @@ class ReservedFile:
             return None
         return [FilePlane(self._path, *self._places[key]) for key in keys]
 
-    def set_card(self, band, keyword, value):
+    def set_card(self, band: str, keyword: str, value: Any) -> None:
         """Change the value of a card that the header of a band has; at the end of the work."""
         self._cards[band, keyword] = value
 
-    def finish(self):
+    def finish(self) -> None:
         """Write the cards and the checksums."""
         headers = [self._summed(index) for index in range(self._number)]
         # Not in the mode "update" of astropy, which makes the checksums anew, with the date.
@@ -142,7 +157,7 @@ class ReservedFile:
                 file.seek(place)
                 file.write(text.encode("ascii"))
 
-    def _summed(self, index):
+    def _summed(self, index: int) -> tuple[int, str]:
         """Where the header of an HDU stands, and its text with cards and checksums."""
         # Opened anew for each: what is mapped counts as memory until the file is closed.
         with fits.open(self._path, memmap=True) as hdus:
@@ -157,7 +172,7 @@ class ReservedFile:
             return hdu.fileinfo()["hdrLoc"], hdu.header.tostring(padding=True)
 
 
-def _lay_out(path, hdus, keep):
+def _lay_out(path: Path, hdus: Any, keep: bool) -> dict[tuple[str, int], Any]:
     """Write headers and PSFs, take the space of the rest; where the data of each HDU are."""
     places = {}
     with Path(path).open("r+b" if keep else "wb") as file:
@@ -182,7 +197,7 @@ def _lay_out(path, hdus, keep):
     return places
 
 
-def _reserve(file, size):
+def _reserve(file: IO[bytes], size: int) -> None:
     """Add zeros to a file, so that no pixel will find the disk full."""
     file.flush()
     start = file.tell()

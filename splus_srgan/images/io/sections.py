@@ -1,13 +1,23 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Pixels that stay in their FITS file until a part of them is asked for."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
 
 from splus_srgan.pixels.lazy import LazyPlane
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from splus_srgan.utils.types import FilePath
 
 __all__ = ["FileImage"]
 
@@ -57,7 +67,7 @@ class FileImage(LazyPlane):
     in_file = True
 
     @classmethod
-    def of(cls, path, index, hdu, blank):
+    def of(cls, path: FilePath, index: int, hdu: Any, blank: int | None) -> FileImage | None:
         """Of an HDU of an open file; `None` where it has no pixels."""
         if not hdu.shape:
             return None
@@ -79,30 +89,30 @@ class FileImage(LazyPlane):
         return replace(image, dtype=first.dtype.newbyteorder("="))
 
     @property
-    def ndim(self):
+    def ndim(self) -> int:  # type: ignore[override]
         """Number of axes."""
         return len(self.shape)
 
-    def astype(self, dtype, **_):
+    def astype(self, dtype: DTypeLike, **_: object) -> FileImage:
         """The same with its parts as numbers of another kind."""
         return replace(self, dtype=np.dtype(dtype))
 
-    def __getitem__(self, where):
+    def __getitem__(self, where: Any) -> Any:
         if self.ndim == 2:
             return super().__getitem__(where)
         if isinstance(where, int):
             return replace(self, shape=self.shape[1:], place=(*self.place, where))
         return np.asarray(self)[where]
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if self.ndim == 2:
             return super().__array__(dtype, copy)
         return self._stored((slice(None),) * self.ndim, self.dtype if dtype is None else dtype)
 
-    def _part(self, rows, columns):
+    def _part(self, rows: Any, columns: Any) -> NDArray[Any]:
         return self._stored((rows, columns), self.dtype)
 
-    def _stored(self, where, dtype=None):
+    def _stored(self, where: tuple[Any, ...], dtype: DTypeLike | None = None) -> NDArray[Any]:
         """A part as the file has it, scaled, or as numbers of a kind."""
         if _stamp(self.path) != self.stamp:
             raise OSError(f"{self.path} changed while it was read; begin again")
@@ -118,6 +128,6 @@ class FileImage(LazyPlane):
             return np.array(data, dtype, order="C")
 
 
-def _stamp(path):
+def _stamp(path: FilePath) -> tuple[int, int]:
     state = Path(path).stat()
     return state.st_size, state.st_mtime_ns
