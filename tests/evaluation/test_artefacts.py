@@ -577,6 +577,17 @@ def test_seam_under_a_galaxy_shows_beside_the_truth():
     assert np.isnan(alone["seam"][0])
 
 
+@pytest.mark.parametrize(
+    ("pattern", "column"), [(0.4 * (-1.0) ** (X + Y), "line"), (0.5 * (X >= 128), "seam")]
+)
+def test_what_is_strong_beside_the_truth_is_not_taken_for_sources(pattern, column):
+    """All of the frame was left out as too different from the truth, and nothing was found."""
+    galaxy = 40 * np.exp(-((X - 120) ** 2 + (Y - 90) ** 2) / 2e4)
+    band = ComparedBand("r", None, galaxy + pattern / 4, 1.0, target=galaxy)
+    table = artefact_table(ComparedField("galaxy", {"r": band}))
+    assert_allclose(table[column][0], np.ptp(pattern) / (2 if column == "line" else 1), rtol=1e-2)
+
+
 def test_little_sky_between_stars_has_no_seam():
     """The truth of a crowded field, without the truth: faint stars made a seam of 0.03 sigma."""
     field = simulate_field((9, 38), shape=(96, 96), kind="stars", bands=("g", "r"))

@@ -26,6 +26,7 @@ from splus_srgan.evaluation.measure.artefacts_sky import (
     cloudiness,
     low_frequency_residual,
     sky_pixels,
+    smoothed,
 )
 from splus_srgan.evaluation.measure.artefacts_sources import color_residual, ringing
 from splus_srgan.evaluation.measure.patterns import pattern_lines, seams
@@ -48,6 +49,7 @@ __all__ = ["artefact_table", "checks_artefacts", "line_check"]
 
 _SEAM = {False: 8.0, True: 5.0}  # least significance: of any row and column, of known borders
 _OPEN_SKY = 0.5  # of the frame: with less sky, a seam has to be as much more significant
+_BROAD = 8.0  # output pixels
 _STAR_PEAK = 50.0  # sky units; of a fainter star, noise rings
 _FEWEST_STARS = 3  # without a truth
 _BAD_VIEW = 10  # times its limit: a less sensitive test is not conclusive
@@ -118,7 +120,7 @@ def _sky_row(
     if known:
         # Less the truth, there is nothing to see in bright galaxies either.
         plain = image - 4 * present(band.target) / band.sigma
-        level = sky_pixels(np.abs(plain)) & ~band.hidden
+        level = (_flat(plain) | sky_pixels(image - plain)) & ~band.hidden
     lines = pattern_lines(plain, free=level, periods=periods)
     for key, mine in (("line", lines[:-1]), ("any_line", lines[-1:])):
         found = np.where(mine["found"], mine["amplitude"], 0.0)
@@ -139,6 +141,12 @@ def _sky_row(
         row["cloudiness"] = min(row["cloudiness"], cloudiness(plain, free=free))
     row["low_frequency"], row["low_frequency_error"] = _large_scale(band, image, free)
     return row
+
+
+def _flat(left: FloatArray) -> BoolArray:
+    """Where nothing stands out of what is left: steps, waves and patterns do not."""
+    high = left - smoothed(left, np.isfinite(left), _BROAD)
+    return sky_pixels(high) & sky_pixels(-high)
 
 
 def _large_scale(band: ComparedBand, image: FloatArray, free: BoolArray) -> tuple[float, float]:
