@@ -14,7 +14,7 @@ uncertainty share of truths in the intervals of 68 and 95 %, by S/N of the pixel
 flux        median offset (mmag) and scatter beyond the noise against the truth, r = 3", of
             sources with S/N above 20; with the flux anchor and without it.
 kron        the same in elliptical apertures of 2.5 Kron radii, drawn on the truth, and of
-            colours in them.
+            colors in them.
 
 Fields are simulated with test seeds, (3, k), which no training touches.
 """
@@ -277,7 +277,7 @@ def judge_flux(name, make, options, limits):
 
 
 def judge_kron(name, make, options, limits):
-    """Flux and colour in Kron apertures, against the truth."""
+    """Flux and color in Kron apertures, against the truth."""
     for method, enhancer in (("anchored", make()), ("alone", make(flux_anchor=0))):
         offsets = [kron_offsets(field, enhancer) for _, field in fields(options.fields)]
         table = np.concatenate(offsets)
@@ -289,7 +289,7 @@ def judge_kron(name, make, options, limits):
         for one, two in ((0, 1), (1, 2)):
             colors = table[:, one] - table[:, two]
             colors = colors[np.isfinite(colors)]
-            text = f"{method}: {len(colors)} colours, median (mmag)"
+            text = f"{method}: {len(colors)} colors, median (mmag)"
             median = 1000 * abs(np.median(colors))
             limits.add(name, "kron", text, f"{BANDS[one]}-{BANDS[two]}", median, 5)
 

@@ -102,4 +102,4 @@ for bit in Quality:
 #
 # Next
 # ----
-# :doc:`02_color` makes a colour picture, and :doc:`03_photometry` measures.
+# :doc:`02_color` makes a color picture, and :doc:`03_photometry` measures.

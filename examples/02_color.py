@@ -1,5 +1,5 @@
 """
-A colour picture, before and after
+A color picture, before and after
 ==================================
 
 Three bands become red, green and blue with `astropy.visualization.make_rgb`, on one scale for the
@@ -25,7 +25,7 @@ sharp = SRGANEnhancer(device="cpu")(field)
 # One scale for all
 # -----------------
 # Surface brightness is what a picture shows: flux per *input* pixel, so the output is multiplied by
-# 4.  The zero points bring all bands to nanomaggies; a galaxy of usual colour is brighter in z than
+# 4.  The zero points bring all bands to nanomaggies; a galaxy of usual color is brighter in z than
 # in g, and dividing by that makes it white.
 
 USUAL = {"g": 0.6, "r": 1.0, "z": 1.6}
@@ -53,7 +53,7 @@ for ax, image, title in zip(axes, (before, after), ("input", "enhanced"), strict
     ax.set_axis_off()
 
 # %%
-# Colours of faint things
+# Colors of faint things
 # -----------------------
 # A softer stretch and a lower white point bring out the arms.  The noise of the input takes part
 # in that; the sky of the enhanced image stays dark.  That it is dark does not mean that nothing
@@ -67,7 +67,7 @@ for ax, image, title in zip(axes, (before, after), ("input", "enhanced"), strict
     ax.set_axis_off()
 
 # %%
-# Are the colours right?
+# Are the colors right?
 # ----------------------
 # Where the image is bright, the ratio of two bands can be compared with the truth, pixel by pixel.
 
@@ -82,5 +82,5 @@ for name, red, blue in (("g - r", 1, 2), ("r - z", 0, 1)):
 # %%
 # Next
 # ----
-# Colours for a paper come from apertures: :doc:`03_photometry`.  What goes wrong, and how it looks:
+# Colors for a paper come from apertures: :doc:`03_photometry`.  What goes wrong, and how it looks:
 # :doc:`10_gallery`.

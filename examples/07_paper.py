@@ -87,7 +87,7 @@ show(plot_gallery(pairs, outputs, width=9))
 # %%
 # Figure A.3: what goes wrong
 # ---------------------------
-# The worst places, found by measurement: structure that the input does not have, false colour,
+# The worst places, found by measurement: structure that the input does not have, false color,
 # clouds in the sky.  Each title says how bad it is.
 
 show(plot_limitations(pairs, outputs, width=8))

@@ -9,7 +9,7 @@ from .field import simulate_field as simulate_field
 from .reference import reference_images as reference_images
 from .reference import reference_noise as reference_noise
 from .spectra import add_lines as add_lines
-from .spectra import fit_colours as fit_colours
+from .spectra import fit_colors as fit_colors
 from .spectra import line_fluxes as line_fluxes
 from .spectra import population_spectrum as population_spectrum
 from .spectra import star_spectrum as star_spectrum

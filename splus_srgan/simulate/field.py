@@ -156,7 +156,7 @@ def simulate_field(
 
     Galaxies (bulge and disc, spiral arms, bars, dust, knots; ellipticals), faint
     galaxies behind them and stars up to saturation, with the magnitudes, sizes and
-    colours of the bright galaxies of the survey; the seeing, noise (correlated,
+    colors of the bright galaxies of the survey; the seeing, noise (correlated,
     and photon noise), zero point and left-over sky are drawn per band.
 
     Parameters

@@ -175,8 +175,8 @@ def add_elliptical(
     rng: np.random.Generator, scene: Any, x: float, y: float, magnitude: float, radius: float
 ) -> None:
     """An elliptical, sometimes with a fainter disc."""
-    colours = rng.normal(0.80, 0.06), rng.normal(0.66, 0.06)
-    fluxes = scene.light.population(magnitude, *colours, scene.light.galaxy())
+    colors = rng.normal(0.80, 0.06), rng.normal(0.66, 0.06)
+    fluxes = scene.light.population(magnitude, *colors, scene.light.galaxy())
     scene.note("galaxy", x, y, fluxes, radius * scene.fine_scale)
     axis_ratio, angle = rng.uniform(0.5, 1.0), rng.uniform(0, np.pi)
     share = rng.uniform(0.6, 1.0)

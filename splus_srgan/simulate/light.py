@@ -12,7 +12,7 @@ from splus_srgan.simulate.spectra import (
     FITTED_BANDS,
     add_lines,
     band_fluxes,
-    fit_colours,
+    fit_colors,
     line_fluxes,
     population_spectrum,
     star_spectrum,
@@ -32,9 +32,9 @@ _NEAR = 0.016  # redshift at which Halpha leaves J0660
 
 class Light:
     """
-    Turn magnitudes and colours into fluxes, through a spectrum where one is needed.
+    Turn magnitudes and colors into fluxes, through a spectrum where one is needed.
 
-    The fluxes in g, r and z are those of the magnitude and the colours.  Other bands
+    The fluxes in g, r and z are those of the magnitude and the colors.  Other bands
     follow from a template that is bent until it has these.
 
     Parameters
@@ -82,7 +82,7 @@ class Light:
         Parameters
         ----------
         magnitude, g_r, r_z : float
-            Magnitude in r, and colours.
+            Magnitude in r, and colors.
         galaxy : dict
             Result of `galaxy`.
         reddening : float, optional
@@ -107,7 +107,7 @@ class Light:
         return self._complete(wanted, spectrum)
 
     def stars(self, magnitude: Any, g_r: Any, r_z: Any) -> FloatArray:
-        """Fluxes ``(n_band, n)`` of stars, from arrays of their r magnitudes and colours."""
+        """Fluxes ``(n_band, n)`` of stars, from arrays of their r magnitudes and colors."""
         each = zip(magnitude, g_r, r_z, strict=True)
         wanted = np.array([band_fluxes(FITTED_BANDS, *star) for star in each]).T
         return self._complete(wanted, lambda: star_spectrum(WAVELENGTHS, star_temperature(g_r)))
@@ -132,5 +132,5 @@ class Light:
             made[k] = wanted[FITTED_BANDS.index(self.bands[k])]
         if self._others:
             weights = band_weights([self.bands[k] for k in self._others])
-            made[self._others] = weights @ fit_colours(spectrum(), wanted).T
+            made[self._others] = weights @ fit_colors(spectrum(), wanted).T
         return made

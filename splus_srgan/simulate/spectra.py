@@ -28,7 +28,7 @@ __all__ = [
     "LINES",
     "add_lines",
     "band_fluxes",
-    "fit_colours",
+    "fit_colors",
     "line_fluxes",
     "population_spectrum",
     "star_spectrum",
@@ -163,7 +163,7 @@ def _temperature_table() -> tuple[FloatArray, FloatArray]:
 
 def star_temperature(g_r: ArrayLike) -> FloatArray:
     """
-    Temperature (K) of the star with a colour g - r, between 3000 and 12000.
+    Temperature (K) of the star with a color g - r, between 3000 and 12000.
 
     Examples
     --------
@@ -188,12 +188,12 @@ def _populations() -> FloatArray:
 
 def population_spectrum(g_r: float, *, redshift: float = 0.0, reddening: float = 0.0) -> FloatArray:
     r"""
-    Spectrum of a mix of old and young stars behind dust, with a colour g - r.
+    Spectrum of a mix of old and young stars behind dust, with a color g - r.
 
     Parameters
     ----------
     g_r : float
-        Wanted colour; the nearest possible one is taken.
+        Wanted color; the nearest possible one is taken.
     redshift : float, optional
         Between 0 and 0.1.
     reddening : float, optional
@@ -308,7 +308,7 @@ def _nodes() -> FloatArray:
     return np.array([np.interp(np.log(WAVELENGTHS), pivots, one) for one in np.eye(3)])
 
 
-def fit_colours(spectrum: FloatArray, fluxes: FloatArray) -> FloatArray:
+def fit_colors(spectrum: FloatArray, fluxes: FloatArray) -> FloatArray:
     r"""
     Bend spectra until they have the given fluxes in g, r and z.
 
@@ -331,8 +331,8 @@ def fit_colours(spectrum: FloatArray, fluxes: FloatArray) -> FloatArray:
     Examples
     --------
     >>> from splus_srgan.simulate.bandpasses import band_weights
-    >>> from splus_srgan.simulate.spectra import fit_colours, population_spectrum
-    >>> spectrum = fit_colours(population_spectrum(0.7), [1.0, 2.0, 3.5])
+    >>> from splus_srgan.simulate.spectra import fit_colors, population_spectrum
+    >>> spectrum = fit_colors(population_spectrum(0.7), [1.0, 2.0, 3.5])
     >>> (band_weights(("g", "r", "z")) @ spectrum).round(4).tolist()
     [1.0, 2.0, 3.5]
     """
@@ -349,9 +349,9 @@ def fit_colours(spectrum: FloatArray, fluxes: FloatArray) -> FloatArray:
 
 
 def band_fluxes(bands: Sequence[str], magnitude: Any, g_r: Any, r_z: Any) -> FloatArray:
-    """Flux (nMgy) in some of `FITTED_BANDS`, from the r magnitude and two colours."""
-    colours = {"g": g_r, "r": 0.0, "z": -r_z}
-    return np.array([10 ** (-0.4 * (magnitude + colours[band] - 22.5)) for band in bands])
+    """Flux (nMgy) in some of `FITTED_BANDS`, from the r magnitude and two colors."""
+    colors = {"g": g_r, "r": 0.0, "z": -r_z}
+    return np.array([10 ** (-0.4 * (magnitude + colors[band] - 22.5)) for band in bands])
 
 
 def line_fluxes(bands: Sequence[str], wavelength: float, band: str, flux: float) -> FloatArray:

@@ -144,8 +144,8 @@ def test_incomplete_card_is_refused(card):
 
 
 def test_card_with_unknown_entries_is_refused(card):
-    path = edit(card, colour="red")
-    with pytest.raises(WeightsError, match="has unknown entries: colour"):
+    path = edit(card, color="red")
+    with pytest.raises(WeightsError, match="has unknown entries: color"):
         load_card(path)
 
 
@@ -157,7 +157,7 @@ def test_broken_card_is_refused(card, text):
         load_card(path)
 
 
-@pytest.mark.parametrize("change", [{"n_features": 5}, {"n_blocks": 0}, {"colour": 1}])
+@pytest.mark.parametrize("change", [{"n_features": 5}, {"n_blocks": 0}, {"color": 1}])
 def test_weights_that_do_not_fit_their_card_are_refused(card, change):
     path = edit(card, generator=card.generator | change)
     with pytest.raises(WeightsError, match="weights 'small' do not fit their model card"):

@@ -24,7 +24,7 @@ from splus_srgan.simulate.spectra import (
     FITTED_BANDS,
     add_lines,
     band_fluxes,
-    fit_colours,
+    fit_colors,
     line_fluxes,
     population_spectrum,
     star_spectrum,
@@ -98,8 +98,8 @@ def test_bandpasses_are_the_curves_of_the_survey(curves):
 
 @pytest.mark.realdata
 @pytest.mark.parametrize("temperature", [3200, 4500, 6000, 9000, 12000])
-def test_colours_of_stars_are_those_of_direct_integration(curves, temperature):
-    """Narrow-band colours over the survey's curves, on a grid ten times finer: within 0.01 mag."""
+def test_colors_of_stars_are_those_of_direct_integration(curves, temperature):
+    """Narrow-band colors over the survey's curves, on a grid ten times finer: within 0.01 mag."""
     ours = band_weights(BANDS) @ star_spectrum(WAVELENGTHS, temperature)
 
     def spectrum(x):
@@ -111,12 +111,12 @@ def test_colours_of_stars_are_those_of_direct_integration(curves, temperature):
 
 @pytest.mark.realdata
 @pytest.mark.parametrize("redshift", [0.0, 0.01, 0.05, 0.1])
-def test_colours_of_galaxies_are_those_of_direct_integration(curves, light, redshift):
+def test_colors_of_galaxies_are_those_of_direct_integration(curves, light, redshift):
     galaxy, widths = GALAXY | {"redshift": redshift}, np.array([0.0, 30.0, 800.0])
     fluxes = light.population(*YOUNG, galaxy, reddening=0.3, halpha=widths)
     for width, ours in zip(widths, fluxes.T, strict=True):
         stars = population_spectrum(0.5, redshift=redshift, reddening=0.3)
-        made = fit_colours(add_lines(stars, width, **galaxy), band_fluxes(FITTED_BANDS, *YOUNG))
+        made = fit_colors(add_lines(stars, width, **galaxy), band_fluxes(FITTED_BANDS, *YOUNG))
 
         def spectrum(x, made=made):
             return np.interp(x, WAVELENGTHS, made)
@@ -157,7 +157,7 @@ def test_features_stand_where_the_narrow_bands_look():
 
 
 @given(st.floats(3300, 11500))
-def test_temperature_and_colour_agree(temperature):
+def test_temperature_and_color_agree(temperature):
     g, r = band_weights(("g", "r")) @ star_spectrum(WAVELENGTHS, temperature)
     assert_allclose(star_temperature(-2.5 * np.log10(g / r)), temperature, rtol=0.03)
 
@@ -237,7 +237,7 @@ def test_line_outside_its_band_is_refused():
         line_fluxes(BANDS, 5000.0, "J0660", 1.0)
 
 
-# From colours to fluxes
+# From colors to fluxes
 
 
 @given(
@@ -250,13 +250,13 @@ def test_line_outside_its_band_is_refused():
 def test_g_r_z_are_those_drawn(g_r, r_z, redshift, width, reddening):
     stars = population_spectrum(g_r, redshift=redshift, reddening=reddening)
     wanted = band_fluxes(FITTED_BANDS, 15.0, g_r, r_z)
-    made = fit_colours(add_lines(stars, width, redshift=redshift), wanted)
+    made = fit_colors(add_lines(stars, width, redshift=redshift), wanted)
     assert_allclose(band_weights(FITTED_BANDS) @ made, wanted, rtol=1e-3)
     assert np.all(made > 0)
 
 
-def test_broad_colours_of_galaxies_and_stars(light):
-    """Close to the colours of real galaxies, and of the main sequence in SDSS."""
+def test_broad_colors_of_galaxies_and_stars(light):
+    """Close to the colors of real galaxies, and of the main sequence in SDSS."""
     old, young = (magnitudes(light.population(*c, GALAXY)) for c in (OLD, YOUNG))
     assert 2.2 < old["u"] < 2.9
     assert 1.2 < young["u"] < 1.9

@@ -225,7 +225,7 @@ def test_error_told_in_the_votable(splus_service):
 
 def test_votable_without_the_columns(splus_service):
     def answer(request):
-        text = splus_service._search(request).get_data().replace(b"obs_bandpass", b"colour")
+        text = splus_service._search(request).get_data().replace(b"obs_bandpass", b"color")
         return Response(text.replace(b"VOX:BandPass_ID", b"meta"), content_type="text/xml")
 
     splus_service.serve("/sia/other", answer)
