@@ -99,11 +99,18 @@ def _as_typed(match: re.Match[str]) -> str:
 
 def _of_the_parser(text: str) -> str:
     text = text.removeprefix("Validation failed: ")
+    # From version 5 on: where the value was found, and kinds by their names alone.
+    text = re.sub(r" Source: command line argument \S+$", "", text)
     text = re.sub(r'^Parser key "([\w.]+)"( element \d+)?: ?', r"\1: ", text)
     text = re.sub(
         r"Does not validate against any of the Union subtypes Subtypes: \[(.*)\] Errors: .* "
         r"Given value type: .* Given value: (.*)$",
         lambda m: f"must be {_kinds(m.group(1))}; got {m.group(2)}",
+        text,
+    )
+    text = re.sub(
+        r"Expected type: (.*?)\. Got value: (.*?)( Subtype errors: .*)?$",
+        lambda m: f"must be {_named_kinds(m.group(1))}; got {m.group(2)}",
         text,
     )
     text = re.sub(
@@ -144,6 +151,16 @@ def _of_the_parser(text: str) -> str:
     text = re.sub(r"\bbegins with b(?=['\"])", "begins with ", text)
     text = re.sub(r"^unrecognized arguments: (?=-)", "unknown options: ", text)
     return text.replace("unrecognized arguments:", "unknown arguments:")
+
+
+def _named_kinds(text: str) -> str:
+    """Say types in words: ``Union[IntFrom16, Literal['auto']]``."""
+    known = re.sub(r"Literal\[.*?\]", "", text)
+    classes = re.findall(r"\b(?!Union\b|Optional\b|None\b)[A-Za-z]\w*", known)
+    if re.match(r"(list|tuple|Sequence)\b", text, re.IGNORECASE):
+        return _kinds("<class 'list'>")
+    parts = [f"<class '{name if name in _KINDS else f'of.{name}'}'>" for name in classes]
+    return _kinds(", ".join([*parts, *re.findall(r"Literal\[.*?\]", text)]))
 
 
 def _needs(match: re.Match[str]) -> str:
