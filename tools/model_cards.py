@@ -68,11 +68,12 @@ _FAILURES = """\
 * The flux anchor takes the share of light in the wings of the PSF to be that of S-PLUS, 0.28,
   unless the header states it.  On images with a plain Moffat profile whose header does not, fluxes
   in 3 arcsec came out 60 mmag too faint in g, where the seeing is poorest, and 20 in z.
-* Two limits of ``splus-srgan evaluate`` are exceeded (:ref:`all limits <evaluation-limits>`).  The
-  median shift of stars in g comes out as 0.07 output pixels where 0.05 pass: harmless to matching
-  with a catalogue, not to proper motions.  Of the detail that the input lacks in r, 0.27 to 0.29
-  times as much is invented, where 0.25 passes: it has no flux on the scale of the input's PSF, so
-  photometry is not touched, but structure of galaxies below 1.2 arcsec must not be measured in r.
+* Two limits of ``splus-srgan evaluate`` are exceeded, and others in single fields (:ref:`all
+  limits <evaluation-limits>`). The median shift of stars in g comes out as 0.07 output pixels
+  where 0.05 pass: harmless to matching with a catalogue, not to proper motions. Of the detail
+  that the input lacks in r, 0.27 to 0.29 times as much is invented, where 0.25 passes: it has no
+  flux on the scale of the input's PSF, so photometry is not touched, but structure of galaxies
+  below 1.2 arcsec must not be measured in r.
 * Saturated stars do not come back, and what is around them is flagged.
 * A pixel scale or seeing outside the ranges above is warned of, and the band flagged
   ``EXTRAPOLATED``; pixels that are too bright are flagged alone.
