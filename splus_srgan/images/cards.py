@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
+    "SECTIONS",
     "finer",
     "fitting_comment",
     "multiply",
@@ -37,7 +38,8 @@ _SIZES = {
 }
 # Centers in S-PLUS stamps: 0-based pixel of the stamp.
 _ZERO_BASED = {"X01TILE", "Y01TILE"}
-_SECTIONS = re.compile(r"(DATA|TRIM|BIAS)SEC[A-Z0-9]?")
+SECTIONS = re.compile(r"(DATA|TRIM|BIAS)SEC[A-Z0-9]?")
+"""Keywords of sections of this image."""
 # Compared with the last word as well.
 _MEASURED = {
     *("NCMODE", "NCMIDPT", "NCMIDRMS", "NCNOISE", "NCNOIRMS", "SNOIFIT", "ANOIFIT", "BNOIFIT"),
@@ -111,7 +113,7 @@ def regrid_cards(
             or word in _MEASURED
             or (new_psf and word in _OF_PSF)
             or key in _ZERO_BASED
-            or _SECTIONS.fullmatch(word)
+            or SECTIONS.fullmatch(word)
         ):
             _rename_to_input(meta, key)
 
@@ -153,7 +155,7 @@ def _rescaled(header: Any, keyword: str, axes: Any, factor: float, flux_scale: f
         return multiply(header, keyword, flux_scale)
     if keyword in _ZERO_BASED:
         return shift(header, keyword, factor, origin=-0.5)
-    if _SECTIONS.fullmatch(keyword):
+    if SECTIONS.fullmatch(keyword):
         section = _scale_section(str(value), axes, factor)
         header[keyword] = section or value
         return section is not None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from splus_srgan.images.cards import SECTIONS
 from splus_srgan.images.wcs_cards import alternates, matrix_cards
 from splus_srgan.utils.validate import is_number
 
@@ -22,7 +23,6 @@ _AXES = (1, 2)
 _WHOLE = 0.01  # pixels by which the edge of a section may miss that of a pixel
 _NAMES = ("WCSAXES", "WCSNAME", "RADESYS", "EQUINOX", "LONPOLE", "LATPOLE", "SPECSYS")
 _PER_AXIS = ("CTYPE", "CUNIT", "CRVAL", "CDELT", "CNAME", "CRDER", "CSYER")
-_SECTION = re.compile(r"(DATA|TRIM|BIAS)SEC[A-Z0-9]?")
 
 
 def moved_cards(
@@ -68,7 +68,7 @@ def moved_cards(
         cards |= _alternate(header, alternate, matrix, offset)
     cards |= _physical(header, matrix, offset)
     for keyword in list(header):
-        if _SECTION.fullmatch(keyword):
+        if SECTIONS.fullmatch(keyword):
             section = _section(str(header[keyword]), matrix, offset, shape)
             cards |= {} if section is None else {keyword: section}
     return cards
