@@ -27,7 +27,7 @@ from astropy.table import Table
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "splus_srgan" / "models" / "weights"
 NAME, FIRST_STAGE = "splus", "splus-any"
-SETS = ("gri", "griz", "ugriz", "twelve")
+SETS = ("grz", "gri", "griz", "ugriz", "twelve")
 THANKS = (
     "Trained on simulations alone, whose magnitudes, sizes, colors, seeing and noise follow "
     "S-PLUS and the Legacy Surveys."
@@ -35,7 +35,7 @@ THANKS = (
 HEAD_MINUTES = 12
 """For the head that predicts the uncertainty."""
 
-EDGE_REACH = 38
+EDGE_REACH = 40
 """Input pixels, as ``benchmarks/edge.py --bands g r J0660 i`` finds them."""
 
 FIELDS = {"calibration": 80, "test": 40, "gains": 12}

@@ -188,7 +188,7 @@ class SRGANEnhancer:
             check_client(client, idle=True)
         self.client = client
         self._runners: dict[Any, Any] = {}
-        self._first: dict[Any, Any] = {}
+        self._engines: dict[Any, Any] = {}
         self._lock = Lock()
 
     def __repr__(self) -> str:
@@ -203,12 +203,12 @@ class SRGANEnhancer:
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs to build an equal enhancer: options, and no engines."""
-        made = "_runners", "_first", "_lock"
+        made = "_runners", "_engines", "_lock"
         # A client belongs to its process.
         return {key: part for key, part in vars(self).items() if key not in made} | {"client": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _runners={}, _first={}, _lock=Lock())
+        self.__dict__.update(state, _runners={}, _engines={}, _lock=Lock())
 
     @overload
     def __call__(self, data: Mapping[str, Image], **given: Unpack[Given]) -> dict[str, Image]: ...
@@ -444,16 +444,7 @@ class SRGANEnhancer:
         }
         if self.client is not None:
             return RemoteRunner(self.client, **options)
-        return Runner(**options, first=self._first_stage(card) if card.takes_subsets else None)
-
-    def _first_stage(self, card: WeightsCard) -> Any:
-        """The first stage of a joint generator, built once."""
-        from splus_srgan.models.stages import FirstStage
-
-        if card.sha256 not in self._first:
-            options = {"device": self.device, "precision": self.precision, "engine": self.engine}
-            self._first[card.sha256] = FirstStage(card, **options)
-        return self._first[card.sha256]
+        return Runner(**options, made=self._engines)
 
 
 def _told(

@@ -16,7 +16,8 @@ from splus_srgan.enhance.planes import FACTOR, cut, fine_place, upsample
 from splus_srgan.enhance.remote import sections_on_workers
 from splus_srgan.enhance.section import finish, generate, prepare
 from splus_srgan.enhance.tiles import sections, within
-from splus_srgan.enhance.uncertainty import calibrate_std
+from splus_srgan.enhance.uncertainty import calibrate_std, table_of
+from splus_srgan.images.bands import tidy_band
 from splus_srgan.images.grid import pixel_scale
 from splus_srgan.pixels.background import sky_of_enhanced
 from splus_srgan.pixels.missing import REACH as FILL_REACH
@@ -208,7 +209,8 @@ class Enhancement:
         """Calibrate the standard deviations on the final image, above its own sky."""
         name = "calibration" if self.uncertainty is True else "ensemble"
         tables = [
-            self.restorer_of(k).card.uncertainty.get(name) for k in range(len(self.stack.bands))
+            table_of(self.restorer_of(k).card.uncertainty.get(name), tidy_band(band))
+            for k, band in enumerate(self.stack.bands)
         ]
         if not any(tables):
             return

@@ -30,8 +30,9 @@ class Runner:
     told : dict, optional
         ``bands``, ``psfs`` and ``sigmas`` of `~splus_srgan.models.stages.TwoStageEngine`, for a
         model card that ``takes_subsets``.
-    first : `~splus_srgan.models.stages.FirstStage`, optional
-        The stage before it, for such a model card; built where not given.
+    made : dict, optional
+        Engines and first stages by the hash of their model card's weights, shared by the runners
+        of several fields; what is missing is built and added.
     """
 
     _largest: int | None = None  # largest block that fits into memory, once a larger one did not
@@ -45,7 +46,7 @@ class Runner:
         uncertainty: Any,
         turned: bool | None = None,
         told: Any = None,
-        first: Any = None,
+        made: dict[Any, Any] | None = None,
     ) -> None:
         from splus_srgan.models.engines import make_engine
         from splus_srgan.models.stages import FirstStage, TwoStageEngine
@@ -53,14 +54,23 @@ class Runner:
         from splus_srgan.models.weights import load_generator
 
         turned = card.turned if turned is None else turned
-        generator = load_generator(card)
+        made = {} if made is None else made
         options = {"device": device, "precision": precision, "engine": engine}
-        self.radius = generator.receptive_field_radius
-        self.engine: Any = make_engine(generator, with_scale=uncertainty is True, **options)
+        if card.sha256 not in made:
+            generator = load_generator(card)
+            own = make_engine(generator, with_scale=uncertainty is True, **options)
+            made[card.sha256] = generator.receptive_field_radius, own
+        self.radius, self.engine = made[card.sha256]
         if card.takes_subsets:
-            first = FirstStage(card, **options) if first is None else first
+            key = "first stage", card.sha256
+            first = made[key] = made.get(key) or FirstStage(card, **options)
             self.radius += first.radius + TwoStageEngine.reach
-            self.engine = TwoStageEngine(first, self.engine, stretch=card.stretch, **told)
+            known = {
+                "stretch": card.stretch,
+                "target": (card.target_psf["fwhm"], card.target_psf["beta"]),
+                "pixel_scale": card.pixel_scale,
+            }
+            self.engine = TwoStageEngine(first, self.engine, **known, **told)
         if uncertainty == "ensemble":
             self.engine = EnsembleEngine(self.engine, turned=turned)
         elif turned:

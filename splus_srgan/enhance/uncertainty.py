@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from splus_srgan.utils.types import FloatArray
 
-__all__ = ["MODES", "calibrate_std", "linear_std", "table_weights"]
+__all__ = ["MODES", "calibrate_std", "linear_std", "table_of", "table_weights"]
 
 MODES = (False, True, "ensemble")
 """Modes: no uncertainty, the generator's own scale, the spread of eight symmetries."""
@@ -106,6 +106,31 @@ def calibrate_std(
             index, weight = table_weights(plane[rows], flux[rows], noise[rows], table)
             plane[rows] *= np.exp(np.sum(weight * factors[index], axis=0))
     return std
+
+
+def table_of(calibration: Mapping[str, Any] | None, band: str) -> Mapping[str, Any] | None:
+    """
+    Find the table for a band in a calibration.
+
+    Parameters
+    ----------
+    calibration : dict or None
+        Of a model card: a table for `calibrate_std`, perhaps with ``bands``, a table for each.
+    band : str
+        Canonical name.
+
+    Returns
+    -------
+    table : dict or None
+        The one of the band, else that of all bands.
+
+    Examples
+    --------
+    >>> from splus_srgan.enhance.uncertainty import table_of
+    >>> table_of({"factor": 1, "bands": {"u": {"factor": 2}}}, "u")
+    {'factor': 2}
+    """
+    return (calibration or {}).get("bands", {}).get(band, calibration)
 
 
 def table_weights(

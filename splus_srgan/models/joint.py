@@ -3,8 +3,9 @@
 The second stage for any subset of the twelve bands: what each learns from the others.
 
 Weights of few bands restore each band first; the result is then corrected by what all bands
-show together (`splus_srgan.models.guide`), by a generator that is told the PSF and the depth of
-the band.  One generator serves all bands, so their number and order do not matter.
+show together (`splus_srgan.models.guide`) and by what a linear filter makes of the band, which
+knows its PSF (`splus_srgan.models.wiener`), by a generator that is told the PSF and the depth.  One
+generator serves all bands, so their number and order do not matter.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from splus_srgan.models.generator import (
     reach,
 )
 from splus_srgan.models.guide import FAINT, GUIDED_PLANES
+from splus_srgan.models.wiener import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,15 +39,16 @@ __all__ = ["PLANES", "TOLD", "JointResNet", "joint_planes", "told_values"]
 TOLD = ("bands", "together", "psf known", "fwhm", "beta", "wings", "depth known", "depth")
 """What the generator is told about a band, in this order; 0 where not known."""
 
-PLANES = GUIDED_PLANES + len(TOLD)
+PLANES = GUIDED_PLANES + PHASES + len(TOLD)
 """Planes that the generator reads for each band."""
 
 _UPSCALING = 2
-_PHASES = _UPSCALING**2
-_MADE, _FAINT, _GUIDES = (slice(1 + k * _PHASES, 1 + (k + 1) * _PHASES) for k in range(3))
+_MADE, _FAINT, _GUIDES = (slice(1 + k * PHASES, 1 + (k + 1) * PHASES) for k in range(3))
 _GUIDES = slice(_GUIDES.start, GUIDED_PLANES)
+_FILTERED = slice(GUIDED_PLANES, GUIDED_PLANES + PHASES)
 _LARGEST = 20.0  # of a faint stretch: 7e7 sky noises; a hyperbolic sine must not overflow
 _BRIGHT = 30.0
+_GATE = -4.0  # of the filter at the start
 # Mean and spread of these values, which bring them to order one.
 _FWHM, _BETA, _WINGS, _DEPTH = (1.35, 0.3), (3.7, 0.9), (0.25, 0.1), 0.5
 
@@ -99,7 +102,9 @@ def told_values(
     return told
 
 
-def joint_planes(guided: NDArray[np.float32], told: NDArray[np.float32]) -> NDArray[np.float32]:
+def joint_planes(
+    guided: NDArray[np.float32], filtered: NDArray[np.float32], told: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """
     Images, and what is known about each band as images of constant value.
 
@@ -107,16 +112,18 @@ def joint_planes(guided: NDArray[np.float32], told: NDArray[np.float32]) -> NDAr
     ----------
     guided : `~numpy.ndarray`, shape (n_band, 21, ny, nx)
         As `~splus_srgan.models.guide.guided_planes` gives them.
+    filtered : `~numpy.ndarray`, shape (n_band, 4, ny, nx)
+        As `~splus_srgan.models.wiener.restored_phases` gives them.
     told : `~numpy.ndarray`, shape (n_band, 8)
         See `told_values`.
 
     Returns
     -------
-    planes : `~numpy.ndarray`, shape (n_band, 29, ny, nx)
+    planes : `~numpy.ndarray`, shape (n_band, 33, ny, nx)
         What a `JointResNet` reads.
     """
     told = np.broadcast_to(told[..., None, None], (*told.shape, *guided.shape[-2:]))
-    return np.concatenate((guided, told), 1)
+    return np.concatenate((guided, np.arcsinh(filtered / np.float32(FAINT)), told), 1)
 
 
 class JointResNet(Generator):
@@ -124,14 +131,15 @@ class JointResNet(Generator):
     Residual generator that corrects a band by what all bands show together.
 
     From the image of the first stage, :math:`x` in units of the sky noise,
-    :math:`f(x) = {\rm arcsinh}(x / 0.3)`, guides :math:`p_s`, and
+    :math:`f(x) = {\rm arcsinh}(x / 0.3)`, guides :math:`p_s`, the filtered input :math:`w`, and
     `~splus_srgan.models.generator.low_pass` :math:`L`, it gives the image
 
-    .. math:: f^{-1}\left(f(x) + \frac{L\,\bigl(R + \sum_s w_s [f(p_s) - f(x)]\bigr)}
-              {1 + (x / x_0)^2}\right)
+    .. math:: f^{-1}\left(f(x) + L\,\bigl(g\,[f(w) - f(x)]\bigr) + \frac{
+              L\,\bigl(R + \sum_s w_s [f(p_s) - f(x)]\bigr)}{1 + (x / x_0)^2}\right)
 
-    stretched as the input is; :math:`R` is the output of the residual blocks for all planes, and
-    :math:`x_0` is ``bright``: brighter pixels are known well enough from the band itself.
+    stretched as the input is; :math:`R` and :math:`g`, between 0 and 1, come from the residual
+    blocks, which see all planes, and :math:`x_0` is ``bright``: brighter pixels are known well
+    enough from the band itself, as the first stage or the filter restores it.
     Everything happens on the grid of the input, at a fraction of the cost of the first stage.
 
     Parameters
@@ -173,7 +181,7 @@ class JointResNet(Generator):
         bands: Sequence[str],
         *,
         n_features: int = 32,
-        n_blocks: int = 4,
+        n_blocks: int = 6,
         dilations: Sequence[int] = (),
         low_pass: int = 2,
         softening: float = 3.0,
@@ -200,13 +208,15 @@ class JointResNet(Generator):
         steps = [1] * n_blocks + list(dilations)
         self.blocks = nn.Sequential(*(ResidualBlock(n_features, None, step) for step in steps))
         self.join = _conv(n_features, n_features)
-        self.last = _conv(n_features, _PHASES)
-        self.guided = nn.Conv2d(GUIDED_PLANES - _GUIDES.start, _PHASES, 1, bias=False)
+        self.last, self.gate = (_conv(n_features, PHASES) for _ in ("correction", "gate"))
+        self.guided = nn.Conv2d(GUIDED_PLANES - _GUIDES.start, PHASES, 1, bias=False)
         # Starts as the first stage itself.
-        for parameter in (self.last.weight, self.last.bias, self.guided.weight):
+        zero = self.last.weight, self.last.bias, self.guided.weight, self.gate.weight
+        for parameter in zero:
             nn.init.zeros_(parameter)  # type: ignore[arg-type]
+        nn.init.constant_(self.gate.bias, _GATE)  # type: ignore[arg-type]
         # It works on phases of the fine grid, and reads what is told of the band, too.
-        self.scale = None if scale is None else ScaleHead(_PHASES, n_features + PLANES)
+        self.scale = None if scale is None else ScaleHead(PHASES, n_features + PLANES)
 
     @property
     def receptive_field_radius(self) -> int:
@@ -224,7 +234,7 @@ class JointResNet(Generator):
 
         Parameters
         ----------
-        planes : `~torch.Tensor`, shape (n, 29, ny, nx) or (n, n_band, 29, ny, nx)
+        planes : `~torch.Tensor`, shape (n, 33, ny, nx) or (n, n_band, 33, ny, nx)
             See `joint_planes`.
 
         Returns
@@ -246,7 +256,7 @@ class JointResNet(Generator):
 
         Parameters
         ----------
-        planes : `~torch.Tensor`, shape (n, 29, ny, nx)
+        planes : `~torch.Tensor`, shape (n, 33, ny, nx)
             See `joint_planes`.
 
         Returns
@@ -259,11 +269,11 @@ class JointResNet(Generator):
 
     def finish(self, planes: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """
-        The last convolution, the guides, the low pass and what the first stage made, in float32.
+        The last convolutions, guides, filter, low pass and what the first stage made, in float32.
 
         Parameters
         ----------
-        planes : `~torch.Tensor`, shape (n, 29, ny, nx)
+        planes : `~torch.Tensor`, shape (n, 33, ny, nx)
             See `joint_planes`.
         features : `~torch.Tensor`, shape (n, n_features, ny, nx)
             Result of `features`.
@@ -274,13 +284,15 @@ class JointResNet(Generator):
             Generated image, stretched.
         """
         correction = self.last(features) + self.guided(planes[:, _GUIDES])
-        made, faint, correction = (
+        mixed = torch.sigmoid(self.gate(features)) * (planes[:, _FILTERED] - planes[:, _FAINT])
+        made, faint, correction, mixed = (
             functional.pixel_shuffle(part, _UPSCALING)
-            for part in (planes[:, _MADE], planes[:, _FAINT], correction)
+            for part in (planes[:, _MADE], planes[:, _FAINT], correction, mixed)
         )
         # Bright pixels are known from the band itself, and must not follow the others.
         share = 1 / (1 + (self._linear(faint) / self.bright) ** 2)
         corrected = faint + share * low_pass(correction, self.low_pass)
+        corrected = corrected + low_pass(mixed, self.low_pass)
         # Not f and its inverse: pixels that are not corrected keep all their digits.
         return made + self._stretched(corrected) - self._stretched(faint)
 
@@ -292,7 +304,7 @@ class JointResNet(Generator):
 
         Parameters
         ----------
-        planes : `~torch.Tensor`, shape (n, 29, ny, nx)
+        planes : `~torch.Tensor`, shape (n, 33, ny, nx)
             See `joint_planes`.
         features : `~torch.Tensor`, shape (n, n_features, ny, nx)
             Result of `features`.

@@ -250,6 +250,12 @@ def _calibration(key: str, table: Any) -> None:
     good = good and all(isinstance(row, list) and len(row) == shape[1] for row in rows)
     good = good and all(_is_number(entry) and entry > 0 for row in rows for entry in row)
     _check(good, f"{key}.factor", f"{shape[0]} lists of {shape[1]} numbers above 0", rows)
+    bands = table.get("bands", {})
+    _table(f"{key}.bands", bands)
+    for band, own in bands.items():
+        _table(f"{key}.bands.{band}", own)
+        _check("bands" not in own, f"{key}.bands.{band}", "one table", own)
+        _calibration(f"{key}.bands.{band}", own)
 
 
 _RULES = {

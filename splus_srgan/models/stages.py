@@ -12,6 +12,7 @@ from splus_srgan.models.engines import make_engine
 from splus_srgan.models.guide import REACH, guided_planes
 from splus_srgan.models.joint import joint_planes, told_values
 from splus_srgan.models.weights import load_generator
+from splus_srgan.models.wiener import restored_phases, wiener_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,6 +91,10 @@ class TwoStageEngine:
         ``softening`` and ``range``, see `~splus_srgan.NoiseAsinhStretch`.
     bands : sequence of str
         Bands, in their order.
+    target : tuple of float
+        FWHM (arcsec) and Moffat beta of the output's PSF.
+    pixel_scale : float
+        Arcsec per input pixel.
     psfs, sigmas : sequence or None, optional
         PSF and sky noise of each, see `~splus_srgan.models.joint.told_values`.
     """
@@ -104,6 +109,8 @@ class TwoStageEngine:
         *,
         stretch: Mapping[str, float],
         bands: Sequence[str],
+        target: Sequence[float],
+        pixel_scale: float,
         psfs: Sequence[Sequence[float] | None] | None = None,
         sigmas: Sequence[float | None] | None = None,
     ) -> None:
@@ -118,6 +125,8 @@ class TwoStageEngine:
                 for band, shared, psf, sigma in known
             ]
         )
+        known_scale = {"target": target, "pixel_scale": pixel_scale}
+        self._kernels = np.stack([wiener_kernels(psf, **known_scale) for psf in psfs or unknown])
         self.with_scale = second.with_scale
         self.name, self.device, self.precision = second.name, second.device, second.precision
 
@@ -125,7 +134,8 @@ class TwoStageEngine:
         """Generate from one stretched image."""
         y = np.asarray(y, np.float32)
         made = self.first(y, bands=self.bands)
-        planes = joint_planes(guided_planes(y, made, **self.stretch), self._told)
+        filtered = restored_phases(y, self._kernels, **self.stretch)
+        planes = joint_planes(guided_planes(y, made, **self.stretch), filtered, self._told)
         made = np.concatenate([made] * (1 + self.with_scale))
         for k, one in enumerate(planes):
             made[k :: len(y)] = self.second(one)

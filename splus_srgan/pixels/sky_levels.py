@@ -20,7 +20,7 @@ _SETTLED = 0.1, 0.02  # noise, and part of the tilt, by which the last two fits 
 _QUARTERS, _PARTS, _LEAST_PARTS = 4, 8, 4
 _BOX, _CLOSE = 8, 2  # rows on either side of a step
 _AT_ONCE, _OF_BOTH = 0.7, 0.5  # of a step without and with the slope that is taken off
-_ERRORS = 1.5
+_ERRORS = 1.5  # by which what is there at once may fall short of that, as noise has it
 
 
 def sky_tilt(windows, skies, places):

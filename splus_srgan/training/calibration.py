@@ -187,7 +187,8 @@ def calibrate(
     measured on the image, such that 68 % and 95 % of the truths lie
     within 0.994 and 1.960 standard deviations in every bin of signal to noise
     (`~splus_srgan.evaluation.measure.uncertainty.SNR_EDGES`), both as the image states it and by
-    the truth over the noise of the sky.  Of all such tables a smooth one is chosen.
+    the truth over the noise of the sky.  Of all such tables a smooth one is chosen.  Weights for
+    any subset of their bands have, beside the table of all bands, one for each.
 
     Parameters
     ----------
@@ -224,7 +225,14 @@ def calibrate(
     raw = copy.copy(enhancer)
     raw.weights = dataclasses.replace(card, uncertainty={})
     errors: list[dict[tuple[str, str], float]] = []
-    table = fit_table(*_pixels(raw, fields, progress_bar, errors=errors), seed=seed)
+    parts: dict[str, list[slice]] = {}
+    pixels = _pixels(raw, fields, progress_bar, parts, errors)
+    table = fit_table(*pixels, seed=seed)
+    if card.takes_subsets:
+        own = {band: [pixels[:, part] for part in slices] for band, slices in parts.items()}
+        table["bands"] = {
+            band: fit_table(*np.concatenate(one, axis=1), seed=seed) for band, one in own.items()
+        }
     kept = {key: value for key, value in card.uncertainty.items() if key == "ensemble"}
     if correlation := _correlation(errors):
         kept["correlation"] = correlation

@@ -9,6 +9,9 @@ from splus_srgan.training.config.networks import DISCRIMINATOR_TERMS
 
 __all__ = ["GeneratorTerms"]
 
+_RESTORED = 0.3  # sky noises of the input that may be left in the output
+_PRECISION = 0.05  # of what is bright
+
 
 class GeneratorTerms:
     """
@@ -81,6 +84,7 @@ class GeneratorTerms:
         """
         compute = {
             "pixel": self._pixel,
+            "bright": self._bright,
             "feature": lambda *args: self._feature(*args, precision),
             "flux": self._flux,
             "aperture": self._aperture,
@@ -124,6 +128,20 @@ class GeneratorTerms:
             batch["weight"],
             kind=self.options.pixel_kind,
             epsilon=self.options.charbonnier_epsilon,
+        )
+
+    def _bright(self, batch, made):
+        truth = batch["truth"]
+        light = truth.clamp(min=0)
+        variance = _RESTORED**2 + light / batch["electrons"][..., None, None]
+        variance = variance + (_PRECISION * light) ** 2
+        return losses.noise_weighted_loss(
+            self.linear(made),
+            truth,
+            variance,
+            batch["weight"],
+            kind="charbonnier",
+            epsilon=_RESTORED,
         )
 
     def _feature(self, batch, made, precision):

@@ -16,15 +16,18 @@ from splus_srgan import NoiseAsinhStretch, SRGANEnhancer, simulate_field, splus
 from splus_srgan.enhance.tiles import generate_blocks
 from splus_srgan.exceptions import WeightsError
 from splus_srgan.models.choice import choose_cards
+from splus_srgan.models.generator import low_pass
 from splus_srgan.models.guide import GUIDED_PLANES, REACH, guided_planes
 from splus_srgan.models.joint import PLANES, TOLD, JointResNet, joint_planes, told_values
 from splus_srgan.models.openvino_engine import OpenVINOEngine
 from splus_srgan.models.stages import FirstStage, TwoStageEngine
 from splus_srgan.models.torch_engine import TorchEngine
 from splus_srgan.models.weights import load_card, load_generator, save_weights
+from splus_srgan.models.wiener import restored_phases, wiener_kernels
 
 BANDS = tuple(splus.BANDS)
 STRETCH = {"softening": 3.0, "range": 2.0}
+OUTPUT = {"target": (1.0, 3.0), "pixel_scale": 0.55}
 OPTIONS = {"device": "cpu", "engine": "torch", "precision": "float32"}
 
 
@@ -33,7 +36,7 @@ def make():
     torch.manual_seed(3)
     generator = JointResNet(BANDS, n_features=16, n_blocks=2, dilations=(2,), scale="laplace")
     head = generator.scale.last.weight
-    for parameter in (generator.last.weight, generator.guided.weight, head):
+    for parameter in (generator.last.weight, generator.guided.weight, generator.gate.weight, head):
         torch.nn.init.normal_(parameter, std=0.02)
     return generator.eval()
 
@@ -52,9 +55,16 @@ def bands_of(n_band, shape=(21, 26), seed=0):
 
 
 def planes_of(n_band, shape=(21, 26), seed=0):
-    guided = guided_planes(*bands_of(n_band, shape, seed), **STRETCH)
+    y, made = bands_of(n_band, shape, seed)
     told = np.array([told_values("r", n_bands=n_band, psf=(1.3, 3.5, 0.2))] * n_band)
-    return joint_planes(guided, told)
+    return put_together(y, made, told, psf=(1.3, 3.5))
+
+
+def put_together(y, made, told, *, psf=None):
+    """Planes of images and what a first stage made of them."""
+    kernels = np.stack([wiener_kernels(psf, **OUTPUT)] * len(y))
+    filtered = restored_phases(y, kernels, **STRETCH)
+    return joint_planes(guided_planes(y, made, **STRETCH), filtered, np.float32(told))
 
 
 # Guides
@@ -119,7 +129,7 @@ def test_a_guide_reaches_as_far_as_it_says():
 def test_what_is_far_too_bright_stays_finite(generator, value):
     y, made = bands_of(2)
     made[:, 10, 10] = value
-    planes = joint_planes(guided_planes(y, made, **STRETCH), np.zeros((2, 8), np.float32))
+    planes = put_together(y, made, np.zeros((2, 8)))
     assert np.isfinite(planes).all()
     with torch.inference_mode():
         assert torch.isfinite(generator(torch.from_numpy(planes))).all()
@@ -130,12 +140,32 @@ def test_what_is_far_too_bright_stays_finite(generator, value):
 
 def test_a_new_generator_leaves_what_the_first_stage_made():
     y, made = bands_of(3)
-    planes = torch.from_numpy(
-        joint_planes(guided_planes(y, made, **STRETCH), np.ones((3, 8), "f4"))
-    )
+    planes = torch.from_numpy(put_together(y, made, np.ones((3, 8))))
+    generator = JointResNet(BANDS, n_features=8, n_blocks=1)
     with torch.inference_mode():
-        result = JointResNet(BANDS, n_features=8, n_blocks=1)(planes)
-    assert_allclose(result[:, 0], made, rtol=0, atol=1e-6)
+        assert np.abs(generator(planes)[:, 0].numpy() - made).max() < 0.05
+        generator.gate.bias.fill_(-40)  # nothing of the filter
+        assert_allclose(generator(planes)[:, 0], made, rtol=0, atol=1e-6)
+
+
+@torch.inference_mode()
+def test_the_gate_leads_to_the_filter():
+    """Smoothed as all that is made; bright pixels as well as faint ones."""
+    rng = np.random.default_rng(3)
+    y = rng.normal(0, 0.2, (1, 20, 24)).astype(np.float32)
+    y[0, 8:12, 8:12] = 3.0
+    made = np.kron(y, np.ones((1, 2, 2), np.float32))
+    planes = torch.from_numpy(put_together(y, made, np.ones((1, 8)), psf=(1.4, 3.5)))
+    generator = JointResNet(BANDS, n_features=8, n_blocks=1)
+    generator.gate.bias.fill_(40)
+    linear = 3.0 * np.sinh(2.0 * generator(planes)[0, 0].numpy())
+    kernels = wiener_kernels((1.4, 3.5), **OUTPUT)[None]
+    filtered = pixel_shuffle(torch.from_numpy(restored_phases(y, kernels, **STRETCH)), 2)
+    before, wanted = (
+        torch.asinh(torch.as_tensor(x) / 0.3) for x in (3.0 * np.sinh(2.0 * made[None]), filtered)
+    )
+    wanted = before + low_pass(wanted - before, 2)
+    assert_allclose(np.arcsinh(linear / 0.3), wanted[0, 0], atol=1e-4)
 
 
 @torch.inference_mode()
@@ -151,11 +181,7 @@ def test_bands_see_each_other(generator):
     other = made.copy()
     other[0] += 0.5
     one, two = (
-        generator(
-            torch.from_numpy(
-                joint_planes(guided_planes(y, image, **STRETCH), np.zeros((2, 8), "f4"))
-            )
-        )
+        generator(torch.from_numpy(put_together(y, image, np.zeros((2, 8)))))
         for image in (made, other)
     )
     assert not np.allclose(one[1], two[1], atol=1e-4)
@@ -182,11 +208,11 @@ def test_what_is_bright_is_left_to_its_band(generator):
     narrow = JointResNet(BANDS, n_features=8, n_blocks=1)
     for network in (wide, narrow):
         network.guided.weight.fill_(0.1)
+        network.gate.bias.fill_(-40)
     for level in (1.0, 30.0, 1000.0):
         spread = np.random.default_rng(0).uniform(0.9, 1.1, (2, 24, 24))
         made = stretch(np.float32(level * spread))
-        planes = joint_planes(guided_planes(made[:, ::2, ::2], made, **STRETCH), np.ones((2, 8)))
-        planes = torch.from_numpy(planes.astype(np.float32))
+        planes = torch.from_numpy(put_together(made[:, ::2, ::2], made, np.ones((2, 8))))
         faint = [
             np.arcsinh(stretch.inverse(image.numpy()) / 0.3)
             for image in (narrow(planes)[:, 0], wide(planes)[:, 0], torch.from_numpy(made))
@@ -213,10 +239,8 @@ def test_told_values_are_of_order_one_and_say_what_is_missing():
 
 @torch.inference_mode()
 def test_psf_and_depth_change_what_is_made(generator):
-    guided = guided_planes(*bands_of(1), **STRETCH)
-
     def made(**known):
-        planes = joint_planes(guided, told_values("r", **known)[None])
+        planes = put_together(*bands_of(1), told_values("r", **known)[None])
         return generator(torch.from_numpy(planes))
 
     plain = made(psf=(1.2, 3.5, 0.28), sigma=0.06)
@@ -249,9 +273,9 @@ def test_scales_of_the_errors_follow_the_bands(generator):
     bands, y = ("g", "r", "J0660"), bands_of(3, (20, 23))[0]
     made = two_stages(generator, bands)(y)
     assert_array_equal(made[:3], two_stages(generator, bands, with_scale=False)(y))
-    guided = guided_planes(y, np.kron(y, np.ones((1, 2, 2), np.float32)), **STRETCH)
     told = np.stack([told_values(band, n_bands=3) for band in bands])
-    _, log_scale = generator.forward_with_scale(torch.from_numpy(joint_planes(guided, told)))
+    planes = put_together(y, np.kron(y, np.ones((1, 2, 2), np.float32)), told)
+    _, log_scale = generator.forward_with_scale(torch.from_numpy(planes))
     assert_allclose(made[3:], log_scale[:, 0], atol=1e-5)
     assert np.ptp(made[3:]) > 0.01
 
@@ -274,7 +298,7 @@ class Repeat:
 
 def two_stages(generator, bands, *, with_scale=True, **options):
     second = TorchEngine(generator, device="cpu", precision="float32", with_scale=with_scale)
-    return TwoStageEngine(Repeat(), second, stretch=STRETCH, bands=bands, **options)
+    return TwoStageEngine(Repeat(), second, stretch=STRETCH, bands=bands, **OUTPUT, **options)
 
 
 @torch.inference_mode()
@@ -303,7 +327,7 @@ def test_openvino_gives_the_same(generator):
     planes = planes_of(1, (24, 31))
     with torch.inference_mode():
         expected = torch.cat(generator.forward_with_scale(torch.from_numpy(planes)), 1)[0]
-    assert planes.shape[1] == PLANES == GUIDED_PLANES + len(TOLD)
+    assert planes.shape[1] == PLANES == GUIDED_PLANES + 4 + len(TOLD)
     assert_allclose(engine(planes[0]), expected, atol=2e-4)
 
 
@@ -344,7 +368,9 @@ def test_a_card_takes_any_subset_of_its_bands(card):
 @pytest.mark.parametrize("bands", [("z", "J0660", "g", "r"), ("i", "u")])
 def test_an_untrained_second_stage_is_the_first(tmp_path, bands):
     """What the shipped weights make of these bands, by themselves or together."""
-    card = write(JointResNet(BANDS, n_features=8, n_blocks=1, scale="laplace"), tmp_path)
+    generator = JointResNet(BANDS, n_features=8, n_blocks=1, scale="laplace")
+    torch.nn.init.constant_(generator.gate.bias, -40)
+    card = write(generator, tmp_path)
     field = simulate_field(5, shape=(48, 40), bands=bands, kind="blank")
     known = {"sky": field.sky, "sigma": field.sigma}
     plainly = OPTIONS | {"turned": False, "flux_anchor": 0.0, "check_input": False}
@@ -410,3 +436,36 @@ def test_blocks_of_the_enhancer_are_the_whole_field(card):
     whole, parts = (SRGANEnhancer(card, **OPTIONS, block_size=size)(field) for size in (80, 40))
     for band in field:
         assert_array_equal(parts[band].data, whole[band].data)
+
+
+TABLE = {"signal_to_noise": [0.0, 9.0], "relative_noise": [0.1, 1.0], "factor": [[1.0, 1.0]] * 2}
+TWICE = TABLE | {"factor": [[2.0, 2.0]] * 2}
+
+
+def test_each_band_may_have_its_own_calibration(generator, tmp_path):
+    field = simulate_field(5, shape=(40, 40), bands=("r", "u"), kind="blank").observed
+    made = []
+    for calibration in (TABLE, TABLE | {"bands": {"u": TWICE}}):
+        card = write(
+            generator, tmp_path, uncertainty={"kind": "laplace", "calibration": calibration}
+        )
+        made.append(SRGANEnhancer(card, **OPTIONS, uncertainty=True, check_input=False)(field))
+    for band, ratio in (("r", 1), ("u", 2)):
+        one, two = (images[band].uncertainty.array for images in made)
+        assert_allclose(two, ratio * one, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("bands", "text"),
+    [
+        ({"u": {}}, "calibration.bands.u.signal_to_noise must be a list of rising numbers"),
+        ({"u": TABLE | {"bands": {}}}, "calibration.bands.u must be one table"),
+        (["u"], "calibration.bands must be an object"),
+    ],
+)
+def test_wrong_calibrations_of_bands_are_named(card, bands, text):
+    path = card.path.with_suffix(".json")
+    uncertainty = {"kind": "laplace", "calibration": TABLE | {"bands": bands}}
+    path.write_text(json.dumps(card.to_dict() | {"uncertainty": uncertainty}))
+    with pytest.raises(WeightsError, match=text):
+        load_card(path)

@@ -16,6 +16,7 @@ from splus_srgan.cli.main import main
 from splus_srgan.models.guide import GUIDED_PLANES
 from splus_srgan.models.joint import PLANES, JointResNet
 from splus_srgan.models.weights import load_card, load_generator
+from splus_srgan.models.wiener import restored_phases, wiener_kernels
 from splus_srgan.pixels.psf import core_profile
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
 from splus_srgan.simulate.field import simulate_field
@@ -27,7 +28,7 @@ from splus_srgan.training.networks import make_generator
 from splus_srgan.training.run import train
 
 BANDS = tuple(splus.BANDS)
-SHAPE = (24, 24)
+SHAPE = (40, 40)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_validation_goes_through_fixed_sets():
 
 def test_what_is_told_is_what_the_field_was_seen_through():
     every = make_pairs(augmentation="none", number=1)
-    rows = every[0]["input"][:, GUIDED_PLANES:, 0, 0].numpy()
+    rows = every[0]["input"][:, GUIDED_PLANES + 4 :, 0, 0].numpy()
     conditions = simulate_field((SEEDS["train"], 0), shape=SHAPE, bands=every.bands).conditions
     for row, band in zip(rows, every.bands, strict=True):
         seen = conditions[band]
@@ -92,7 +93,7 @@ def test_sometimes_nothing_is_known():
     rng = np.random.default_rng(0)
     seen = [{"psf": (1.3, 3.5, 0.28)}] * 2
     rows = np.array(
-        [tell_bands(rng, ("g", "r"), seen, (0.05, 0.06), (False, True)) for _ in range(300)]
+        [tell_bands(rng, ("g", "r"), seen, (0.05, 0.06), (False, True))[0] for _ in range(300)]
     )
     assert_array_equal(rows[:, :, 1], np.broadcast_to([0, 1], (300, 2)))
     for column in (2, 6):
@@ -109,7 +110,7 @@ def test_samples_are_of_bands_of_a_subset(pairs):
     for k in range(24):
         sample = pairs[k]
         assert sample["input"].shape == (4, PLANES, 16, 16)
-        number = np.exp(float(sample["input"][0, GUIDED_PLANES, 0, 0]) * np.log(12))
+        number = np.exp(float(sample["input"][0, GUIDED_PLANES + 4, 0, 0]) * np.log(12))
         different = len({tuple(image.ravel().tolist()) for image in sample["target"]})
         assert different <= round(number) <= 4
         assert torch.all(sample["weight"].amax((1, 2)) == 1)
@@ -140,6 +141,23 @@ def test_the_first_stage_is_the_shipped_weights(pairs):
             assert np.corrcoef(one.ravel(), two.ravel())[0, 1] > 0.5
 
 
+def test_the_filter_is_that_of_the_psf_and_knows_no_border():
+    """In a crop as in the whole field, and in a field that was turned as well."""
+    whole = make_pairs(augmentation="none", number=1)[0]
+    part = make_pairs(augmentation="none", number=1, crop=16)[0]
+    # Guides reach a little further, with hardly any weight.
+    assert_allclose(part["input"], whole["input"][:, :, 12:28, 12:28], rtol=0, atol=1e-4)
+    assert_array_equal(part["truth"], whole["truth"][:, 24:56, 24:56])
+    planes, told = whole["input"][:, GUIDED_PLANES:], whole["input"][:, GUIDED_PLANES + 4 :, 0, 0]
+    for k, row in enumerate(told.numpy()):
+        psf = (row[3] * 0.3 + 1.35, row[4] * 0.9 + 3.7) if row[2] else None
+        kernels = wiener_kernels(psf, target=(1.0, 3.0), pixel_scale=0.55)[None]
+        y = whole["input"][k : k + 1, 0].numpy()
+        expected = np.arcsinh(restored_phases(y, kernels, softening=3.0, range=2.0)[0] / 0.3)
+        # The kernels of training are those of a rounded PSF.
+        assert np.std(planes[k, :4].numpy() - expected) < 0.1 * np.std(expected)
+
+
 def test_truth_is_the_target_without_stretch(pairs):
     sample = pairs[3]
     expected = NoiseAsinhStretch(0.0, 1.0, softening=3.0, range=2.0).inverse(sample["target"])
@@ -166,7 +184,10 @@ def test_what_is_kept_is_of_these_weights_and_options(tmp_path):
     ("changes", "text"),
     [
         ({"augmentation": "paper"}, "augmentation 'symmetries' or 'none'"),
-        ({"crop": 25}, r"crop must be at most the smaller side of the shape \(24, 24\); got 25"),
+        (
+            {"crop": 25},
+            r"crop must be at most the smaller side of the shape \(40, 40\) less 16 pixels; got 25",
+        ),
     ],
 )
 def test_pairs_that_cannot_be_are_refused(changes, text):
@@ -200,6 +221,10 @@ def test_twelve_is_the_joint_generator_of_all_bands():
         ({"data.single_band": True}, "data.subsets needs data.single_band=False"),
         ({"generator.scale": "laplace"}, "generator.scale must be None where generator.kind"),
         ({"data.source": "pairs"}, "data.subsets needs .* data.source='simulation'; got"),
+        (
+            {"data.crop": 81},
+            r"less 16 pixels with data.subsets; got 81",
+        ),
         ({"data.first_stage": []}, "data.first_stage must be a list of names of weights"),
     ],
 )
@@ -215,7 +240,7 @@ def test_a_run_ends_with_weights_for_any_subset(tmp_path, capsys):
         "optimizer": {"name": "muon" if hasattr(torch.optim, "Muon") else "adam"},
         "data": {
             "bands": ["g", "r", "J0660"],
-            "shape": [32, 32],
+            "shape": [40, 40],
             "crop": 24,
             "batch_size": 2,
             "n_pairs": 2,
@@ -244,7 +269,9 @@ def test_a_run_ends_with_weights_for_any_subset(tmp_path, capsys):
     assert main(["calibrate", str(result.last), *out, "--precision", "float32"]) == 0
     headed = load_card(tmp_path / "made" / "twelve.json")
     assert headed.scale == headed.uncertainty["kind"] == "laplace"
-    assert headed.uncertainty["calibration"]
+    own = set(headed.uncertainty["calibration"]["bands"])  # of the subsets that were drawn
+    assert own
+    assert own <= {"g", "r", "J0660"}
     state = load_generator(headed).state_dict()
     for name, value in generator.state_dict().items():
         assert_array_equal(state[name], value)

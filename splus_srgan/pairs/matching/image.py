@@ -232,7 +232,7 @@ def _meta(image, wcs_in, wcs_out, shape, conserve, factor, sky, kernel, cards, p
         return factor * (value - sky) * (ratio**2 if conserve else 1.0)
 
     linear = linear_map(wcs_in, wcs_out, shape)
-    moved = {} if linear is None or meta is None else moved_cards(meta, *linear, shape)
+    moved = {} if linear is None else moved_cards(meta, *linear, shape)
     regrid_cards(meta, ratio=ratio, level=level, new_psf=kernel is not None)
     meta.update(moved)
     for keyword in moved:

@@ -20,6 +20,7 @@ __all__ = [
 
 LOSS_TERMS = (
     "pixel",
+    "bright",
     "feature",
     "adversarial",
     "flux",
@@ -188,6 +189,9 @@ class LossConfig(_Section):
     ----------
     pixel : float, optional
         Weight, at least 0, of the difference of stretched images, see ``pixel_kind``.
+    bright : float, optional
+        Weight, at least 0, of the difference of linear images over the noise of the input and 5 %
+        of the truth: what counts in bright sources.
     feature : float, optional
         Weight, at least 0, of the difference of VGG features (bands: one or three).
     adversarial : float, optional
@@ -251,6 +255,7 @@ class LossConfig(_Section):
     """
 
     pixel: float = 2.0
+    bright: float = 0.0
     feature: float = 0.0
     adversarial: float = 0.0
     flux: float = 0.03

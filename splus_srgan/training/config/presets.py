@@ -122,10 +122,15 @@ def _default():
 def _twelve():
     return TrainingConfig(
         name="twelve",
-        generator=GeneratorConfig(kind="joint", n_features=32, n_blocks=4, dilations=()),
+        generator=GeneratorConfig(kind="joint", n_features=32, n_blocks=6, dilations=()),
         # Quadratic for faint light, whose mean it preserves; linear for bright light.
         losses=LossConfig(
-            pixel=1.0, pixel_kind="charbonnier", pixel_softening=0.7, charbonnier_epsilon=0.05
+            pixel=1.0,
+            pixel_kind="charbonnier",
+            pixel_softening=0.7,
+            charbonnier_epsilon=0.05,
+            bright=0.15,
+            flux=0.0,
         ),
         data=DataConfig(
             bands=tuple(BANDS),
@@ -134,9 +139,9 @@ def _twelve():
             crop=48,
             batch_size=6,
             depth=0.35,
-            n_pairs=647,
+            n_pairs=624,
             n_validation=17,
         ),
-        optimizer=OptimizerConfig(rate=1e-3, warm_up_steps=50, ema=0.99),
-        run=RunConfig(epochs=40, steps_per_epoch=50, validate_every=2),
+        optimizer=OptimizerConfig(rate=6e-4, warm_up_steps=100, ema=0.995),
+        run=RunConfig(epochs=45, steps_per_epoch=250, validate_every=5),
     )

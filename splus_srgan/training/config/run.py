@@ -165,9 +165,11 @@ class DataConfig(_Section):
 
     def _check_crop(self):
         self._integers(8, "crop")
-        if self.simulated and self.crop > min(self.shape):
+        # Filter and guides of a joint generator must not see the border of the field.
+        edge, words = (16, " less 16 pixels with data.subsets") if self.subsets else (0, "")
+        if self.simulated and self.crop > min(self.shape) - edge:
             raise ValueError(
-                f"data.crop must be at most the smaller side of data.shape {self.shape}; "
+                f"data.crop must be at most the smaller side of data.shape {self.shape}{words}; "
                 f"got {self.crop!r}"
             )
 

@@ -18,7 +18,7 @@ from splus_srgan.utils.files import check_name
 __all__ = ["SECTIONS", "TrainingConfig"]
 
 # These compare linear fluxes, which the seed paper's stretch does not keep.
-_LINEAR_TERMS = ("flux", "aperture", "binned_flux")
+_LINEAR_TERMS = ("bright", "flux", "aperture", "binned_flux")
 
 
 @dataclass(frozen=True, kw_only=True)

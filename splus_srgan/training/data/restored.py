@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,10 @@ from splus_srgan.models.engines import make_engine
 from splus_srgan.models.guide import guided_planes
 from splus_srgan.models.joint import joint_planes
 from splus_srgan.models.weights import load_card, load_generator
+from splus_srgan.models.wiener import restored_phases, wiener_kernels
+from splus_srgan.pixels.psf import TARGET_PSF
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
+from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.training.data.crops import turn
 from splus_srgan.training.data.simulated import SimulatedPairs
 from splus_srgan.training.data.subsets import draw_subset, tell_bands
@@ -29,7 +33,10 @@ if TYPE_CHECKING:
 
     from splus_srgan.utils.types import FilePath
 
-__all__ = ["RestoredPairs"]
+__all__ = ["EDGE", "RestoredPairs"]
+
+EDGE = 8
+"""Input pixels beside a crop that filter and guides may read."""
 
 _MEMORY = 2**29  # bytes of fields that a process keeps in memory
 
@@ -49,7 +56,8 @@ class RestoredPairs(SimulatedPairs):
         Weights of the first stage, in the order in which they are to be chosen
         (`~splus_srgan.models.choice.choose_among`).
     crop : int or None, optional
-        Side of the crop in input pixels; `None` for whole images.
+        Side of the crop in input pixels; `None` for whole images.  The fields have to be 16
+        pixels larger, so that filter and guides see no border.
     cache : path-like, optional
         Folder that keeps the fields and the restored bands (4.5 MB for twelve bands of 96 x 96
         pixels).
@@ -69,7 +77,7 @@ class RestoredPairs(SimulatedPairs):
     Notes
     -----
     A sample is as in `~splus_srgan.training.data.samples.Pairs`, but for ``input``
-    (n_band, 29, ny, nx), which is what `~splus_srgan.models.joint.JointResNet` reads for each
+    (n_band, 33, ny, nx), which is what `~splus_srgan.models.joint.JointResNet` reads for each
     band; there is no ``noisy``.
 
     Examples
@@ -77,7 +85,7 @@ class RestoredPairs(SimulatedPairs):
     >>> from splus_srgan.training.data.restored import RestoredPairs
     >>> pairs = RestoredPairs(1, first_stage=["splus-any"], shape=(24, 24), bands=("g", "r"))
     >>> pairs[0]["input"].shape, pairs[0]["target"].shape
-    (torch.Size([4, 29, 24, 24]), torch.Size([4, 48, 48]))
+    (torch.Size([4, 33, 24, 24]), torch.Size([4, 48, 48]))
     """
 
     n_bands = 4
@@ -98,10 +106,11 @@ class RestoredPairs(SimulatedPairs):
                 f"and space 'noise'; got {self.augmentation!r}, single_band={self.single_band!r} "
                 f"and {self.space!r}"
             )
-        self._side = None if crop is None else check_integer("crop", crop, minimum=1)
-        if crop is not None and crop > min(self.shape):
+        self._side = None if crop is None else check_integer("crop", crop, minimum=1) + 2 * EDGE
+        if self._side is not None and self._side > min(self.shape):
             raise ValueError(
-                f"crop must be at most the smaller side of the shape {self.shape}; got {crop}"
+                f"crop must be at most the smaller side of the shape {self.shape} less {2 * EDGE} "
+                f"pixels; got {crop}"
             )
         self.cards = [load_card(weights) for weights in first_stage]
         self._folder = None if cache is None else self._named(Path(cache), options)
@@ -129,20 +138,21 @@ class RestoredPairs(SimulatedPairs):
             for name in ("target", "weight")
         )
         seen = [{"psf": psf} for psf in whole["psf"][bands]]
-        told = tell_bands(
+        told, psfs = tell_bands(
             self._rng_of(place, "told"),
             names,
             seen,
             whole["sigma"][bands],
             restored_together(self.cards, names),
         )
-        sample = {
-            "input": joint_planes(guided_planes(y, made, **self.stretch), told),
-            "target": target,
-            "weight": weight,
-            "truth": NoiseAsinhStretch(0.0, 1.0, **self.stretch).inverse(target),
-            "electrons": whole["electrons"][bands],
-        }
+        filtered = restored_phases(y, np.stack([_kernels(psf) for psf in psfs]), **self.stretch)
+        planes = joint_planes(guided_planes(y, made, **self.stretch), filtered, told)
+        sample = {"input": planes, "target": target, "weight": weight}
+        if self._side is not None:
+            sample = {name: _inner(name, value) for name, value in sample.items()}
+        stretch = NoiseAsinhStretch(0.0, 1.0, **self.stretch)
+        sample["truth"] = stretch.inverse(sample["target"])
+        sample["electrons"] = whole["electrons"][bands]
         chosen = self._chosen(k, len(bands))
         for name, value in sample.items():
             sample[name] = torch.from_numpy(np.ascontiguousarray(value[chosen], np.float32))
@@ -222,3 +232,20 @@ class RestoredPairs(SimulatedPairs):
 
 def _fine(window):
     return tuple(slice(2 * part.start, 2 * part.stop) for part in window)
+
+
+def _inner(name, value):
+    """What lies within the edge of a crop."""
+    cut = EDGE if name == "input" else 2 * EDGE
+    return value[..., cut:-cut, cut:-cut]
+
+
+def _kernels(psf):
+    """Kernels of a PSF, rounded to less than the error of what is told, so that they are kept."""
+    return _kept_kernels(psf and (round(psf[0] / 0.02), round(psf[1] / 0.2)))
+
+
+@lru_cache(maxsize=4096)
+def _kept_kernels(steps):
+    psf = steps and (0.02 * steps[0], 0.2 * steps[1])
+    return wiener_kernels(psf, target=TARGET_PSF, pixel_scale=PIXEL_SCALE)

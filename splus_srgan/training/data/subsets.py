@@ -79,7 +79,10 @@ def tell_bands(rng, bands, conditions, sigmas, together):
     -------
     told : `~numpy.ndarray`, shape (n_band, 8)
         float32.
+    psfs : list of tuple of float or None
+        The PSFs as told.
     """
+    psfs = []
     told = np.zeros((len(bands), len(TOLD)), np.float32)
     psf_known, depth_known = rng.random(2) < _KNOWN  # a header has all or nothing
     every = zip(told, bands, conditions, sigmas, together, strict=True)
@@ -88,11 +91,12 @@ def tell_bands(rng, bands, conditions, sigmas, together):
         fwhm, beta, wings = seen["psf"]
         psf = fwhm * (1 + _PSF_ERROR * wrong[0]), beta * (1 + 3 * _PSF_ERROR * wrong[1]), wings
         sigma = sigma * np.exp(_DEPTH_ERROR * wrong[2])
+        psfs.append(psf if psf_known else None)
         row[:] = told_values(
             band,
             n_bands=len(bands),
             together=with_others,
-            psf=psf if psf_known else None,
+            psf=psfs[-1],
             sigma=sigma if depth_known else None,
         )
-    return told
+    return told, psfs
