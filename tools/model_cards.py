@@ -83,16 +83,16 @@ _FAILURES = """\
 _JOINT_FAILURES = """\
 * Maps of a line gain less than single bands.  In Halpha maps of r, J0660 and i of 40 simulated
   spirals (``benchmarks/joint_bands.py --parts lines``), the rms error was 26 % smaller than with
-  ``splus-any``, which restores each band by itself.  The flux of the line was off by -1.6 ± 3.2 % in
-  the median of 36 fields, and by -10 to +6 % in two of three.
+  ``splus-any``, which restores each band by itself.  The flux of the line was off by -1.6 ± 3.2 %
+  in the median of 36 fields, and by -10 to +6 % in two of three.
 * Errors of the bands are alike, so that those of their difference are smaller than if they were
   independent.  ``line_map`` reckons with it, and still states a little too much: 74 % of the truths
   lay within its standard deviation.
 * What one band alone shows may appear in others: of a source of S/N 10 in J0660 alone, 80 % of the
-  flux stayed there (84 % with ``splus-any``) and 7 % came out in r or i, and of a star of S/N 100 in
-  eleven bands 0.5 % in J0515, which lacked it (means of six fields, ``--parts honesty``).
-* Uncertainties have one calibration for each band, whatever other bands there are: in the bins above
-  65 to 75 % of the truths lie within one standard deviation, where 68 % should.
+  flux stayed there (84 % with ``splus-any``) and 7 % came out in r or i, and of a star of S/N 100
+  in eleven bands 0.5 % in J0515, which lacked it (means of six fields, ``--parts honesty``).
+* Uncertainties have one calibration for each band, whatever other bands there are: in the bins
+  above 65 to 75 % of the truths lie within one standard deviation, where 68 % should.
 * A lone bright star is not restored better than by ``splus-any``: at S/N 160 its squared error is
   12 dB above what noise allows.
 * The figures below are of ``splus-grz`` and ``splus-any``, which come first."""

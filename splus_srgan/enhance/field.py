@@ -223,10 +223,10 @@ class Enhancement:
             place, kept = fine_place(part.kept), within(part.kept, part.needed, FACTOR)
             levels, noise = (cut(upsample(cut(a, part.needed)), kept) for a in (sky, sigma))
             for k, (image, std) in enumerate(zip(planes.image, planes.uncertainty, strict=True)):
-                if tables[k]:
+                if table := tables[k]:
                     one = np.array(std[place], np.float32)[None]
                     signal = image[place] - levels[k]
-                    std[place] = calibrate_std(one, signal[None], noise[k : k + 1], tables[k])[0]
+                    std[place] = calibrate_std(one, signal[None], noise[k : k + 1], table)[0]
             if journal is not None:
                 journal.note("calibrated", number, planes, part.kept)
 

@@ -65,12 +65,14 @@ class Runner:
             key = "first stage", card.sha256
             first = made[key] = made.get(key) or FirstStage(card, **options)
             self.radius += first.radius + TwoStageEngine.reach
-            known = {
-                "stretch": card.stretch,
-                "target": (card.target_psf["fwhm"], card.target_psf["beta"]),
-                "pixel_scale": card.pixel_scale,
-            }
-            self.engine = TwoStageEngine(first, self.engine, **known, **told)
+            self.engine = TwoStageEngine(
+                first,
+                self.engine,
+                stretch=card.stretch,
+                target=(card.target_psf["fwhm"], card.target_psf["beta"]),
+                pixel_scale=card.pixel_scale,
+                **told,
+            )
         if uncertainty == "ensemble":
             self.engine = EnsembleEngine(self.engine, turned=turned)
         elif turned:

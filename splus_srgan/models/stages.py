@@ -125,8 +125,9 @@ class TwoStageEngine:
                 for band, shared, psf, sigma in known
             ]
         )
-        known_scale = {"target": target, "pixel_scale": pixel_scale}
-        self._kernels = np.stack([wiener_kernels(psf, **known_scale) for psf in psfs or unknown])
+        self._kernels = np.stack(
+            [wiener_kernels(psf, target=target, pixel_scale=pixel_scale) for psf in psfs or unknown]
+        )
         self.with_scale = second.with_scale
         self.name, self.device, self.precision = second.name, second.device, second.precision
 

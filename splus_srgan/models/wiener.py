@@ -93,7 +93,8 @@ def wiener_kernels(
     # What was cut off is given back broadly.
     broad = np.exp(-0.5 * (away[:, None] ** 2 + away**2) / REACH**2)
     lost = 1 - kernels.sum((1, 2))
-    return np.float32(kernels + lost[:, None, None] * broad / broad.sum())
+    kernels = kernels + lost[:, None, None] * broad / broad.sum()
+    return kernels.astype(np.float32)
 
 
 @lru_cache(maxsize=1024)
