@@ -17,7 +17,7 @@ FLOORS = {
     "_version": 1,
     "utils": 2,
     "pixels": 3,
-    "models": 3,
+    "models": 4,
     "images": 4,
     "enhance": 5,
     "simulate": 5,
