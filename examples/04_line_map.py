@@ -57,12 +57,12 @@ print(list(cube))
 # %%
 # Enhance it
 # ----------
-# Any bands can be given.  A line map is a difference of bands, which gains nothing from restoring
-# them together (:doc:`/user_guide/weights`): here each of the three that it needs is restored by
-# itself, with ``splus-any``.
+# Any bands can be given, and help each other.  A line map is a difference of bands and gains less
+# from that than the bands themselves, but it does gain (:doc:`/user_guide/weights`, which also says
+# what to mind of sources that shine in one band alone).
 
 needed = {band: cube[band] for band in ("r", "J0660", "i")}
-sharp = SRGANEnhancer("splus-any", device="cpu")(needed, sky=0.0)
+sharp = SRGANEnhancer(device="cpu")(needed, sky=0.0)
 for band, image in sharp.items():
     fwhm = image.header["SRPSFFWH"], image.header["SRFWHM"]
     print(f"{band}: FWHM {fwhm[0]:.2f} -> {fwhm[1]:.2f} arcsec")
