@@ -31,3 +31,5 @@ from .weights import load_card as load_card
 from .weights import load_generator as load_generator
 from .weights import save_weights as save_weights
 from .weights import verify as verify
+from .wiener import restored_phases as restored_phases
+from .wiener import wiener_kernels as wiener_kernels
