@@ -2,8 +2,7 @@
 """
 Images brought to the PSF of the output by finite kernels, for a generator to choose from.
 
-Where a band is bright and its PSF is known, no generator has to guess how sharp it is: a linear
-filter tells.
+A linear filter cannot take the noise away as a generator does, but it knows the PSF.
 """
 
 from __future__ import annotations

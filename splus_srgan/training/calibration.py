@@ -229,9 +229,14 @@ def calibrate(
     pixels = _pixels(raw, fields, progress_bar, parts, errors)
     table = fit_table(*pixels, seed=seed)
     if card.takes_subsets:
-        own = {band: [pixels[:, part] for part in slices] for band, slices in parts.items()}
+        own = {
+            band: np.concatenate([pixels[:, part] for part in slices], axis=1)
+            for band, slices in parts.items()
+        }
         table["bands"] = {
-            band: fit_table(*np.concatenate(one, axis=1), seed=seed) for band, one in own.items()
+            band: fit_table(*one, seed=seed)
+            for band, one in own.items()
+            if one.shape[1] >= _MIN_PIXELS
         }
     kept = {key: value for key, value in card.uncertainty.items() if key == "ensemble"}
     if correlation := _correlation(errors):
