@@ -26,6 +26,7 @@ from splus_srgan.training.data.restored import RestoredPairs
 from splus_srgan.training.data.subsets import SETS, draw_subset, tell_bands
 from splus_srgan.training.networks import make_generator
 from splus_srgan.training.run import train
+from splus_srgan.training.terms import GeneratorTerms
 
 BANDS = tuple(splus.BANDS)
 SHAPE = (40, 40)
@@ -277,3 +278,21 @@ def test_a_run_ends_with_weights_for_any_subset(tmp_path, capsys):
         assert_array_equal(state[name], value)
     assert main(["calibrate", str(result.card), "pairs", *out]) == 2
     assert "give its checkpoint (.ckpt), or --minutes 0" in capsys.readouterr().err
+
+
+def test_the_loss_of_bright_sources_weighs_errors_by_noise_and_light():
+    """The formula, pixel by pixel; missing pixels do not count."""
+    config = load_config({"preset": "twelve"}, {"losses.pixel": 0.0})
+    terms = GeneratorTerms(config)
+    truth = torch.tensor([-2.0, 0.0, 5.0, 300.0, 9.0]).reshape(1, 1, 1, 5)
+    linear = truth + torch.tensor([0.2, -0.4, 1.0, -20.0, 50.0]).reshape(1, 1, 1, 5)
+    weight = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0]).reshape(1, 1, 1, 5)
+    batch = {"truth": truth, "weight": weight, "electrons": torch.tensor([[17.0]])}
+    made = torch.asinh(linear / 3) / 2
+    found = terms({**batch, "target": torch.asinh(truth / 3) / 2}, made)
+    assert list(found) == ["bright"]
+    light = np.maximum(truth.numpy().ravel(), 0)
+    sigma = np.sqrt(0.3**2 + light / 17 + (0.05 * light) ** 2)
+    chi = (linear - truth).numpy().ravel() / sigma
+    expected = (weight.numpy().ravel() * (np.sqrt(chi**2 + 0.3**2) - 0.3)).mean()
+    assert_allclose(found["bright"], expected, rtol=1e-4)
