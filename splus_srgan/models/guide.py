@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from splus_srgan.utils.types import FloatArray
 
-__all__ = ["GUIDED_PLANES", "REACH", "guided_planes"]
+__all__ = ["GUIDED_PLANES", "PHASES", "REACH", "guided_planes"]
 
 SCALES = (1.5, 3.0, 6.0)
 """Standard deviations of the Gaussians (output pixels) on whose scales spectra are measured."""
@@ -31,9 +31,10 @@ _TRUNCATE = 3.0
 _NOISE = 0.02  # of the smoothed first stage, in sky noises
 _BRIGHTEST = 1e6  # sky noises; squares of more could overflow
 _UPSCALING = 2
-_PHASES = _UPSCALING**2
+PHASES = _UPSCALING**2
+"""Output pixels for each input pixel."""
 
-GUIDED_PLANES = 1 + _PHASES * (2 + len(SCALES))
+GUIDED_PLANES = 1 + PHASES * (2 + len(SCALES))
 """Planes of each band: the input, the phases of the first stage, twice, and those of the guides."""
 
 REACH = -(-int(_TRUNCATE * max(SCALES) + 0.5) // _UPSCALING)
@@ -104,4 +105,4 @@ def _phases(images: FloatArray) -> FloatArray:
     """The phases of fine images on the coarse grid, ``(n_band, 4, ny, nx)``."""
     n_band, ny, nx = images.shape
     cut = images.reshape(n_band, ny // _UPSCALING, _UPSCALING, nx // _UPSCALING, _UPSCALING)
-    return cut.transpose(0, 2, 4, 1, 3).reshape(n_band, _PHASES, ny // _UPSCALING, nx // _UPSCALING)
+    return cut.transpose(0, 2, 4, 1, 3).reshape(n_band, PHASES, ny // _UPSCALING, nx // _UPSCALING)

@@ -25,8 +25,7 @@ from splus_srgan.models.generator import (
     low_pass,
     reach,
 )
-from splus_srgan.models.guide import FAINT, GUIDED_PLANES
-from splus_srgan.models.wiener import PHASES
+from splus_srgan.models.guide import FAINT, GUIDED_PLANES, PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from splus_srgan.models.guide import PHASES
 from splus_srgan.pixels.psf import psf_transfer
 
 if TYPE_CHECKING:
@@ -23,13 +24,10 @@ if TYPE_CHECKING:
 
     from splus_srgan.utils.types import FloatArray
 
-__all__ = ["PHASES", "REACH", "restored_phases", "wiener_kernels"]
+__all__ = ["REACH", "restored_phases", "wiener_kernels"]
 
 REACH = 7
 """Input pixels that a kernel reads to each side."""
-
-PHASES = 4
-"""Output pixels for each input pixel."""
 
 _UPSCALING = 2
 _NOISE_POWER = 1e-3  # over that of the source, at every frequency
