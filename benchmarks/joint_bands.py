@@ -44,7 +44,7 @@ from splus_srgan.evaluation.baselines.methods import default_baselines
 from splus_srgan.evaluation.measure.lines import line_map
 from splus_srgan.evaluation.measure.regions import REGIONS
 from splus_srgan.exceptions import WeightsError
-from splus_srgan.pixels.psf import core_profile, matching_transfer
+from splus_srgan.pixels.psf import TARGET_PSF, core_profile, matching_transfer
 from splus_srgan.splus import BANDS as FACTS
 from splus_srgan.splus import PIXEL_SCALE
 
@@ -307,11 +307,11 @@ def honesty(options, enhancers):
             for band in ALL:
                 noise = blank.sigma[band] / 4
                 false += int((plain[band] > 5 * noise).sum() > 0)
-            one, other = added(enhancer, blank, plain, ("J0660",), 10)
-            kept.append(one["J0660"])
-            leaked.append(max(abs(other["r"]), abs(other["i"])))
-            one, other = added(enhancer, blank, plain, [b for b in ALL if b != "J0515"], 100)
-            painted.append(other["J0515"])
+            found = added(enhancer, blank, plain, ("J0660",), 10)
+            kept.append(found["J0660"])
+            leaked.append(max(abs(found["r"]), abs(found["i"])))
+            found = added(enhancer, blank, plain, [b for b in ALL if b != "J0515"], 100)
+            painted.append(found["J0515"])
             moved.append(swapped(enhancer, k))
         if not kept:
             continue
@@ -343,22 +343,23 @@ def honesty(options, enhancers):
 
 
 def added(enhancer, blank, plain, bands, sn):
-    """What a star of some bands adds: flux found by flux put in, there; and elsewhere, in sigma."""
+    """What a star of some bands adds within 3 arcsec: flux found by what it should be there."""
     from noise_limit import star
 
     images, put = {}, {}
+    middle = np.hypot(*(np.indices((128, 128)) - 63.5)) < 3 / (PIXEL_SCALE / 2)
     for band, image in blank.observed.items():
         images[band] = image.copy()
         seen = blank.conditions[band]
         core = core_profile(seen.fwhm, seen.beta, seen.wings)
         point = star(1, 0, 0, *core, seen.wings)
-        put[band] = sn * blank.sigma[band] / np.sqrt(np.sum(point**2))
+        flux = sn * blank.sigma[band] / np.sqrt(np.sum(point**2))
+        # The aperture does not hold all of the wings.
+        put[band] = flux * star(2, 0, 0, *TARGET_PSF, seen.wings)[middle].sum()
         if band in bands:
-            images[band].data = (image.data + put[band] * point).astype(np.float32)
+            images[band].data = (image.data + flux * point).astype(np.float32)
     made = without_sky(enhance(enhancer, images))
-    middle = np.hypot(*(np.indices((128, 128)) - 63.5)) < 3 / (PIXEL_SCALE / 2)
-    found = {b: float((made[b] - plain[b])[middle].sum() / put[b]) for b in ALL}
-    return found, found
+    return {band: float((made[band] - plain[band])[middle].sum() / put[band]) for band in ALL}
 
 
 def swapped(enhancer, k):

@@ -18,6 +18,8 @@ from .config.training import add_config_arguments as add_config_arguments
 from .config.training import dump_config as dump_config
 from .config.training import load_config as load_config
 from .config.training import preset as preset
+from .data.added import added_sources as added_sources
+from .data.added import draw_added as draw_added
 from .data.dataset import FolderPairs as FolderPairs
 from .data.dataset import Pairs as Pairs
 from .data.dataset import RenderedPairs as RenderedPairs
@@ -43,6 +45,7 @@ from .losses import generator_adversarial as generator_adversarial
 from .losses import laplace_nll as laplace_nll
 from .losses import noise_weighted_loss as noise_weighted_loss
 from .losses import pixel_loss as pixel_loss
+from .losses import response_loss as response_loss
 from .losses import spectrum_loss as spectrum_loss
 from .losses import starlet_loss as starlet_loss
 from .losses import stretch as stretch

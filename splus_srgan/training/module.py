@@ -28,7 +28,7 @@ from splus_srgan.training.optimizers import (
     update_average,
 )
 from splus_srgan.training.scores import field_scores, flux_aware_score
-from splus_srgan.training.terms import GeneratorTerms
+from splus_srgan.training.terms import GeneratorTerms, with_added
 from splus_srgan.utils.optional import import_optional
 
 if TYPE_CHECKING:
@@ -251,6 +251,7 @@ class SRGANModule(L.LightningModule):
             If a loss or a gradient is not finite; no weight was changed by it.
         """
         self._set_rates()
+        batch = with_added(batch)
         generated = self._generator_step(batch)
         if self.ramp > 0:
             self._discriminator_step(batch, generated.detach())

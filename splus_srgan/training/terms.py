@@ -7,10 +7,34 @@ from splus_srgan.models.features import VGGFeatures
 from splus_srgan.training import losses
 from splus_srgan.training.config.networks import DISCRIMINATOR_TERMS
 
-__all__ = ["GeneratorTerms"]
+__all__ = ["GeneratorTerms", "with_added"]
 
 _RESTORED = 0.3  # sky noises of the input that may be left in the output
 _PRECISION = 0.05  # of what is bright
+
+
+def with_added(batch):
+    """
+    Put fields with added sources after those without, as samples of their own.
+
+    Parameters
+    ----------
+    batch : dict of str to `~torch.Tensor`
+        A batch of the training data.
+
+    Returns
+    -------
+    batch : dict of str to `~torch.Tensor`
+        The same if it has no such fields; else tensors of twice the length, except the
+        ``aperture``, where they differ, and ``index``.
+    """
+    if "aperture" not in batch:
+        return batch
+    names = ("input", "target", "truth", "weight", "electrons")
+    doubled = {
+        name: torch.cat((batch[name], batch.get(f"added_{name}", batch[name]))) for name in names
+    }
+    return {"index": batch["index"], "aperture": batch["aperture"], **doubled}
 
 
 class GeneratorTerms:
@@ -89,6 +113,7 @@ class GeneratorTerms:
             "flux": self._flux,
             "aperture": self._aperture,
             "binned_flux": self._binned_flux,
+            "response": self._response,
             "spectrum": self._spectrum,
             "starlet": self._starlet,
             "nll": lambda batch, made: self._nll(batch, made, log_scale),
@@ -177,6 +202,11 @@ class GeneratorTerms:
             batch["weight"],
             sizes=self.options.binned_sizes,
         )
+
+    def _response(self, batch, made):
+        without, made = self.linear(made).chunk(2)
+        truth_without, truth = batch["truth"].chunk(2)
+        return losses.response_loss(made, without, truth, truth_without, batch["aperture"])
 
     def _spectrum(self, batch, made):
         return losses.spectrum_loss(made, batch["target"], floor=self.options.spectrum_floor)

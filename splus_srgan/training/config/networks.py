@@ -26,6 +26,7 @@ LOSS_TERMS = (
     "flux",
     "aperture",
     "binned_flux",
+    "response",
     "spectrum",
     "starlet",
     "feature_matching",
@@ -202,6 +203,9 @@ class LossConfig(_Section):
         Weight, at least 0, of the flux in round apertures against the truth.
     binned_flux : float, optional
         Weight, at least 0, of the flux in boxes against the noisy input.
+    response : float, optional
+        Weight, at least 0, of what sources of few bands add to each band; above 0 such sources are
+        added to the fields, which needs ``data.subsets``.
     spectrum : float, optional
         Weight, at least 0, of the difference of log power spectra.
     starlet : float, optional
@@ -261,6 +265,7 @@ class LossConfig(_Section):
     flux: float = 0.03
     aperture: float = 0.0
     binned_flux: float = 0.0
+    response: float = 0.0
     spectrum: float = 0.0
     starlet: float = 0.0
     feature_matching: float = 0.0

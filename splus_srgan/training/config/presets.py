@@ -130,6 +130,7 @@ def _twelve():
             pixel_softening=0.7,
             charbonnier_epsilon=0.05,
             bright=0.15,
+            response=1.0,
             flux=0.0,
         ),
         data=DataConfig(

@@ -71,6 +71,11 @@ class TrainingConfig:
                 "generator.kind='joint' and data.subsets go together; got "
                 f"{self.generator.kind!r} and {self.data.subsets!r}"
             )
+        if self.losses.response > 0 and not self.data.subsets:
+            raise ValueError(
+                "losses.response compares bands with sources that others lack, and needs "
+                f"data.subsets; got losses.response={self.losses.response!r} without it"
+            )
         self._check_space()
         self._check_scale()
         self._check_phases()

@@ -213,9 +213,9 @@ def make_dataset(config: TrainingConfig, purpose: Literal["train", "validation"]
     number = data.n_validation if validation else data.n_pairs
     kept: dict[str, Any] = {"shape": data.shape, "cache": data.cache}
     if data.subsets:
-        return RestoredPairs(
-            number, purpose=purpose, first_stage=data.first_stage, **kept, **options
-        )
+        kept |= {"first_stage": data.first_stage, "purpose": purpose}
+        added = config.losses.response > 0 and not validation
+        return RestoredPairs(number, added=added, **kept, **options)
     return SimulatedPairs(number, purpose=purpose, **kept, **options)
 
 

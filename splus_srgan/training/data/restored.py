@@ -21,6 +21,12 @@ from splus_srgan.models.wiener import restored_phases, wiener_kernels
 from splus_srgan.pixels.psf import TARGET_PSF
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
 from splus_srgan.splus import PIXEL_SCALE
+from splus_srgan.training.data.added import (
+    APERTURE,
+    added_sources,
+    aperture_of,
+    draw_added,
+)
 from splus_srgan.training.data.crops import turn
 from splus_srgan.training.data.simulated import SimulatedPairs
 from splus_srgan.training.data.subsets import draw_subset, tell_bands
@@ -38,6 +44,8 @@ __all__ = ["EDGE", "RestoredPairs"]
 EDGE = 8
 """Input pixels beside a crop that filter and guides may read."""
 
+_TRIES = 50  # draws of a subset that holds a certain band
+_ENOUGH = 10.0  # S/N of a source that should be kept whole
 _MEMORY = 2**29  # bytes of fields that a process keeps in memory
 
 
@@ -58,9 +66,12 @@ class RestoredPairs(SimulatedPairs):
     crop : int or None, optional
         Side of the crop in input pixels; `None` for whole images.  The fields have to be 16
         pixels larger, so that filter and guides see no border.
+    added : bool, optional
+        Give each sample with a source of few bands added, too
+        (`~splus_srgan.training.data.added.draw_added`); needs ``augmentation="symmetries"``.
     cache : path-like, optional
         Folder that keeps the fields and the restored bands (4.5 MB for twelve bands of 96 x 96
-        pixels).
+        pixels; twice as much with ``added``).
     **options
         Those of `~splus_srgan.training.data.simulated.SimulatedPairs`.
 
@@ -78,7 +89,10 @@ class RestoredPairs(SimulatedPairs):
     -----
     A sample is as in `~splus_srgan.training.data.samples.Pairs`, but for ``input``
     (n_band, 33, ny, nx), which is what `~splus_srgan.models.joint.JointResNet` reads for each
-    band; there is no ``noisy``.
+    band; there is no ``noisy``.  With ``added`` also ``added_input``, ``added_target`` and
+    ``added_truth``, with the same noise and a source more, and ``aperture``, as
+    `~splus_srgan.training.losses.response_loss` takes it; the first band is one that shows the
+    source, or the one that lacks it.
 
     Examples
     --------
@@ -96,9 +110,11 @@ class RestoredPairs(SimulatedPairs):
         *,
         first_stage: Sequence[FilePath],
         crop: int | None = None,
+        added: bool = False,
         cache: FilePath | None = None,
         **options: Any,
     ) -> None:
+        self._side = None if crop is None else check_integer("crop", crop, minimum=1) + 2 * EDGE
         super().__init__(n_pairs, cache=cache, **options)
         if self.augmentation == "paper" or self.single_band or self.space != "noise":
             raise ValueError(
@@ -106,18 +122,29 @@ class RestoredPairs(SimulatedPairs):
                 f"and space 'noise'; got {self.augmentation!r}, single_band={self.single_band!r} "
                 f"and {self.space!r}"
             )
-        self._side = None if crop is None else check_integer("crop", crop, minimum=1) + 2 * EDGE
+        if added and not self.fresh:
+            raise ValueError(
+                f"added needs augmentation 'symmetries'; got {self.augmentation!r}: validate with "
+                "fields as they are"
+            )
+        self.added = bool(added)
+        self._marks = ("", "added_") if added else ("",)
         if self._side is not None and self._side > min(self.shape):
             raise ValueError(
                 f"crop must be at most the smaller side of the shape {self.shape} less {2 * EDGE} "
                 f"pixels; got {crop}"
             )
         self.cards = [load_card(weights) for weights in first_stage]
-        self._folder = None if cache is None else self._named(Path(cache), options)
+        key = options | ({"added": True} if added else {})
+        self._folder = None if cache is None else self._named(Path(cache), key)
         self._purpose = options.get("purpose", "train")
         self._engines: dict[str, Any] = {}
         self._known: dict[int, Any] = {}
         self._room = _MEMORY
+
+    def _check_square(self, shape, what):
+        if self._side is None:  # else only crops are turned
+            super()._check_square(shape, what)
 
     def _named(self, cache, options):
         """Folder of these fields as restored by these weights."""
@@ -128,15 +155,10 @@ class RestoredPairs(SimulatedPairs):
     def __getitem__(self, k: int) -> dict[str, torch.Tensor]:
         place = self._place(check_integer("k", k, minimum=0))
         whole = self._whole(place.pair)
-        names = draw_subset(self._rng("subset", k) if self.fresh else None, self.bands, k)
+        source, main = self._source(k, whole)
+        names = self._subset(k, main)
         bands = [self.bands.index(name) for name in names]
-        window = self._cut(k, whole["input"].shape[1:])
-        y = turn(whole["input"][bands][:, *window], *place.symmetry)
-        made = turn(self._made(whole, names)[:, *_fine(window)], *place.symmetry)
-        target, weight = (
-            turn(whole[name][bands][:, *_fine(window)], *place.symmetry)
-            for name in ("target", "weight")
-        )
+        window = self._cut(k, whole["input"].shape[1:], source)
         seen = [{"psf": psf} for psf in whole["psf"][bands]]
         told, psfs = tell_bands(
             self._rng_of(place, "told"),
@@ -145,38 +167,86 @@ class RestoredPairs(SimulatedPairs):
             whole["sigma"][bands],
             restored_together(self.cards, names),
         )
-        filtered = restored_phases(y, np.stack([_kernels(psf) for psf in psfs]), **self.stretch)
-        planes = joint_planes(guided_planes(y, made, **self.stretch), filtered, told)
-        sample = {"input": planes, "target": target, "weight": weight}
+        kernels = np.stack([_kernels(psf) for psf in psfs])
+        sample = {"weight": turn(whole["weight"][bands][:, *_fine(window)], *place.symmetry)}
+        for mark in self._marks:
+            y = turn(whole[f"{mark}input"][bands][:, *window], *place.symmetry)
+            made = self._made(whole, names, mark)[:, *_fine(window)]
+            target = whole[f"{mark}target"][bands][:, *_fine(window)]
+            guided = guided_planes(y, turn(made, *place.symmetry), **self.stretch)
+            filtered = restored_phases(y, kernels, **self.stretch)
+            sample[f"{mark}input"] = joint_planes(guided, filtered, told)
+            sample[f"{mark}target"] = turn(target, *place.symmetry)
+        if self.added:
+            inside = self._aperture(source, whole)[None, *_fine(window)]
+            sample["aperture"] = turn(inside, *place.symmetry).repeat(len(bands), 0)
         if self._side is not None:
             sample = {name: _inner(name, value) for name, value in sample.items()}
         stretch = NoiseAsinhStretch(0.0, 1.0, **self.stretch)
-        sample["truth"] = stretch.inverse(sample["target"])
+        for mark in self._marks:
+            sample[f"{mark}truth"] = stretch.inverse(sample[f"{mark}target"])
         sample["electrons"] = whole["electrons"][bands]
-        chosen = self._chosen(k, len(bands))
+        chosen = self._chosen(k, names, main)
         for name, value in sample.items():
             sample[name] = torch.from_numpy(np.ascontiguousarray(value[chosen], np.float32))
         return sample | {"index": place.k}
 
-    def _chosen(self, k, number):
+    def _subset(self, k, main):
+        """Names of the bands of a sample, with the one that matters most."""
+        if not self.fresh:
+            return draw_subset(None, self.bands, k)
+        rng = self._rng("subset", k)
+        for _ in range(_TRIES):
+            names = draw_subset(rng, self.bands)
+            if main is None or self.bands[main] in names:
+                return names
+        return list(self.bands)
+
+    def _source(self, k, whole):
+        """One of the added sources, and a band that shows it or the only one that does not."""
+        if not self.added:
+            return None, None
+        rng = self._rng("added", k)
+        source = rng.choice(whole["sources"])
+        shines = source[4:] > 0
+        lacking = np.flatnonzero(~shines)
+        alone = len(lacking) == 1 and len(shines) > 2 and rng.random() < 0.5
+        return source, int(rng.choice(lacking if alone else np.flatnonzero(shines)))
+
+    def _aperture(self, source, whole):
+        """Weights of `response_loss`: faint sources, which cannot be kept, count less."""
+        flux = max(source[4:])
+        enough = flux * _ENOUGH / min(source[3], _ENOUGH)
+        return aperture_of(source, whole["input"].shape[1:]) / np.float32(4 * enough)
+
+    def _chosen(self, k, names, main):
         """Which bands of the subset are learned: a fixed number of them, or all in their order."""
         if not self.fresh:
-            return list(range(number))
-        rng = self._rng("band", k)
-        return rng.choice(number, self.n_bands, replace=number < self.n_bands).tolist()
+            return list(range(len(names)))
+        rng, among, first = self._rng("band", k), list(range(len(names))), []
+        if main is not None:
+            first = [names.index(self.bands[main])]
+            among = [band for band in among if band not in first] or first
+        number = self.n_bands - len(first)
+        return [*first, *rng.choice(among, number, replace=len(among) < number).tolist()]
 
-    def _cut(self, k, shape):
-        """Rows and columns of the crop."""
+    def _cut(self, k, shape, source):
+        """Rows and columns of the crop, which holds the source."""
         size = np.array(shape if self._side is None else (self._side, self._side))
         room = np.array(shape) - size
-        first = self._rng("crop", k).integers(0, room + 1) if self.fresh else room // 2
+        low, high = 0 * room, room
+        if source is not None:
+            inner = EDGE + APERTURE / PIXEL_SCALE
+            low = np.clip(np.ceil(source[:2] + inner - size + 1).astype(int), 0, room)
+            high = np.clip(np.floor(source[:2] - inner).astype(int), low, room)
+        first = self._rng("crop", k).integers(low, high + 1) if self.fresh else room // 2
         return tuple(slice(int(a), int(a + n)) for a, n in zip(first, size, strict=True))
 
-    def _made(self, whole, names):
+    def _made(self, whole, names, mark):
         """Result of the first stage for these bands together."""
         made = np.empty((len(names), *whole["target"].shape[1:]), np.float32)
         for card, places in choose_among(self.cards, names):
-            made[places] = whole[card.name][self._rows(card, [names[k] for k in places])]
+            made[places] = whole[f"{mark}{card.name}"][self._rows(card, [names[k] for k in places])]
         return made
 
     def _rows(self, card, names):
@@ -213,9 +283,26 @@ class RestoredPairs(SimulatedPairs):
         whole["weight"] = np.uint8(sample["weight"] > 0)
         whole["sigma"] = np.asarray(linear.sigma)
         whole["psf"] = np.array([one["psf"] for one in self._field(place.pair).conditions])
-        for card in self.cards:
-            whole[card.name] = self._restore(card, whole["input"])
+        if self.added:
+            whole |= self._with_sources(number, sample, whole)
+        for mark in self._marks:
+            for card in self.cards:
+                whole[f"{mark}{card.name}"] = self._restore(card, whole[f"{mark}input"])
         return whole
+
+    def _with_sources(self, number, sample, whole):
+        """The field with added sources and their photon noise, and what they are."""
+        shape, rng = whole["input"].shape[1:], self._rng("added of pair", number)
+        sources = draw_added(rng, self.bands, whole["psf"], shape)
+        observed, truth = added_sources(sources, whole["psf"], shape)
+        photons = np.maximum(observed, 0) / whole["electrons"][:, None, None]
+        observed += np.sqrt(photons) * rng.standard_normal(photons.shape, np.float32)
+        stretch = NoiseAsinhStretch(0.0, 1.0, **self.stretch)
+        return {
+            "sources": sources,
+            "added_input": np.float32(stretch(sample["noisy"] + observed)),
+            "added_target": np.float32(stretch(sample["truth"] + truth)),
+        }
 
     def _restore(self, card, y):
         """Restore each band, or the bands of the weights together (empty if one is missing)."""
@@ -236,7 +323,7 @@ def _fine(window):
 
 def _inner(name, value):
     """What lies within the edge of a crop."""
-    cut = EDGE if name == "input" else 2 * EDGE
+    cut = EDGE if name.endswith("input") else 2 * EDGE
     return value[..., cut:-cut, cut:-cut]
 
 

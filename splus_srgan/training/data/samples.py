@@ -41,6 +41,8 @@ _STREAMS = (
     "subset",
     "told",
     "told of pair",
+    "added",
+    "added of pair",
 )
 
 

@@ -20,6 +20,7 @@ from splus_srgan.training.losses.pixel import (
     noise_weighted_loss,
     pixel_loss,
 )
+from splus_srgan.training.losses.response import response_loss
 from splus_srgan.training.losses.scales import (
     feature_loss,
     feature_matching_loss,
@@ -43,6 +44,7 @@ __all__ = [
     "flux_loss",
     "aperture_loss",
     "binned_flux_loss",
+    "response_loss",
     "stretch",
     "unstretch",
     "total_loss",
