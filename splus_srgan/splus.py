@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "BANDS",
+    "PIVOTS",
     "PIXEL_SCALE",
     "BandFacts",
     "canonical_band",
@@ -99,6 +100,15 @@ BANDS = {
     ),
 }
 """`BandFacts` of the twelve bands, by wavelength."""
+
+# fmt: off
+PIVOTS = {
+    "u": 3533.441, "J0378": 3773.126, "J0395": 3940.695, "J0410": 4094.956, "J0430": 4292.053,
+    "g": 4758.650, "J0515": 5133.143, "r": 6251.813, "J0660": 6613.875,
+    "i": 7670.634, "J0861": 8607.255, "z": 8941.728,
+}
+# fmt: on
+"""Pivot wavelengths (Angstrom) of the survey's curves (`splus_srgan.simulate.bandpasses.pivot`)."""
 
 
 def canonical_band(name: object) -> str:

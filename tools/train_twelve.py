@@ -104,7 +104,7 @@ def ship(work, version, *, rehearse=False):
     checkpoint = work / "run" / "checkpoints" / "best.ckpt"
     options = ["--minutes", 0.02 if rehearse else HEAD_MINUTES, "--precision", precision()]
     options += ["--fields", number["calibration"], "--test", number["test"]]
-    options += ["--ensemble", "--name", NAME, "--version", version, "-o", cards]
+    options += ["--ensemble", "--overwrite", "--name", NAME, "--version", version, "-o", cards]
     _run(sys.executable, "-m", "splus_srgan", "calibrate", checkpoint, *options)
     card = cards / f"{NAME}.json"
     options = ["--parts", "gains", "--methods", "bicubic", "--fields", number["gains"]]

@@ -10,6 +10,7 @@ from splus_srgan.cli.bar import progress
 from splus_srgan.cli.cluster import client_of
 from splus_srgan.cli.common import SOME_FAILED, UsageError
 from splus_srgan.cli.output import say, tell
+from splus_srgan.utils.files import FITS_ENDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,9 +19,8 @@ if TYPE_CHECKING:
 
     from splus_srgan.enhance.enhancer import SRGANEnhancer
 
-__all__ = ["ENDINGS", "PSF_MODES", "check_batch", "run_batch"]
+__all__ = ["PSF_MODES", "check_batch", "run_batch"]
 
-ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fit.gz", ".fts.gz")
 """How the names of images end."""
 
 PSF_MODES = ("auto", "header", "measure")
@@ -79,5 +79,5 @@ def check_batch(options: Namespace) -> None:
         raise UsageError("--format scubes does not go with --batch")
     if len(options.psf) > 1 or options.psf[0] not in PSF_MODES:
         raise UsageError(f"--psf must be one of {', '.join(PSF_MODES)} with --batch")
-    if options.output.lower().endswith(ENDINGS) and not Path(options.output).is_dir():
+    if options.output.lower().endswith(FITS_ENDINGS) and not Path(options.output).is_dir():
         raise UsageError(f"--output must be a folder with --batch; got {options.output}")

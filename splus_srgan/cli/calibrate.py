@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from splus_srgan.cli.bar import progress
 from splus_srgan.cli.checks import as_usage, check_weights
-from splus_srgan.cli.common import NonNegativeFloat, UsageError, add_config, int_from
+from splus_srgan.cli.common import NonNegativeFloat, UsageError, add_config, check_free, int_from
 from splus_srgan.cli.output import say
 from splus_srgan.utils.files import check_folder, check_name
 from splus_srgan.utils.tables import rows_of
@@ -75,6 +77,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--ensemble", action="store_true", help="calibrate the ensemble too")
     add("--name", type=str, help="name of the new weights")
     add("--version", type=str, help="version of the new weights")
+    add("--overwrite", action="store_true", help="replace weights of this name in the folder")
 
 
 def run(options: Namespace) -> None:
@@ -98,23 +101,27 @@ def run(options: Namespace) -> None:
     from splus_srgan.models.weights import load_generator, save_weights
     from splus_srgan.training.calibration import train_head
 
-    card = _card_of(options.weights, options.output)
-    generator = load_generator(card)
-    if options.minutes > 0:
-        generator = train_head(
-            generator,
-            _rendered(card, options) if own is None else own,
-            kind=options.kind,
-            steps=options.steps,
-            minutes=options.minutes,
-            precision=options.precision,
-            progress_bar=progress,
-        )
-    entries = _entries(card, options)
-    card = save_weights(generator, options.output, **entries)
-    for mode in (True, "ensemble") if options.ensemble else (True,):
-        card = _calibrated(card, generator, entries, mode, options)
-    say(card.path.with_suffix(".json"))
+    # Weights that are not calibrated yet stay out of the folder, where they might be used.
+    with TemporaryDirectory() as work:
+        card = _card_of(options.weights, work)
+        target = Path(options.output).expanduser() / f"{options.name or card.name}.json"
+        check_free([target, target.with_suffix(".safetensors")], options.overwrite)
+        generator = load_generator(card)
+        if options.minutes > 0:
+            generator = train_head(
+                generator,
+                _rendered(card, options) if own is None else own,
+                kind=options.kind,
+                steps=options.steps,
+                minutes=options.minutes,
+                precision=options.precision,
+                progress_bar=progress,
+            )
+        entries = _entries(card, options)
+        for mode in (True, "ensemble") if options.ensemble else (True,):
+            _calibrate(generator, entries, mode, options, work)
+        save_weights(generator, target.parent, **entries)
+    say(target)
 
 
 def _check_name(name: str) -> None:
@@ -122,31 +129,30 @@ def _check_name(name: str) -> None:
         check_name(name)
 
 
-def _calibrated(
-    card: WeightsCard,
+def _calibrate(
     generator: SRResNet | JointResNet,
     entries: dict[str, Any],
     mode: bool | Literal["ensemble"],
     options: Namespace,
-) -> WeightsCard:
-    """Calibrate a way to uncertainties, test it if asked to; the new model card."""
+    work: str,
+) -> None:
+    """Calibrate a way to uncertainties, test it if asked to; the entries of the card take it."""
     from splus_srgan.enhance.enhancer import SRGANEnhancer
     from splus_srgan.models.weights import save_weights
     from splus_srgan.training.calibration import calibrate, measure_coverage
     from splus_srgan.training.data.fields import SEEDS
 
+    card = save_weights(generator, work, **entries)
     enhancer = SRGANEnhancer(card, uncertainty=mode)
     entries["uncertainty"] = calibrate(enhancer, _fields(card, "validation", options.fields))
-    card = save_weights(generator, options.output, **entries)
     if options.test:
+        card = save_weights(generator, work, **entries)
         enhancer = SRGANEnhancer(card, uncertainty=mode)
         table = measure_coverage(enhancer, _fields(card, "test", options.test))
         say(f"uncertainty={mode!r}, {options.test} fields of seeds ({SEEDS['test']}, k)")
         say("\n".join(_format(table)))
         name = "coverage" if mode is True else "coverage_ensemble"
         entries["scores"] = entries["scores"] | {name: _score(table, options.test)}
-        card = save_weights(generator, options.output, **entries)
-    return card
 
 
 def _entries(card: WeightsCard, options: Namespace) -> dict[str, Any]:
@@ -203,7 +209,9 @@ def _own_pairs(weights: str) -> Any:
     from splus_srgan.training.config.training import load_config
     from splus_srgan.training.data.dataset import make_dataset
 
-    config = load_config(read_checkpoint(weights)[CONTENT]["config"])
+    # The head learns from fields as they are, without added sources.
+    plain = {"losses.response": 0.0}
+    config = load_config(read_checkpoint(weights)[CONTENT]["config"], plain)
     return make_dataset(config, "train") if config.data.subsets else None
 
 

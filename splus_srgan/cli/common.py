@@ -20,7 +20,7 @@ from splus_srgan.cli.output import say
 from splus_srgan.exceptions import printable
 from splus_srgan.splus import BANDS, canonical_band
 from splus_srgan.utils.bounded_yaml import load_yaml, read_text
-from splus_srgan.utils.files import check_folder
+from splus_srgan.utils.files import check_folder, fits_stem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -262,13 +262,6 @@ def output_stem(paths: Sequence[FilePath]) -> str:
     >>> output_stem(["G.fits.fz", "R.fits.fz", "Z.fits.fz"])
     'G_R_Z'
     """
-    stems = [_stem(Path(path).name) for path in paths]
+    stems = [fits_stem(Path(path).name) for path in paths]
     # Alike by characters, not by path components, is what is wanted.
     return commonprefix(stems).rstrip("_-. ") or "_".join(stems)  # noqa: RUF071
-
-
-def _stem(name: str) -> str:
-    for ending in (".gz", ".fz", ".bz2", ".fits", ".fit", ".fts"):
-        if name.lower().endswith(ending):
-            name = name[: -len(ending)]
-    return name

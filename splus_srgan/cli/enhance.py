@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from splus_srgan.cli.bar import progress
-from splus_srgan.cli.batch import ENDINGS, PSF_MODES, check_batch, run_batch
+from splus_srgan.cli.batch import PSF_MODES, check_batch, run_batch
 from splus_srgan.cli.by_band import ByBand, finite, read_by_band
 from splus_srgan.cli.checks import check_bands, check_engine, check_hdu, check_unit
 from splus_srgan.cli.cluster import add_scheduler, check_option, client_of
@@ -25,7 +25,7 @@ from splus_srgan.cli.common import (
 )
 from splus_srgan.cli.output import say, tell
 from splus_srgan.cli.summary import bands_of_file, say_bands, say_plan
-from splus_srgan.utils.files import make_folder
+from splus_srgan.utils.files import FITS_ENDINGS, fits_stem, make_folder
 from splus_srgan.utils.optional import import_optional
 
 if TYPE_CHECKING:
@@ -230,8 +230,8 @@ def _run_clean(options: Namespace) -> None:
 
 def _target(options: Namespace) -> Path:
     """The file to write: as it is named, or in the folder that is."""
-    output = Path(options.output)
-    if output.name.lower().endswith(ENDINGS) and not output.is_dir():
+    output = Path(options.output).expanduser()
+    if output.name.lower().endswith(FITS_ENDINGS) and not output.is_dir():
         return output
     return output / f"{output_stem(options.files)}_sr.fits"
 
@@ -334,10 +334,7 @@ def _read_psf(texts: list[str]) -> str | ByBand:
 
 
 def _preview_path(target: Path) -> Path:
-    name = target.name
-    for ending in sorted(ENDINGS, key=len, reverse=True):
-        name = name[: -len(ending)] if name.lower().endswith(ending) else name
-    return target.with_name(f"{name}.png")
+    return target.with_name(f"{fits_stem(target.name)}.png")
 
 
 def _draw_preview(target: Path, field: dict[str, CCDData], overwrite: bool) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from astropy.table import Table
 
-from splus_srgan.enhance.batch_list import FieldReader
+from splus_srgan.enhance.batch_list import MADE, FieldReader
 from splus_srgan.utils.cluster import (
     calls_as_completed,
     check_client,
@@ -96,9 +96,9 @@ def enhance_batch(
     """
     if client is not None:
         check_client(client, idle=True)
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     check_folder(folder)
-    outputs = {field.name: folder / f"{field.name}_sr.fits" for field in fields}
+    outputs = {field.name: folder / f"{field.name}{MADE}.fits" for field in fields}
     there = [name for name, path in outputs.items() if path.exists()]
     if there and not (resume or overwrite):
         raise FileExistsError(

@@ -14,9 +14,10 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from astropy.wcs.utils import skycoord_to_pixel
 
+from splus_srgan.images.bands import tidy_band
 from splus_srgan.images.io.fields import read_bands
 from splus_srgan.splus import BANDS
-from splus_srgan.utils.files import safe_name
+from splus_srgan.utils.files import FITS_ENDINGS, fits_stem, safe_name
 from splus_srgan.utils.tables import read_table
 from splus_srgan.utils.validate import present
 
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
 
     from splus_srgan.utils.types import FilePath
 
-__all__ = ["BatchField", "FieldReader", "list_fields"]
+__all__ = ["MADE", "BatchField", "FieldReader", "list_fields"]
 
-_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fit.gz", ".fts.gz")
+MADE = "_sr"
+"""What stands between the name of a field and the ending of its output."""
+
 _LEAST_SIZE = 16  # pixels, of a cutout
 
 
@@ -116,7 +119,7 @@ def list_fields(source: Table | FilePath, *, files: Sequence[FilePath] = ()) -> 
     if not isinstance(source, Table):
         paths = _pattern(Path(source))
         if paths is not None:
-            stems = [_stem(path) for path in paths]
+            stems = [fits_stem(path.name) for path in paths]
             fields = [
                 BatchField(safe_name(stem), str(path), {})
                 for stem, path in zip(stems, paths, strict=True)
@@ -124,7 +127,7 @@ def list_fields(source: Table | FilePath, *, files: Sequence[FilePath] = ()) -> 
             return _checked(fields, source)
     table, folder = _table_and_folder(source)
     lacking = {"name"} - set(table.colnames)
-    bands = [name for name in table.colnames if name in BANDS]
+    bands = _band_columns(table)
     parts = {"ra", "dec", "size"} & set(table.colnames)
     if not (bands or "file" in table.colnames or files):
         lacking.add("file, or one per band")
@@ -157,23 +160,34 @@ def _pattern(path: Path) -> list[Path] | None:
         found = path.parent.glob(path.name)
     else:
         raise FileNotFoundError(f"{path} does not exist: give a table, a folder or a pattern")
-    return sorted(p for p in found if p.name.lower().endswith(_ENDINGS) and p.name[0] != ".")
+    paths = sorted(p for p in found if p.name.lower().endswith(FITS_ENDINGS) and p.name[0] != ".")
+    # Outputs of an earlier batch into the same folder are no fields.
+    made = {f"{safe_name(fits_stem(path.name))}{MADE}" for path in paths}
+    return [path for path in paths if fits_stem(path.name) not in made]
 
 
-def _stem(path: Path) -> str:
-    name = path.name
-    for ending in sorted(_ENDINGS, key=len, reverse=True):
-        if name.lower().endswith(ending):
-            return name[: -len(ending)]
-    return name
+def _band_columns(table: Table) -> dict[str, str]:
+    """Columns of files, by the name of their band, however it is spelled."""
+    columns: dict[str, str] = {}
+    for name in table.colnames:
+        band = tidy_band(name)
+        if band not in BANDS:
+            continue
+        if band in columns:
+            raise ValueError(
+                f"the table of a batch must have one column per band; got {columns[band]!r} and "
+                f"{name!r} for {band}"
+            )
+        columns[band] = name
+    return columns
 
 
 def _of_row(
-    row: Row, bands: Sequence[str], is_part: bool, folder: Path, files: Sequence[FilePath]
+    row: Row, bands: Mapping[str, str], is_part: bool, folder: Path, files: Sequence[FilePath]
 ) -> BatchField:
     """The field of a row."""
     text = {name: _text(row[name]) for name in row.colnames}
-    paths = {band: str(folder / text[band]) for band in bands if text[band]}
+    paths = {band: str(folder / text[name]) for band, name in bands.items() if text[name]}
     if text.get("file"):
         paths = str(folder / text["file"])
     elif not paths:
@@ -188,11 +202,23 @@ def _of_row(
     if not is_part:
         return BatchField(safe_name(text["name"]), paths, options)
     try:
-        center = SkyCoord(float(text["ra"]), float(text["dec"]), unit="deg")
-        size = int(u.Quantity(text["size"] or "0").value)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"ra, dec and size of {text['name']!r} must be numbers: {error}") from None
-    return BatchField(safe_name(text["name"]), paths, options, center, size)
+        center = SkyCoord(_quantity(row, "ra", u.deg), _quantity(row, "dec", u.deg))
+        size = _quantity(row, "size", u.pix).to_value(u.pix)
+        if size != int(size):
+            raise ValueError(f"size is a whole number of input pixels; got {size}")
+    except (ValueError, TypeError, u.UnitsError) as error:
+        raise ValueError(
+            f"ra and dec of {text['name']!r} must be degrees, or have a unit of angle, and size "
+            f"must be input pixels: {error}"
+        ) from None
+    return BatchField(safe_name(text["name"]), paths, options, center, int(size))
+
+
+def _quantity(row: Row, name: str, usual: Any) -> u.Quantity:
+    """A number of a table in the unit of its column, or in the usual one."""
+    value = row[name]
+    unit = getattr(value, "unit", None) or row.table[name].unit or usual
+    return u.Quantity(float(getattr(value, "value", value)), unit)
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,6 @@ from threading import Lock
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
-from astropy import units as u
 
 from splus_srgan.enhance.domain import outside_domain
 from splus_srgan.enhance.fallbacks import warn_of_fallbacks
@@ -29,7 +28,7 @@ from splus_srgan.images.bands import tidy_band
 from splus_srgan.images.io.fields import check_writable, write_bands
 from splus_srgan.images.io.reserve import reserve_bands
 from splus_srgan.images.io.write import check_names
-from splus_srgan.images.units import flux_per_pixel_factor
+from splus_srgan.images.units import flux_per_pixel_factor, nanomaggies_of
 from splus_srgan.images.unpack import unpack
 from splus_srgan.models.choice import card_or_auto, choose_cards
 from splus_srgan.utils.cluster import check_client
@@ -343,9 +342,9 @@ class SRGANEnhancer:
         """
         path = check_writable(path, overwrite)
         given: Any = {"bands": bands, "mask": mask, "unit": unit, "wcs": wcs}
-        stack = unpack(data, **given, lazy=True, new_uncertainty=bool(self.uncertainty))
-        check_names(stack.bands)
         with np.errstate(**NUMPY_DEFAULTS):
+            stack = unpack(data, **given, lazy=True, new_uncertainty=bool(self.uncertainty))
+            check_names(stack.bands)
             return self._write(stack, path, sky, sigma, overwrite)
 
     def _write(
@@ -457,8 +456,10 @@ def _told(
     """What a generator that takes subsets is told about its bands of a field."""
     if not card.takes_subsets:
         return None
-    sigmas = None
-    if stack.unit == u.nmgy:  # in other units the depth is unknown without a zero point
-        sigmas = [float(np.median(sigma[k])) for k in places]
     bands = [tidy_band(stack.bands[k]) for k in places]
+    # In ADU the depth is unknown: it takes a zero point.
+    known = [one for band in bands if (one := nanomaggies_of(stack.unit, band)) is not None]
+    sigmas = None
+    if len(known) == len(bands):
+        sigmas = [float(np.median(sigma[k])) * one for k, one in zip(places, known, strict=True)]
     return {"bands": bands, "psfs": [psfs[k].core for k in places], "sigmas": sigmas}

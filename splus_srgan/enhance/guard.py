@@ -28,6 +28,7 @@ from splus_srgan.images.unpack import unpack
 from splus_srgan.pixels.inspection import inspect_band
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.floats import numpy_defaults
+from splus_srgan.utils.quiet import own_filters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,7 +190,7 @@ def check_input(
     >>> check_input(field).kinds["floor"]
     ['r']
     """
-    with warnings.catch_warnings():
+    with own_filters():
         for kind in (NoSkyWarning, PSFMismatchWarning, UncertaintyDroppedWarning):
             warnings.simplefilter("ignore", kind)
         stack = unpack(data, bands=bands, mask=mask, unit=unit, wcs=wcs)

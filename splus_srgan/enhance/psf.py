@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from splus_srgan.exceptions import PSFMismatchWarning
-from splus_srgan.images.bands import same_band
+from splus_srgan.images.bands import named_as
 from splus_srgan.images.grid import pixel_scale
 from splus_srgan.images.header import (
     psf_from_header,
@@ -166,7 +166,9 @@ def input_psfs(
         If a band is not in the mapping.
     """
     if isinstance(psf, Mapping):
-        return [InputPSF.of_profile("given", *_of_band(psf, band)) for band in stack.bands]
+        return [
+            InputPSF.of_profile("given", *named_as(band, psf, name="psf")) for band in stack.bands
+        ]
     known = stack.wcs is not None and stack.wcs.has_celestial
     scale = pixel_scale(stack.wcs, default=default_scale) if known else default_scale
     found = [InputPSF.of_header(meta) for meta in stack.metas]
@@ -183,15 +185,6 @@ def input_psfs(
     ]
     _warn_of_mismatch(stack.bands, found, stacklevel + 1)
     return [stars.measured(k, one) if one.core is None else one for k, one in enumerate(found)]
-
-
-def _of_band(
-    psf: Mapping[str, tuple[float, float, float]], band: str
-) -> tuple[float, float, float]:
-    names = [name for name in psf if same_band(str(name), str(band))]
-    if not names:
-        raise ValueError(f"psf must have every band of data; got none for {band!r}")
-    return psf[names[0]]
 
 
 class _Stars:

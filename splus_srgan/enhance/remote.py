@@ -44,7 +44,7 @@ class RemoteRunner:
     client : `distributed.Client`
         Client of the cluster.
     **options
-        As `~splus_srgan.enhance.runner.Runner` takes them, except ``first``, which is built there.
+        As `~splus_srgan.enhance.runner.Runner` takes them, except ``made``, which is built there.
 
     Attributes
     ----------

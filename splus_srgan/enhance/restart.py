@@ -169,6 +169,8 @@ def _begin(data: Path, log: Path, work: Enhancement, path: Path) -> Journal:
         other = next((key for key in ("input", "options") if first.get(key) != wanted[key]), None)
         if other is None and _is_plain_file(data):
             work.record["date"] = first["date"]
+            # A line that the kill cut off must not be continued by the next one.
+            os.truncate(log, log.read_bytes().rfind(b"\n") + 1)
             return Journal(log, lines)
         if _is_plain_file(data):
             said = "another input" if other == "input" else "other options"
@@ -219,7 +221,7 @@ def _locked(log: Path, path: Path) -> Iterator[None]:
     handle = os.open(log, flags, 0o600)
     try:
         if not _lock(handle):
-            raise OSError(None, f"{path} is being written by another process; wait for it")
+            raise BlockingIOError(f"{path} is being written by another process; wait for it")
         yield
     finally:
         os.close(handle)
@@ -252,7 +254,9 @@ def _identity(work: Enhancement) -> dict[str, str]:
                 strip: Any = np.ascontiguousarray(plane[rows])
                 given.update(strip)
     libraries = [restorer.runner.libraries for restorer in work.restorers]
+    unusual = [work.report.of_band(band) for band in stack.bands]
     options = (record, work.strength, work.uncertainty, work.block_size, _cards(work))
+    options = (*options, unusual, work.sky_measured)
     chosen = hashlib.sha256(repr((*options, work.input_psfs, libraries, np.__version__)).encode())
     for planes in (work.sky, work.sigma):
         level: Any = np.ascontiguousarray(planes)
@@ -295,12 +299,12 @@ def clean(path: FilePath) -> list[Path]:
     ...     [file.name for file in clean(f"{folder}/sharp.fits")]
     ['.sharp.fits.unfinished.fits']
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     folder = path if path.is_dir() else path.parent
     if not folder.is_dir():
         raise FileNotFoundError(f"the folder {folder} does not exist")
     names = [_ANY] if path.is_dir() else [re.escape(path.name), re.escape(path.name[:40])]
-    patterns = [re.compile(_DEBRIS.format(name=name)) for name in names]
+    patterns = [re.compile(_DEBRIS.format(name=name), re.IGNORECASE) for name in names]
     removed = []
     for file in sorted(folder.iterdir()):
         ours = any(pattern.fullmatch(file.name) for pattern in patterns)

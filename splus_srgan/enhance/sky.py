@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from splus_srgan.exceptions import NoSkyWarning
+from splus_srgan.images.bands import named_as
 from splus_srgan.pixels.joint_background import measure_joint_background
 from splus_srgan.utils.elementwise import as_float, unit_of
 
@@ -89,10 +90,7 @@ def _broadcastable(name: str, value: Any, stack: BandStack) -> FloatArray | None
     if value is None:
         return None
     if isinstance(value, Mapping):
-        missing = [band for band in stack.bands if band not in value]
-        if missing:
-            raise ValueError(f"{name} must have every band of data; got none for {missing}")
-        rows = [_plain(name, value[band], stack) for band in stack.bands]
+        rows = [_plain(name, named_as(band, value, name=name), stack) for band in stack.bands]
     else:
         plain = _plain(name, value, stack)
         per_band = plain.ndim == 3 or (plain.ndim == 1 and plain.size == len(stack.bands))

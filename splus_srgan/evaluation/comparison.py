@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy import units as u
 from astropy.nddata import StdDevUncertainty
 
 from splus_srgan.evaluation.compared import ComparedBand, ComparedField
@@ -20,7 +19,7 @@ from splus_srgan.evaluation.sources import detect
 from splus_srgan.images.grid import pixel_scale
 from splus_srgan.images.header import gain_from_header, saturated_pixels, winged_psf_from_header
 from splus_srgan.images.io.fields import stated_sky
-from splus_srgan.images.units import flux_per_pixel_factor
+from splus_srgan.images.units import flux_per_pixel_factor, nanomaggies_of
 from splus_srgan.images.unpack import uncertainty_array
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.pixels.missing import missing_pixels
@@ -247,9 +246,9 @@ def _masked(image: NDData) -> BoolArray:
 
 def _zero_point(pair: EvaluationPair, name: str, seen: NDData) -> float:
     """AB magnitude of one unit of flux; NaN where it is not known."""
-    unit = getattr(seen, "unit", None)
-    if unit is not None and unit.is_equivalent(u.nmgy):
-        return 22.5 - 2.5 * np.log10(unit.to(u.nmgy))
+    nanomaggies = nanomaggies_of(getattr(seen, "unit", None), name)
+    if nanomaggies is not None:
+        return 22.5 - 2.5 * np.log10(nanomaggies)
     return float(pair.zero_points.get(name, np.nan))
 
 

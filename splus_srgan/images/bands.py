@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from splus_srgan.splus import canonical_band
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from splus_srgan.utils.types import Bands
@@ -20,11 +20,15 @@ __all__ = [
     "check_distinct",
     "check_label",
     "describe_plane",
+    "listed_bands",
     "meta_band",
+    "named_as",
     "same_band",
     "split_bands",
     "tidy_band",
 ]
+
+_LETTERS = "ugriz"
 
 UNNAMED = "unknown"
 """Name of the band of an image that does not say."""
@@ -91,6 +95,64 @@ def describe_plane(meta: Any, band: str) -> None:
     if "NAXIS" in meta:
         meta["NAXIS"] = 2
     meta["BAND"] = band
+
+
+def listed_bands(bands: str | Iterable[str]) -> list[str]:
+    """
+    List the names in what a caller gives for bands.
+
+    Parameters
+    ----------
+    bands : str or iterable of str
+        One name; several, with commas or blanks between them; letters of the broad bands, such
+        as ``"grz"``; or names one by one.
+
+    Returns
+    -------
+    names : list of str
+        As they are spelled.
+
+    Examples
+    --------
+    >>> from splus_srgan.images.bands import listed_bands
+    >>> listed_bands("grz"), listed_bands("r, J0660"), listed_bands("F814W")
+    (['g', 'r', 'z'], ['r', 'J0660'], ['F814W'])
+    """
+    if not isinstance(bands, str):
+        return list(bands)
+    names = [name for name in re.split(r"[\s,;]+", bands.strip()) if name]
+    return list(names[0]) if len(names) == 1 and set(names[0]) <= set(_LETTERS) else names
+
+
+def named_as(band: object, known: Mapping[Any, Any], *, name: str) -> Any:
+    """
+    Find the entry of a band in a mapping, however the band is spelled there.
+
+    Parameters
+    ----------
+    band : str
+        Name of the band.
+    known : mapping
+        Values by band.
+    name : str
+        Name of the mapping in the message.
+
+    Returns
+    -------
+    value
+        Of the exact spelling, if that is there.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if band in known:
+        return known[band]
+    for key, value in known.items():
+        if same_band(key, band):
+            return value
+    raise ValueError(f"{name} must have every band of data; got none for {band!r}")
 
 
 def split_bands(value: Any, n_band: int | None) -> list[str] | None:

@@ -13,6 +13,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from astropy.wcs.wcsapi import HighLevelWCSWrapper, SlicedLowLevelWCS
 
 from splus_srgan.exceptions import GridMismatchError
+from splus_srgan.utils.quiet import own_filters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +121,7 @@ def header_wcs(header: Header, *, name: str = "header", hdus: Any = None) -> WCS
     if types <= {"", "LINEAR", "PIXEL"}:
         return None
     try:
-        with warnings.catch_warnings():
+        with own_filters():
             # That a date was put into another form does not concern the caller.
             warnings.simplefilter("ignore", FITSFixedWarning)
             wcs = WCS(header, hdus)

@@ -12,6 +12,7 @@ from astropy.io.fits.verify import VerifyError, VerifyWarning
 from astropy.utils.exceptions import AstropyUserWarning
 
 from splus_srgan.images.wcs import upsample_header
+from splus_srgan.utils.quiet import own_filters
 
 if TYPE_CHECKING:
     from typing import Any
@@ -39,16 +40,16 @@ def sound_header(header: Header) -> Header:
         Every card has a value.
     """
     sound, broken = Header(), []
-    for card in header.copy().cards:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", AstropyUserWarning)
+    with own_filters():
+        warnings.simplefilter("ignore", AstropyUserWarning)
+        for card in header.copy().cards:
+            try:
                 card.verify("silentfix+exception")
                 if not all(" " <= letter <= "~" for letter in str(card)):
                     raise ValueError("a FITS card must be printable ASCII")
                 sound.append(card, useblanks=False, bottom=True)
-        except (VerifyError, ValueError):
-            broken.append("".join(c if " " <= c <= "~" else "?" for c in str(card)))
+            except (VerifyError, ValueError):
+                broken.append("".join(c if " " <= c <= "~" else "?" for c in str(card)))
     for text in broken:
         sound.add_history(f"unreadable card: {text.strip()}")
     return sound
@@ -121,7 +122,7 @@ def _card(key: str, value: Any) -> Any:
     # A value that no card can hold is no number either; its key may still be one to mark.
     for held in (value, ""):
         try:
-            with warnings.catch_warnings():
+            with own_filters():
                 warnings.simplefilter("ignore", VerifyWarning)
                 card = Card(key, held)
                 str(card)

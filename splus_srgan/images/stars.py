@@ -12,7 +12,7 @@ from astropy.nddata import NDData
 from splus_srgan.images.grid import pixel_scale as wcs_pixel_scale
 from splus_srgan.images.header import saturation_level
 from splus_srgan.pixels.background import measure_background
-from splus_srgan.pixels.psf import core_profile, psf_image
+from splus_srgan.pixels.psf import core_profile
 from splus_srgan.pixels.robust import robust_std
 from splus_srgan.pixels.sample import gather_windows
 from splus_srgan.pixels.star_psf import MIN_STARS, expected_width, find_stars, fit_star_psf
@@ -253,7 +253,7 @@ def width_ratio(
     )
     if len(stars) < MIN_STARS:
         return np.nan, np.nan
-    ratios = stars[:, 3] / expected_width(psf_image(psf, pixel_scale=pixel_scale, radius=12))
+    ratios = stars[:, 3] / expected_width(psf, pixel_scale=pixel_scale)
     spread = max(robust_std(ratios), 0.01)
     return float(np.median(ratios)), float(1.25 * spread / np.sqrt(len(ratios) - 1))
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from astropy import units as u
 
+from splus_srgan import splus
+from splus_srgan.utils.quiet import own_filters
 from splus_srgan.utils.validate import check_integer
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from astropy.units import UnitBase
 
-__all__ = ["flux_per_pixel_factor", "parse_unit", "pixels_for_pixel"]
+__all__ = ["flux_per_pixel_factor", "nanomaggies_of", "parse_unit", "pixels_for_pixel"]
 
 # Spellings met in BUNIT cards that astropy does not take.
 _SPELLINGS = {
@@ -84,7 +86,7 @@ def parse_unit(text: str | UnitBase | None) -> Any:
     phrase = _PHRASES.get("".join(text.split()), "/".join(parts))
     for candidate in (phrase, text.strip()):
         try:
-            with warnings.catch_warnings():
+            with own_filters():
                 # Deprecated spellings and double slashes are the file's business.
                 warnings.simplefilter("ignore", u.UnitsWarning)
                 return u.Unit(candidate)
@@ -97,6 +99,52 @@ def parse_unit(text: str | UnitBase | None) -> Any:
 
 def _spell(word: str) -> str:
     return _SPELLINGS.get(word.lower(), word)
+
+
+def nanomaggies_of(unit: Any, band: str) -> float | None:
+    r"""
+    Give the nanomaggies in one unit of a pixel's flux.
+
+    A nanomaggy is the flux density per frequency of AB magnitude 22.5, 3.631 uJy.  One per
+    wavelength is converted at the band's pivot wavelength,
+    :math:`f_\nu = f_\lambda\, \lambda_p^2 / c`.
+
+    Parameters
+    ----------
+    unit : `~astropy.units.UnitBase` or str or None
+        Unit of the data.
+    band : str
+        Name of the band.
+
+    Returns
+    -------
+    nanomaggies : float or None
+        `None` where the unit is no flux density, such as ADU, or the band is none of S-PLUS
+        and its wavelength is needed.
+
+    Examples
+    --------
+    >>> from splus_srgan.images.units import nanomaggies_of
+    >>> nanomaggies_of("nmgy", "r"), nanomaggies_of("adu", "r")
+    (1.0, None)
+    >>> round(nanomaggies_of("uJy", "r"), 4)
+    0.2754
+    >>> round(nanomaggies_of("erg / (s cm2 Angstrom)", "r") / 1e17, 3)
+    3.592
+    """
+    try:
+        unit = parse_unit(unit)
+        if not isinstance(unit, u.UnitBase):  # None, or logarithmic
+            return None
+        if unit.is_equivalent(u.mgy):
+            return float(unit.to(u.nmgy))
+        flux: Any = 1 * unit
+        if not unit.is_equivalent(u.Jy):
+            pivot = splus.PIVOTS[splus.canonical_band(band)] * u.AA
+            flux = flux.to(u.Jy, u.spectral_density(pivot))
+        return float(flux.to_value(u.nmgy, u.zero_point_flux(1 * u.AB)))
+    except (ValueError, u.UnitConversionError):
+        return None
 
 
 def flux_per_pixel_factor(unit: UnitBase | str | None, factor: int = 2) -> float:

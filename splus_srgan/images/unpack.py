@@ -19,7 +19,13 @@ from astropy.nddata import NDData
 from astropy.wcs import WCS
 
 from splus_srgan.exceptions import SplusSrganWarning, UncertaintyDroppedWarning
-from splus_srgan.images.bands import band_names, check_distinct, check_label, meta_band
+from splus_srgan.images.bands import (
+    band_names,
+    check_distinct,
+    check_label,
+    meta_band,
+    named_as,
+)
 from splus_srgan.images.grid import check_common_grid, grid_shift, image_wcs
 from splus_srgan.images.meta import sound_header
 from splus_srgan.images.repack import repack
@@ -260,10 +266,10 @@ def _masks(
     shape = (len(planes), *planes[0].shape)
     own = [image.mask for image in images]
     if isinstance(mask, Mapping):
-        absent = [name for name in names if name not in mask]
-        if absent:
-            raise ValueError(f"mask must have every band of data; got none for {absent}")
-        mask = [np.broadcast_to(mask[name], shape[1:]) for name in names]
+        mask = [
+            _broadcast(named_as(name, mask, name="mask"), shape[1:], f"mask of {name}")
+            for name in names
+        ]
     if mask is not None:
         given = _broadcast(mask, shape, "mask")
         for i, image_mask in enumerate(own):

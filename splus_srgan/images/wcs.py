@@ -25,6 +25,7 @@ from splus_srgan.images.wcs_cards import (
     scale_sip_cards,
     scale_wcs_cards,
 )
+from splus_srgan.utils.quiet import own_filters
 from splus_srgan.utils.validate import check_integer, check_positive
 
 if TYPE_CHECKING:
@@ -312,7 +313,7 @@ def _header_axes(header: Header) -> list[int]:
     """0-based pixel axes of the image, from the linear part of the WCS alone."""
     linear = r"WCSAXES|NAXIS\d*|(CTYPE|CUNIT|CRPIX|CRVAL|CDELT|CROTA)\d+|(CD|PC|PV|PS)\d+_\d+"
     cards = [card for card in header.cards if re.fullmatch(linear, card.keyword)]
-    with warnings.catch_warnings():
+    with own_filters():
         warnings.simplefilter("ignore", FITSFixedWarning)
         wcs = WCS(fits.Header(cards))
     return _image_axes(wcs)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from splus_srgan.models.processes import note_threads
+from splus_srgan.utils.quiet import own_filters
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -149,7 +150,7 @@ def _convert(generator, with_scale):
     parts = (_Body(generator), (y,)), (_Head(generator, with_scale), (y, features))
     openvino, models = load_openvino(), []
     for part, example in parts:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), own_filters():
             # OpenVINO reads what newer versions of PyTorch deprecate.
             warnings.filterwarnings("ignore", r"`torch\.jit\.")
             # Its own check runs the network twice more, and is not safe in threads.

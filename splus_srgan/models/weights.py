@@ -247,7 +247,7 @@ def find_card(weights: FilePath, *, auto: bool = False) -> Path | str:
         return _FOLDER / f"{text}.json"
     if text.startswith(("http://", "https://")):
         return text
-    path = Path(weights)
+    path = Path(weights).expanduser()
     if path.is_dir():
         cards = sorted(path.glob("*.json"))
         if len(cards) != 1:

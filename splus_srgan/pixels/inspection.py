@@ -221,7 +221,8 @@ def locally_faint(plane, valid, sigma):
     """
     flux = _smoothed(plane / sigma, valid)
     rows, columns = (np.arange(n) // _BLOCK for n in plane.shape)
-    corner = np.s_[_BLOCK // 2 :: _BLOCK, _BLOCK // 2 :: _BLOCK]
+    # Of each block, also of the only one of a narrow image.
+    corner = tuple(slice(min(_BLOCK // 2, n - 1), None, _BLOCK) for n in plane.shape)
     coarse = np.where(valid[corner], flux[corner], np.median(flux[valid]))
     around = ndimage.percentile_filter(coarse, _FAINTEST, size=_AROUND, mode="nearest")
     ends = [n - 1 for n in around.shape]

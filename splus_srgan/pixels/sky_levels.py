@@ -81,7 +81,8 @@ def sky_tilt(windows, skies, places):
 
 def _cells(window, sky, y, x, least):
     """Pixels, number and place of the cells of which at least a part is sky."""
-    rows, columns = (np.array_split(np.arange(n), _CELLS) for n in window.shape)
+    # Of a narrow image most cells are empty.
+    rows, columns = (np.array_split(np.arange(n), min(n, _CELLS)) for n in window.shape)
     for row in rows:
         for column in columns:
             cut = np.s_[row[0] : row[-1] + 1, column[0] : column[-1] + 1]

@@ -13,7 +13,14 @@ import numpy as np
 from scipy import optimize
 
 from splus_srgan.pixels.missing import missing_pixels
-from splus_srgan.pixels.psf import WING_FWHM, WING_SHARE, WINGS, moffat_alpha, moffat_profile
+from splus_srgan.pixels.psf import (
+    WING_FWHM,
+    WING_SHARE,
+    WINGS,
+    moffat_alpha,
+    moffat_profile,
+    psf_image,
+)
 from splus_srgan.pixels.starfit import cutout, fit_moffat, half_maximum_width, half_width
 from splus_srgan.utils.quiet import quiet
 
@@ -26,6 +33,7 @@ _THRESHOLD = 12.0  # sigma of the sky, of the peak of a star
 _FULL_WELL = 0.6  # of saturation, above which a peak is left out
 _RADIUS = 16  # pixels around a star that are fitted
 _EDGE = 6  # pixels
+_STAMP = 12  # pixels from the middle of a PSF's image to its border, at least
 _APART = 8.0  # pixels to a source at least a tenth as bright
 _WIDTH = 0.12  # half the range of widths of stars, relative
 _MANY = 25  # stars are enough
@@ -283,24 +291,31 @@ class _JointFit:
         return StarPSF(core, covariance * np.outer(scale, scale), number)
 
 
-def expected_width(psf):
+def expected_width(psf, *, pixel_scale):
     """
     Width that `find_stars` gives a star without noise.
 
     Parameters
     ----------
-    psf : `~numpy.ndarray`, shape (m, m)
-        Image of it, of odd side.
+    psf : tuple of float
+        FWHM (arcsec) and beta of the core, and share of the wings.
+    pixel_scale : float
+        Arcsec per pixel.
 
     Returns
     -------
     fwhm : float
-        Pixels.
+        Pixels; NaN where the PSF has no width that could be measured.
     """
-    middle = psf.shape[0] // 2
-    fwhm = half_maximum_width(psf, factor=1)
-    cut = cutout(psf, np.zeros(psf.shape, bool), np.array([middle, middle]), half_width(fwhm))
-    return float(fit_moffat(cut, fwhm)[3])
+    # The wings widen what is fitted, by less than a half.
+    middle = max(_STAMP, half_width(1.5 * psf[0] / pixel_scale))
+    image = psf_image(psf, pixel_scale=pixel_scale, radius=middle)
+    fwhm = half_maximum_width(image, factor=1)
+    if not np.isfinite(fwhm):
+        return np.nan
+    place = np.array([middle, middle])
+    cut = cutout(image, np.zeros(image.shape, bool), place, half_width(fwhm))
+    return np.nan if cut is None else float(fit_moffat(cut, fwhm)[3])
 
 
 def _moffat(dx, dy, fwhm, beta, shape=(0.0, 0.0)):

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, Cutout2D
 
-from splus_srgan.images.bands import same_band
+from splus_srgan.images.bands import listed_bands, same_band
 from splus_srgan.images.grid import check_common_grid
 from splus_srgan.images.io.read import find_bands
 from splus_srgan.pixels.missing import missing_pixels
@@ -85,14 +84,7 @@ def band_list(bands: Bands) -> list[str]:
     ValueError
         If there are none, one is unknown, or two are the same.
     """
-    if isinstance(bands, str):
-        try:
-            canonical_band(bands)
-            bands = [bands]
-        except ValueError:
-            listed = [name for name in re.split(r"[\s,;]+", str(bands)) if name]
-            bands = list(listed[0]) if len(listed) == 1 else listed
-    names = list(bands)
+    names = listed_bands(bands)
     if not names or len({canonical_band(name) for name in names}) < len(names):
         raise ValueError(f"bands must name at least one band, and each once; got {bands!r}")
     return names

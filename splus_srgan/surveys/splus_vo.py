@@ -22,6 +22,7 @@ from splus_srgan.surveys._position import one_position
 from splus_srgan.surveys._stamp import MARGIN, band_list, cut_stamps, pixel_count, read_stamp
 from splus_srgan.utils.download import fetch_file
 from splus_srgan.utils.optional import import_optional
+from splus_srgan.utils.quiet import own_filters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -193,7 +194,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     from astropy.io.votable import parse
 
     try:
-        with warnings.catch_warnings():
+        with own_filters():
             # Services are lax about the standard, which does not matter here.
             warnings.simplefilter("ignore")
             results = pyvo.dal.sia.SIAResults(parse(path))

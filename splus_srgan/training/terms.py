@@ -11,6 +11,7 @@ __all__ = ["GeneratorTerms", "with_added"]
 
 _RESTORED = 0.3  # sky noises of the input that may be left in the output
 _PRECISION = 0.05  # of what is bright
+_RARE = 0.25  # weight of the pixels of fields with added sources: there are more than in the sky
 
 
 def with_added(batch):
@@ -26,14 +27,16 @@ def with_added(batch):
     -------
     batch : dict of str to `~torch.Tensor`
         The same if it has no such fields; else tensors of twice the length, except the
-        ``aperture``, where they differ, and ``index``.
+        ``aperture``, where they differ, and ``index``.  The pixels of the added sources, which
+        are more than the sky has, have a quarter of the weight.
     """
     if "aperture" not in batch:
         return batch
-    names = ("input", "target", "truth", "weight", "electrons")
+    names = ("input", "target", "truth", "electrons")
     doubled = {
         name: torch.cat((batch[name], batch.get(f"added_{name}", batch[name]))) for name in names
     }
+    doubled["weight"] = torch.cat((batch["weight"], _RARE * batch["weight"]))
     return {"index": batch["index"], "aperture": batch["aperture"], **doubled}
 
 

@@ -17,18 +17,49 @@ if TYPE_CHECKING:
     from splus_srgan.utils.types import FilePath
 
 __all__ = [
+    "FITS_ENDINGS",
     "atomic_path",
     "check_folder",
     "check_name",
     "check_target",
+    "fits_stem",
     "make_folder",
     "replace_file",
     "safe_name",
 ]
 
+FITS_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fit.gz", ".fts.gz")
+"""Endings of the FITS files that are written, in small letters."""
+
 _NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_.+-]*")
 _LONGEST = 200  # bytes; file systems take 255, and an ending and the mark of a temporary file
 _OF_WINDOWS = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
+
+
+def fits_stem(name: str) -> str:
+    """
+    Take the ending of a FITS file off its name.
+
+    Parameters
+    ----------
+    name : str
+        Name of the file.
+
+    Returns
+    -------
+    stem : str
+        The rest; the name itself if it has no such ending.
+
+    Examples
+    --------
+    >>> from splus_srgan.utils.files import fits_stem
+    >>> fits_stem("NGC_1365.fits.fz"), fits_stem("NGC_1365.fits"), fits_stem("NGC.1365")
+    ('NGC_1365', 'NGC_1365', 'NGC.1365')
+    """
+    for endings in ((".gz", ".fz", ".bz2"), (".fits", ".fit", ".fts")):
+        ending = next((one for one in endings if name.lower().endswith(one)), "")
+        name = name.removesuffix(name[len(name) - len(ending) :])
+    return name
 
 
 def check_name(name: str, *, parameter: str = "name") -> str:
@@ -112,7 +143,7 @@ def check_folder(folder: FilePath) -> None:
     NotADirectoryError
         If it, or what it is to be in, is a file.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     for place in (folder, *folder.parents):
         if place.exists() and not place.is_dir():
             raise NotADirectoryError(
@@ -136,7 +167,7 @@ def make_folder(folder: FilePath) -> None:
     """
     check_folder(folder)
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        Path(folder).expanduser().mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise type(error)(
             f"the folder {folder} cannot be made ({error.strerror or error}); choose another"

@@ -5,10 +5,17 @@ import sys
 
 import pytest
 from astropy import units as u
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
 
-from splus_srgan.images.units import flux_per_pixel_factor, parse_unit
+from splus_srgan import splus
+from splus_srgan.images.units import flux_per_pixel_factor, nanomaggies_of, parse_unit
+from splus_srgan.simulate.bandpasses import pivot
 from splus_srgan.utils.optional import has, import_optional
 from splus_srgan.utils.validate import check_finite, check_integer, check_one_of, check_positive
+
+BANDS = tuple(splus.BANDS)
 
 
 @pytest.mark.parametrize(
@@ -140,3 +147,33 @@ def test_missing_package_says_how_to_install_it():
     assert import_optional("json", "plot") is sys.modules["json"]
     with pytest.raises(ImportError, match=r"extra 'fast' .*: pip install \"openvino>=[\d.]+\"$"):
         import_optional("no_such_package", "fast")
+
+
+# Flux densities
+
+
+@given(st.sampled_from(BANDS), st.floats(1e-20, 1e20))
+def test_a_flux_density_is_the_same_in_any_unit(band, factor):
+    """Against constants: 1 nmgy is 3.631e-29 erg / (s cm2 Hz), and c is 2.998e18 Angstrom/s."""
+    per_frequency = nanomaggies_of(factor * u.erg / u.s / u.cm**2 / u.Hz, band)
+    assert_allclose(per_frequency, factor / 3.630780548e-29, rtol=1e-6)
+    per_wavelength = nanomaggies_of(factor * u.erg / u.s / u.cm**2 / u.AA, band)
+    expected = factor * pivot(band) ** 2 / 2.99792458e18 / 3.630780548e-29
+    assert_allclose(per_wavelength, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "unit", ["adu", "electron / s", "", None, "nmgy / arcsec2", "mag(AB)", "K"]
+)
+def test_what_is_no_flux_density_has_no_nanomaggies(unit):
+    assert nanomaggies_of(unit, "r") is None
+
+
+def test_a_foreign_band_has_no_wavelength():
+    assert nanomaggies_of("erg / (s cm2 Angstrom)", "F814W") is None
+    assert nanomaggies_of("Jy", "F814W") > 0
+
+
+@pytest.mark.parametrize("band", BANDS)
+def test_the_stated_pivot_is_that_of_the_curve(band):
+    assert_allclose(splus.PIVOTS[band], pivot(band), atol=0.00051)

@@ -129,7 +129,7 @@ def test_a_bright_source_counts_by_its_own_flux(pairs):
     whole = pairs._whole(0)
     for source in whole["sources"]:
         weights = pairs._aperture(source, whole)
-        expected = min(source[3] / 10, 1) / max(source[4:])
+        expected = min(source[3] / 10, 1) ** 2 / max(source[4:])
         assert_allclose(4 * weights.max(), expected, rtol=1e-5)
         assert weights.min() == 0
 
@@ -188,7 +188,7 @@ def test_fields_with_and_without_the_source_go_through_the_generator_together(pa
     both = with_added(batch)
     assert both["input"].shape == (2, 4, 33, 24, 24)
     assert_array_equal(both["truth"][1], batch["added_truth"][0])
-    assert_array_equal(both["weight"][1], batch["weight"][0])
+    assert_array_equal(both["weight"][1], batch["weight"][0] / 4)
     assert with_added({"input": 1}) == {"input": 1}
     config = load_config({"preset": "twelve"}, {"losses.pixel": 0.0, "losses.bright": 0.0})
     terms = GeneratorTerms(config)

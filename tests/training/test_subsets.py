@@ -282,7 +282,7 @@ def test_a_run_ends_with_weights_for_any_subset(tmp_path, capsys):
 
 def test_the_loss_of_bright_sources_weighs_errors_by_noise_and_light():
     """The formula, pixel by pixel; missing pixels do not count."""
-    config = load_config({"preset": "twelve"}, {"losses.pixel": 0.0})
+    config = load_config({"preset": "twelve"}, {"losses.pixel": 0.0, "losses.response": 0.0})
     terms = GeneratorTerms(config)
     truth = torch.tensor([-2.0, 0.0, 5.0, 300.0, 9.0]).reshape(1, 1, 1, 5)
     linear = truth + torch.tensor([0.2, -0.4, 1.0, -20.0, 50.0]).reshape(1, 1, 1, 5)

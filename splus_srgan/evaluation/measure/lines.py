@@ -8,16 +8,16 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy import constants
 from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 
 from splus_srgan.images.bands import tidy_band
 from splus_srgan.images.io.fields import correlation_card
+from splus_srgan.images.units import nanomaggies_of
 from splus_srgan.images.unpack import uncertainty_array
-from splus_srgan.simulate.bandpasses import WAVELENGTHS, bandpass, pivot
+from splus_srgan.simulate.bandpasses import WAVELENGTHS, bandpass
 from splus_srgan.utils.floats import numpy_defaults
-from splus_srgan.utils.validate import check_finite, check_one_of, is_number
+from splus_srgan.utils.validate import check_finite, check_one_of, is_number, present
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -182,21 +182,13 @@ def _correlations(images: Any, given: Any) -> FloatArray:
 
 def _density_factor(band: str, unit: Any) -> float:
     """What a value in a unit is multiplied with to be in erg / (s cm2 Angstrom)."""
-    if unit is None:
-        raise ValueError(f"images must have a unit of flux density; that of {band} is None")
-    if u.Unit(unit).is_equivalent(_DENSITY):
-        return u.Unit(unit).to(_DENSITY)
-    try:
-        # A maggy is the flux density of AB magnitude 0.
-        jansky = (1 * u.Unit(unit)).to_value(u.Jy, u.zero_point_flux(1 * u.AB))
-    except u.UnitConversionError:
+    nanomaggies = nanomaggies_of(unit, band)
+    if nanomaggies is None:
         raise ValueError(
             f"images must have a unit of flux density, such as nmgy; that of {band} is "
             f"{unit}: calibrate them with their zero points"
-        ) from None
-    wavelength = pivot(band) * u.AA
-    light: Any = constants.c  # type: ignore[attr-defined]  # astropy makes it as it is imported
-    return (jansky * u.Jy * light / wavelength**2).to_value(_DENSITY)
+        )
+    return nanomaggies / present(nanomaggies_of(_DENSITY, band))
 
 
 def _any_mask(images: Sequence[Any]) -> BoolArray | None:

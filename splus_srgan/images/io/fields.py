@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from astropy.io import fits
 from astropy.nddata import NDData
 
-from splus_srgan.images.bands import check_distinct, check_label, same_band
+from splus_srgan.images.bands import check_distinct, check_label, listed_bands, same_band
 from splus_srgan.images.grid import check_common_grid
 from splus_srgan.images.io.read import find_bands
 from splus_srgan.images.io.write import build_hdus, check_writable, set_card, write_atomically
@@ -196,7 +196,7 @@ def read_bands(
     (['r'], Unit("adu"), (4, 6))
     """
     if bands is not None:
-        bands = [bands] if isinstance(bands, str) else list(bands)
+        bands = listed_bands(bands)
         check_distinct(bands)
     options = {"hdu": hdu, "unit": unit, "checksum": checksum, "memmap": memmap}
     found = _select(_find(paths, bands, options), bands)

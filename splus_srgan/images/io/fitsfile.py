@@ -18,6 +18,7 @@ from splus_srgan.exceptions import ChecksumWarning, printable
 from splus_srgan.images.grid import header_wcs
 from splus_srgan.images.io.plausible import check_headers, check_regular
 from splus_srgan.images.io.sections import FileImage
+from splus_srgan.utils.quiet import own_filters
 from splus_srgan.utils.validate import check_one_of
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def load_images(
         headers = check_headers(path)
         ours = bool(headers) and "SRBANDS" in headers[0]
         # Opened here, for astropy leaves damaged files open.
-        with path.open("rb") as stream, warnings.catch_warnings(record=True) as caught:
+        with path.open("rb") as stream, own_filters(record=True) as caught:
             warnings.simplefilter("always")
             # astropy warns of a truncated file, and fails later or not at all.
             warnings.filterwarnings("error", message=".*truncated.*")

@@ -79,7 +79,7 @@ class FileImage(LazyPlane):
             tuple(hdu.shape),
             np.dtype(np.float32),
             blank=blank,
-            mapped=compressed or not scaled,
+            mapped=not scaled,  # else astropy refuses, compressed or not
             tiled=compressed,
             stamp=_stamp(path),
         )

@@ -21,7 +21,7 @@ from splus_srgan.images.grid import fits_wcs, strip_wcs_cards, wcs_cards
 from splus_srgan.images.io.layout import ERROR_NAMES, quality_legend
 from splus_srgan.images.meta import sound_header
 from splus_srgan.images.unpack import UNCERTAINTY_POWERS, uncertainty_array
-from splus_srgan.utils.files import atomic_path, check_target
+from splus_srgan.utils.files import FITS_ENDINGS, atomic_path, check_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,6 @@ __all__ = [
     "write_atomically",
 ]
 
-_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fit.gz", ".fts.gz")
 CHECKSUM_OF = "of this HDU"
 """Instead of the date in the comments of checksums: same bands, same bytes."""
 
@@ -89,8 +88,8 @@ def check_writable(path: FilePath, overwrite: bool = False) -> Path:
     ValueError: path must end in .fits, ...
     """
     path = Path(path).expanduser()
-    if not path.name.lower().endswith(_SUFFIXES):
-        raise ValueError(f"path must end in {', '.join(_SUFFIXES)}; got {str(path)!r}")
+    if not path.name.lower().endswith(FITS_ENDINGS):
+        raise ValueError(f"path must end in {', '.join(FITS_ENDINGS)}; got {str(path)!r}")
     return check_target(path, overwrite=overwrite)
 
 

@@ -130,7 +130,7 @@ def _twelve():
             pixel_softening=0.7,
             charbonnier_epsilon=0.05,
             bright=0.15,
-            response=1.0,
+            response=0.3,
             flux=0.0,
         ),
         data=DataConfig(

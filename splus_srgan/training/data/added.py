@@ -144,7 +144,7 @@ def aperture_of(source: FloatArray, shape: tuple[int, int]) -> NDArray[np.float3
         PIXEL_SCALE * ((np.arange(2 * n) + 0.5) / 2 - 0.5 - middle)
         for n, middle in zip(shape, source[:2], strict=True)
     )
-    return np.float32(np.hypot(y[:, None], x) < APERTURE)
+    return (np.hypot(y[:, None], x) < APERTURE).astype(np.float32)
 
 
 def _image(psf, width, place, shape, zoom):

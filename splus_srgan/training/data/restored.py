@@ -215,9 +215,8 @@ class RestoredPairs(SimulatedPairs):
 
     def _aperture(self, source, whole):
         """Weights of `response_loss`: faint sources, which cannot be kept, count less."""
-        flux = max(source[4:])
-        enough = flux * _ENOUGH / min(source[3], _ENOUGH)
-        return aperture_of(source, whole["input"].shape[1:]) / np.float32(4 * enough)
+        part = min(1, source[3] / _ENOUGH) ** 2 / max(source[4:])
+        return aperture_of(source, whole["input"].shape[1:]) * np.float32(part / 4)
 
     def _chosen(self, k, names, main):
         """Which bands of the subset are learned: a fixed number of them, or all in their order."""
