@@ -48,9 +48,9 @@ print(len(x), "sources")
 # %%
 # Leave out what is flagged
 # -------------------------
-# ``EDGE`` says that the network saw beyond the border of the image, ``SATURATED`` that the flux is
-# lost, ``MISSING`` that there was none.  For a measurement take none of the pixels of the last two
-# within the aperture.
+# ``EDGE`` says that what lies beyond the border of the image could change the value by more than a
+# tenth of its uncertainty, ``SATURATED`` that the flux is lost, ``MISSING`` that there was none.  For
+# a measurement take none of the pixels of the last two within the aperture.
 
 bad = (sharp.flags & (Quality.MISSING | Quality.SATURATED | Quality.EXTRAPOLATED)) != 0
 edge = (sharp.flags & Quality.EDGE) != 0
@@ -136,7 +136,8 @@ print(f"{len(bright)} with S/N > 20: median offset {median:+.0f} mmag")
 #   ``SRMODVER``);
 # - that sources were detected on the input, or confirmed there;
 # - the radius of the apertures, and to which PSF the images were brought;
-# - the bias and the scatter of the :doc:`model card </model_cards/index>`, beside your own errors;
+# - the offset and the scatter that were measured (:doc:`/user_guide/weights`), beside your own
+#   errors;
 # - which flags were left out.
 
 for key in ("SRVERS", "SRMODEL", "SRMODVER"):

@@ -81,14 +81,14 @@ class SRGANEnhancer:
     Parameters
     ----------
     weights : str, path-like or `~splus_srgan.models.weights.WeightsCard`, optional
-        Name of shipped weights, path or URL of a model card, or ``"auto"``: the shipped
-        weights for several bands where all of these are given, and for the other bands
-        those that take any one band (`~splus_srgan.models.choice.choose_cards`).
+        Name of shipped weights, path or URL of a model card, or ``"auto"``:
+        ``splus-grz`` for just g, r and z, ``splus`` for two or more other bands of S-PLUS, and
+        ``splus-any`` for one band (`~splus_srgan.models.choice.choose_cards`).
     device : str, optional
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"``: CUDA where it is.
     precision : {"auto", "float32", "bfloat16"}, optional
         Precision of the generator's body; its last layer is always float32.  ``"auto"`` takes
-        bfloat16 where the hardware has it; that moves magnitudes by about 1 mmag.
+        bfloat16 where the hardware has it; that moves magnitudes by 0.1 mmag, at worst by 2.
     block_size : "auto" or int, optional
         Side of the blocks (input pixels, at least 16) in which a large image is
         generated.  The result does not depend on it.
@@ -116,7 +116,7 @@ class SRGANEnhancer:
         68 % of the truths, in the unit of the data, infinite where the input is missing.
         `True` needs weights that predict it; ``"ensemble"`` takes the spread of the
         results in the eight symmetries of a square, with any weights, in four times the
-        time.  The image itself is the same either way.
+        time, with ``splus`` in eight times.  The image itself is the same either way.
     engine : {"auto", "torch", "openvino"}, optional
         What runs the generator.  ``"auto"`` takes OpenVINO for bfloat16 on the CPU,
         where it is installed.

@@ -51,7 +51,7 @@ def run_trials(
     chosen = [pair for pair in pairs if pair.kind != "blank"][:number]
     with quiet():
         for k, pair in enumerate(chosen):
-            measured.keep("symmetry", symmetry_residual(enhancer, pair.input, turns=_TURNS))
+            measured.keep("symmetry", symmetry_residual(enhancer, pair, turns=_TURNS))
             measured.keep("injected", injection_test(enhancer, pair, seed=_SEED + k))
             other = _donor(pair, pairs)
             measured.keep("repeats", repeat_test(enhancer, pair, seed=_SEED + k))

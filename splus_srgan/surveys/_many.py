@@ -13,6 +13,7 @@ from astropy.table import Table
 
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.surveys._position import one_position
+from splus_srgan.surveys.columns import column_positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,12 +41,12 @@ def list_positions(positions: Any) -> list[SkyCoord]:
     Raises
     ------
     ValueError
-        If a table has no such columns, or a position is none.
+        If a table has no such columns, or a position is none or missing.
     """
     if isinstance(positions, Table):
         if not {"ra", "dec"} <= set(positions.colnames):
             raise ValueError(f"positions must have columns ra, dec; got {positions.colnames}")
-        positions = SkyCoord(positions["ra"], positions["dec"], unit="deg")
+        positions = column_positions(positions["ra"], positions["dec"])
     if isinstance(positions, SkyCoord):
         positions = np.atleast_1d(positions)
     return [one_position(position) for position in positions]

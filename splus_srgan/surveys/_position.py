@@ -54,8 +54,11 @@ def as_position(position: Position) -> SkyCoord:
 
 
 def one_position(position: Position) -> SkyCoord:
-    """Give one ICRS position, or refuse several and what is not finite."""
+    """Give one ICRS position, or refuse several and what is missing or not finite."""
     sky = as_position(position)
-    if not sky.isscalar or not np.isfinite([sky.ra.deg, sky.dec.deg]).all():
+    parts = [position] if isinstance(position, SkyCoord) else position
+    # SkyCoord itself takes 0 for a missing number of a table.
+    missing = any(np.any(getattr(part, "mask", False)) for part in parts)
+    if missing or not sky.isscalar or not np.isfinite([sky.ra.deg, sky.dec.deg]).all():
         raise ValueError(f"position must be one finite position; got {position!r}")
     return sky

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import Angle, SkyCoord
+from astropy.coordinates import Angle
 from astropy.table import QTable
 
+from splus_srgan.surveys.columns import column_positions
 from splus_srgan.utils.validate import check_integer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from astropy.coordinates import SkyCoord
     from astropy.table import Table
     from astropy.units import Quantity
     from numpy.typing import NDArray
@@ -82,7 +84,7 @@ def split_random(
     Raises
     ------
     ValueError
-        If a column is missing, names are not unique, or the number cannot be had.
+        If a column or coordinate is missing, names are not unique, or the number cannot be had.
 
     Examples
     --------
@@ -138,7 +140,7 @@ def split_by_sky(
     Raises
     ------
     ValueError
-        If a column is missing, names are not unique, or there are too few galaxies.
+        If a column or coordinate is missing, names are not unique, or there are too few galaxies.
 
     Examples
     --------
@@ -185,7 +187,7 @@ def offset_copies(table: Table, *, radius: Quantity = 0.005 * u.deg, seed: int) 
     Raises
     ------
     ValueError
-        If a column is missing or names are not unique.
+        If a column or coordinate is missing, or names are not unique.
 
     Examples
     --------
@@ -220,7 +222,7 @@ def _checked(table: Table, n_test: int) -> tuple[list[str], SkyCoord]:
         raise ValueError(f"name must be unique in the table; got several of {twice[:4]}")
     if check_integer("n_test", n_test, minimum=0) > len(names):
         raise ValueError(f"n_test must be at most the {len(names)} rows; got {n_test}")
-    return names, SkyCoord(table["ra"], table["dec"], unit="deg")
+    return names, column_positions(table["ra"], table["dec"])
 
 
 def _hash(purpose: str, seed: int, name: str) -> str:

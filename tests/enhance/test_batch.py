@@ -3,12 +3,14 @@
 
 import errno
 import os
+import warnings
 
 import numpy as np
 import pytest
-from astropy.table import Table
+from astropy import units as u
+from astropy.table import QTable, Table
 
-from splus_srgan import simulate_field
+from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.enhance.batch import enhance_batch
 from splus_srgan.enhance.batch_list import list_fields
 from splus_srgan.images.io.fields import read_bands, write_bands
@@ -134,3 +136,53 @@ def test_sources_that_are_none(tmp_path):
     (tmp_path / "list.ecsv").write_text("nothing of the kind")
     with pytest.raises(OSError, match="cannot be read as a table"):
         list_fields(tmp_path / "list.ecsv")
+
+
+def test_columns_of_bands_may_be_spelled_as_headers_do():
+    table = Table({"name": ["a"], "g": ["g.fits"], "F660": ["h.fits"], "I": ["i.fits"]})
+    (field,) = list_fields(table)
+    assert field.paths == {"g": "g.fits", "J0660": "h.fits", "i": "i.fits"}
+    table["J0660"] = ["other.fits"]
+    with pytest.raises(ValueError, match="one column per band; got 'F660' and 'J0660' for J0660"):
+        list_fields(table)
+
+
+def test_outputs_in_the_folder_of_the_inputs_are_no_fields(folder, tmp_path):
+    for name in ("a.fits", "b.fits.fz", "a_sr.fits", "lone_sr.fits"):
+        (tmp_path / name).write_bytes(b"")
+    assert [field.name for field in list_fields(tmp_path)] == ["a", "b", "lone_sr"]
+
+
+@pytest.mark.parametrize("kind", [Table, QTable])
+def test_positions_and_sizes_have_their_units(kind, tmp_path):
+    columns = {"name": ["a"], "file": ["a.fits"], "ra": [10.5] * u.hourangle}
+    table = kind(columns | {"dec": [-1800.0] * u.arcmin, "size": [64] * u.pix})
+    table.write(tmp_path / "list.ecsv")
+    for source in (table, tmp_path / "list.ecsv"):
+        (field,) = list_fields(source)
+        np.testing.assert_allclose([field.center.ra.deg, field.center.dec.deg], [157.5, -30])
+        assert field.size == 64
+    for size in ([64] * u.arcsec, [64.5], ["many"]):
+        table["size"] = size
+        with pytest.raises(ValueError, match=r"ra and dec of 'a' must be degrees, or .* size must"):
+            list_fields(table)
+
+
+def test_a_folder_may_lie_at_home(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    summary = enhance_batch(Copier(), list_fields(folder / "a.fits*"), "~/out")
+    assert list(summary["status"]) == ["done"]
+    assert (tmp_path / "out" / "a_sr.fits").exists()
+
+
+def test_a_batch_leaves_the_filters_of_warnings_alone(tmp_path):
+    """The next field is read in a thread, and each of the two threads has filters of its own."""
+    image = simulate_field(0, shape=(40, 48), bands=("r",), kind="stars").observed
+    for k in range(6):
+        write_bands(tmp_path / f"{k}.fits", image)
+    before = list(warnings.filters)
+    enhancer = SRGANEnhancer("splus-any", engine="torch", device="cpu")
+    summary = enhance_batch(enhancer, list_fields(tmp_path), tmp_path / "out")
+    assert set(summary["status"]) == {"done"}
+    assert list(warnings.filters) == before

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from small_weights import save_small
 from splus_srgan import SRGANEnhancer, read_bands, simulate_field
 from splus_srgan.enhance import restart
 from splus_srgan.enhance.field import Enhancement
+from splus_srgan.enhance.planes import Planes
 from splus_srgan.enhance.restart import clean
-from splus_srgan.exceptions import SplusSrganWarning
+from splus_srgan.exceptions import SplusSrganWarning, UnusualInputWarning
+from splus_srgan.images.unpack import unpack
 from splus_srgan.models.weights import load_card
 
 pytestmark = [
@@ -200,6 +203,40 @@ def test_what_is_damaged_is_made_again(card, images, tmp_path, damage):
     enhancer.to_file(images, path)
     assert without_date(path) == expected
     assert hidden(tmp_path) == []
+
+
+def test_a_line_that_a_kill_cut_off_spoils_no_later_one(card, images, tmp_path):
+    enhancer, path = SRGANEnhancer(card, **OPTIONS), tmp_path / "sharp.fits"
+    assert _left_by_a_kill(enhancer, images, path)
+    log = tmp_path / ".sharp.fits.unfinished.json"
+    log.write_bytes(log.read_bytes() + b'{"step": "ma')
+    kept = len(restart._read(log))
+    work = enhancer._prepare(unpack(images, lazy=True), None, None)
+    planes = Planes.of_zeros((1, 8, 8), uncertainty=None)
+
+    def go_on():
+        with restart.unfinished_file(path, work) as (_, journal):
+            journal.note("calibrated", 0, planes, np.s_[0:2, 0:2])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go_on()
+    assert len(restart._read(log)) == kept + 1
+
+
+def test_what_the_check_of_the_input_finds_belongs_to_the_options(card, images):
+    spiked = {"r": images["r"].copy()}
+    spiked["r"].data[40:44, 40] += 400
+    found = []
+    for check_input in (True, False):
+        enhancer = SRGANEnhancer(card, **OPTIONS, check_input=check_input)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnusualInputWarning)
+            work = enhancer._prepare(unpack(spiked), None, None)
+        found.append((work.report.of_band("r"), restart._identity(work)["options"]))
+    assert found[0][0]
+    assert not found[1][0]
+    assert found[0][1] != found[1][1]
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, ConnectionError])

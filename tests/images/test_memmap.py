@@ -63,6 +63,25 @@ def tiled_integers(path):
     fits.CompImageHDU(noise(dtype=np.int16), header(), **tiles).writeto(path)
 
 
+def tiled_unsigned(path):
+    fits.CompImageHDU(noise(dtype=np.uint16), header(), compression_type="RICE_1").writeto(path)
+
+
+def tiled_scaled(path):
+    """Integers in tiles, with a scale and a value for what is missing."""
+    data = noise(dtype=np.int16)
+    hdu = fits.CompImageHDU(data, header(BLANK=int(data[3, 4])), compression_type="RICE_1")
+    hdu.writeto(path)
+    with fits.open(path, mode="update", disable_image_compression=True) as hdus:
+        hdus[1].header.update(BSCALE=0.25, BZERO=7.0)
+
+
+def beside_a_tiled_mask(path):
+    """A mask of unsigned integers in tiles, which must not keep the image from being read."""
+    mask = fits.CompImageHDU((noise() > 110).astype(np.uint16), name="MASK")
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(noise(), header()), mask]).writeto(path)
+
+
 def cube(path):
     fits.writeto(path, noise((2, 50, 40)), header(BANDS="GR"))
 
@@ -119,6 +138,7 @@ def packed(path):
 
 
 KINDS = [plain, double, scaled, unsigned, unseen_blank, tiled, tiled_integers, cube, flat_axes]
+KINDS += [tiled_unsigned, tiled_scaled, beside_a_tiled_mask]
 KINDS += [masked, legend, weighted, survey_cube, ours, ours_tiled, packed]
 
 

@@ -8,6 +8,7 @@ from astropy.nddata import CCDData
 from splus_srgan import simulate_field
 from splus_srgan.images.stars import MeasuredPSF, measure_psf, measure_psf_array, width_ratio
 from splus_srgan.pixels.psf import psf_profile
+from splus_srgan.pixels.star_psf import expected_width
 
 SCALE = 0.55
 
@@ -147,3 +148,21 @@ def test_psf_in_words():
         "FWHM 1.300 +- 0.010, beta 3.000 +- 0.100, wings 0.280 +- 0.020, "
         "ellipticity 0.050 +- 0.010 (12 stars)"
     )
+
+
+@pytest.mark.parametrize("fwhm", [0.9, 2.2, 3.8, 6.0, 20.0, 60.0])
+@pytest.mark.parametrize("scale", [0.27, 0.55])
+def test_the_width_of_a_psf_is_known_however_wide_it_is(fwhm, scale):
+    """Without wings and well sampled it is the FWHM itself."""
+    found = expected_width((fwhm, 3.0), pixel_scale=scale)
+    assert found * scale == pytest.approx(fwhm, rel=0.02)
+
+
+@pytest.mark.parametrize("stated", [3.4, 6.0, 15.0])
+def test_stars_are_compared_with_a_psf_that_is_far_too_wide(stated):
+    image = starfield(9)
+    ratio, error = width_ratio(
+        image, np.zeros(image.shape, bool), 0, 1, (stated, 3.5, 0.2), pixel_scale=SCALE
+    )
+    assert ratio < 0.6 or np.isnan(ratio)
+    assert error < 0.1 or np.isnan(error)

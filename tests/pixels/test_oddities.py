@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from splus_srgan.pixels import oddities, sky_levels
-from splus_srgan.pixels.inspection import inspect_band, local_oddities
+from splus_srgan.pixels.inspection import inspect_band, local_oddities, locally_faint
 from splus_srgan.pixels.psf import psf_image
 
 
@@ -244,3 +244,14 @@ def test_little_that_is_valid_is_not_judged(noise):
     mask = np.ones(noise.shape, bool)
     mask[:15, :15] = False
     assert inspected(noise, mask) == {}
+
+
+@pytest.mark.parametrize("shape", [(1, 500), (2, 500), (500, 1), (3, 500), (5, 200), (200, 7)])
+def test_narrow_images_are_looked_at_too(noise, shape):
+    plane = noise.ravel()[: shape[0] * shape[1]].reshape(shape)
+    values = inspected(plane)
+    assert values["spikes"] == 0
+    assert not values["tilt"] > 1
+    faint = locally_faint(plane, np.ones(shape, bool), 1.0)
+    assert faint.shape == shape
+    assert faint.mean() > 0.5

@@ -14,6 +14,7 @@ from astropy.wcs import WCS
 from splus_srgan.evaluation.comparison import compare_field, fine_scale
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.artefacts_sky import sky_pixels
+from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.utils.validate import check_one_of
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ _TURNS = {
 
 def symmetry_residual(
     enhancer: Callable[..., Any],
-    data: Mapping[str, CCDData] | CCDData,
+    data: EvaluationPair | Mapping[str, CCDData] | CCDData,
     *,
     turns: Sequence[str] = tuple(_TURNS),
 ) -> QTable:
@@ -56,8 +57,9 @@ def symmetry_residual(
     enhancer : callable
         Takes a mapping of band to `~astropy.nddata.CCDData` and gives the same on the
         finer grid, as `~splus_srgan.SRGANEnhancer` does.
-    data : mapping of str to `~astropy.nddata.CCDData`, or `~astropy.nddata.CCDData`
-        The field, ``(ny, nx)``.
+    data : `~splus_srgan.evaluation.pairs.EvaluationPair`, mapping of str to \
+            `~astropy.nddata.CCDData`, or `~astropy.nddata.CCDData`
+        The field, ``(ny, nx)``; of a pair, its input.
     turns : sequence of str, optional
         Which of the seven: ``"turned by 90"`` (180, 270), ``"mirrored"``, or ``"mirrored,
         turned by 90"`` (180, 270).
@@ -77,7 +79,7 @@ def symmetry_residual(
     Raises
     ------
     ValueError
-        If a turn is unknown, or the enhancer does not state sky and sigma in its cards.
+        If a turn is unknown, or the output lacks a band or is in another unit.
 
     Examples
     --------
@@ -90,10 +92,13 @@ def symmetry_residual(
     """
     for turn in turns:
         check_one_of("turns", turn, tuple(_TURNS))
-    single = not isinstance(data, Mapping)
-    images: dict[str, Any] = dict(data) if isinstance(data, Mapping) else {"": data}
+    single = not isinstance(data, EvaluationPair | Mapping)
+    if not isinstance(data, EvaluationPair):
+        data = EvaluationPair("", dict(data) if isinstance(data, Mapping) else {"": data})
+    images = data.input
     plain = _enhanced(enhancer, images, single)
-    bands = compare_field(None, plain).bands
+    # With the input at hand, an output need not state sky and sigma.
+    bands = compare_field(data, plain).bands
     rows = []
     for name in turns:
         turned = {band: _turned_image(image, *_TURNS[name]) for band, image in images.items()}

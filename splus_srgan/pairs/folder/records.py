@@ -25,6 +25,7 @@ from splus_srgan.pairs.quality.pair import BandQuality
 from splus_srgan.utils.files import replace_file
 
 __all__ = [
+    "SAME_PLACE",
     "ecsv_text",
     "failure_record",
     "file_hash",
@@ -35,6 +36,9 @@ __all__ = [
     "read_record",
     "write_json",
 ]
+
+SAME_PLACE = 0.01
+"""Distance (arcsec) up to which two positions are one."""
 
 _LARGEST = 1 << 22  # bytes; a record has a few thousand
 _MAKER = "splus_srgan pairs"  # by which an index is recognized

@@ -3,13 +3,13 @@
 
 import errno
 
-import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.images.io.fields import read_bands, write_bands
-from splus_srgan.pairs.folder.places import STAGING
+from splus_srgan.pairs.folder import places, records
+from splus_srgan.surveys.columns import column_positions
 from splus_srgan.utils.files import safe_name
 
 __all__ = ["list_positions", "reason_of", "stage"]
@@ -51,8 +51,7 @@ def list_positions(table):
             f"table must have the columns ra and dec (deg); it lacks {', '.join(missing)} "
             f"and has {', '.join(table.colnames)}"
         )
-    angles = [_degrees(table[columns[axis]], axis) for axis in ("ra", "dec")]
-    sky = SkyCoord(*angles, unit="deg", frame="icrs")
+    sky = column_positions(table[columns["ra"]], table[columns["dec"]])
     if "name" in columns:
         names = [safe_name(name) for name in table[columns["name"]]]
     else:
@@ -62,26 +61,6 @@ def list_positions(table):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise ValueError(f"table must name each galaxy once; twice there: {', '.join(twice)}")
     return positions
-
-
-def _degrees(column, axis):
-    unit = getattr(column, "unit", None)
-    values = getattr(column, "value", column)
-    angles = np.full(len(values), np.nan)
-    for row in np.flatnonzero(~np.ma.getmaskarray(values)):
-        try:
-            angles[row] = values[row]
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"{axis} must be degrees, as numbers; got {str(values[row])!r} in row {row}: "
-                "convert it, for example with astropy.coordinates.Angle"
-            ) from None
-    angles = u.Quantity(angles, unit or u.deg).to_value(u.deg)
-    good = np.isfinite(angles) & ((np.abs(angles) <= 90) if axis == "dec" else True)
-    if not good.all():
-        row = int(np.flatnonzero(~good)[0])
-        raise ValueError(f"{axis} must be degrees on the sky; got {angles[row]} in row {row}")
-    return angles
 
 
 def _name_of(position):
@@ -111,18 +90,54 @@ def stage(folder, name, side, source, position):
     -------
     field : dict of str to `~astropy.nddata.CCDData`
         As read from the file, so that an interrupted run sees the same.
+
+    Notes
+    -----
+    Images count as stored where they are of this position, of the release of the source and
+    of the settings of the folder. Others are fetched again.
     """
-    path = folder / STAGING / name / f"{side}.fits"
+    path = folder / places.STAGING / name / f"{side}.fits"
+    note = path.with_suffix(".json")
+    asked = {
+        "ra": float(position.ra.deg),
+        "dec": float(position.dec.deg),
+        "release": str(getattr(source, "release", "")),
+        "settings": records.read_json(folder / places.SETTINGS),
+    }
     # Files are moved here when they are complete.
-    if not path.exists():
+    if not path.exists() or not _same(_noted(note), asked):
+        path.unlink(missing_ok=True)
         field = source(position)
         if not isinstance(field, dict) or not field:
             raise ValueError(
                 f"{side}_source must give a dict of band to CCDData; got {type(field).__name__}"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Before the images: a note must never be older than what it describes.
+        records.write_json(note, asked)
         write_bands(path, field)
     return read_bands(path)
+
+
+def _noted(path):
+    """What stored images were asked for with; `None` where that is not known."""
+    try:
+        return records.read_json(path)
+    except ValueError:
+        return None
+
+
+def _same(one, other):
+    """Whether two requests are for the same images."""
+    if not isinstance(one, dict) or one.keys() != other.keys():
+        return False
+    apart = _position(one).separation(_position(other)).arcsec
+    rest = one.keys() - {"ra", "dec"}
+    return bool(apart <= records.SAME_PLACE) and all(one[key] == other[key] for key in rest)
+
+
+def _position(asked):
+    return SkyCoord(asked["ra"], asked["dec"], unit="deg")
 
 
 def reason_of(error):

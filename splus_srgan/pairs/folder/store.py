@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PairFolder"]
 
-_SAME_PLACE = 0.01  # arcsec
-
 
 class PairFolder(Mapping):
     """
@@ -189,7 +187,7 @@ class PairFolder(Mapping):
             return False
         if position is not None and record["ra"] is not None:
             there = SkyCoord(record["ra"], record["dec"], unit="deg")
-            if there.separation(position).arcsec > _SAME_PLACE:
+            if there.separation(position).arcsec > records.SAME_PLACE:
                 raise ValueError(
                     f"the pair {name!r} of {self.path} must be at the position in the list, "
                     f"{position.to_string()}; it is at {there.to_string()}; choose another "
