@@ -94,8 +94,8 @@ def run(options: Namespace) -> None:
     if not options.weights.endswith(".ckpt"):
         check_weights(options.weights, auto=False)
     check_folder(options.output)
-    own = _own_pairs(options.weights) if options.minutes > 0 else None
-    if options.minutes > 0 and own is None and not options.pairs:
+    pairs = _own_pairs(options.weights) if options.minutes > 0 else None
+    if options.minutes > 0 and pairs is None and not options.pairs:
         raise UsageError("calibrate needs at least one folder of pairs (DIR) to train the head on")
 
     from splus_srgan.models.weights import load_generator, save_weights
@@ -104,13 +104,15 @@ def run(options: Namespace) -> None:
     # Weights that are not calibrated yet stay out of the folder, where they might be used.
     with TemporaryDirectory() as work:
         card = _card_of(options.weights, work)
+        if options.minutes > 0 and pairs is None:
+            pairs = _rendered(card, options)
         target = Path(options.output).expanduser() / f"{options.name or card.name}.json"
         check_free([target, target.with_suffix(".safetensors")], options.overwrite)
         generator = load_generator(card)
         if options.minutes > 0:
             generator = train_head(
                 generator,
-                _rendered(card, options) if own is None else own,
+                pairs,
                 kind=options.kind,
                 steps=options.steps,
                 minutes=options.minutes,

@@ -384,13 +384,30 @@ def test_sky_map_is_followed(enhancer):
     assert_allclose(tilted.data[4:-4, 4:-4], expected[4:-4, 4:-4], atol=2e-3)
 
 
+def test_levels_of_bands_may_be_spelled_as_headers_do(enhancer, field):
+    named = enhancer(field, sky={"G": 1, "rSDSS": 2, "z": 3}, sigma=1)
+    listed = enhancer(field, sky=[1, 2, 3], sigma=1)
+    for band in field:
+        assert np.array_equal(named[band].data, listed[band].data)
+
+
+def test_traps_of_numpy_do_not_reach_the_writing_of_files(enhancer, field, tmp_path):
+    tiny = {band: image.copy() for band, image in field.items()}
+    for image in tiny.values():
+        image.data = image.data.astype(float)
+        image.data[5, 5] = 1e-50  # too small for float32
+    with np.errstate(all="raise"):
+        path = enhancer.to_file(tiny, tmp_path / "sharp.fits")
+    assert path.exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"sigma": 0}, "sigma must be finite and above 0 everywhere"),
         ({"sigma": np.nan}, "sigma must be finite and above 0 everywhere"),
         ({"sky": np.inf}, "sky must be finite everywhere"),
-        ({"sky": {"g": 1, "r": 2}}, r"sky must have every band of data; got none for \['z'\]"),
+        ({"sky": {"g": 1, "r": 2}}, r"sky must have every band of data; got none for 'z'"),
         ({"sigma": [1, 2]}, r"sigma must be one number, one per band \(3\), or a map of shape"),
         ({"sky": np.zeros((9, 9))}, r"a map of shape \(48, 56\); got shape \(9, 9\)"),
         ({"sky": np.zeros((2, 48, 56))}, "sky must have 3 bands; got 2"),

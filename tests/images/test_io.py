@@ -288,6 +288,8 @@ def test_several_files_and_ways_to_name_them(tmp_path):
     assert list(read_bands(paths)) == ["g", "r", "J0660"]
     assert list(read_bands(map(str, paths))) == ["g", "r", "J0660"]
     assert list(read_bands(paths, bands=("F660", "G"))) == ["F660", "G"]
+    assert list(read_bands(paths, bands="F660, G")) == ["F660", "G"]
+    assert list(read_bands(paths, bands="rg")) == ["r", "g"]
     assert list(read_bands({"R": paths[1], "G": paths[0]})) == ["R", "G"]
     unnamed = make_file(tmp_path / "x.fits", None)
     assert list(read_bands({"i": unnamed})) == ["i"]

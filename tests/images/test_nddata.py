@@ -244,9 +244,11 @@ def test_mask_keyword():
     assert unpack(make_field(), mask=mask).mask.sum() == 3 * 30
     per_band = unpack(make_field(), mask={"g": mask, "r": False, "z": False}).mask
     assert per_band.sum(axis=(1, 2)).tolist() == [30, 0, 0]
-    with pytest.raises(
-        ValueError, match=r"mask must have every band of data; got none for \['z'\]"
-    ):
+    spelled = unpack(make_field(), mask={"G": mask, "rSDSS": False, "Z": False}).mask
+    assert spelled.sum(axis=(1, 2)).tolist() == [30, 0, 0]
+    with pytest.raises(ValueError, match=r"mask of g must fit the shape \(20, 30\); got \(3, 3\)"):
+        unpack(make_field(), mask={"g": mask[:3, :3], "r": mask, "z": mask})
+    with pytest.raises(ValueError, match=r"mask must have every band of data; got none for 'z'"):
         unpack(make_field(), mask={"g": mask, "r": mask})
     with pytest.raises(ValueError, match=r"mask must fit the shape \(3, 20, 30\); got \(4,\)"):
         unpack(make_field(), mask=np.zeros(4, dtype=bool))

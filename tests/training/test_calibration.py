@@ -357,6 +357,14 @@ def test_one_command_makes_a_card_with_uncertainties(tmp_path, capsys, monkeypat
     plain = SRGANEnhancer(tmp_path / "old")(field, sky=0.0)
     assert (made["r"].uncertainty.array > 0).all()
     assert_array_equal(made["r"].data, plain["r"].data)
+    # What is there is replaced only where that is asked for.
+    before = card.path.read_bytes()
+    again = ["calibrate", str(new), "--minutes", "0", "--fields", "2", "-o", str(new)]
+    assert main(again) == 1
+    assert "exists" in capsys.readouterr().err
+    assert card.path.read_bytes() == before
+    assert main([*again, "--version", "3", "--overwrite"]) == 0
+    assert load_card(new).version == "3"
 
 
 def test_pairs_are_asked_for(tmp_path, capsys):
