@@ -7,7 +7,7 @@ time by the seconds that steps take here, measured first.  Their weights are the
 fields, seeds (3, k), which no training touches: PSNR and SSIM, flux, detections in noise alone,
 patterns in the sky, detail that is true and that is invented.
 
-    python -c "from splus_srgan.training import dataset; dataset.render_pairs('rendered', 2600)"
+    python -c "from splus_srgan.training import render_pairs; render_pairs('rendered', 2600)"
     python benchmarks/adversarial.py --pairs rendered --minutes 30 -o runs
 
 A run that exists in the folder is judged without being trained again.

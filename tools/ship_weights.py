@@ -110,7 +110,8 @@ def make(options):
     pairs = options.work / "pairs"
     if not (pairs / "conditions.json").is_file():
         code = "import sys; from splus_srgan.training.data.dataset import render_pairs as render; "
-        code += "render(sys.argv[1], int(sys.argv[2]), first=int(sys.argv[3]))"
+        # What is there without conditions is an earlier render of this tool that was cut off.
+        code += "render(sys.argv[1], int(sys.argv[2]), first=int(sys.argv[3]), overwrite=True)"
         run(sys.executable, "-c", code, pairs, options.pairs, options.first)
     for name, stages in RECIPES.items():
         start = None if options.from_nothing else name

@@ -14,6 +14,7 @@ from splus_srgan.cli.common import NonNegativeFloat, UsageError, add_config, che
 from splus_srgan.cli.output import say
 from splus_srgan.utils.files import check_folder, check_name
 from splus_srgan.utils.tables import rows_of
+from splus_srgan.utils.validate import present
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +113,7 @@ def run(options: Namespace) -> None:
         if options.minutes > 0:
             generator = train_head(
                 generator,
-                pairs,
+                present(pairs),
                 kind=options.kind,
                 steps=options.steps,
                 minutes=options.minutes,

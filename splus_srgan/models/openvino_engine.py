@@ -94,7 +94,11 @@ class OpenVINOEngine:
 
     def _compile(self, shape, threads):
         if self._models is None:
-            self._models = _undisturbed(_convert, self._generator, self.with_scale)
+            # Here and not in the thread of the conversion, which this one waits for.
+            with own_filters():
+                # OpenVINO reads what newer versions of PyTorch deprecate.
+                warnings.filterwarnings("ignore", r"`torch\.jit\.")
+                self._models = _undisturbed(_convert, self._generator, self.with_scale)
         sides = [self._generator.feature_factor * n for n in shape[2:]]
         shapes = {"y": list(shape), "features": [1, self._generator.last.in_channels, *sides]}
         compiled = []
@@ -150,9 +154,7 @@ def _convert(generator, with_scale):
     parts = (_Body(generator), (y,)), (_Head(generator, with_scale), (y, features))
     openvino, models = load_openvino(), []
     for part, example in parts:
-        with torch.no_grad(), own_filters():
-            # OpenVINO reads what newer versions of PyTorch deprecate.
-            warnings.filterwarnings("ignore", r"`torch\.jit\.")
+        with torch.no_grad():
             # Its own check runs the network twice more, and is not safe in threads.
             traced = torch.jit.trace(part.eval(), example, check_trace=False)
             model = openvino.convert_model(traced, example_input=example)

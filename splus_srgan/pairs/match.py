@@ -152,6 +152,10 @@ def match_to_grid(
     deviations of the pixels alone. The error of a sum over an aperture much larger than a pixel
     it is that of the original pixels.
 
+    ``psf`` of the result is that of its pixels: with methods that broaden it, as broad as that
+    makes it, on average over where a star may lie between the pixels. A header's seeing becomes
+    ``psf`` then, and its cards are kept as ``INPUT ...``.
+
     Missing pixels are filled from their neighbors before the resampling; new pixels whose
     four nearest old ones include a missing one are masked. Pixels farther away
     see the filled value only with the weight of the kernel's tails.

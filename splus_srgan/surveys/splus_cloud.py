@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 
 from splus_srgan.exceptions import GridMismatchError
 from splus_srgan.images.bands import meta_band
+from splus_srgan.images.grid import check_common_grid
 from splus_srgan.images.header import gain_from_header
 from splus_srgan.splus import canonical_band
 from splus_srgan.surveys._position import one_position
@@ -173,7 +174,7 @@ class SplusCloud:
             If position, size or bands are not usable, or an image has no GAIN card and ``gain``
             is not given (with weights).
         GridMismatchError
-            If the bands come from different fields, or lie on different grids.
+            If bands or weight maps come from different fields, or lie on different grids.
         """
         sky, pixels, names = one_position(position), pixel_count(size), band_list(bands)
         ask = partial(self._stamp, sky, pixels + 2 * MARGIN, field=field)
@@ -310,11 +311,12 @@ def _of(gain: Any, band: str) -> float | None:
 
 def _add_uncertainty(stamp: CCDData, weight: CCDData, band: str, gain: float | None) -> None:
     """Turn a weight map into the uncertainty and the mask of its image."""
-    if weight.shape != stamp.shape:
-        raise GridMismatchError(
-            f"the weight map of band {band!r} must have the shape of the image, {stamp.shape}; "
-            f"got {weight.shape}"
-        )
+    pair = {f"image of {band}": stamp, f"weight map of {band}": weight}
+    _check_fields(pair, None)
+    parts = pair.values()
+    check_common_grid(
+        list(pair), [p.shape for p in parts], [p.wcs for p in parts], what="image and weight map"
+    )
     if gain is None:
         gain = gain_from_header(stamp.meta, stamp.unit)
         if gain is None:
@@ -330,7 +332,7 @@ def _add_uncertainty(stamp: CCDData, weight: CCDData, band: str, gain: float | N
 
 
 def _check_fields(stamps: Mapping[str, CCDData], field: str | None) -> None:
-    """Refuse bands of different fields: the service chooses the nearest image for each."""
+    """Refuse images of different fields: the service chooses the nearest file for each."""
     fields = {} if field is None else {"asked for": field}
     for band, stamp in stamps.items():
         try:
@@ -340,5 +342,5 @@ def _check_fields(stamps: Mapping[str, CCDData], field: str | None) -> None:
     if len({plain_field(name) for name in fields.values()}) > 1:
         listed = ", ".join(f"{band}: {name}" for band, name in fields.items())
         raise GridMismatchError(
-            f"all bands must come from one field; got {listed}; choose one by field="
+            f"all images must come from one field; got {listed}; choose one by field="
         )

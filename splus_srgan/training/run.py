@@ -37,7 +37,7 @@ from splus_srgan.training.checkpoints import (
     find_checkpoint,
     read_checkpoint,
 )
-from splus_srgan.training.config.training import TrainingConfig, load_config
+from splus_srgan.training.config.training import TrainingConfig, load_config, read_keys
 from splus_srgan.training.data.module import PairsDataModule
 from splus_srgan.training.export import calibrate_weights, export_weights, is_simulated
 from splus_srgan.training.history import read_history
@@ -119,7 +119,8 @@ def train(
     ----------
     config : `~splus_srgan.training.config.training.TrainingConfig`, dict or path-like, optional
         What to train; see `~splus_srgan.training.config.training.load_config`.  Not needed with
-        ``resume``, where it may change length, folder and devices of the run.
+        ``resume``, where it may change length, folder and devices of the run; keys that a dict
+        or a file does not have are then those of the run, unless it names a ``preset``.
     resume : path-like, optional
         A checkpoint or the folder of a run to resume.
     overwrite : bool, optional
@@ -185,17 +186,16 @@ class _Start:
     """Start of a run: its configuration, and the checkpoint that it resumes from."""
 
     def __init__(self, config, resume):
-        if config is not None and not isinstance(config, TrainingConfig):
-            config = load_config(config)
         if config is None and resume is None:
             raise ValueError("train needs a configuration, or resume= to resume a run")
         self.checkpoint, self.step = None, 0
-        self.config = config
-        if resume is not None:
+        if resume is None:
+            self.config = config if isinstance(config, TrainingConfig) else load_config(config)
+        else:
             self.checkpoint = find_checkpoint(resume)
-            earlier = resumed_config(self.checkpoint)
             self.step = read_checkpoint(self.checkpoint)[CONTENT]["step"]
-            self.config = earlier if config is None else config
+            earlier = resumed_config(self.checkpoint)
+            self.config = _changed(earlier, config)
             _check_same(earlier, self.config)
 
     @property
@@ -205,6 +205,17 @@ class _Start:
             return False
         own = checkpoint_folder(self.config.run.output)
         return self.checkpoint.parent.resolve() == own.resolve()
+
+
+def _changed(earlier, config):
+    """The configuration of a run that is resumed, with what a caller gives laid over it."""
+    if isinstance(config, TrainingConfig):
+        return config
+    keys = read_keys(config)
+    if "preset" not in keys:
+        return load_config(earlier.to_dict(), keys)
+    # It says all that the run is to be, but for the folder, which no preset knows.
+    return load_config({"run.output": earlier.run.output} | keys)
 
 
 def _check_same(earlier, config):

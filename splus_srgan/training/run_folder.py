@@ -62,14 +62,30 @@ def prepare_folder(folder, config, *, in_place, overwrite):
     ------
     OSError
         If the folder holds another run, or other files.
+    ValueError
+        If the weights to start from lie in it.
     """
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"run.output must be a folder; {str(folder)!r} is a file")
     if not in_place:
+        _check_start(folder, config.run.start_from)
         _make_room(folder, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / "config.yaml", dump_config(config))
     replace_file(folder / _VERSIONS, json.dumps(_versions(), indent=2) + "\n")
+
+
+def _check_start(folder, start):
+    """Refuse to start from what making room would remove."""
+    place = None if start is None else Path(start).expanduser()
+    if place is None or not place.exists():  # the name of a model card
+        return
+    folder, place = folder.resolve(), place.resolve()
+    if folder in (place, *place.parents):
+        raise ValueError(
+            "run.start_from must not lie in run.output, whose files a new run replaces; got "
+            f"{str(start)!r} in {str(folder)!r}: give another folder (-o)"
+        )
 
 
 def _make_room(folder, overwrite):
@@ -79,15 +95,26 @@ def _make_room(folder, overwrite):
         raise FileExistsError(
             f"{str(folder)!r} holds {present[0]}, which is no run's: give another folder (-o)"
         )
-    # A run that failed before its first checkpoint has nothing to lose.
-    if any(checkpoint_folder(folder).glob("*.ckpt")) and not overwrite:
+    if not overwrite:
+        _check_nothing_to_lose(folder)
+    for name in present:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _check_nothing_to_lose(folder):
+    """A run that failed before its first checkpoint may be replaced by the next one."""
+    if any(checkpoint_folder(folder).glob("*.ckpt")):
         raise FileExistsError(
             f"{str(folder)!r} holds another run: resume it (--resume {folder}), replace "
             "it (--overwrite), or give another folder (-o)"
         )
-    for name in present:
-        path = folder / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    # Whoever needs the weights alone may have removed the checkpoints, which are large.
+    if any((folder / "weights").glob("*")):
+        raise FileExistsError(
+            f"{str(folder)!r} holds the weights of another run: replace it (--overwrite), or give "
+            "another folder (-o)"
+        )
 
 
 def _is_run(folder):

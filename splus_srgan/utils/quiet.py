@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["own_filters", "quiet"]
 
 _LOCK = threading.RLock()
+_PATIENCE = 2.0  # seconds: rather a filter that stays than a program that does
 
 
 @contextmanager
@@ -46,8 +47,13 @@ def own_filters(*, record: bool = False) -> Iterator[list[warnings.WarningMessag
     >>> [str(one.message) for one in caught]
     ['a remark']
     """
-    with _LOCK, warnings.catch_warnings(record=record) as caught:
-        yield caught
+    held = _LOCK.acquire(timeout=_PATIENCE)  # whoever holds it may wait for this thread
+    try:
+        with warnings.catch_warnings(record=record) as caught:
+            yield caught
+    finally:
+        if held:
+            _LOCK.release()
 
 
 @contextmanager

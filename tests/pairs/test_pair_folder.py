@@ -19,11 +19,13 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable, Table
 from pair_helpers import as_matched, copy_pair, registration, simulated
+from replay import NATIVE, tan_wcs, viewer_file
 
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.images.io.fields import write_bands
 from splus_srgan.pairs.folder import store
 from splus_srgan.pairs.folder.pairs import PairFolder, fetch_pairs, match_files
+from splus_srgan.pairs.folder.staging import stage
 from splus_srgan.pairs.quality.pair import PairLimits, assess_pair
 
 SHAPE = (40, 40)
@@ -176,6 +178,57 @@ def test_interrupted_while_a_pair_is_written(unbroken, tmp_path, monkeypatch):
     surveys.fetch(tmp_path)
     assert surveys.asked[0] == ("input", 3), "the second pair was fetched before"
     assert files_of(tmp_path) == files_of(unbroken.path)
+
+
+def test_half_fetched_images_of_another_place_do_not_count(tmp_path):
+    """A corrected list has the old name at the place of the fourth galaxy."""
+    with pytest.raises(KeyboardInterrupt):
+        LocalSurveys({("target", 3): KeyboardInterrupt()}).fetch(tmp_path, table=table_of("c"))
+    table = table_of("d")
+    table["name"] = ["c"]
+    surveys = LocalSurveys()
+    first, _ = surveys.fetch(tmp_path, table=table)["c"]
+    assert surveys.asked == [("input", 4), ("target", 4)]
+    np.testing.assert_array_equal(first["r"].data, simulated(4, shape=SHAPE)[0]["r"].data)
+    assert not (tmp_path / ".unfinished").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "asked"),
+    [
+        ("nothing", 1),
+        ("a thousandth of an arcsec", 1),
+        ("an arcsec", 2),
+        ("release", 2),
+        ("settings", 2),
+        ("no note", 2),
+        ("torn note", 2),
+    ],
+)
+def test_half_fetched_images_count_for_what_was_asked_alone(tmp_path, change, asked):
+    places = []
+
+    def source(position):
+        places.append(position)
+        return simulated(1, shape=SHAPE)[0]
+
+    source.release = "dr1"
+    here = SkyCoord(10, 0, unit="deg")
+    stage(tmp_path, "A", "input", source, here)
+    note = tmp_path / ".unfinished" / "A" / "input.json"
+    if change == "release":
+        source.release = "dr2"
+    elif change == "settings":
+        (tmp_path / "settings.json").write_text('{"size": 128}')
+    elif change == "no note":
+        note.unlink()
+    elif change == "torn note":
+        note.write_text('{"ra": 10.')
+    elif "arcsec" in change:
+        away = (1.0 if change == "an arcsec" else 1e-3) * u.arcsec
+        here = here.directional_offset_by(0 * u.deg, away)
+    stage(tmp_path, "A", "input", source, here)
+    assert len(places) == asked
 
 
 KILLED = """
@@ -466,3 +519,74 @@ def test_match_files_says_which_band_is_missing(tmp_path):
         match_files(*arguments, name="mine", match=as_matched)
     with pytest.raises(ValueError, match="the target files must have the bands r; they have g"):
         match_files(*arguments, name="mine", bands=["r"], match=as_matched)
+
+
+# Files of the Legacy Surveys
+
+
+class TakenError(Exception):
+    """Says that the files were read; has the target."""
+
+
+def taken_of(tmp_path, targets):
+    """The target that `match_files` makes of files."""
+    inputs = simulated(2, shape=SHAPE, bands=("g", "r"))[0]
+    write_bands(tmp_path / "splus.fits", inputs, overwrite=True)
+
+    def match(first, second):
+        raise TakenError(second)
+
+    with pytest.raises(TakenError) as caught:
+        match_files(tmp_path / "splus.fits", targets, tmp_path / "pairs", name="x", match=match)
+    return caught.value.args[0]
+
+
+def viewer(path, band, *, scale=2 * NATIVE, **parts):
+    """A file of the viewer with one band: 3 nanomaggies in each *native* pixel."""
+    wcs = tan_wcs(27.95, 0.26, (20, 20), scale)
+    path.write_bytes(viewer_file({band: np.full((20, 20), 3.0)}, wcs, **parts))
+    return path
+
+
+def test_legacy_files_of_a_band_each_are_what_they_are_in_one(tmp_path):
+    bits = np.arange(400).reshape(20, 20)
+    files = [viewer(tmp_path / f"{band}.fits", band, maskbits=bits) for band in "gr"]
+    seen = taken_of(tmp_path, files)
+    assert list(seen) == ["g", "r"]
+    for image in seen.values():
+        # Four native pixels in each.
+        np.testing.assert_allclose(image.data, 12.0, rtol=1e-6)
+        assert image.meta["LSAREA"] == pytest.approx(4)
+        np.testing.assert_array_equal(image.flags, bits)
+    single = taken_of(tmp_path, files[0])
+    np.testing.assert_array_equal(single["g"].data, seen["g"].data)
+
+
+def test_legacy_files_are_not_mixed_with_others(tmp_path):
+    first = viewer(tmp_path / "g.fits", "g")
+    other = write_bands(tmp_path / "other.fits", {"r": simulated(2, shape=SHAPE)[1]["r"]})
+    again, finer = tmp_path / "again.fits", tmp_path / "finer.fits"
+    again.write_bytes(first.read_bytes())
+    viewer(finer, "r", scale=1.5 * NATIVE)
+    for second, message in (
+        (other, "target_files must all be of the Legacy Surveys, or none .*other.fits is not"),
+        (again, "each band may occur once; got .*g.fits' and .*again.fits' for the band 'g'"),
+        (finer, "target_files must share one pixel grid"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            match_files(other, [first, second], tmp_path / "pairs", name="x")
+
+
+@pytest.mark.parametrize("card", [("BANDS", "r"), ("IMAGETYP", "object")])
+def test_files_with_cards_like_those_of_the_viewer_keep_their_unit(tmp_path, card):
+    for band in "gr":
+        wcs = tan_wcs(27.95, 0.26, (20, 20), 2 * NATIVE)
+        hdu = fits.PrimaryHDU(np.full((1, 20, 20), 3.0), wcs.to_header())
+        hdu.header["BUNIT"], hdu.header["FILTER"] = "adu", band
+        hdu.header[card[0]] = band if card[0] == "BANDS" else card[1]
+        hdu.writeto(tmp_path / f"{band}.fits")
+    seen = taken_of(tmp_path, [tmp_path / "g.fits", tmp_path / "r.fits"])
+    assert {band: (image.unit, image.data[0, 0]) for band, image in seen.items()} == {
+        "g": (u.adu, 3.0),
+        "r": (u.adu, 3.0),
+    }

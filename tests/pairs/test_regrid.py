@@ -162,6 +162,79 @@ def test_the_psf_turns_with_the_grid(name):
     assert all(np.corrcoef(seen.ravel(), one.ravel())[0, 1] < 0.97 for one in others)
 
 
+def moffat(y, x, fwhm, beta=3.0):
+    return (1 + 4 * (2 ** (1 / beta) - 1) * (x**2 + y**2) / fwhm**2) ** -beta
+
+
+def stars_on(wcs, places):
+    """An image of 1" stars on pixels of 0.262", each of flux 1, and their PSF."""
+    y, x = np.indices((81, 81)) - 40
+    psf = moffat(y, x, 1 / 0.262)
+    rows, columns = np.indices((200, 200))
+    stars = sum(moffat(rows - y, columns - x, 1 / 0.262) for x, y in zip(*places, strict=True))
+    return CCDData(stars / psf.sum(), unit="nmgy", wcs=wcs, psf=psf / psf.sum())
+
+
+@pytest.mark.parametrize(
+    ("method", "order"),
+    [("interp", "bicubic"), ("interp", "bilinear"), ("exact", "bicubic"), ("adaptive", "bicubic")],
+)
+@pytest.mark.parametrize(("scale", "name"), [(0.72, "turned by 30 degrees"), (0.4, "mirrored")])
+def test_the_psf_is_that_of_a_resampled_star(method, order, scale, name):
+    """Nine stars that lie on pixels of the new grid, and anywhere between those of the old one."""
+    wcs = approximate_wcs((200, 200), 0.262, position=HERE)
+    n = 2 * int(200 * 0.262 / scale / 2) + 1
+    grid = turned(AXES[name], (n, n), scale)
+    steps = np.rint(np.array([-1, 0, 1]) * 40 * 0.262 / scale).astype(int) + n // 2
+    rows, columns = (part.ravel() for part in np.meshgrid(steps, steps, indexing="ij"))
+    image = stars_on(wcs, wcs.world_to_pixel(grid.pixel_to_world(columns, rows)))
+    out = match_to_grid(image, grid, (n, n), method=method, order=order)
+    seen = np.array(
+        [out.data[y - 5 : y + 6, x - 5 : x + 6] for y, x in zip(rows, columns, strict=True)]
+    )
+    middle = out.psf.shape[0] // 2
+    told = out.psf[middle - 5 : middle + 6, middle - 5 : middle + 6]
+    assert_allclose(seen.mean(0), told, atol=0.02 * told.max())
+    assert np.abs(seen - told).max() < 0.07 * told.max()
+    assert_allclose(out.psf.sum(), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("block_size", [None, 16])
+def test_adaptive_images_of_mirrored_grids_are_mirrored_images(block_size):
+    """The kernel of reproject itself depends on the direction of the axes."""
+    wcs = approximate_wcs((200, 200), 0.262, position=HERE)
+    image = stars_on(wcs, ([90.3, 110.2], [95.1, 120.4]))
+    plain, flipped = (
+        match_to_grid(
+            image,
+            turned(AXES[name], (41, 41), 0.72),
+            (41, 41),
+            method="adaptive",
+            block_size=block_size,
+        )
+        for name in ("as it is", "mirrored")
+    )
+    assert_allclose(flipped.data, plain.data[:, ::-1], atol=1e-3 * plain.data.max())
+
+
+def test_pixels_that_stay_where_they_are_keep_the_psf():
+    """The area of a pixel is averaged over where it is spread over several, and only there."""
+    wcs = approximate_wcs((200, 200), 0.262, position=HERE)
+    image = stars_on(wcs, ([100], [100]))
+    out = match_to_grid(image, wcs, (200, 200), method="exact")
+    told = out.psf[out.psf.shape[0] // 2 - 40 :][:81, out.psf.shape[1] // 2 - 40 :][:, :81]
+    assert_allclose(out.data, image.data, atol=1e-6)
+    assert_allclose(told, image.psf, atol=0.02 * image.psf.max())
+
+
+@pytest.mark.parametrize("method", ["interp", "exact"])
+def test_the_seeing_of_a_header_holds_as_long_as_the_psf_does(method):
+    meta = fits.Header({"FWHMMEAN": 1.32, "FWHMBETA": 2.75})
+    grid = approximate_wcs((16, 16), 1.1, position=HERE)
+    out = match_to_grid(flat(meta=meta), grid, (16, 16), method=method)
+    assert ("FWHMMEAN" in out.meta) == (out.psf is None) == (method == "interp")
+
+
 # Where the target has no image
 
 

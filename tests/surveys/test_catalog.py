@@ -226,6 +226,13 @@ def test_copies_join_what_they_are_copies_of(galaxies):
 # Mistakes
 
 
+def with_a_gap(table):
+    """The same rows, one of them without its right ascension."""
+    columns = {"name": list(table["name"]), "ra": table["ra"].value, "dec": table["dec"].value}
+    gap = np.arange(len(table)) == 3
+    return Table(columns | {"ra": np.ma.array(columns["ra"], mask=gap)})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -234,6 +241,7 @@ def test_copies_join_what_they_are_copies_of(galaxies):
             r"table must have the columns name, ra, dec; got \['ra', 'dec'\]",
         ),
         (lambda t: vstack([t, t]), "name must be unique in the table; got several of"),
+        (with_a_gap, "ra must be degrees on the sky; got nan in row 3; correct or remove"),
     ],
 )
 @pytest.mark.parametrize("function", [split_random, split_by_sky, offset_copies])

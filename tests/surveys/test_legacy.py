@@ -11,7 +11,8 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import StdDevUncertainty
-from astropy.table import QTable
+from astropy.table import QTable, Table
+from astropy.utils.masked import Masked
 from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.testing import assert_allclose, assert_array_equal
 from photutils.aperture import SkyCircularAperture, aperture_photometry
@@ -573,6 +574,25 @@ POSITIONS = [(27.952 + i / 100, 0.2635) for i in range(6)]
 def fetch_list(service, positions=POSITIONS, **options):
     options = {"size": 32, "bands": "g", "service": service.url, **FAST, **options}
     return fetch_cutouts(positions, **options)
+
+
+GAPS = Table.read("ra,dec\n10.5,1.0\n,\n", format="ascii.csv")
+MASKED = Masked([10.5, 20.0] * u.deg, mask=[False, True])
+
+
+@pytest.mark.parametrize(
+    ("positions", "message"),
+    [
+        (GAPS, "ra must be degrees on the sky; got nan in row 1"),
+        (QTable({"ra": [1, 2] * u.deg, "dec": MASKED}), "dec must be degrees .* nan in row 1"),
+        ([(row["ra"], row["dec"]) for row in GAPS], "position must be one finite position"),
+        ([(MASKED[1], 1 * u.deg)], "position must be one finite position"),
+    ],
+)
+def test_missing_coordinates_are_refused_before_anything_is_asked(positions, message):
+    """A gap of a table is no position, least of all 0, 0."""
+    with pytest.raises(ValueError, match=message):
+        fetch_cutouts(positions, size=32, service="http://127.0.0.1:9/nobody")
 
 
 def test_list_keeps_its_order_and_shows_progress(legacy_service):

@@ -426,8 +426,42 @@ def test_field_is_passed_on_and_checked(service):
 
 def test_weight_map_of_another_size(service):
     service.change = lambda weight, data, header: (data[:-1] if weight else data, header)
-    with pytest.raises(GridMismatchError, match="the weight map of band 'r' must have the shape"):
+    with pytest.raises(GridMismatchError, match=r"weight map of r has shape .* instead of"):
         cloud_of(service).fetch(TARGET, size=48, bands="r")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "change", "message"),
+    [
+        (
+            "OBJECT",
+            lambda name: "STRIPE82_0060",
+            "image of r: STRIPE82_0059, weight map of r: STRIPE82_0060; choose one by field=",
+        ),
+        ("CRPIX1", lambda pixel: pixel + 3, "weight map of r is 3.00 px off"),
+    ],
+)
+def test_weight_map_of_another_field(service, keyword, change, message):
+    """Of the same shape, but not of the same pixels."""
+
+    def answer(weight, data, header):
+        if weight:
+            header[keyword] = change(header[keyword])
+        return data, header
+
+    service.change = answer
+    with pytest.raises(GridMismatchError, match=message):
+        cloud_of(service).fetch(TARGET, size=48, bands="r")
+
+
+def test_weight_map_need_not_name_its_field(service):
+    def answer(weight, data, header):
+        if weight:
+            del header["OBJECT"]
+        return data, header
+
+    service.change = answer
+    assert cloud_of(service).fetch(TARGET, size=48, bands="r")["r"].uncertainty is not None
 
 
 def test_text_in_place_of_a_file(service):

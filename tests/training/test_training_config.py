@@ -21,6 +21,7 @@ from splus_srgan.training.config.training import (
     dump_config,
     load_config,
     preset,
+    read_keys,
 )
 
 SECTIONS = {
@@ -265,6 +266,31 @@ def test_value_is_refused_by_name(key, value, message):
 def test_keys_that_do_not_go_together_are_refused(keys, message):
     with pytest.raises(ValueError, match=message):
         load_config(keys)
+
+
+@pytest.mark.parametrize(
+    ("term", "need"),
+    [
+        ("binned_flux", "the noisy input"),
+        ("feature", "one or three bands"),
+        ("adversarial", "a discriminator"),
+        ("feature_matching", "a discriminator"),
+    ],
+)
+def test_terms_that_subsets_of_the_bands_do_not_allow(term, need):
+    with pytest.raises(ValueError, match=rf"losses.{term} must be 0 with .*{need}.*; got 0.1"):
+        load_config({"preset": "twelve", f"losses.{term}": 0.1})
+    assert load_config({"preset": "twelve", f"losses.{term}": 0}) == preset("twelve")
+
+
+def test_keys_alone_have_no_preset(tmp_path):
+    path = tmp_path / "some.yaml"
+    path.write_text("preset: seed\nrun: {epochs: 3}\ndata.crop: 9\n")
+    wanted = {"preset": "seed", "run": {"epochs": 3}, "data": {"crop": 9}}
+    assert (
+        read_keys(path) == read_keys({"preset": "seed", "run.epochs": 3, "data.crop": 9}) == wanted
+    )
+    assert read_keys(None) == {}
 
 
 def test_no_loss_at_all_is_refused():

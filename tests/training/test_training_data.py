@@ -26,6 +26,7 @@ from splus_srgan.training.data.dataset import (
     render_pairs,
 )
 from splus_srgan.training.data.module import PairsDataModule, StepSampler
+from splus_srgan.utils import files
 
 pytestmark = [
     # Lightning counts the processors of the machine and finds the loaders of a test slow.
@@ -36,6 +37,7 @@ pytestmark = [
 
 # Neither sky nor sigma measured wrong, no spread of anything.
 EXACT = {"sigma_error": 0.0, "sky_error": 0.0, "depth": 0.0}
+SMALL = {"shape": (16, 16), "bands": ("r",)}
 SYMMETRIES = [(turns, flip) for turns in range(4) for flip in (False, True)]
 
 
@@ -110,6 +112,86 @@ def test_some_training_fields_have_no_wings(tmp_path):
         field = simulate_field((SEEDS["train"], 10 + k), shape=(16, 16), bands=("r",), psf=psf)
         wanted = field.noiseless["r"] / field.conditions["r"].adu_per_nmgy
         assert_allclose(clean[k, 0], wanted, rtol=1e-5)
+
+
+def content_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["clean.npy", "sharp.npy", "conditions.json"])
+def test_files_of_others_are_not_replaced_by_a_render(tmp_path, name):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / name).write_text("mine")
+    with pytest.raises(FileExistsError, match=rf"{name} exists; pass overwrite=True"):
+        render_pairs(folder, 1, **SMALL)
+    assert content_of(folder) == {name: b"mine"}
+    render_pairs(folder, 1, overwrite=True, **SMALL)
+    render_pairs(tmp_path / "fresh", 1, **SMALL)
+    assert content_of(folder) == content_of(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_pairs": 0}, "n_pairs must be at least 1; got 0"),
+        ({"first": -1}, "first must be at least 0; got -1"),
+        ({"purpose": "play"}, "purpose must be one of 'train'.*got 'play'"),
+        ({"bands": ("rr",)}, "bands must be one of 'u'.*got 'rr'"),
+        ({"bands": ()}, r"bands must name at least one band.*got \(\)"),
+        ({"bands": ("r", "r")}, "bands must name .* each once; got"),
+        ({"shape": (16, 8)}, "every entry of shape must be at least 16; got 8"),
+        ({"shape": (16, 16, 16)}, r"shape must be two numbers, \(ny, nx\)"),
+    ],
+)
+def test_what_cannot_be_rendered_leaves_an_earlier_render(options, message, tmp_path):
+    render_pairs(tmp_path / "old", 1, **SMALL)
+    before = content_of(tmp_path / "old")
+    for folder, overwrite in (("old", True), ("new", False)):
+        with pytest.raises(ValueError, match=message):
+            render_pairs(
+                tmp_path / folder, **{"n_pairs": 1, "overwrite": overwrite, **SMALL, **options}
+            )
+    assert content_of(tmp_path / "old") == before
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_interrupted_render_leaves_nothing_of_its_own(tmp_path, monkeypatch):
+    render_pairs(tmp_path / "old", 1, **SMALL)
+    before = content_of(tmp_path / "old")
+    original = _fields.render_field
+
+    def render_field(seed, **options):
+        if seed[1] == 1:
+            raise KeyboardInterrupt
+        return original(seed, **options)
+
+    monkeypatch.setattr(_fields, "render_field", render_field)
+    for folder, overwrite in (("old", True), ("new", False)):
+        with pytest.raises(KeyboardInterrupt):
+            render_pairs(tmp_path / folder, 2, overwrite=overwrite, **SMALL)
+    assert content_of(tmp_path / "old") == before
+    assert content_of(tmp_path / "new") == {}
+
+
+def test_a_render_stopped_between_its_files_does_not_pass_for_whole(tmp_path, monkeypatch):
+    """The images of one render and the conditions of another have the same shapes."""
+    render_pairs(tmp_path, 1, **SMALL)
+    original, placed = files._take_place, []
+
+    def take_place(temporary, target, *rest):
+        if placed:
+            raise KeyboardInterrupt
+        placed.append(target.name)
+        original(temporary, target, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_take_place", take_place)
+        with pytest.raises(KeyboardInterrupt):
+            render_pairs(tmp_path, 1, first=5, overwrite=True, **SMALL)
+    assert placed == ["clean.npy"]
+    with pytest.raises(FileNotFoundError, match="render it again"):
+        RenderedPairs(tmp_path)
 
 
 @pytest.mark.parametrize(("single_band", "n_band"), [(False, 2), (True, 1)])

@@ -14,6 +14,7 @@ from importlib.metadata import version
 import numpy as np
 import pytest
 import torch
+import yaml
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from numpy.testing import assert_allclose, assert_array_equal
@@ -41,6 +42,7 @@ from splus_srgan.training.export import export_weights, load_average
 from splus_srgan.training.history import History, read_history
 from splus_srgan.training.module import SRGANModule
 from splus_srgan.training.run import resumed_config, train
+from splus_srgan.training.run_folder import prepare_folder
 from splus_srgan.training.terms import GeneratorTerms
 from splus_srgan.utils import files
 
@@ -439,6 +441,26 @@ def test_a_finished_run_has_nothing_to_go_on_with(tiny):
     assert train(longer, resume=result.folder).step == 2 * STEPS
 
 
+def test_keys_alone_change_the_run_that_goes_on(tiny, tmp_path):
+    """Neither those of a preset nor the usual folder take the place of what the run has."""
+    result = train(tiny(**{"run.epochs": 1}))
+    longer = train({"run": {"epochs": 2}}, resume=result.folder)
+    assert (longer.folder, longer.step) == (result.folder, 2 * STEPS)
+    file = tmp_path / "more.yaml"
+    file.write_text(f"run: {{epochs: 3, output: {tmp_path / 'other'}}}\n")
+    longest = train(file, resume=result.folder)
+    assert (longest.folder, longest.step) == (tmp_path / "other", 3 * STEPS)
+
+
+def test_a_preset_stands_for_all_keys_but_the_folder(tiny, tmp_path):
+    result = train(tiny(**{"run.epochs": 1}))
+    keys = yaml.safe_load((result.folder / "config.yaml").read_text())
+    del keys["run"]["output"]
+    assert train(keys | {"preset": "fidelity"}, resume=result.folder).folder == result.folder
+    with pytest.raises(ValueError, match=r"must stay the same: .*generator.n_features was 4, now"):
+        train({"preset": "fidelity"}, resume=result.folder)
+
+
 def test_what_was_logged_after_the_checkpoint_is_forgotten(tiny, tmp_path):
     """A run that was killed logged more than its checkpoint knows of."""
     result = train(tiny(**{"run.epochs": 1}))
@@ -490,6 +512,54 @@ def test_another_run_is_not_replaced(finished, tiny):
         train(config)
     assert f"--resume {result.folder}" in str(caught.value)
     assert result.last.read_bytes() == before
+
+
+@pytest.fixture
+def moved(finished, tiny, tmp_path):
+    """A copy of a finished run, and a configuration of another in its place."""
+    shutil.copytree(finished[0].folder, tmp_path / "run")
+    return tmp_path / "run", tiny
+
+
+def content_of(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_weights_without_checkpoints_are_not_replaced(moved):
+    folder, tiny = moved
+    shutil.rmtree(folder / "checkpoints")
+    before = content_of(folder)
+    with pytest.raises(FileExistsError, match=r"holds the weights of another run.*--overwrite"):
+        train(tiny())
+    assert content_of(folder) == before
+    prepare_folder(folder, tiny(), in_place=False, overwrite=True)
+    assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "versions.json"]
+
+
+@pytest.mark.parametrize("place", ["", "checkpoints/best.ckpt", "weights/tiny.json"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_does_not_start_from_what_it_replaces(moved, tmp_path, place, overwrite):
+    folder, tiny = moved
+    before = content_of(folder)
+    (tmp_path / "link").symlink_to(folder)
+    for start in (folder, tmp_path / "link"):
+        config = tiny(**{"run.start_from": str(start / place)})
+        with pytest.raises(ValueError, match=r"run.start_from must not lie in run.output") as told:
+            train(config, overwrite=overwrite)
+        assert str(start / place) in str(told.value)
+        assert content_of(folder) == before
+
+
+def test_a_run_starts_from_another_or_goes_on_in_its_folder(moved, tmp_path):
+    folder, tiny = moved
+    beside = tmp_path / "run-2"
+    config = tiny("run-2", **{"run.start_from": str(folder)})
+    prepare_folder(beside, config, in_place=False, overwrite=False)
+    assert load_config(beside / "config.yaml") == config
+    # Names of weights are no places.
+    config = tiny(**{"run.start_from": "splus-any"})
+    prepare_folder(folder, config, in_place=False, overwrite=True)
+    prepare_folder(folder, tiny(**{"run.start_from": str(folder)}), in_place=True, overwrite=False)
 
 
 def test_another_run_is_replaced_when_asked_to(tiny):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from astropy.io import fits
 
 from splus_srgan.exceptions import ServiceError
-from splus_srgan.images.bands import tidy_band
+from splus_srgan.images.bands import check_distinct, tidy_band
+from splus_srgan.images.grid import check_common_grid
 from splus_srgan.images.io.fields import read_bands
 from splus_srgan.pairs.folder import places, staging
 from splus_srgan.pairs.folder.staging import list_positions
@@ -184,7 +185,8 @@ def match_files(
         Images of the coarser survey, as `~splus_srgan.images.io.fields.read_bands` takes them.
     target_files : path-like or sequence of path-like
         Images of the sharper survey; files of the Legacy Surveys are read by
-        `splus_srgan.surveys.legacy.read_cutout`, which knows the unit of their pixels.
+        `splus_srgan.surveys.legacy.read_cutout`, which knows the unit of their pixels. They
+        cannot be mixed with others.
     folder : path-like
         Folder of the pairs; made if needed.
     name : str
@@ -214,7 +216,8 @@ def match_files(
     OSError
         If a file cannot be read.
     ValueError
-        If files hold no bands in common, or cannot be matched.
+        If files hold no bands in common, a band is there twice, files of the Legacy Surveys are
+        mixed with others, or they cannot be matched.
     """
     input_files, target_files = _listed(input_files), _listed(target_files)
     _check_place(folder, name, overwrite, [*input_files, *target_files])
@@ -283,13 +286,38 @@ def _center(field):
 
 def _read_target(paths):
     """Read the sharper survey's files; those of the Legacy Surveys have a reader of their own."""
-    if len(paths) == 1 and _is_legacy(paths[0]):
-        from splus_srgan.surveys.legacy import read_cutout
+    others = [path for path in paths if not _is_legacy(path)]
+    if len(others) == len(paths):
+        return read_bands(paths)
+    if others:
+        raise ValueError(
+            "target_files must all be of the Legacy Surveys, or none of them; got "
+            f"{', '.join(map(str, paths))}, of which {', '.join(map(str, others))} "
+            f"{'is' if len(others) == 1 else 'are'} not; make a pair of each survey"
+        )
+    return _read_cutouts(paths)
 
-        return read_cutout(paths[0])
-    return read_bands(paths)
+
+def _read_cutouts(paths):
+    """Read the bands of several files of the Legacy Surveys, each once and on one grid."""
+    from splus_srgan.surveys.legacy import read_cutout
+
+    found = [(band, image, path) for path in paths for band, image in read_cutout(path).items()]
+    bands, images, files = (list(part) for part in zip(*found, strict=True))
+    check_distinct(bands, [str(path) for path in files])
+    labels = [f"{path} ({band})" for band, path in zip(bands, files, strict=True)]
+    shapes, wcses = [image.shape for image in images], [image.wcs for image in images]
+    check_common_grid(labels, shapes, wcses, what="target_files")
+    return dict(zip(bands, images, strict=True))
 
 
 def _is_legacy(path):
+    """Whether a file says, as the viewer of the Legacy Surveys does, what each HDU is."""
     with fits.open(path, memmap=False) as hdus:
-        return any("IMAGETYP" in hdu.header or "BANDS" in hdu.header for hdu in hdus)
+        return any(_is_of_viewer(hdu.header) for hdu in hdus)
+
+
+def _is_of_viewer(header):
+    kind = str(header.get("IMAGETYP", "")).strip().lower()
+    # Cubes of others have a BANDS card, too, and a unit with it.
+    return kind in ("image", "invvar", "maskbits") or ("BANDS" in header and "BUNIT" not in header)

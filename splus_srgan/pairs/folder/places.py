@@ -35,6 +35,7 @@ STAGING = ".unfinished"
 
 _BUILDING, _REPLACED = "pair", "replaced"
 _FILES = (*(f"{side}.fits" for side in SIDES), RECORD)
+_OURS = (*_FILES, *(f"{side}.json" for side in SIDES))  # with notes of what is fetched
 
 
 def check_pair_name(name):
@@ -182,11 +183,11 @@ def unstage(folder, name=None):
 
 
 def _remove_files(folder):
-    """Remove the files of a pair from a folder, whole or half written, and then the folder."""
+    """Remove the files of a pair from a folder, finished or not, and then the folder."""
     if folder.is_symlink() or not folder.is_dir():
         return
     for path in folder.iterdir():
-        if path.name in _FILES or _is_temporary(path.name):
+        if path.name in _OURS or _is_temporary(path.name):
             path.unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()
@@ -194,4 +195,4 @@ def _remove_files(folder):
 
 def _is_temporary(name):
     """Whether a name is that of a temporary file, to be renamed to a file of a pair."""
-    return name.startswith(tuple(f".{one}." for one in _FILES))
+    return name.startswith(tuple(f".{one}." for one in _OURS))

@@ -15,14 +15,10 @@ from splus_srgan.images.io.write import set_card
 from splus_srgan.images.moved_cards import moved_cards
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.images.unpack import uncertainty_array
-from splus_srgan.pairs.matching.positions import (
-    linear_map,
-    local_matrix,
-    outside_of,
-    pixel_positions,
-)
-from splus_srgan.pairs.matching.psf_matching import convolve, image_psf, resample_psf
+from splus_srgan.pairs.matching.positions import linear_map, outside_of, pixel_positions
+from splus_srgan.pairs.matching.psf_matching import convolve, image_psf
 from splus_srgan.pairs.matching.reprojection import Plane, Resampling, resample, resample_blocks
+from splus_srgan.pairs.matching.resampled_psf import keeps_psf, resampled_psf
 from splus_srgan.pairs.registration.pixel_map import mapped_wcs
 from splus_srgan.pixels.missing import fill_missing, missing_pixels
 
@@ -84,13 +80,11 @@ def resample_image(
     places = None
     if _carries_flags(image):
         places, _ = pixel_positions(plane.wcs, target, shape)
-    parts["meta"] = _meta(
-        image, plane.wcs, wcs, shape, conserve, factor, sky, kernel, cards, places
-    )
+    parts["meta"] = _meta(image, plane.wcs, wcs, shape, options, factor, sky, cards, places)
     if not isinstance(image, NDDataArray):
         return type(image)(data, **parts)
     flags = _nearest(image.flags, places) if _fits(image.flags, image) else None
-    psf = _psf(image, kernel, plane.wcs, target, shape)
+    psf = _psf(image, options, plane.wcs, target)
     return type(image)(data, flags=flags, psf=psf, **parts)
 
 
@@ -184,18 +178,23 @@ def _convolved(data, mask, sky, kernel):
     return convolve(data, kernel), missing
 
 
-def _psf(image, kernel, wcs_in, wcs_out, shape):
-    """PSF of the result on its own pixels, which may be turned and mirrored."""
-    if image.psf is None and kernel is None:
+def _changes_psf(options):
+    return options.kernel is not None or not keeps_psf(options.method, options.order)
+
+
+def _psf(image, options, wcs_in, wcs_out):
+    """PSF of the result on its own pixels; without a PSF of its own, where the header's changes."""
+    if image.psf is None and not _changes_psf(options):
         return None
-    psf = image_psf(image, pixel_scale(image_wcs(image.wcs)))
+    psf, kernel = image_psf(image, pixel_scale(image_wcs(image.wcs))), options.kernel
+    if psf is None:
+        return None
     if kernel is not None:
         half = kernel.shape[0] // 2
         psf = convolve(np.pad(psf, max(0, half - psf.shape[0] // 2)), kernel)
-    matrix = local_matrix(wcs_in, wcs_out, np.shape(image.data))
-    ratio = np.sqrt(abs(np.linalg.det(matrix)))
-    size = 2 * int(psf.shape[0] / ratio / 2) + 1
-    return resample_psf(psf, matrix, size).astype(np.float32)
+    shape, way = np.shape(image.data), (options.method, options.order)
+    psf = resampled_psf(psf, wcs_in, wcs_out, shape, *way)
+    return None if psf is None else psf.astype(np.float32)
 
 
 def _fits(flags, image):
@@ -224,16 +223,16 @@ def _nearest(flags, places):
     return np.where(inside, flags[..., rows, columns], flags.dtype.type(0))
 
 
-def _meta(image, wcs_in, wcs_out, shape, conserve, factor, sky, kernel, cards, places):
+def _meta(image, wcs_in, wcs_out, shape, options, factor, sky, cards, places):
     meta = copy.deepcopy(image.meta)
     ratio = pixel_scale(wcs_out) / pixel_scale(wcs_in)
 
     def level(value):
-        return factor * (value - sky) * (ratio**2 if conserve else 1.0)
+        return factor * (value - sky) * (ratio**2 if options.conserve else 1.0)
 
     linear = linear_map(wcs_in, wcs_out, shape)
     moved = {} if linear is None else moved_cards(meta, *linear, shape)
-    regrid_cards(meta, ratio=ratio, level=level, new_psf=kernel is not None)
+    regrid_cards(meta, ratio=ratio, level=level, new_psf=_changes_psf(options))
     meta.update(moved)
     for keyword in moved:
         meta.pop(f"INPUT {keyword}", None)

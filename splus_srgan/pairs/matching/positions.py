@@ -6,7 +6,7 @@ from scipy.interpolate import RectBivariateSpline
 
 from splus_srgan.pairs.registration.pixel_map import PixelMap, mapped_wcs
 
-__all__ = ["linear_map", "local_matrix", "outside_of", "pixel_positions"]
+__all__ = ["linear_map", "local_map", "outside_of", "pixel_positions"]
 
 _NODE = 16  # output pixels between the nodes at which the map of pixels is computed
 _LINEAR = 0.01  # input pixels by which a linear map may miss
@@ -74,7 +74,7 @@ def pixel_positions(wcs_in, wcs_out, shape, *, start=(0, 0)):
     return coordinates, np.abs(yy * xx - yx * xy)
 
 
-def local_matrix(wcs_in, wcs_out, shape):
+def local_map(wcs_in, wcs_out, shape):
     """
     Give the local map between the pixels of two grids, in the middle of the input.
 
@@ -89,6 +89,8 @@ def local_matrix(wcs_in, wcs_out, shape):
     -------
     matrix : `~numpy.ndarray`, shape (2, 2)
         Step ``(y, x)`` in input pixels of one output pixel along y and x, in its columns.
+    place : `~numpy.ndarray`, shape (2,)
+        Input position ``(y, x)`` of the output pixel in the middle of the input.
     """
     ny, nx = shape
     here = mapped_wcs(wcs_in, PixelMap())
@@ -97,7 +99,10 @@ def local_matrix(wcs_in, wcs_out, shape):
     # From the input, whose every pixel is on the sky, and then inverted.
     sky = here.pixel_to_world(x + (nx - 1) / 2, y + (ny - 1) / 2)
     places = np.array(there.world_to_pixel(sky)[::-1], float)
-    return np.linalg.inv(np.stack([places[:, 1] - places[:, 2], places[:, 3] - places[:, 4]], 1))
+    steps = np.stack([places[:, 1] - places[:, 2], places[:, 3] - places[:, 4]], 1)
+    matrix = np.linalg.inv(steps)
+    middle = places[:, 0]
+    return matrix, np.array([ny - 1, nx - 1]) / 2 + matrix @ (np.rint(middle) - middle)
 
 
 def linear_map(wcs_in, wcs_out, shape):

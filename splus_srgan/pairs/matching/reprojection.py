@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from splus_srgan.pairs.matching.positions import outside_of, pixel_positions
+from splus_srgan.pairs.matching.positions import local_map, outside_of, pixel_positions
 from splus_srgan.pairs.matching.resampled_noise import variance_factors, variance_map
 from splus_srgan.pairs.registration.pixel_map import PixelMap, mapped_wcs
 from splus_srgan.pixels.missing import fill_missing, missing_pixels
@@ -176,19 +176,32 @@ def _reproject(data, wcs_in, wcs_out, shape, options):
             roundtrip_coords=False,
         )
     if options.method == "adaptive":
-        return reproject.reproject_adaptive(
-            (data, wcs_in),
-            wcs_out,
-            shape_out=shape,
-            return_footprint=False,
-            kernel="gaussian",
-            boundary_mode="ignore",
-            bad_value_mode="ignore",
-            roundtrip_coords=False,
-        )
+        return _reproject_adaptive(data, wcs_in, wcs_out, shape)
     return reproject.reproject_exact(
         (data, wcs_in), wcs_out, shape_out=shape, return_footprint=False
     )
+
+
+def _reproject_adaptive(data, wcs_in, wcs_out, shape):
+    import reproject
+
+    # For a mirrored grid the kernel of reproject 0.21 is too narrow along one axis, at random: it
+    # has a singular value with a negative sign, and takes it for one below 1.
+    mirrored = np.linalg.det(local_map(wcs_in, wcs_out, data.shape)[0]) < 0
+    if mirrored:
+        last = np.array([0.0, shape[1] - 1])
+        wcs_out = mapped_wcs(wcs_out, PixelMap(np.diag([1.0, -1.0]), last))
+    values = reproject.reproject_adaptive(
+        (data, wcs_in),
+        wcs_out,
+        shape_out=shape,
+        return_footprint=False,
+        kernel="gaussian",
+        boundary_mode="ignore",
+        bad_value_mode="ignore",
+        roundtrip_coords=False,
+    )
+    return values[:, ::-1] if mirrored else values
 
 
 def _touched(missing, coordinates, options, area):

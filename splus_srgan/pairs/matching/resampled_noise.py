@@ -14,12 +14,16 @@ from scipy import ndimage, signal
 from splus_srgan.pixels.robust import robust_std
 
 __all__ = [
+    "ADAPTIVE_SIGMA",
     "ORDERS",
     "measure_noise_correlation",
     "resampling_weights",
     "variance_factors",
     "variance_map",
 ]
+
+ADAPTIVE_SIGMA = 0.65
+"""Sigma of reproject's adaptive Gaussian, in pixels of the coarser grid: half of its width, 1.3."""
 
 _PHASES = 16
 _REACH = 8  # input pixels; the weights of a cubic spline drop by 3.7 with every pixel
@@ -54,8 +58,7 @@ def resampling_weights(method, order, ratio, phase):
         edges = np.clip(np.stack([offset - 0.5, offset + 0.5]), -ratio / 2, ratio / 2)
         weights = edges[1] - edges[0]
     elif method == "adaptive":
-        # reproject's Gaussian: 1.3 pixels from -1 to +1 sigma, of whichever grid is coarser.
-        width = 0.65 * max(ratio, 1.0)
+        width = ADAPTIVE_SIGMA * max(ratio, 1.0)
         weights = np.where(np.abs(offset) <= 2 * max(ratio, 1.0), 1, 0)
         weights = weights * np.exp(-(offset**2) / (2 * width**2))
     else:

@@ -49,6 +49,7 @@ __all__ = [
     "dump_config",
     "load_config",
     "preset",
+    "read_keys",
 ]
 
 
@@ -94,7 +95,7 @@ def load_config(
     ValueError: unknown key 'data.batchsize' in the configuration; did you mean 'data.batch_size'?
     """
     where = "the configuration" if source is None or isinstance(source, dict) else repr(str(source))
-    content = _read(source)
+    content = read_keys(source)
     named = content.pop("preset", "default")
     merged = preset(base or named).to_dict()  # type: ignore[arg-type]
     _merge(merged, content, where)
@@ -157,7 +158,27 @@ def _documentation(kind):
     return found
 
 
-def _read(source):
+def read_keys(source: FilePath | dict[str, Any] | None) -> dict[str, Any]:
+    """
+    Read the keys that a file or a dictionary has, without those of a preset.
+
+    Parameters
+    ----------
+    source : path-like, dict or None
+        As for `load_config`.
+
+    Returns
+    -------
+    keys : dict
+        Nested; neither names nor values are checked.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    TypeError, ValueError
+        If it does not hold keys and values.
+    """
     if source is None:
         return {}
     if isinstance(source, dict):

@@ -20,6 +20,13 @@ __all__ = ["SECTIONS", "TrainingConfig"]
 # These compare linear fluxes, which the seed paper's stretch does not keep.
 _LINEAR_TERMS = ("bright", "flux", "aperture", "binned_flux")
 
+# Samples of subsets are of some of the bands, drawn anew each time, without the noisy input.
+_NOT_OF_SUBSETS = {
+    "binned_flux": "the noisy input, which samples of subsets do not have",
+    "feature": "one or three bands",
+    **dict.fromkeys(DISCRIMINATOR_TERMS, "a discriminator, which judges the same bands each time"),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
@@ -76,6 +83,7 @@ class TrainingConfig:
                 "losses.response compares bands with sources that others lack, and needs "
                 f"data.subsets; got losses.response={self.losses.response!r} without it"
             )
+        self._check_subsets()
         self._check_space()
         self._check_scale()
         self._check_phases()
@@ -90,6 +98,14 @@ class TrainingConfig:
             `load_config` makes the same configuration of it.
         """
         return _plain(dataclasses.asdict(self))
+
+    def _check_subsets(self):
+        for name, need in _NOT_OF_SUBSETS.items() if self.data.subsets else ():
+            if (weight := getattr(self.losses, name)) > 0:
+                raise ValueError(
+                    f"losses.{name} must be 0 with data.subsets, since it needs {need}; got "
+                    f"{weight!r}"
+                )
 
     def _check_space(self):
         if self.data.space == "noise":

@@ -205,7 +205,7 @@ def make_dataset(config: TrainingConfig, purpose: Literal["train", "validation"]
     kind = "simulation" if data.simulated else _kind_of(data.sources)
     if kind == "folder":
         held = {"how": data.validation, "seed": config.run.seed}
-        folder = PairFolder(data.sources[0])
+        folder = PairFolder(Path(data.sources[0]).expanduser())
         chosen = hold_out(folder, data.n_validation, **held)[validation]
         return FolderPairs(folder, names=chosen, **options)
     if kind == "rendered" and not validation:
@@ -222,9 +222,11 @@ def make_dataset(config: TrainingConfig, purpose: Literal["train", "validation"]
 def _kind_of(sources):
     """Tell folders of `render_pairs` from a folder of matched pairs."""
     for source in sources:
-        if not Path(source).is_dir():
+        if not Path(source).expanduser().is_dir():
             raise FileNotFoundError(f"data.source: the folder {source} does not exist")
-    rendered = [any((Path(s) / f).exists() for f in (CLEAN, CONDITIONS)) for s in sources]
+    rendered = [
+        any((Path(s).expanduser() / f).exists() for f in (CLEAN, CONDITIONS)) for s in sources
+    ]
     if all(rendered):
         return "rendered"
     if len(sources) > 1:

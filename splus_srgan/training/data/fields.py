@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 from splus_srgan import splus
 from splus_srgan.pixels.psf import core_profile
 from splus_srgan.simulate.field import simulate_field
-from splus_srgan.utils.files import atomic_path, replace_file
+from splus_srgan.utils.files import atomic_path, check_folder, check_target, make_folder
 from splus_srgan.utils.validate import check_integer, check_one_of
 
 if TYPE_CHECKING:
@@ -109,9 +110,10 @@ def render_pairs(
     shape: tuple[int, int] = (128, 128),
     bands: Sequence[str] = ("g", "r", "z"),
     first: int = 0,
+    overwrite: bool = False,
 ) -> None:
     """
-    Render noise-free pairs into a folder.
+    Render noise-free pairs into a folder, completely or not at all.
 
     Parameters
     ----------
@@ -127,9 +129,15 @@ def render_pairs(
         Bands.
     first : int, optional
         Number of the first field.
+    overwrite : bool, optional
+        Whether files of these names may be replaced.
 
     Raises
     ------
+    FileExistsError
+        If one of the files exists and ``overwrite`` is not set.
+    OSError
+        If the folder or a file cannot be written; what was there is as it was.
     ValueError
         If the number, the purpose, a band or the shape is not possible.
 
@@ -138,26 +146,67 @@ def render_pairs(
     The folder holds ``clean.npy`` and ``sharp.npy`` (nanomaggies, float32, to be mapped
     into memory) and, written last, ``conditions.json``.
     """
-    check_integer("n_pairs", n_pairs, minimum=1)
+    n_pairs = check_integer("n_pairs", n_pairs, minimum=1)
+    first = check_integer("first", first, minimum=0)
     check_one_of("purpose", purpose, tuple(SEEDS))
-    folder, (ny, nx), bands = Path(folder), shape, tuple(bands)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONDITIONS).unlink(missing_ok=True)
-    clean, sharp = (
+    bands, shape = _checked_bands(bands), _checked_shape(shape)
+    folder = _checked_folder(folder, overwrite)
+    make_folder(folder)
+    paths = [folder / name for name in (CONDITIONS, SHARP, CLEAN)]
+    with contextlib.ExitStack() as stack:
+        # The one that is opened first is put in its place last.
+        beside = [stack.enter_context(atomic_path(p, overwrite=overwrite)) for p in paths]
+        conditions, sharp, clean = beside
+        seeds = [(SEEDS[purpose], first + k) for k in range(n_pairs)]
+        table = _render_into(clean, sharp, seeds, shape, bands)
+        conditions.write_text(json.dumps({"bands": bands, "conditions": table}), encoding="utf-8")
+        if overwrite:
+            # Killed between two files, the folder must not pass for whole.
+            paths[0].resolve().unlink(missing_ok=True)
+
+
+def _checked_bands(bands):
+    bands = tuple(check_one_of("bands", band, tuple(splus.BANDS)) for band in bands)
+    if not bands or len(set(bands)) < len(bands):
+        raise ValueError(f"bands must name at least one band, and each once; got {bands!r}")
+    return bands
+
+
+def _checked_shape(shape):
+    shape = tuple(check_integer("every entry of shape", n, minimum=16) for n in shape)
+    if len(shape) != 2:
+        raise ValueError(f"shape must be two numbers, (ny, nx); got {shape!r}")
+    return shape
+
+
+def _checked_folder(folder, overwrite):
+    """Refuse to replace files that nobody has given up, before any work is done."""
+    folder = Path(folder).expanduser()
+    check_folder(folder)
+    for name in (CLEAN, SHARP, CONDITIONS) if folder.exists() else ():
+        check_target(folder / name, overwrite=overwrite)
+    return folder
+
+
+def _render_into(clean, sharp, seeds, shape, bands):
+    """Write the images of fields into two files, and give their conditions."""
+    maps = [
         np.lib.format.open_memmap(
-            folder / name, mode="w+", dtype=np.float32, shape=(n_pairs, len(bands), f * ny, f * nx)
+            path,
+            mode="w+",
+            dtype=np.float32,
+            shape=(len(seeds), len(bands), *(factor * n for n in shape)),
         )
-        for name, f in ((CLEAN, 1), (SHARP, 2))
-    )
+        for path, factor in ((clean, 1), (sharp, 2))
+    ]
     table = []
-    for k in range(n_pairs):
-        field = render_field((SEEDS[purpose], first + k), shape=shape, bands=bands)
-        clean[k], sharp[k] = field.clean, field.sharp
+    for k, seed in enumerate(seeds):
+        field = render_field(seed, shape=shape, bands=bands)
+        maps[0][k], maps[1][k] = field.clean, field.sharp
         table.append(field.conditions)
-    clean.flush()
-    sharp.flush()
-    text = json.dumps({"bands": bands, "conditions": table})
-    replace_file(folder / CONDITIONS, text)
+    for one in maps:
+        one.flush()
+    return table
 
 
 class RenderedFolder:
@@ -180,7 +229,7 @@ class RenderedFolder:
     """
 
     def __init__(self, path, bands=None):
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         table = self._read_table()
         known = list(table["bands"])
         self.bands = tuple(known if bands is None else bands)

@@ -29,12 +29,30 @@ def describe(folder, name):
 
 def _origins(folder):
     """The pair that each is an offset copy of, or the pair itself."""
-    origins = {name: name for name in folder.names}
+    origins = {name: name for name in sorted(folder.names)}
     for name in origins:
         stem, _, direction = name.rpartition("_")
         if direction in _DIRECTIONS and stem in origins:
-            origins[name] = stem
+            # A copy of a copy shows the same galaxy; the stem comes before it in this order.
+            origins[name] = origins[stem]
     return origins
+
+
+def _groups(folder):
+    """
+    Divide the accepted pairs into those that show the same galaxy.
+
+    Returns
+    -------
+    groups : dict of str to list of str
+        The original, or where that is not accepted its first copy, to all that are.
+    """
+    origins, found = _origins(folder), {}
+    for name in folder:
+        found.setdefault(origins[name], []).append(name)
+    return {
+        origin if origin in members else members[0]: members for origin, members in found.items()
+    }
 
 
 def check_pairs(folder, names, bands, crop):
@@ -97,7 +115,8 @@ def hold_out(folder, n_pairs, *, how, seed):
         The folder.
     n_pairs : int
         Pairs to hold out.  Offset copies do not count, and stay on the side of
-        their originals; those of held-out pairs are left out.
+        their originals; those of held-out pairs are left out.  Where an original was not
+        accepted, its first copy stands for it.
     how : {"sky", "random"}
         Method: by region of the sky, or at random.
     seed : int
@@ -116,9 +135,8 @@ def hold_out(folder, n_pairs, *, how, seed):
     names = list(folder)
     if n_pairs == 0 or not names:
         return names, []
-    origins = _origins(folder)
-    rows = [row for row in folder.index if row["name"] in folder]
-    rows = [row for row in rows if origins[row["name"]] == row["name"]]
+    groups = _groups(folder)
+    rows = [row for row in folder.index if row["name"] in groups]
     if n_pairs >= len(rows):
         raise ValueError(
             f"n_validation must leave pairs of {folder.path} to train on, which has {len(rows)} "
@@ -134,7 +152,8 @@ def hold_out(folder, n_pairs, *, how, seed):
             f"the pairs of {folder.path} lie too close together on the sky to hold out {n_pairs} "
             "by region; take validation='random'"
         )
-    return [name for name in names if origins[name] in train], sorted(held)
+    chosen = {name for first in train for name in groups[first]}
+    return [name for name in names if name in chosen], sorted(held)
 
 
 def _split(table, n_pairs, how, seed, folder):
