@@ -49,8 +49,8 @@ print(len(x), "sources")
 # Leave out what is flagged
 # -------------------------
 # ``EDGE`` says that what lies beyond the border of the image could change the value by more than a
-# tenth of its uncertainty, ``SATURATED`` that the flux is lost, ``MISSING`` that there was none.  For
-# a measurement take none of the pixels of the last two within the aperture.
+# tenth of its uncertainty, ``SATURATED`` that the flux is lost, ``MISSING`` that there was none.
+# For a measurement take none of the pixels of the last two within the aperture.
 
 bad = (sharp.flags & (Quality.MISSING | Quality.SATURATED | Quality.EXTRAPOLATED)) != 0
 edge = (sharp.flags & Quality.EDGE) != 0

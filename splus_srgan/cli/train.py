@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from splus_srgan.cli.checks import as_usage
 from splus_srgan.cli.common import UsageError
 from splus_srgan.cli.output import level, say
 
@@ -88,18 +89,22 @@ def run(options: Namespace) -> None:
 
 def _config(options: Namespace) -> TrainingConfig:
     """Preset, then file, then options: the last one wins."""
-    from splus_srgan.training.config.training import load_config
+    from splus_srgan.training.config.training import load_config, read_keys
 
-    overrides = _given(options)
-    if options.resume is None or options.file or options.preset:
-        try:
-            config = load_config(options.file, overrides, base=options.preset)
-        except (ValueError, TypeError) as error:
-            raise UsageError(str(error)) from error
-        return config if options.resume is None else _in_its_folder(config, options.resume)
-    from splus_srgan.training.run import resumed_config
+    overrides, keys = _given(options), {}
+    if options.resume is not None and options.file and not options.preset:
+        with as_usage():
+            keys = read_keys(options.file)
+    # Of a run that goes on, a file that names no preset says what is to be otherwise.
+    if options.resume is not None and not (options.preset or "preset" in keys):
+        from splus_srgan.training.run import resumed_config
 
-    return resumed_config(options.resume, overrides)
+        earlier = resumed_config(options.resume).to_dict()
+        with as_usage():
+            return load_config(load_config(earlier, keys).to_dict(), overrides)
+    with as_usage():
+        config = load_config(options.file, overrides, base=options.preset)
+    return config if options.resume is None else _in_its_folder(config, options.resume)
 
 
 def _given(options: Namespace) -> dict[str, Any]:

@@ -83,6 +83,7 @@ from .measure.recovery import injection_test as injection_test
 from .measure.regions import psnr_by_region as psnr_by_region
 from .measure.repeat import checks_repeats as checks_repeats
 from .measure.repeat import repeat_test as repeat_test
+from .measure.repeat import untried as untried
 from .measure.skynoise import aperture_noise_curve as aperture_noise_curve
 from .measure.skynoise import noise_autocorrelation as noise_autocorrelation
 from .measure.spaces import to_space as to_space
@@ -136,6 +137,7 @@ from .statistics import judged as judged
 from .statistics import median_error as median_error
 from .statistics import plain_values as plain_values
 from .statistics import pooled as pooled
+from .statistics import scatter_error as scatter_error
 from .verdict import Verdict as Verdict
 from .verdict import headline as headline
 from .verdict import in_words as in_words

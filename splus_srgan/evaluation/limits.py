@@ -313,7 +313,7 @@ LIMITS = {
     "any line": Limit(
         "artefacts", "pattern at any period", 0.0, 0.001, "sigma", "a periodic pattern",
     ),
-    "seam": Limit("artefacts", "seam", 0.0, 0.01, "sigma", "seams", needed=True),
+    "seam": Limit("artefacts", "seam", 0.0, 0.01, "sigma", "seams", of="fields", needed=True),
     "clouds": Limit(
         "artefacts", "clouds in the sky", 0.0, 0.05, "sigma", "clouds in the sky", needed=True,
     ),
@@ -349,7 +349,7 @@ LIMITS = {
     # Uncertainty
     "coverage 68": Limit(
         "uncertainty", "coverage at 68 %, S/N {low} to {high}", 0.65, 0.71, "",
-        "wrong uncertainties", least=200,
+        "wrong uncertainties", needed=True, least=200,
     ),
     "coverage 95": Limit(
         "uncertainty", "coverage at 95 %, S/N {low} to {high}", 0.93, 0.97, "",

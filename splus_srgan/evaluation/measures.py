@@ -38,7 +38,7 @@ from splus_srgan.evaluation.measure.noise import checks_noise
 from splus_srgan.evaluation.measure.photometry import compare_fluxes, curve_of_growth
 from splus_srgan.evaluation.measure.psf import checks_psf, psf_table
 from splus_srgan.evaluation.measure.recovery import checks_injection
-from splus_srgan.evaluation.measure.repeat import checks_repeats
+from splus_srgan.evaluation.measure.repeat import checks_repeats, untried
 from splus_srgan.evaluation.measure.swap import checks_swaps
 from splus_srgan.evaluation.measure.turning import checks_symmetry
 from splus_srgan.evaluation.measure.uncertainty import checks_uncertainty, coverage_table
@@ -119,6 +119,9 @@ class Measurements:
         with quiet():
             for name, (measure, _) in measures.items():
                 self.keep(name, measure(compared))
+        if any(band.std is not None for band in compared.bands.values()):
+            # Stated uncertainties are needed to be tried, whether or not that is done later.
+            self.keep("repeats", untried(compared))
         self.skies.append({name: band.sky_units for name, band in compared.bands.items()})
 
     def keep(self, name: str, table: Table) -> None:

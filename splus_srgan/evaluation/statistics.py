@@ -26,10 +26,13 @@ __all__ = [
     "median_error",
     "plain_values",
     "pooled",
+    "scatter_error",
 ]
 
 _AT_MOST = 50.0
 _ENOUGH = 0.5  # of the distance to a limit: the largest error with which a value passes
+_OF_A_SCATTER = 1.17  # times s / sqrt(n): error of a robust standard deviation, of a plain one 0.71
+_SHARPEST = 0.1  # of the distance to a limit: no field is taken as more certain
 
 
 def plain_values(column: Any) -> FloatArray:
@@ -175,6 +178,46 @@ def excess_scatter(values: ArrayLike, errors: ArrayLike) -> float:
     return high
 
 
+def scatter_error(scatter: float, count: float, *, limit: float = 0.0, noise: float = 0.0) -> float:
+    r"""
+    Standard error of a robust scatter, or what it would be if the scatter were as large as a limit.
+
+    .. math:: 1.17 \, \frac{s^2 + e^2}{s \sqrt{n}}
+
+    The scatter of few values is small or large by chance, and so is an error that is taken from
+    it.  Whether a scatter is below a limit or beyond it is judged by how far a scatter as large
+    as the limit would have been off, so its error is that of the limit.
+
+    Parameters
+    ----------
+    scatter : float
+        Of `~splus_srgan.pixels.robust.robust_std`, or :math:`s` of `excess_scatter`.
+    count : float
+        Number of independent values :math:`n`.
+    limit : float, optional
+        Taken for :math:`s`, in the same unit; 0 for none.
+    noise : float, optional
+        Error :math:`e` of the values, beyond which the scatter is.
+
+    Returns
+    -------
+    error : float
+        In the same unit; NaN without a scatter.
+
+    Examples
+    --------
+    >>> from splus_srgan.evaluation.statistics import scatter_error
+    >>> round(scatter_error(0.0, 4, limit=0.1), 4), round(scatter_error(0.2, 100), 4)
+    (0.0585, 0.0234)
+    """
+    if count < 1 or not math.isfinite(scatter):
+        return math.nan
+    size = limit or float(scatter)
+    if not size:
+        return 0.0 if not noise else math.nan
+    return _OF_A_SCATTER * (size**2 + noise**2) / (size * math.sqrt(count))
+
+
 def _clear(count: int, known: bool) -> float:
     """How many errors are as rare as three of a normal distribution."""
     if known or not 2 <= count < 100:
@@ -188,12 +231,14 @@ def pooled(values: ArrayLike, errors: ArrayLike, limits: tuple[float, float]) ->
     Pool a value of many fields.
 
     The largest of many noisy values is large by chance: so it is the worst one where that is
-    beyond the limits by more than three errors, else the mean of all by their errors.
+    beyond the limits by more than three errors, else the mean of all by their errors.  There no
+    error counts as less than a tenth of the distance to the limit, so that a field with next to
+    no error does not speak for all others.
 
     Parameters
     ----------
     values, errors : array_like, shape (n,)
-        Of each field, and their standard errors; values that are not finite are left out.
+        Of each field, and their standard errors; where either is not finite, it is left out.
     limits : tuple of float
         The range that passes.
 
@@ -209,8 +254,8 @@ def pooled(values: ArrayLike, errors: ArrayLike, limits: tuple[float, float]) ->
     0.5
     """
     values, errors = np.asarray(values, float), np.asarray(errors, float)
-    good = np.isfinite(values)
-    values, errors = values[good], np.nan_to_num(errors[good])
+    good = np.isfinite(values) & np.isfinite(errors)
+    values, errors = values[good], errors[good]
     result = {"value": np.nan, "error": np.nan, "count": int(values.size), "note": ""}
     if not values.size:
         return result
@@ -218,10 +263,16 @@ def pooled(values: ArrayLike, errors: ArrayLike, limits: tuple[float, float]) ->
     worst = int(np.argmax(beyond))
     if beyond[worst] > 0 or values.size == 1:
         return result | {"value": float(values[worst]), "error": float(errors[worst])}
-    weight = np.maximum(errors, 1e-3 * max(errors.max(), 1e-12)) ** -2.0
+    weight = np.maximum(errors, max(_SHARPEST * _half(limits), 1e-12)) ** -2.0
     value, error = float(np.sum(weight * values) / weight.sum()), float(weight.sum() ** -0.5)
     note = "mean of all fields; none is beyond the limit by three errors"
     return result | {"value": value, "error": error, "note": note}
+
+
+def _half(limits: tuple[float, float]) -> float:
+    """Distance from the best value to a limit."""
+    low, high = limits
+    return high if low == 0 else (high - low) / 2
 
 
 def judged(
@@ -283,7 +334,7 @@ def judged(
     if limits is None:
         return value, note
     low, high = limits
-    half = high if low == 0 else (high - low) / 2
+    half = _half(limits)
     beyond = max(value - high, low - value)
     few = count < least and (math.isnan(error) or not known)
     unsure = few or error > _ENOUGH * half

@@ -119,6 +119,10 @@ def test_train_and_go_on(folder, tmp_path, capsys, monkeypatch):
     file = str(folder / "tiny.yaml")
     assert main(["train", file, "--resume", str(run), "--run.epochs", "2"]) == 0
     assert f"{run}: {2 * STEPS} steps" in capsys.readouterr().out
+    # A file with what is to be otherwise is laid over the run, and not over a preset.
+    (tmp_path / "longer.yaml").write_text("run: {epochs: 2}")
+    assert main(["train", str(tmp_path / "longer.yaml"), "--resume", str(run)]) == 0
+    assert f"{run}: {2 * STEPS} steps" in capsys.readouterr().out
     # Longer, and with the folder moved.
     run.rename(tmp_path / "moved")
     assert main(["train", "--resume", str(tmp_path / "moved"), "--run.epochs", "3"]) == 0

@@ -472,6 +472,23 @@ def test_symmetry_of_one_image(small):
     assert table["band"].tolist() == [""]
 
 
+@pytest.mark.parametrize("as_pair", [True, False])
+def test_turning_needs_no_cards_of_the_output(small, as_pair):
+    """Stripes 2 sigma of the input apart: mirrored, each pixel of the sky is off by these."""
+
+    def striped(data):
+        images = plain(data)
+        for image in images.values():
+            image.meta.clear()
+            image.data[:, ::2] += 2 * 3.0 / 4
+        return images
+
+    small["r"].data *= 3.0
+    field = EvaluationPair("small", small, sigma={"r": 3.0}) if as_pair else small
+    table = symmetry_residual(striped, field, turns=["mirrored"])
+    assert_allclose(table["sky"], 2, rtol=0.15)
+
+
 def test_unknown_turn_is_refused(small):
     with pytest.raises(ValueError, match=r"turns must be one of 'turned by 90', .*; got 'upside"):
         symmetry_residual(plain, small, turns=["upside down"])
@@ -586,6 +603,22 @@ def test_what_is_strong_beside_the_truth_is_not_taken_for_sources(pattern, colum
     band = ComparedBand("r", None, galaxy + pattern / 4, 1.0, target=galaxy)
     table = artefact_table(ComparedField("galaxy", {"r": band}))
     assert_allclose(table[column][0], np.ptp(pattern) / (2 if column == "line" else 1), rtol=1e-2)
+
+
+@pytest.mark.parametrize("noise", [0.25, 0.004])
+def test_a_seam_that_noise_hides_is_not_measured(noise):
+    """A step of 5 times the limit in a sky of 0.25 sigma was 0 +- 0, and passed."""
+    image = gaussian_noise(noise) + 5 * LIMITS["seam"].high * (X >= 128) * (noise > 0.1)
+    quiet = noise < 0.1
+    table = artefact_table(ComparedField("sky", {"r": ComparedBand("r", None, image / 4, 1.0)}))
+    (check,) = [check for check in checks_artefacts(table) if check.name == "seam"]
+    assert check.passed is (True if quiet else None)
+    assert table["seam"][0] == 0
+    # What is clearly above that is found; the noise of a border is known to half of it.
+    step = 2.5 * table["seam_error"][0]
+    found = seams(gaussian_noise(noise) + step * (X >= 128), free=np.ones(X.shape, bool))[0]
+    assert (found["found"], found["position"]) == (True, 128)
+    assert_allclose(found["faintest"], table["seam_error"][0], rtol=0.5)
 
 
 def test_little_sky_between_stars_has_no_seam():

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 from _scenes import oracle
+from astropy.nddata import CCDData
 from astropy.table import QTable, Table
 from pair_helpers import as_matched, copy_pair, simulated
 
@@ -187,6 +188,22 @@ def test_trials_enhance_changed_images(monkeypatch):
     assert any(name.startswith("detections in noise alone") for name in names)
     turned = [check for check in evaluation.checks if check.name == "change by turning, sources"]
     assert all(check.passed for check in turned)
+
+
+def test_trials_take_an_enhancer_that_states_nothing(monkeypatch):
+    """A function that only repeats pixels knows no direction."""
+    monkeypatch.setattr("splus_srgan.evaluation.trials._SHAPE", (48, 48))
+    field = simulate_field(1, shape=(64, 64), kind="galaxy", bands=("r",))
+
+    def repeat(images):
+        return {
+            band: CCDData(np.kron(image.data, np.ones((2, 2))) / 4, unit=image.unit)
+            for band, image in images.items()
+        }
+
+    evaluation = evaluate(repeat, EvaluationPair.from_simulation(field, name="galaxy"), trials=1)
+    turned = [check for check in evaluation.checks if check.name.startswith("change by turning")]
+    assert [check.value for check in turned] == [0, 0]
 
 
 def test_warnings_of_the_package_are_kept_and_others_passed_on(stars):

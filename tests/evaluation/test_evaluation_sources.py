@@ -327,6 +327,23 @@ def test_completeness_and_purity_fail_when_they_should(clean, how, failing):
     assert {name for name, passed in verdicts(checks).items() if passed is False} == failing
 
 
+def test_a_field_without_a_target_is_not_blamed_for_invented_sources(clean):
+    """Beside one with a target: nobody knows what is true of its sources."""
+    alone = ComparedBand("r", clean.input, clean.output, 1.0)
+    rows, wanted = (
+        vstack([find_and_match(world(band)) for band in bands])
+        for bands in ([clean, alone], [clean])
+    )
+    assert all(check.passed for check in checks_completeness(rows, bands=["r"]))
+    names = ["n_target", "n_output", "purity", "purity_input"]
+    for name in names:
+        assert_allclose(rates(rows)[name], rates(wanted)[name])
+    # An empty target is one: what stands there was invented.
+    empty = ComparedBand("r", clean.input, clean.output, 1.0, target=np.zeros_like(clean.output))
+    rows = vstack([find_and_match(world(band)) for band in (clean, empty)])
+    assert verdicts(checks_completeness(rows, bands=["r"]))["purity at S/N > 10"] is False
+
+
 def test_rates_count_by_bin(clean):
     table = rates(find_and_match(world(broken(clean, "removed"))))
     found = np.nansum(table["n_target"] * np.nan_to_num(table["completeness"]))

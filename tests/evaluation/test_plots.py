@@ -142,6 +142,19 @@ def test_colors_of_fields_can_be_compared_where_the_flux_is_known():
         assert np.ptp(weights * color) < 1e-6
 
 
+def test_fields_of_other_bands_have_a_balance_of_their_own():
+    colors = [np.array([1.5, 1.0, 0.5]), np.array([2.0, 1.0]), np.array([0.5, 1.0, 1.5])]
+    panels = [
+        Panels("", {"output": np.full((len(c), 8, 8), 20.0) * c[:, None, None]}, None, 1 + 0 * c, b)
+        for c, b in zip(colors, (tuple("grz"), tuple("gr"), tuple("grz")), strict=True)
+    ]
+    found = color_weights(panels)
+    for k, weights in zip((0, 2), color_weights(panels[::2]), strict=True):
+        assert_allclose(found[k], weights)
+    # One field alone is as white as it can be.
+    assert np.ptp(found[1] * colors[1]) < 1e-6
+
+
 def test_summary_is_the_mean_of_the_gains(table):
     """Fields without a score are left out; the last row is the mean of the bands."""
     summary = score_summary(table, score="psnr")
@@ -248,6 +261,11 @@ def test_mean_output_shows_what_is_common():
     ]
     assert_allclose(rings, [[0.5, 0.02]] * 2, rtol=0.1)
     check_layout(figure)
+    # A band that some lack is the mean of the others.
+    mixed = [{"r": one["r"]} if k else one for k, one in enumerate(outputs)]
+    shown = images_of(plot_mean_output(mixed))
+    assert_allclose(shown[0].get_array(), 4 * outputs[0]["g"].data)
+    assert_allclose(shown[1].get_array(), images_of(figure)[1].get_array())
 
 
 def test_drawing_leaves_the_style_alone_and_uses_no_pyplot(table):

@@ -72,6 +72,15 @@ def make_evaluation(*fields, method="test", checks=()):
     return Evaluation(method, list(fields), table, list(checks), {"Weights": method})
 
 
+def test_fields_of_other_bands_are_reported_together(tmp_path):
+    """One balance of colors for all ended in a shape that arrays do not have."""
+    fields = [make_field(f"field {k}", seed=k, bands=("g", "r", "z")[k % 2 :]) for k in range(4)]
+    paths = make_evaluation(*fields).write(tmp_path / "report")
+    text = paths["report"].read_text(encoding="utf-8")
+    assert "The mean of all outputs" in text
+    assert all(one.name in text for one in fields)
+
+
 CHECKS = [
     Check("photometry", "median flux offset", "g", 0.004, 0.01, "mag", 0.002, 20),
     Check("photometry", "median flux offset", "r", -0.02, 0.01, "mag", 0.002, 20),

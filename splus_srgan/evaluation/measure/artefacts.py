@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 
 __all__ = ["artefact_table", "checks_artefacts", "line_check"]
 
-_SEAM = {False: 8.0, True: 5.0}  # least significance: of any row and column, of known borders
-_OPEN_SKY = 0.5  # of the frame: with less sky, a seam has to be as much more significant
 _BROAD = 8.0  # output pixels
 _STAR_PEAK = 50.0  # sky units; of a fainter star, noise rings
 _FEWEST_STARS = 3  # without a truth
@@ -75,7 +73,8 @@ def artefact_table(
     table : `~astropy.table.QTable`
         A row per band: ``field, band``; ``free`` (share of the pixels that is sky); ``line``
         and ``faintest`` (amplitude found at the periods, and the least that would have
-        been; ``any_line`` and ``any_faintest`` at others); ``seam`` and its error; ``cloudiness``;
+        been; ``any_line`` and ``any_faintest`` at others); ``seam`` and its error, which without
+        a seam is the least step that would have shown; ``cloudiness``;
         ``low_frequency`` and its error; ``ring`` (median of ``n_star`` stars); ``color``
         (mag, largest significant change in ``n_bright`` input pixels).  NaN is not
         measured.  Lines, seams and large-scale structure are those of the sky or, beside a truth
@@ -129,12 +128,10 @@ def _sky_row(
     borders = seams(plain, free=level, block_size=block_size)
     row["seam"], row["seam_error"] = math.nan, math.nan
     if len(borders):
-        # What little sky there is between sources is not flat.
-        crowded = min(1.0, float(level.mean()) / _OPEN_SKY)
-        real = borders["significance"][0] * crowded > _SEAM[block_size is not None]
-        row["seam"], row["seam_error"] = (
-            (float(borders["step"][0]), float(borders["error"][0])) if real else (0.0, math.nan)
-        )
+        first = borders[0]
+        row["seam"] = float(first["step"]) if first["found"] else 0.0
+        # None was found, of what would have shown.
+        row["seam_error"] = float(first["error" if first["found"] else "faintest"])
     row["cloudiness"] = cloudiness(image, free=free, sources=not known)
     if known:
         # Faint sources that are there are no clouds.
@@ -301,9 +298,7 @@ def _worst_check(limit: Limit, band: str, rows: Table, key: str) -> Check:
 
 def _pooled_check(limit: Limit, band: str, rows: Table, key: str) -> Check:
     """The worst field if it is beyond the limit for sure, else the mean of all."""
-    found = pooled(
-        _column(rows, key), np.nan_to_num(_column(rows, f"{key}_error")), present(limit.range)
-    )
+    found = pooled(_column(rows, key), _column(rows, f"{key}_error"), present(limit.range))
     if not found["count"]:
         found["note"] = _REASONS[key]
     return limit.judge(band, known=True, **found)

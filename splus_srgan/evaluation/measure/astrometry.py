@@ -20,7 +20,12 @@ from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.photometry import APERTURES
 from splus_srgan.evaluation.positions import centroid_error, centroid_limit, centroids
 from splus_srgan.evaluation.shapes import fwhm, star_image
-from splus_srgan.evaluation.statistics import excess_scatter, median_error
+from splus_srgan.evaluation.statistics import (
+    excess_scatter,
+    finite_median,
+    median_error,
+    scatter_error,
+)
 from splus_srgan.pixels.coadd_noise import area_noise
 from splus_srgan.pixels.robust import robust_std
 from splus_srgan.utils.validate import present
@@ -193,12 +198,11 @@ def summarize_shifts(stars: Table) -> Table:
 
 
 def _shift_line(stars: Table) -> tuple[Any, ...]:
-    found = np.isfinite(stars["shift_x"]) & np.isfinite(stars["shift_y"])
-    stars = stars[np.asarray(found)]
+    stars = _measured(stars)
     if not len(stars):
         return (0, *(7 * (np.nan,)))
     sx, sy, error = (np.asarray(stars[n], float) for n in ("shift_x", "shift_y", "input_error"))
-    fields = np.asarray(stars["field"] if "field" in stars.colnames else np.zeros(len(stars)))
+    fields = _fields(stars)
     centred = np.concatenate([_about_fields(shift, fields) for shift in (sx, sy)])
     known = np.isfinite(centred)
     centred, both = centred[known], np.tile(error, 2)[known]
@@ -212,6 +216,17 @@ def _shift_line(stars: Table) -> tuple[Any, ...]:
         robust_std(centred / both),
         excess_scatter(centred, both),
     )
+
+
+def _measured(stars: Table) -> Table:
+    """Stars whose shift is known."""
+    found = np.isfinite(stars["shift_x"]) & np.isfinite(stars["shift_y"])
+    return stars[np.asarray(found)]
+
+
+def _fields(stars: Table) -> Any:
+    """Field of each star; those of one field need not name it."""
+    return np.asarray(stars["field"] if "field" in stars.colnames else np.zeros(len(stars)))
 
 
 def _about_fields(values: FloatArray, fields: Any) -> FloatArray:
@@ -253,17 +268,27 @@ def checks_stars(
     checks = []
     for band in dict.fromkeys(stars["band"]) if bands is None else bands:
         mine = stars[stars["band"] == band]
-        count, sx, sy, _, scatter, _, _, beyond = _shift_line(mine)
+        count, sx, sy, *_, beyond = _shift_line(mine)
         for axis, value in (("x", sx), ("y", sy)):
             column = np.asarray(mine[f"shift_{axis}"], float)
             error = median_error(column[np.isfinite(column)])
             checks.append(
                 limits["star shift"].judge(band, value, error=error, count=count, axis=axis)
             )
-        error = scatter / np.sqrt(4 * max(count, 1))
-        checks.append(limits["star scatter"].judge(band, beyond, error=error, count=count))
+        checks.append(_scatter_check(mine, band, beyond, limits["star scatter"]))
         checks += _width_checks(mine, band, limits)
     return checks
+
+
+def _scatter_check(stars: Table, band: str, beyond: float, limit: Limit) -> Check:
+    """Scatter about the means of the fields, from the stars of fields with several."""
+    stars = _measured(stars)
+    _, numbers = np.unique(_fields(stars), return_counts=True)
+    numbers = numbers[numbers > 1]
+    # Along both axes; each mean is taken from the stars themselves.
+    free, noise = 2 * (numbers - 1).sum(), finite_median(stars["input_error"])
+    error = scatter_error(beyond, free, limit=present(limit.high), noise=noise)
+    return limit.judge(band, beyond, error=error, count=numbers.sum(), known=True)
 
 
 def _width_checks(stars: Table, band: str, limits: Mapping[str, Limit]) -> list[Check]:

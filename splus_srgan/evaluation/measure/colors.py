@@ -16,8 +16,8 @@ from splus_srgan.evaluation.statistics import (
     finite_median,
     finite_values,
     median_error,
+    scatter_error,
 )
-from splus_srgan.pixels.robust import robust_std
 from splus_srgan.utils.validate import present
 
 if TYPE_CHECKING:
@@ -146,10 +146,13 @@ def _flux_checks(
     offset, error = offset[found], error[found]
     count = offset.size
     options = {"count": count, "against": against, "needed": needed}
-    spread = float(robust_std(offset) / np.sqrt(2 * max(count, 1)))
+    scatter = excess_scatter(offset, error)
+    spread = scatter_error(
+        scatter, count, limit=present(limits["flux scatter"].high), noise=finite_median(error)
+    )
     return [
         limits["flux"].judge(band, finite_median(offset), error=median_error(offset), **options),
-        limits["flux scatter"].judge(band, excess_scatter(offset, error), error=spread, **options),
+        limits["flux scatter"].judge(band, scatter, error=spread, known=True, **options),
         limits["flux lost"].judge(
             band, float(lost) if len(rows) else np.nan, error=0.0, count=len(rows), against=against
         ),

@@ -83,8 +83,9 @@ def find_and_match(
         A row per source of each list: ``band``; ``list`` (``"target"``, ``"output"`` or
         ``"input"``), ``x, y, flux`` (within 1.65 arcsec), ``snr`` (of that flux, by the
         input's noise), ``mag`` (AB; NaN where the zero point is not known), ``peak``;
-        ``in_target``, ``in_output``, ``in_input``: whether it has a counterpart there.
-        Without a target, that list is missing and ``in_target`` is `False`.
+        ``in_target``, ``in_output``, ``in_input``: whether it has a counterpart there;
+        ``has_target``: whether there is a target at all.  Without one, that list is missing and
+        ``in_target`` is `False`.
     """
     return field.each(lambda band: _sources_of_band(band, threshold, reference_threshold))
 
@@ -118,6 +119,7 @@ def _sources_of_band(band: ComparedBand, threshold: float, reference_threshold: 
     keep &= inside(rows["x"], rows["y"], band.shape, _EDGE, **scale)
     keep &= ~any_within(band.bad, rows["x"], rows["y"], _EDGE, **scale)
     rows["band"] = np.full(len(rows), band.name, "U16")
+    rows["has_target"] = np.full(len(rows), "target" in found)
     with np.errstate(invalid="ignore", divide="ignore"):
         rows["mag"] = band.zero_point - 2.5 * np.log10(np.asarray(rows["flux"]))
     return rows[keep]
@@ -138,7 +140,7 @@ def rates(rows: Table, *, by: str = "snr", edges: Sequence[float] = SNR_EDGES) -
     Parameters
     ----------
     rows : `~astropy.table.Table`
-        As of `find_and_match`, of one or many fields.
+        As of `find_and_match`, of one or many fields; those without a target do not count.
     by : str, optional
         Column for the bins: ``"snr"`` or ``"mag"``.
     edges : sequence of float, optional
@@ -158,8 +160,9 @@ def rates(rows: Table, *, by: str = "snr", edges: Sequence[float] = SNR_EDGES) -
     >>> from astropy.table import Table
     >>> from splus_srgan.evaluation.measure.completeness import rates
     >>> rows = Table({"band": ["r"] * 3, "list": ["target", "target", "output"],
-    ...               "snr": [40.0, 45.0, 41.0], "in_target": [True, True, True],
-    ...               "in_output": [True, False, True], "in_input": [True, True, True]})
+    ...               "snr": [40.0, 45.0, 41.0], "has_target": [True] * 3,
+    ...               "in_target": [True, True, True], "in_output": [True, False, True],
+    ...               "in_input": [True, True, True]})
     >>> table = rates(rows, edges=(30, 50))
     >>> print(table["completeness"][0], table["purity"][0])
     0.5 1.0
@@ -168,7 +171,7 @@ def rates(rows: Table, *, by: str = "snr", edges: Sequence[float] = SNR_EDGES) -
     names += ("completeness_input", "n_output", "purity", "purity_error", "n_input", "purity_input")
     lines = []
     for band in dict.fromkeys(rows["band"]):
-        mine = rows[rows["band"] == band]
+        mine = rows[(rows["band"] == band) & rows["has_target"]]
         values = np.asarray(mine[by], float)
         for low, high in pairwise(edges):
             chosen = mine[(values >= low) & (values < high)]
@@ -215,7 +218,7 @@ def checks_completeness(
     Parameters
     ----------
     rows : `~astropy.table.Table`
-        As of `find_and_match`, of one or many fields with a target.
+        As of `find_and_match`, of one or many fields; those without a target do not count.
     bands : sequence of str, optional
         Bands to judge.
     least_snr : float, optional
@@ -230,14 +233,14 @@ def checks_completeness(
     """
     checks = []
     for band in dict.fromkeys(rows["band"]) if bands is None else bands:
-        mine = rows[(rows["band"] == band) & (np.asarray(rows["snr"]) >= least_snr)]
+        mine = rows[(rows["band"] == band) & rows["has_target"]]
+        mine = mine[np.asarray(mine["snr"]) >= least_snr]
         for name, which, flag in (
             ("completeness", "target", "in_output"),
             ("purity", "output", "in_target"),
         ):
             chosen = mine[mine["list"] == which]
-            known = bool(np.any(rows["list"] == "target")) or name == "completeness"
-            share, error = _share(chosen[flag]) if known else (np.nan, np.nan)
+            share, error = _share(chosen[flag])
             # The range is one-sided: a small share of a few is a finding, not noise.
             error = min(error, (1 - present(limits[name].low)) / 6)
             options: dict[str, Any] = {"error": error, "known": True, "count": len(chosen)}

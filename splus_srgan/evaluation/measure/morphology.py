@@ -14,8 +14,14 @@ from splus_srgan.evaluation.catalog import usable
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.photometry import APERTURES
 from splus_srgan.evaluation.shapes import moments
-from splus_srgan.evaluation.statistics import finite_median, finite_values, median_error
+from splus_srgan.evaluation.statistics import (
+    finite_median,
+    finite_values,
+    median_error,
+    scatter_error,
+)
 from splus_srgan.pixels.robust import robust_std
+from splus_srgan.utils.validate import present
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -148,10 +154,15 @@ def checks_shapes(
         worst = max(parts, key=lambda part: abs(np.median(part)) if part.size else 0)
         both = np.concatenate([part - np.median(part) if part.size else part for part in parts])
         spread = robust_std(both)
+        spread_error = scatter_error(
+            spread, both.size, limit=present(limits["ellipticity scatter"].high)
+        )
         for name, value, error in (
             ("size", finite_median(ratio), median_error(ratio)),
             ("ellipticity", finite_median(worst), median_error(worst)),
-            ("ellipticity scatter", spread, spread / np.sqrt(2 * max(both.size, 1))),
+            ("ellipticity scatter", spread, spread_error),
         ):
-            checks.append(limits[name].judge(band, value, error=error, count=ratio.size))
+            known = name == "ellipticity scatter"  # its error is that of the limit
+            options = {"error": error, "count": ratio.size, "known": known}
+            checks.append(limits[name].judge(band, value, **options))
     return checks

@@ -28,6 +28,8 @@ _LEAST_SEARCHED = 0.4  # share of sky: what is left beside galaxies is full of t
 _AROUND = 6  # borders to each side, of which the three that a seam touches are too few to count
 _CHI2_MEDIAN = 0.4549  # of the square of a normal deviate
 _LEAST_SCATTER = 0.1  # of steps in units of their noise
+_SIGNIFICANT = {False: 8.0, True: 5.0}  # of any row and column, and of known borders
+_OPEN_SKY = 0.5  # of the frame: with less sky, a seam has to be as much more significant
 _EDGE = 16  # output pixels: a network treats the border of the image in its own way
 
 
@@ -158,7 +160,8 @@ def seams(
     -------
     borders : `~astropy.table.QTable`
         Sorted, the most significant first: ``axis`` (0: between rows), ``position`` (first
-        pixel behind the border), ``step`` and its ``error`` (sky units), ``significance``.
+        pixel behind the border), ``step`` and its ``error`` (sky units), ``significance``;
+        ``faintest``, about the least step there that cannot be noise; ``found``.
 
     Notes
     -----
@@ -169,7 +172,9 @@ def seams(
     of these pieces is compared with that of all other rows or columns: blocks that are too bright
     and too dark in turn do not hide, and a faint source, which is in one piece alone, is no seam.
     Rows and columns with less than half of sky are left out.  ``significance`` is in standard
-    deviations of the other borders.
+    deviations of the other borders.  A step counts from 8 on, or from 5 where borders are known;
+    where less than half of the frame is sky, it takes as many times more as there is less of it:
+    what little sky there is between sources is not flat.
 
     Examples
     --------
@@ -182,6 +187,8 @@ def seams(
     (1, 40, True)
     """
     free = sky_pixels(image) if free is None else free
+    least = _SIGNIFICANT[block_size is not None]
+    least /= min(1.0, max(float(free.mean()), 1e-9) / _OPEN_SKY)
     rows = []
     for axis in (0, 1):
         pull, noise = _border_steps(np.moveaxis(image, axis, 0), np.moveaxis(free, axis, 0))
@@ -191,6 +198,7 @@ def seams(
             continue
         typical = float(np.median(pull[usable]))
         scatter = max(robust_std(pull[usable]), _LEAST_SCATTER)
+        faintest = math.sqrt((typical + least * scatter) ** 2 - typical**2)
         for k in np.flatnonzero(usable):
             position = int(k) + 2
             if block_size is not None and position % block_size:
@@ -198,9 +206,10 @@ def seams(
             step = math.sqrt(max(pull[k] ** 2 - typical**2, 0.0))
             error = scatter * pull[k] / step if step else scatter
             significance = (pull[k] - typical) / scatter
-            rows.append((axis, position, noise[k] * step, noise[k] * error, significance))
-    names = ("axis", "position", "step", "error", "significance")
-    types = (int, int, float, float, float)
+            sizes = (noise[k] * size for size in (step, error, faintest))
+            rows.append((axis, position, *sizes, significance, significance > least))
+    names = ("axis", "position", "step", "error", "faintest", "significance", "found")
+    types = (int, int, float, float, float, float, bool)
     table = QTable(rows=rows or None, names=names, dtype=types)
     table.sort("significance", reverse=True)
     return table

@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from astropy.nddata import CCDData
 
     from splus_srgan.evaluation.checks import Check
-    from splus_srgan.evaluation.compared import ComparedBand
+    from splus_srgan.evaluation.compared import ComparedBand, ComparedField
     from splus_srgan.evaluation.limits import Limit
     from splus_srgan.evaluation.pairs import EvaluationPair
     from splus_srgan.utils.types import FloatArray
 
-__all__ = ["checks_repeats", "repeat_test"]
+__all__ = ["checks_repeats", "repeat_test", "untried"]
+
+_COLUMNS = ("band", "low", "high", "count", "scatter", "stated")
 
 
 def repeat_test(
@@ -97,9 +99,33 @@ def repeat_test(
             stated = None if band.std is None else band.std**2
         if stated is not None:
             rows += _rows(name, band, spread, stated)
-    names = ("band", "low", "high", "count", "scatter", "stated")
-    table = Table(rows=rows or None, names=names, dtype=("U16", float, float, int, float, float))
-    table["field"] = np.full(len(table), pair.name, "U64")
+    return _table(rows, pair.name)
+
+
+def untried(field: ComparedField) -> Table:
+    """
+    Say of an output that states uncertainties that these have not been tried.
+
+    Parameters
+    ----------
+    field : `~splus_srgan.evaluation.compared.ComparedField`
+        Field.
+
+    Returns
+    -------
+    rows : `~astropy.table.Table`
+        No row, with the columns of `repeat_test`; ``meta["stated"]`` is the number of bands that
+        state an uncertainty.
+    """
+    table = _table([], field.name)
+    table.meta["stated"] = sum(band.std is not None for band in field.bands.values())
+    return table
+
+
+def _table(rows: list[tuple[Any, ...]], field: str) -> Table:
+    types = ("U16", float, float, int, float, float)
+    table = Table(rows=rows or None, names=_COLUMNS, dtype=types)
+    table["field"] = np.full(len(table), field, "U64")
     return table
 
 
@@ -128,7 +154,7 @@ def checks_repeats(
     Parameters
     ----------
     rows : `~astropy.table.Table`
-        As of `repeat_test`, of one or many fields.
+        As of `repeat_test` and `untried`, of one or many fields.
     bands : sequence of str, optional
         Bands to judge; those of the rows.
     limits : dict of str to `~splus_srgan.evaluation.limits.Limit`, optional
@@ -138,7 +164,7 @@ def checks_repeats(
     -------
     checks : list of `~splus_srgan.evaluation.checks.Check`
         For each band and bin of signal to noise, the scatter under repeated noise over the
-        stated uncertainty.
+        stated uncertainty.  "Not measured" where the enhancer was not tried.
     """
     limit = limits["repeat"]
     checks = []
@@ -155,6 +181,6 @@ def checks_repeats(
             scatter, stated = (np.sum(count * chosen[key]) for key in ("scatter", "stated"))
             checks.append(limit.check(band, np.sqrt(scatter / stated), **words))
         if not len(mine):
-            note = "no uncertainties"
+            note = "the enhancer was not tried" if rows.meta.get("stated") else "no uncertainties"
             checks.append(limit.check(band, np.nan, note=note, low="any", high="any"))
     return checks

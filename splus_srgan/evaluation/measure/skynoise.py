@@ -15,6 +15,7 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy import fft, signal
 
+from splus_srgan.evaluation.statistics import scatter_error
 from splus_srgan.pixels.robust import robust_std
 from splus_srgan.utils.validate import check_integer, check_shape
 
@@ -142,8 +143,7 @@ def aperture_noise_curve(
             sums = sums[share > _VALID * area]
             count = sums.size / area
             sigma = robust_std(sums) if count >= 10 else np.nan
-        error = sigma / np.sqrt(2 * count) if count >= 10 else np.nan
-        rows.append((radius, area, sigma, pixel * np.sqrt(area), error))
+        rows.append((radius, area, sigma, pixel * np.sqrt(area), scatter_error(sigma, count)))
     return QTable(rows=rows, names=("radius", "area", "sigma", "white", "error"))
 
 

@@ -32,6 +32,7 @@ __all__ = ["checks_symmetry", "symmetry_residual"]
 
 _SOURCE = 5.0  # sky units per pixel, of sources whose change counts
 _FEWEST = 20  # of their pixels
+_SINGLE = "image"  # band of an image that comes without a name
 _TURNS = {
     "turned by 90": (1, False),
     "turned by 180": (2, False),
@@ -57,9 +58,8 @@ def symmetry_residual(
     enhancer : callable
         Takes a mapping of band to `~astropy.nddata.CCDData` and gives the same on the
         finer grid, as `~splus_srgan.SRGANEnhancer` does.
-    data : `~splus_srgan.evaluation.pairs.EvaluationPair`, mapping of str to \
-            `~astropy.nddata.CCDData`, or `~astropy.nddata.CCDData`
-        The field, ``(ny, nx)``; of a pair, its input.
+    data : `~splus_srgan.evaluation.pairs.EvaluationPair`, mapping or `~astropy.nddata.CCDData`
+        The field, ``(ny, nx)``: a pair, of which the input is turned; band to image, or one image.
     turns : sequence of str, optional
         Which of the seven: ``"turned by 90"`` (180, 270), ``"mirrored"``, or ``"mirrored,
         turned by 90"`` (180, 270).
@@ -94,7 +94,7 @@ def symmetry_residual(
         check_one_of("turns", turn, tuple(_TURNS))
     single = not isinstance(data, EvaluationPair | Mapping)
     if not isinstance(data, EvaluationPair):
-        data = EvaluationPair("", dict(data) if isinstance(data, Mapping) else {"": data})
+        data = EvaluationPair("", dict(data) if isinstance(data, Mapping) else {_SINGLE: data})
     images = data.input
     plain = _enhanced(enhancer, images, single)
     # With the input at hand, an output need not state sky and sigma.
@@ -113,12 +113,13 @@ def symmetry_residual(
             there = np.nan_to_num(image) > _SOURCE
             if there.sum() < _FEWEST:
                 there[:] = False
-            rows.append((name, band, _rms(difference[free]), _rms(difference[there], image[there])))
+            changes = _rms(difference[free]), _rms(difference[there], image[there])
+            rows.append((name, "" if single else band, *changes))
     return QTable(rows=rows, names=("turn", "band", "sky", "sources"))
 
 
 def _enhanced(enhancer: Callable[..., Any], images: Mapping[str, CCDData], single: bool) -> Any:
-    return {"": enhancer(images[""])} if single else enhancer(images)
+    return {_SINGLE: enhancer(images[_SINGLE])} if single else enhancer(images)
 
 
 def _rms(values: FloatArray, reference: FloatArray | None = None) -> float:

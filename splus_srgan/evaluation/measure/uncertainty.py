@@ -38,6 +38,9 @@ SNR_EDGES = (-np.inf, 1.0, 3.0, 10.0, 30.0, np.inf)
 _LEVELS = (0.68, 0.95)
 _FIELDS = 3  # from which on their scatter tells the error of a share
 _OF_A_FIELD = 0.08  # error of the share of one field: its pixels have sky and PSF in common
+# Uncertainties that are off by what changes the share within 68 % by so much change the outermost
+# tenths of the PIT by this.
+_PIT_OF_A_FIELD = 0.4
 
 
 def coverage(
@@ -222,7 +225,8 @@ def checks_uncertainty(
     -------
     checks : list of `~splus_srgan.evaluation.checks.Check`
         For each band the coverage at 68 and 95 % in each bin of `SNR_EDGES`, and the largest
-        excess of a PIT bin.  Without uncertainty or truth, "not measured".
+        excess of a PIT bin, with the errors that fields have which differ.  Without uncertainty or
+        truth, "not measured".
     """
     checks = []
     for band in dict.fromkeys(rows["band"]) if bands is None else bands:
@@ -245,12 +249,10 @@ def _coverage_check(
     count, limit = int(np.sum(mine["count"])), limits[f"coverage {level}"]
     words: dict[str, Any] = {"low": f"{edges[0]:g}", "high": f"{edges[1]:g}", "count": count}
     if count < limit.least:
-        return limit.check(band, np.nan, note=f"only {count} pixels", **words)
+        return limit.check(band, np.nan, note=f"only {count} pixels", needed=False, **words)
     mine = mine[mine["count"] > 0]
     shares = np.asarray(mine[f"within_{level}"], float) / np.asarray(mine["count"], float)
-    error = _OF_A_FIELD / np.sqrt(len(mine))
-    if len(mine) >= _FIELDS:
-        error = min(error, float(np.std(shares, ddof=1)) / np.sqrt(len(mine)))
+    error = _error_of_fields(shares, _OF_A_FIELD)
     share = np.average(shares, weights=mine["count"])
     return limit.judge(band, share, error=error, known=True, **words)
 
@@ -260,9 +262,22 @@ def _pit_check(rows: Table, band: str, limits: Mapping[str, Limit]) -> Check:
     if count < limit.least:
         note = f"only {count} pixels" if count else "no uncertainties, or no truth without noise"
         return limit.check(band, np.nan, count=count, note=note)
-    sums = [np.sum(rows["count"][rows["low"] == low]) for low, _ in _edges(rows)]
-    excess = np.max(np.abs(np.array(sums) * len(sums) / count - 1))
-    return limit.check(band, excess, count=count)
+    # A row per bin, a column per field; those without a pixel say nothing.
+    counts = np.array([rows["count"][rows["low"] == low] for low, _ in _edges(rows)], float)
+    counts = counts[:, counts.sum(axis=0) > 0]
+    excess = np.abs(counts.sum(axis=1) * len(counts) / count - 1)
+    worst = int(np.argmax(excess))
+    densities = counts[worst] * len(counts) / counts.sum(axis=0)
+    error = _error_of_fields(densities, _PIT_OF_A_FIELD)
+    return limit.judge(band, excess[worst], error=error, known=True, count=count)
+
+
+def _error_of_fields(values: FloatArray, of_one: float) -> float:
+    """Error of the mean of all fields: from their scatter, where they are enough to show it."""
+    error = of_one / np.sqrt(len(values))
+    if len(values) >= _FIELDS:
+        error = min(error, float(np.std(values, ddof=1)) / np.sqrt(len(values)))
+    return error
 
 
 def _pulls(

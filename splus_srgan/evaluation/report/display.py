@@ -42,12 +42,15 @@ class Panels:
         Arcsec per pixel; `None` where it is not known.
     flux : `~numpy.ndarray` or None, shape (n_band,)
         Nanomaggies of 1 sky unit; `None` where they are not known.
+    bands : tuple of str, optional
+        Names of the bands, for fields that differ in them.
     """
 
     name: str
     images: dict
     pixel_scale: float | None = None
     flux: np.ndarray | None = None
+    bands: tuple[str, ...] = ()
 
 
 def field_panels(pair: EvaluationPair, output: Images, *, labels: Sequence[str]) -> Panels:
@@ -81,16 +84,26 @@ def field_panels(pair: EvaluationPair, output: Images, *, labels: Sequence[str])
         images[labels[2]] = [FACTOR**2 * present(b.target) / b.sigma for b in bands]
     known = next(iter(pair.input.values())).wcs is not None
     scale = bands[0].fine_scale if known else None
-    return Panels(pair.name, {k: np.array(v) for k, v in images.items()}, scale, _flux(bands))
+    panels = {label: np.array(one) for label, one in images.items()}
+    return Panels(pair.name, panels, scale, _flux(bands), tuple(band.name for band in bands))
 
 
 def color_weights(panels: Sequence[Panels]) -> list[FloatArray]:
     """
     Factors per band for each field, which make the usual bright pixel white.
 
-    Where the flux scale of all fields is known, one balance serves them all, and colors can
-    be compared between fields; otherwise each field has its own.
+    Where the flux scale of all fields of the same bands is known, one balance serves them all, and
+    colors can be compared between fields; otherwise each field has its own.
     """
+    weights: dict[int, FloatArray] = {}
+    for bands in dict.fromkeys(one.bands for one in panels):
+        places = [k for k, one in enumerate(panels) if one.bands == bands]
+        weights |= zip(places, _weights_of_bands([panels[k] for k in places]), strict=True)
+    return [weights[k] for k in range(len(panels))]
+
+
+def _weights_of_bands(panels: Sequence[Panels]) -> list[FloatArray]:
+    """`color_weights` of fields with the same bands."""
     # The last image is the reference, which knows best.
     images = [list(one.images.values())[-1] for one in panels]
     known = [one.flux for one in panels if one.flux is not None]

@@ -173,7 +173,7 @@ def plot_mean_output(
     ----------
     outputs : sequence of mappings of str to `~astropy.nddata.CCDData`
         Enhanced images of different fields, of one shape, with the cards SRFSKY (else SRSKY) and
-        SRSIGMA.
+        SRSIGMA.  Not all need have all bands.
     periods : sequence of float, optional
         Periods of patterns to look for, in output pixels.
     limit : float, optional
@@ -187,14 +187,15 @@ def plot_mean_output(
         A column per band.  Below each mean, the amplitude of its waves, root mean square
         and largest at each frequency; a line found is ringed.
     """
-    bands = list(outputs[0])
+    bands = list(dict.fromkeys(band for one in outputs for band in one))
     figure = make_figure(width, 1.4 + 1.8 * (width - 0.5) / max(2, len(bands)))
     axes = figure.subplots(2, len(bands), squeeze=False, height_ratios=(1, 0.8))
     means = {}
     for band in bands:
-        alone = [compare_field(None, {band: one[band]}).bands[band] for one in outputs]
+        mine = [{band: one[band]} for one in outputs if band in one]
+        alone = [compare_field(None, one).bands[band] for one in mine]
         means[band], count = mean_output([one.sky_units for one in alone])
-        means[band] = np.where(count >= max(1, len(outputs) // 4), means[band], np.nan)
+        means[band] = np.where(count >= max(1, len(mine) // 4), means[band], np.nan)
     reach = max(float(np.nanquantile(np.abs(m), 0.99)) for m in means.values()) or 0.01
     for (top, bottom), (band, mean) in zip(axes.T, means.items(), strict=True):
         shown = top.imshow(mean, origin="lower", cmap="PuOr", vmin=-reach, vmax=reach)
