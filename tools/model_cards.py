@@ -57,7 +57,8 @@ Terms
 """
 
 _FAILURES = """\
-* The fluxes of single fields may be off by more than the medians above: real PSFs, skies and band
+* The fluxes of single fields may be off by more than the medians of :doc:`splus-grz` and
+  :doc:`splus-any`: real PSFs, skies and band
   passes are not those of the simulation.
 * Real PSFs are not symmetric.  All stars of a field are moved alike, by up to 0.06 output pixels,
   in the worst tile by 0.15, towards where a wide window sees their light; the centroid of the input
@@ -82,15 +83,16 @@ _FAILURES = """\
 
 _JOINT_FAILURES = """\
 * Maps of a line gain less than single bands.  In Halpha maps of r, J0660 and i of 40 simulated
-  spirals (``benchmarks/joint_bands.py --parts lines``), the rms error was 26 % smaller than with
-  ``splus-any``, which restores each band by itself.  The flux of the line was off by -1.6 ± 3.2 %
-  in the median of 36 fields, and by -10 to +6 % in two of three.
+  spirals (``benchmarks/joint_bands.py --parts lines``), the median of the rms errors was 26 %
+  smaller than with ``splus-any``, which restores each band by itself.  The flux of the line was
+  off by -1.4 ± 3.2 % in the median of 36 fields, and by -9 to +6 % in two of three.
 * Errors of the bands are alike, so that those of their difference are smaller than if they were
   independent.  ``line_map`` reckons with it, and still states a little too much: 74 % of the truths
   lay within its standard deviation.
-* What one band alone shows may appear in others: of a source of S/N 10 in J0660 alone, 80 % of the
-  flux stayed there (84 % with ``splus-any``) and 7 % came out in r or i, and of a star of S/N 100
-  in eleven bands 0.5 % in J0515, which lacked it (means of six fields, ``--parts honesty``).
+* What one band alone shows may appear in others: of a source of S/N 10 in J0660 alone, 98 % of the
+  flux within 3 arcsec stayed there, and r or i rose by 4.2 % of the flux of a source of S/N 10 in
+  that band; of a star of S/N 100 in eleven bands 0.4 % appeared in J0515, which lacked it (means of
+  eight blank fields, ``--parts honesty``).
 * Uncertainties have one calibration for each band, whatever other bands there are: in the bins
   above 65 to 75 % of the truths lie within one standard deviation, where 68 % should.
 * A lone bright star is not restored better than by ``splus-any``: at S/N 160 its squared error is
@@ -132,7 +134,8 @@ def _purpose(card, parameters, radius):
             f"together.  A second stage: each band is restored by {_all(card.first_stage)}, then "
             "corrected by what all bands show, and by a Wiener filter that knows its PSF.  Its "
             f"generator has {parameters:,} parameters and sees {radius + REACH} input pixels "
-            "beyond the field of view of those, and is told the PSF and the depth of each band."
+            "beyond the field of view of those, and is told the PSF of each band, and its depth "
+            "where the pixels have a unit of flux density."
         )
     bands = "any one band" if card.takes_any_band else f"the bands {', '.join(card.bands)} together"
     text = (

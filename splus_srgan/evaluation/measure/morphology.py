@@ -163,6 +163,6 @@ def checks_shapes(
             ("ellipticity scatter", spread, spread_error),
         ):
             known = name == "ellipticity scatter"  # its error is that of the limit
-            options = {"error": error, "count": ratio.size, "known": known}
-            checks.append(limits[name].judge(band, value, **options))
+            check = limits[name].judge(band, value, error=error, count=ratio.size, known=known)
+            checks.append(check)
     return checks
