@@ -94,7 +94,7 @@ _JOINT_FAILURES = """\
   that band; of a star of S/N 100 in eleven bands 0.4 % appeared in J0515, which lacked it (means of
   eight blank fields, ``--parts honesty``).
 * Uncertainties have one calibration for each band, whatever other bands there are: in the bins
-  above 65 to 75 % of the truths lie within one standard deviation, where 68 % should.
+  above 63 to 75 % of the truths lie within one standard deviation, where 68 % should.
 * A lone bright star is not restored better than by ``splus-any``: at S/N 160 its squared error is
   12 dB above what noise allows.
 * The figures below are of ``splus-grz`` and ``splus-any``, which come first."""
