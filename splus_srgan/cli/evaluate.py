@@ -70,7 +70,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--input", nargs="+", metavar="FILE", help="what an enhanced image was made from"
     )
     parser.add_argument(
-        "--target", type=str, nargs="+", metavar="FILE", help="the truth, or a deeper image"
+        "--target", type=str, nargs="+", metavar="FILE", help="a deeper image of the same sky"
     )
     parser.add_argument(
         "--baselines", choices=_BASELINES, default="quick",
