@@ -130,7 +130,7 @@ def nanomaggies_of(unit: Any, band: str) -> float | None:
     >>> round(nanomaggies_of("uJy", "r"), 4)
     0.2754
     >>> round(nanomaggies_of("erg / (s cm2 Angstrom)", "r") / 1e17, 3)
-    3.592
+    3.591
     """
     try:
         unit = parse_unit(unit)

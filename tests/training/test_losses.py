@@ -26,6 +26,7 @@ from splus_srgan.training.losses import (
     laplace_nll,
     noise_weighted_loss,
     pixel_loss,
+    response_loss,
     spectrum_loss,
     starlet_loss,
     stretch,
@@ -75,6 +76,9 @@ CALLS = {
     "aperture": lambda g, b: aperture_loss(g, b["t"], b["e"], b["w"], radii=(3, 5.5)),
     "aperture of the input": lambda g, b: aperture_loss(
         g, b["noisy"], b["e"], b["w"], radii=(3, 5.5)
+    ),
+    "response": lambda g, b: response_loss(
+        g, torch.zeros_like(g), b["t"], torch.zeros_like(g), 2.0**-16 * b["w"]
     ),
 }
 every_loss = pytest.mark.parametrize("name", CALLS)
