@@ -109,6 +109,8 @@ def run(options: Namespace) -> int | None:
         3 where some of the galaxies failed.
     """
     if options.example:
+        if options.output is not None:
+            raise UsageError("--example writes the file TABLE, and nothing to --output")
         _write_example(Path(options.table or "galaxies.ecsv"))
         return None
     for name, value in (("TABLE", options.table), ("--output", options.output)):

@@ -119,6 +119,11 @@ def list_fields(source: Table | FilePath, *, files: Sequence[FilePath] = ()) -> 
     if not isinstance(source, Table):
         paths = _pattern(Path(source))
         if paths is not None:
+            if files:
+                raise ValueError(
+                    f"files are what the parts in a table are cut out of; {source} names files of "
+                    f"its own; got {list(map(str, files))}"
+                )
             stems = [fits_stem(path.name) for path in paths]
             fields = [
                 BatchField(safe_name(stem), str(path), {})

@@ -251,6 +251,8 @@ def test_other_releases_come_through_the_client(services, arguments, tmp_path, m
 
 def test_example_is_the_list_of_the_original_study(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    assert main(["fetch", "--example", "-o", "elsewhere"]) == 2
+    assert "nothing to --output" in capsys.readouterr().err
     assert main(["fetch", "--example"]) == 0
     assert "galaxies.ecsv: 150 galaxies; splus-srgan fetch galaxies" in capsys.readouterr().out
     assert len(Table.read("galaxies.ecsv")) == 150

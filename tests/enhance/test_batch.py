@@ -188,3 +188,8 @@ def test_a_batch_leaves_the_filters_of_warnings_alone(tmp_path):
     summary = enhance_batch(enhancer, list_fields(tmp_path), tmp_path / "out")
     assert set(summary["status"]) == {"done"}
     assert list(warnings.filters) == before
+
+
+def test_files_beside_a_folder_are_refused(folder):
+    with pytest.raises(ValueError, match=r"files are what the parts .* got \['x.fits'\]"):
+        list_fields(folder, files=["x.fits"])
