@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from splus_srgan.splus import canonical_band
+from splus_srgan.splus import BANDS, canonical_band
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,8 +27,6 @@ __all__ = [
     "split_bands",
     "tidy_band",
 ]
-
-_LETTERS = "ugriz"
 
 UNNAMED = "unknown"
 """Name of the band of an image that does not say."""
@@ -120,8 +118,8 @@ def listed_bands(bands: str | Iterable[str]) -> list[str]:
     """
     if not isinstance(bands, str):
         return list(bands)
-    names = [name for name in re.split(r"[\s,;]+", bands.strip()) if name]
-    return list(names[0]) if len(names) == 1 and set(names[0]) <= set(_LETTERS) else names
+    names = split_bands(bands, None) or []
+    return list(names[0]) if len(names) == 1 and set(names[0]) <= set(BANDS) else names
 
 
 def named_as(band: object, known: Mapping[Any, Any], *, name: str) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import fft
 
 from splus_srgan.pixels.psf import TARGET_PSF, psf_transfer
+from splus_srgan.simulate.bandpasses import NARROW_BANDS
 from splus_srgan.splus import PIXEL_SCALE
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def draw_added(
         where there is none.
     """
     n_band, cells = len(bands), [max(1, n // _CELL) for n in shape]
-    narrow = [k for k, band in enumerate(bands) if band.startswith("J")] or range(n_band)
+    narrow = [k for k, band in enumerate(bands) if band in NARROW_BANDS] or range(n_band)
     size = np.array(shape) / cells
     sources = []
     for cell in np.ndindex(*cells):
