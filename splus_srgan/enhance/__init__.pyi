@@ -9,6 +9,4 @@ from .guard import Finding as Finding
 from .guard import InputReport as InputReport
 from .guard import check_input as check_input
 from .restart import clean as clean
-from .tiles import equal_parts as equal_parts
 from .tiles import generate_blocks as generate_blocks
-from .tiles import window as window

@@ -101,18 +101,24 @@ class Runner:
         self, y: FloatArray, *, block_size: Any, bar: ProgressBar | None, region: Any = None
     ) -> FloatArray:
         """Generate (a region) in blocks, in smaller ones if memory runs out."""
-        from splus_srgan.enhance.tiles import generate_blocks
+        from splus_srgan.enhance.tiles import block_shape, generate_blocks
         from splus_srgan.models.engines import is_out_of_memory
 
-        if self._largest is not None:
-            block_size = min(block_size, self._largest)
+        region = region or tuple(slice(0, n) for n in y.shape[1:])
+        if block_size == "auto":
+            options = {"radius": self.radius, "pixels": self.engine.pixels}
+            sides = block_shape(region, y.shape[1:], **options)
+        else:
+            sides = block_size, block_size
         while True:
+            if self._largest is not None:
+                sides = min(sides[0], self._largest), min(sides[1], self._largest)
             try:
                 return generate_blocks(
                     self.engine,
                     y,
                     radius=self.radius,
-                    block_size=block_size,
+                    block_size=sides,
                     n_planes=_n_planes(self.engine, y),
                     region=region,
                     progress_bar=bar,
@@ -120,25 +126,23 @@ class Runner:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                block_size = self._smaller(block_size, error)
+                self._take_smaller(max(sides), error)
 
-    def _smaller(self, block_size: Any, error: BaseException) -> int:
-        """Half the block size, with a warning the first time; an error where that cannot help."""
-        if block_size < 64:
+    def _take_smaller(self, side: int, error: BaseException) -> None:
+        """Halve the blocks, with a warning the first time; an error where that cannot help."""
+        if side < 64:
             raise MemoryError(
-                f"memory ran out ({error}) with blocks of only {block_size} pixels: close other "
+                f"memory ran out ({error}) with blocks of only {side} pixels: close other "
                 "programs, or use device='cpu' or another machine"
             ) from error
         if self._largest is None:
             warnings.warn(
-                f"memory ran out with blocks of {block_size} pixels; smaller ones are tried and "
-                f"kept (block_size={block_size // 2} avoids this message)",
+                f"memory ran out with blocks of {side} pixels; smaller ones are tried and "
+                f"kept (block_size={side // 2} avoids this message)",
                 SplusSrganWarning,
                 stacklevel=2,
             )
-        smaller: int = block_size // 2
-        self._largest = smaller
-        return smaller
+        self._largest = side // 2
 
 
 def _n_planes(engine: Any, y: FloatArray) -> int:

@@ -17,7 +17,7 @@ from scipy import fft
 from splus_srgan.enhance.finite import check_finite_output
 from splus_srgan.enhance.flux_anchor import anchor_flux
 from splus_srgan.enhance.planes import FACTOR, cut, repeat, upsample
-from splus_srgan.enhance.tiles import MIN_BLOCK, Section, within
+from splus_srgan.enhance.tiles import Section, within
 from splus_srgan.enhance.uncertainty import linear_std
 from splus_srgan.images.header import saturated_pixels
 from splus_srgan.images.quality import quality_plane
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from splus_srgan.utils.types import BoolArray, FloatArray, ProgressBar
 
 __all__ = ["Prepared", "band_saturation", "finish", "generate", "prepare"]
-
-# Side of the blocks: with a halo of 45, 384 costs 1.5 times the work of one piece.
-_BLOCK_SIZE = {"cpu": 384, "cuda": 1024}
 
 
 @dataclass
@@ -138,7 +135,7 @@ def generate(
     shape = tuple(part.stop - part.start for part in view.region)
     fine = np.empty((len(view.y), *(FACTOR * n for n in shape)), np.float32)
     log_scale = np.empty_like(fine) if work.uncertainty else None
-    options = {"block_size": _block_size(work, shape), "bar": bar, "region": view.region}
+    options = {"block_size": work.block_size, "bar": bar, "region": view.region}
     for restorer in work.restorers:
         for group in restorer.groups:
             planes = restorer.runner.generate(view.y[group], **options)
@@ -273,15 +270,6 @@ def _unusual(
     for k in np.flatnonzero(odd):
         planes[k] = local_oddities(filled[k], mask[k], sky[k], sigma[k])
     return planes
-
-
-def _block_size(work: Enhancement, shape: tuple[int, ...]) -> Any:
-    if work.block_size != "auto":
-        return work.block_size
-    device = work.restorers[0].runner.engine.device
-    size = _BLOCK_SIZE.get(device.type, _BLOCK_SIZE["cpu"])
-    # One piece where it is not much larger than a block.
-    return max(MIN_BLOCK, *shape) if max(shape) <= 1.4 * size else size
 
 
 def band_saturation(stack: Any, filled: FloatArray) -> BoolArray:

@@ -10,13 +10,14 @@ depend on where sections and blocks lie, and memory does not grow with the image
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from splus_srgan.pixels.fine_grid import FACTOR
 from splus_srgan.utils.validate import check_integer
+from splus_srgan.utils.windows import equal_parts, windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,10 +29,9 @@ __all__ = [
     "MIN_BLOCK",
     "SIDE",
     "Section",
-    "equal_parts",
+    "block_shape",
     "generate_blocks",
     "sections",
-    "window",
     "within",
 ]
 
@@ -100,15 +100,11 @@ def sections(shape: tuple[int, ...], *, margin: int, halo: int, side: int = SIDE
 
 def _along(length: int, margin: int, halo: int, side: int) -> list[tuple[slice, ...]]:
     """Kept, generated and needed pixels along an axis, for each part of it."""
-    parts = equal_parts(length, side)
-    largest = max(stop - start for start, stop in parts)
-    places = []
-    for part in parts:
-        generated = window(part, largest=largest, margin=margin, length=length)
-        size = generated[1] - generated[0]
-        needed = window(generated, largest=size, margin=halo, length=length)
-        places.append(tuple(slice(*ends) for ends in (part, generated, needed)))
-    return places
+    kept = equal_parts(length, side)
+    generated = windows(kept, margin=margin, length=length)
+    needed = windows(generated, margin=halo, length=length)
+    places = zip(kept, generated, needed, strict=True)
+    return [tuple(slice(*ends) for ends in place) for place in places]
 
 
 def within(
@@ -146,7 +142,7 @@ def generate_blocks(
     image: Any,
     *,
     radius: int,
-    block_size: int,
+    block_size: int | tuple[int, int],
     n_planes: int | None = None,
     region: tuple[slice, slice] | None = None,
     progress_bar: ProgressBar | None = None,
@@ -167,8 +163,8 @@ def generate_blocks(
         Stretched image; anything that can be sliced, such as a memory map.
     radius : int
         Radius of the engine's receptive field in input pixels.
-    block_size : int
-        Side of a block in input pixels, without its halo; at least 16.
+    block_size : int or tuple of int
+        Side of a block in input pixels, or its rows and columns, without its halo; at least 16.
     n_planes : int, optional
         Number of planes that the engine returns, if it is not ``n_band``: twice as many with
         the scale of the errors.
@@ -201,14 +197,16 @@ def generate_blocks(
     >>> bool((result == engine(image)).all())
     True
     """
-    check_integer("block_size", block_size, minimum=MIN_BLOCK)
+    sides = block_size if isinstance(block_size, tuple) else (block_size, block_size)
+    for side in sides:
+        check_integer("block_size", side, minimum=MIN_BLOCK)
     check_integer("radius", radius, minimum=0)
     region = (slice(None), slice(None)) if region is None else region
     ends = [part.indices(n)[:2] for part, n in zip(region, image.shape[1:], strict=True)]
     region = tuple(slice(*part) for part in ends)
     axes = [
-        _windowed(*part, block_size, radius, n)
-        for part, n in zip(ends, image.shape[1:], strict=True)
+        _windowed(*part, side, radius, n)
+        for part, side, n in zip(ends, sides, image.shape[1:], strict=True)
     ]
     blocks = [tuple(zip(*places, strict=True)) for places in product(*axes)]
     if out is None:
@@ -251,66 +249,63 @@ def _windowed(
 ) -> list[tuple[slice, slice]]:
     """Parts of an axis between two pixels, each with its window."""
     parts = [(start + first, start + last) for first, last in equal_parts(stop - start, block_size)]
-    largest = max(last - first for first, last in parts)
-    options = {"largest": largest, "margin": radius, "length": length}
-    return [(slice(*part), slice(*window(part, **options))) for part in parts]
+    seen = windows(parts, margin=radius, length=length)
+    return [(slice(*part), slice(*ends)) for part, ends in zip(parts, seen, strict=True)]
 
 
-def equal_parts(length: int, largest: int) -> list[tuple[int, int]]:
+def block_shape(
+    region: tuple[slice, ...], shape: tuple[int, ...], *, radius: int, pixels: int
+) -> tuple[int, int]:
     """
-    Cut an axis into parts of the same length, so that none is a sliver.
+    Shape of the blocks in which the least is seen twice.
 
     Parameters
     ----------
-    length : int
-        Pixels along the axis.
-    largest : int
-        Largest part.
+    region : tuple of slice
+        Rows and columns to generate.
+    shape : tuple of int
+        ``(ny, nx)`` of the image.
+    radius : int
+        Radius of the engine's receptive field in input pixels.
+    pixels : int
+        Input pixels that the engine may see at once, with the halo.
 
     Returns
     -------
-    parts : list of tuple of int
-        Start and stop of each.
+    shape : tuple of int
+        Rows and columns of a block without its halo, at least 16.
 
     Examples
     --------
-    >>> from splus_srgan.enhance.tiles import equal_parts
-    >>> equal_parts(100, 40)
-    [(0, 33), (33, 66), (66, 100)]
+    >>> from splus_srgan.enhance.tiles import block_shape
+    >>> whole = slice(0, 1000), slice(0, 1000)
+    >>> block_shape(whole, (1000, 1000), radius=48, pixels=1_000_000)
+    (1000, 1000)
+    >>> block_shape(whole, (1000, 1000), radius=48, pixels=600_000)
+    (500, 1000)
     """
-    number = -(-length // largest)
-    return list(pairwise(length * k // number for k in range(number + 1)))
+    axes = [
+        _choices(part.start, part.stop, radius, n) for part, n in zip(region, shape, strict=True)
+    ]
+    # Rows first where two are alike: a wide block lies in memory in one piece.
+    fit = [
+        (ny * seen_y * nx * seen_x, -size_x, size_y)
+        for ny, seen_y, size_y in axes[0]
+        for nx, seen_x, size_x in axes[1]
+        if seen_y * seen_x <= pixels
+    ]
+    if not fit:
+        return axes[0][-1][2], axes[1][-1][2]
+    _, size_x, size_y = min(fit)
+    return size_y, -size_x
 
 
-def window(part: tuple[int, int], *, largest: int, margin: int, length: int) -> tuple[int, int]:
-    """
-    Window around a part of an axis, which reaches a margin to each side.
-
-    Parameters
-    ----------
-    part : tuple of int
-        Start and stop.
-    largest : int
-        Length of the largest part.
-    margin : int
-        Margin on each side.
-    length : int
-        Pixels along the axis.
-
-    Returns
-    -------
-    start, stop : int
-        The length is the same for all parts, since engines prepare themselves for each shape
-        of image: at the ends of the axis, a window reaches farther inwards.
-
-    Examples
-    --------
-    >>> from splus_srgan.enhance.tiles import window
-    >>> window((33, 66), largest=34, margin=5, length=100)
-    (28, 72)
-    >>> window((0, 33), largest=34, margin=5, length=100)
-    (0, 44)
-    """
-    size = min(length, largest + 2 * margin)
-    start = min(max(part[0] - margin, 0), length - size)
-    return start, start + size
+def _choices(start: int, stop: int, radius: int, length: int) -> list[tuple[int, int, int]]:
+    """Number of parts of an axis, length of their windows and of the longest, in each way."""
+    choices = []
+    for number in range(1, (stop - start) // MIN_BLOCK + 2):
+        size = max(MIN_BLOCK, -(-(stop - start) // number))
+        parts = _windowed(start, stop, size, radius, length)
+        seen = parts[0][1]
+        choices.append((len(parts), seen.stop - seen.start, size))
+    return choices

@@ -15,11 +15,13 @@ import numpy as np
 from scipy import ndimage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from splus_srgan.utils.types import FloatArray
 
-__all__ = ["GUIDED_PLANES", "PHASES", "REACH", "guided_planes"]
+__all__ = ["GUIDED_PLANES", "PHASES", "REACH", "each_guided", "guided_planes"]
 
 SCALES = (1.5, 3.0, 6.0)
 """Standard deviations of the Gaussians (output pixels) on whose scales spectra are measured."""
@@ -80,29 +82,51 @@ def guided_planes(
     >>> planes.shape, bool(np.abs(planes[:, 9:]).max() < 1e-6)
     ((2, 21, 8, 6), True)
     """
+    return np.stack(list(each_guided(y, made, softening=softening, range=range)))
+
+
+def each_guided(
+    y: FloatArray, made: FloatArray, *, softening: float, range: float
+) -> Iterator[NDArray[np.float32]]:
+    """
+    What `guided_planes` gives, one band after the other: all at once are much larger.
+
+    Parameters
+    ----------
+    y, made, softening, range
+        As `guided_planes` takes them.
+
+    Yields
+    ------
+    planes : `~numpy.ndarray`, shape (21, ny, nx)
+        Planes of a band, float32.
+    """
     made = np.asarray(made, np.float32)
     linear = np.float32(softening) * np.sinh(np.float32(range) * made)
     linear = np.clip(linear, -_BRIGHTEST, _BRIGHTEST)
-    faint = _faint(linear)
-    parts = [np.asarray(y, np.float32)[:, None], _phases(made), _phases(faint)]
-    for scale in SCALES:
-        parts.append(_phases(_faint(_guide(linear, scale)) - faint))
-    return np.concatenate(parts, 1)
+    guides = [_guide(linear, scale) for scale in SCALES]
+    for k, one in enumerate(linear):
+        faint = _faint(one)
+        parts = [np.asarray(y[k], np.float32)[None], _phases(made[k]), _phases(faint)]
+        parts += [_phases(_faint(guide[k]) - faint) for guide in guides]
+        yield np.concatenate(parts)
 
 
 def _guide(linear: FloatArray, scale: float) -> FloatArray:
     axes = (0, scale, scale)
     mean = ndimage.gaussian_filter(linear, axes, mode="nearest", truncate=_TRUNCATE)
-    shared = (mean * (linear - mean)).sum(0) / (mean**2 + np.float32(_NOISE**2)).sum(0)
-    return mean * (1 + shared)
+    excess = sum(m * (one - m) for m, one in zip(mean, linear, strict=True))
+    power = sum(m**2 + np.float32(_NOISE**2) for m in mean)
+    mean *= 1 + excess / power
+    return mean
 
 
 def _faint(linear: FloatArray) -> FloatArray:
     return np.arcsinh(linear / np.float32(FAINT))
 
 
-def _phases(images: FloatArray) -> FloatArray:
-    """The phases of fine images on the coarse grid, ``(n_band, 4, ny, nx)``."""
-    n_band, ny, nx = images.shape
-    cut = images.reshape(n_band, ny // _UPSCALING, _UPSCALING, nx // _UPSCALING, _UPSCALING)
-    return cut.transpose(0, 2, 4, 1, 3).reshape(n_band, PHASES, ny // _UPSCALING, nx // _UPSCALING)
+def _phases(image: FloatArray) -> FloatArray:
+    """The phases of a fine image on the coarse grid, ``(4, ny, nx)``."""
+    ny, nx = (n // _UPSCALING for n in image.shape)
+    cut = image.reshape(ny, _UPSCALING, nx, _UPSCALING)
+    return cut.transpose(1, 3, 0, 2).reshape(PHASES, ny, nx)

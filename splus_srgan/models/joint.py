@@ -220,11 +220,15 @@ class JointResNet(Generator):
     @property
     def receptive_field_radius(self) -> int:
         """Input pixels on which an output pixel depends, on each side, from the layers."""
-        body = sum(map(reach, (self.first, self.blocks, self.join)))
-        made = body + reach(self.last) - (-self.low_pass // _UPSCALING)
+        return sum(map(reach, (self.first, self.blocks, self.join))) + self.end_radius
+
+    @property
+    def end_radius(self) -> int:
+        """Those on which the layers after the trunk depend."""
+        made = reach(self.last) - (-self.low_pass // _UPSCALING)
         if self.scale is None:
             return made
-        read = max(made, body + reach(self.scale.of_features))
+        read = max(made, reach(self.scale.of_features))
         return read + reach(self.scale.wide) + reach(self.scale.last)
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
@@ -249,20 +253,8 @@ class JointResNet(Generator):
     def _fine(planes: torch.Tensor) -> list[int]:
         return [_UPSCALING * n for n in planes.shape[-2:]]
 
-    def features(self, planes: torch.Tensor) -> torch.Tensor:
-        """
-        Everything before the last convolution; this part may run in bfloat16.
-
-        Parameters
-        ----------
-        planes : `~torch.Tensor`, shape (n, 33, ny, nx)
-            See `joint_planes`.
-
-        Returns
-        -------
-        features : `~torch.Tensor`, shape (n, n_features, ny, nx)
-            Input of the last convolution.
-        """
+    def trunk(self, planes: torch.Tensor) -> torch.Tensor:
+        """All layers before the last, ``(n, n_features, ny, nx)``."""
         first = self.first(planes)
         return self.join(self.blocks(first)) + first
 

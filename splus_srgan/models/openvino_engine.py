@@ -16,6 +16,7 @@ import torch
 
 from splus_srgan.models.processes import note_threads
 from splus_srgan.utils.quiet import own_filters
+from splus_srgan.utils.windows import equal_parts, windows
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -32,6 +33,8 @@ _MOST_SHAPES = 4  # whose compiled networks are kept
 _HINTS = {"bfloat16": "bf16", "float32": "f32"}
 _TELEMETRY = "openvino_telemetry"
 _EXAMPLE = (16, 24)  # pixels; the traced network holds for any shape
+_UPSCALING = 2
+_STRIP = 2**16  # input pixels; what the layers after the trunk see at once stays in the cache
 # Tracing is not safe in threads, and all of a process go through here.
 _ONE_AT_A_TIME = threading.RLock()
 
@@ -68,22 +71,42 @@ class OpenVINOEngine:
         self._generator = generator.eval()
         self._lock = threading.Lock()
         self._models = None
-        self._compiled: dict[tuple[tuple[int, ...], int], list[Any]] = {}
+        self._compiled: dict[tuple[tuple[int, ...], int, int], list[Any]] = {}
+
+    @property
+    def pixels(self) -> int:
+        """Input pixels that it may see at once: about 600 MB, as long as the body is as wide."""
+        return 2**20 if self.precision == "bfloat16" else 2**19
 
     def __call__(self, y: FloatArray) -> NDArray[np.float32]:
         """Generate from one stretched image."""
         note_threads(True)
         y = np.ascontiguousarray(y, dtype=np.float32)[None]
-        body, head = self._parts(y.shape)
-        given = {"y": load_openvino().Tensor(y)}
-        given["features"] = _infer(body, given).get_output_tensor()
-        return np.array(_infer(head, given).get_output_tensor().data[0], dtype=np.float32)
+        ny, nx = y.shape[2:]
+        strips = equal_parts(ny, max(1, _STRIP // nx))
+        seen = windows(strips, margin=self._generator.end_radius, length=ny)
+        trunk, *ends = self._parts(y.shape, seen[0][1] - seen[0][0])
+        tensor = load_openvino().Tensor
+        request = trunk.create_infer_request()
+        x = _infer(request, y=tensor(y))
+        requests = [end.create_infer_request() for end in ends]
+        n_planes = ends[-1].output(0).shape[1]
+        fine = np.empty((n_planes, _UPSCALING * ny, _UPSCALING * nx), np.float32)
+        for (first, last), (start, stop) in zip(strips, seen, strict=True):
+            made = _rows(x, start, stop)
+            for one in requests[:-1]:
+                made = _infer(one, x=made)
+            rows = np.ascontiguousarray(y[:, :, start:stop])
+            strip = _infer(requests[-1], y=tensor(rows), features=made).data[0]
+            kept = slice(_UPSCALING * (first - start), _UPSCALING * (last - start))
+            fine[:, _UPSCALING * first : _UPSCALING * last] = strip[:, kept]
+        return fine
 
-    def _parts(self, shape):
-        """Body and head of the generator, compiled for one input shape."""
+    def _parts(self, shape, rows):
+        """Trunk for one shape of images, and what comes after it for strips of so many rows."""
         with self._lock:
             # The number of threads is a choice of the caller's, who may change it.
-            key = shape, torch.get_num_threads()
+            key = shape, rows, torch.get_num_threads()
             if key in self._compiled:
                 self._compiled[key] = self._compiled.pop(key)  # the last one used
             else:
@@ -92,75 +115,88 @@ class OpenVINOEngine:
                 self._compiled[key] = self._compile(*key)
             return self._compiled[key]
 
-    def _compile(self, shape, threads):
+    def _compile(self, shape, rows, threads):
         if self._models is None:
             # Here and not in the thread of the conversion, which this one waits for.
             with own_filters():
                 # OpenVINO reads what newer versions of PyTorch deprecate.
                 warnings.filterwarnings("ignore", r"`torch\.jit\.")
                 self._models = _undisturbed(_convert, self._generator, self.with_scale)
-        sides = [self._generator.feature_factor * n for n in shape[2:]]
-        shapes = {"y": list(shape), "features": [1, self._generator.last.in_channels, *sides]}
         compiled = []
-        for model, precision in zip(self._models, (self.precision, "float32"), strict=True):
-            own = model.clone()
-            own.reshape({port.any_name: shapes[port.any_name] for port in own.inputs})
+        for name, (model, channels) in self._models.items():
+            own, inputs = model.clone(), {}
+            for port, number in channels.items():
+                factor = self._generator.feature_factor if port == "features" else 1
+                inputs[port] = [1, number, factor * (shape[2] if name == "trunk" else rows)]
+                inputs[port].append(factor * shape[3])
+            own.reshape(inputs)
+            precision = "float32" if name == "finish" else self.precision
             settings = {
                 "INFERENCE_PRECISION_HINT": _HINTS[precision],
                 "INFERENCE_NUM_THREADS": threads,
             }
+            if "widen" in self._models:
+                own = _typed(own, name, self.precision)
             compiled.append(_core().compile_model(own, "CPU", settings))
         return compiled
 
 
-def _infer(compiled, given):
-    """A request that was carried out; tensors by the names of the inputs are not copied."""
-    request = compiled.create_infer_request()
-    for port in compiled.inputs:
-        request.set_tensor(port, given[port.any_name])
+def _typed(model, name, precision):
+    """What the trunk gives to the layers that widen it is bfloat16 where it is computed so."""
+    if precision != "bfloat16" or name == "finish":
+        return model
+    preprocess = importlib.import_module("openvino.preprocess")
+    steps = preprocess.PrePostProcessor(model)
+    port = steps.output() if name == "trunk" else steps.input()
+    port.tensor().set_element_type(load_openvino().Type.bf16)
+    return steps.build()
+
+
+def _infer(request, **given):
+    """Result of a request; tensors are not copied."""
+    for name, tensor in given.items():
+        request.set_tensor(name, tensor)
     request.infer()
-    return request
+    return request.get_output_tensor()
 
 
-class _Body(torch.nn.Module):
-    """The part of a generator that may run in low precision."""
+def _rows(tensor, start, stop):
+    """Rows of a tensor, as one of their own."""
+    part = np.ascontiguousarray(tensor.data[:, :, start:stop])
+    return load_openvino().Tensor(part, load_openvino().Shape(part.shape), tensor.element_type)
 
-    def __init__(self, generator):
+
+class _Part(torch.nn.Module):
+    """One of the methods of a generator as a module, which can be traced."""
+
+    def __init__(self, generator, method):
         super().__init__()
-        self.generator = generator
+        self.generator, self.method = generator, method
 
-    def forward(self, y):
-        return self.generator.features(y)
-
-
-class _Head(torch.nn.Module):
-    """The part that always runs in float32: last layer, skip, low pass and scale of the errors."""
-
-    def __init__(self, generator, with_scale):
-        super().__init__()
-        self.generator, self.with_scale = generator, with_scale
-
-    def forward(self, y, features):
-        if not self.with_scale:
-            return self.generator.finish(y, features)
-        return torch.cat(self.generator.finish_with_scale(y, features), 1)
+    def forward(self, *given):
+        made = getattr(self.generator, self.method)(*given)
+        return torch.cat(made, 1) if isinstance(made, tuple) else made
 
 
 def _convert(generator, with_scale):
-    """Body and head as models of OpenVINO, for images of any shape."""
-    y = torch.zeros(1, generator.in_channels, *_EXAMPLE, dtype=torch.float32, device="cpu")
+    """Parts of the generator, in their order, as models for any shape, with their channels."""
+    openvino, models = load_openvino(), {}
     with torch.no_grad():
-        features = generator.features(y)
-    parts = (_Body(generator), (y,)), (_Head(generator, with_scale), (y, features))
-    openvino, models = load_openvino(), []
-    for part, example in parts:
-        with torch.no_grad():
+        y = torch.zeros(1, generator.in_channels, *_EXAMPLE, dtype=torch.float32, device="cpu")
+        x = generator.trunk(y)
+        parts = {"trunk": ("trunk", {"y": y})}
+        if generator.feature_factor > 1:
+            parts["widen"] = "widen", {"x": x}
+        finish = "finish_with_scale" if with_scale else "finish"
+        parts["finish"] = finish, {"y": y, "features": generator.widen(x)}
+        for name, (method, given) in parts.items():
+            example = tuple(given.values())
             # Its own check runs the network twice more, and is not safe in threads.
-            traced = torch.jit.trace(part.eval(), example, check_trace=False)
+            traced = torch.jit.trace(_Part(generator, method).eval(), example, check_trace=False)
             model = openvino.convert_model(traced, example_input=example)
-        for port, name in zip(model.inputs, ("y", "features"), strict=False):
-            port.get_tensor().set_names({name})  # the converter may have others
-        models.append(model)
+            for port, own in zip(model.inputs, given, strict=True):
+                port.get_tensor().set_names({own})  # the converter may have others
+            models[name] = model, {own: tensor.shape[1] for own, tensor in given.items()}
     return models
 
 

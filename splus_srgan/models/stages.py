@@ -9,7 +9,7 @@ import numpy as np
 
 from splus_srgan.models.choice import choose_among, first_stage_of, restored_together
 from splus_srgan.models.engines import make_engine
-from splus_srgan.models.guide import REACH, guided_planes
+from splus_srgan.models.guide import REACH, each_guided
 from splus_srgan.models.joint import joint_planes, told_values
 from splus_srgan.models.weights import load_generator
 from splus_srgan.models.wiener import restored_phases, wiener_kernels
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["FirstStage", "TwoStageEngine"]
 
 _UPSCALING = 2
+_PIXELS = 2**19  # seen at once: what twelve bands are guided by takes 1 kB for each
 
 
 class FirstStage:
@@ -129,15 +130,17 @@ class TwoStageEngine:
             [wiener_kernels(psf, target=target, pixel_scale=pixel_scale) for psf in psfs or unknown]
         )
         self.with_scale = second.with_scale
+        self.pixels = _PIXELS
         self.name, self.device, self.precision = second.name, second.device, second.precision
 
     def __call__(self, y: FloatArray) -> NDArray[np.float32]:
         """Generate from one stretched image."""
         y = np.asarray(y, np.float32)
         made = self.first(y, bands=self.bands)
-        filtered = restored_phases(y, self._kernels, **self.stretch)
-        planes = joint_planes(guided_planes(y, made, **self.stretch), filtered, self._told)
-        made = np.concatenate([made] * (1 + self.with_scale))
-        for k, one in enumerate(planes):
-            made[k :: len(y)] = self.second(one)
-        return made
+        fine = np.empty((len(y) * (1 + self.with_scale), *made.shape[1:]), np.float32)
+        for k, guided in enumerate(each_guided(y, made, **self.stretch)):
+            own = slice(k, k + 1)
+            filtered = restored_phases(y[own], self._kernels[own], **self.stretch)
+            planes = joint_planes(guided[None], filtered, self._told[own])
+            fine[k :: len(y)] = self.second(planes[0])
+        return fine

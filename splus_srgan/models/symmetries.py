@@ -35,6 +35,7 @@ class TurnedEngine:
     def __init__(self, engine: TorchEngine | OpenVINOEngine | TwoStageEngine) -> None:
         self.engine, self.with_scale = engine, getattr(engine, "with_scale", False)
         self.name, self.device, self.precision = engine.name, engine.device, engine.precision
+        self.pixels = engine.pixels
 
     def __call__(self, y: FloatArray) -> NDArray[np.float32]:
         """Generate from one stretched image."""
@@ -72,6 +73,7 @@ class EnsembleEngine:
     ) -> None:
         self.engine, self.turned = engine, turned
         self.name, self.device, self.precision = engine.name, engine.device, engine.precision
+        self.pixels = engine.pixels
 
     def __call__(self, y: FloatArray) -> NDArray[np.float32]:
         """Generate, and give the logarithm of the standard deviation of the eight results."""

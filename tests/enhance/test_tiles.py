@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy.ndimage import maximum_filter
 
-from splus_srgan.enhance.tiles import equal_parts, generate_blocks, sections, window, within
+from splus_srgan.enhance.tiles import block_shape, generate_blocks, sections, within
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.torch_engine import TorchEngine
 from splus_srgan.models.weights import available, load_generator
+from splus_srgan.utils.windows import equal_parts, windows
 
 
 def repeat(image):
@@ -147,8 +148,57 @@ def test_engines_see_one_shape(shape):
 
     image = noise((1, *shape))
     assert_array_equal(generate_blocks(engine, image, radius=5, block_size=16), repeat(image))
-    largest = (max(stop - start for start, stop in equal_parts(n, 16)) for n in shape)
-    assert sizes == {(1, *(min(n, m + 10) for n, m in zip(shape, largest, strict=True)))}
+    longest = []
+    for n in shape:
+        ends = [(max(first - 5, 0), min(last + 5, n)) for first, last in equal_parts(n, 16)]
+        longest.append(max(last - first for first, last in ends))
+    assert sizes == {(1, *longest)}
+
+
+@pytest.mark.parametrize("block_size", [(20, 70), (90, 17)])
+def test_blocks_need_not_be_square(small, block_size):
+    engine, radius = small
+    image = noise((2, 90, 75))
+    result = generate_blocks(engine, image, radius=radius, block_size=block_size)
+    assert_array_equal(result, engine(image))
+
+
+@given(
+    shape=st.tuples(st.integers(1, 400), st.integers(1, 400)),
+    radius=st.integers(0, 40),
+    pixels=st.integers(1, 60_000),
+    data=st.data(),
+)
+def test_shape_of_blocks_is_the_one_that_sees_least(shape, radius, pixels, data):
+    """Of all that fit, against every number of rows and columns."""
+    region = []
+    for n in shape:
+        start = data.draw(st.integers(0, n - 1))
+        region.append(slice(start, data.draw(st.integers(start + 1, n))))
+
+    def seen(sides):
+        """Pixels seen in all blocks, and in one."""
+        sizes, numbers = [], []
+        for part, side, n in zip(region, sides, shape, strict=True):
+            parts = [
+                (part.start + a, part.start + b)
+                for a, b in equal_parts(part.stop - part.start, side)
+            ]
+            ends = windows(parts, margin=radius, length=n)[0]
+            sizes.append(ends[1] - ends[0])
+            numbers.append(len(parts))
+        return np.prod(sizes) * np.prod(numbers), np.prod(sizes)
+
+    chosen = block_shape(tuple(region), shape, radius=radius, pixels=pixels)
+    assert min(chosen) >= 16
+    long = [max(16, part.stop - part.start) for part in region]
+    ways = [{max(16, -(-n // k)) for k in range(1, n // 16 + 2)} for n in long]
+    fitting = [seen((y, x))[0] for y in ways[0] for x in ways[1] if seen((y, x))[1] <= pixels]
+    if fitting:
+        assert seen(chosen) == (min(fitting), pytest.approx(seen(chosen)[1]))
+        assert seen(chosen)[1] <= pixels
+    else:  # the smallest
+        assert max(chosen) < 32
 
 
 @pytest.mark.parametrize("block_size", [47, 64])
@@ -192,7 +242,7 @@ def test_blocks_take_any_sliceable_array():
     image = noise((1, 30, 34))
     rows = Rows(image)
     assert_array_equal(generate_blocks(repeat, rows, radius=2, block_size=16), repeat(image))
-    assert rows.read == 19 * 16  # never the whole
+    assert rows.read == 17 * 15  # never the whole
 
 
 @pytest.mark.parametrize(
@@ -220,13 +270,14 @@ def test_sizes_must_be_integers():
 def test_windows_hold_what_they_must(length, largest, margin):
     parts = equal_parts(length, largest)
     assert [parts[0][0], parts[-1][1]] == [0, length]
-    sizes = [last - first for first, last in parts]
-    options = {"largest": max(sizes), "margin": margin, "length": length}
-    windows = [window(part, **options) for part in parts]
-    for (first, last), (start, stop) in zip(parts, windows, strict=True):
+    ends = windows(parts, margin=margin, length=length)
+    for (first, last), (start, stop) in zip(parts, ends, strict=True):
         assert 0 <= start <= max(first - margin, 0)
         assert min(last + margin, length) <= stop <= length
-    assert len({stop - start for start, stop in windows}) == 1
+    assert len({stop - start for start, stop in ends}) == 1
+    # One of them must be as long.
+    needed = [min(last + margin, length) - max(first - margin, 0) for first, last in parts]
+    assert ends[0][1] - ends[0][0] == max(needed)
 
 
 @given(

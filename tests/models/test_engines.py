@@ -244,7 +244,7 @@ def test_turned_engine_cancels_a_shift():
     """An engine that moves everything up and right leaves the centroid where it was."""
 
     class Shifting:
-        name, device, precision = "shifting", "cpu", "float32"
+        name, device, precision, pixels = "shifting", "cpu", "float32", 100
 
         def __call__(self, y):
             return np.roll(y.repeat(2, 1).repeat(2, 2), (1, 3), (1, 2))

@@ -14,10 +14,11 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from splus_srgan.models import processes
+from splus_srgan.models import openvino_engine, processes
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.openvino_engine import OpenVINOEngine
 from splus_srgan.models.torch_engine import TorchEngine
+from splus_srgan.models.weights import load_generator
 
 pytest.importorskip("openvino")
 
@@ -83,7 +84,37 @@ def test_openvino_forgets_what_it_does_not_need(generator):
     for side in (16, 17, 18, 16, 19, 20, 16):
         image = noise(generator, (side, 16), side)
         assert_allclose(engine(image), torch_engine(image), rtol=0, atol=1e-4)
-    assert [shape[2] for shape, _ in engine._compiled] == [18, 19, 20, 16]
+    assert [shape[2] for shape, *_ in engine._compiled] == [18, 19, 20, 16]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("weights", ["splus-grz", "splus"])
+def test_strips_give_what_the_whole_image_gives(weights, precision, monkeypatch):
+    """The layers after the trunk see a few rows at once, and enough around them."""
+    generator = load_generator(weights)
+    shape = generator.in_channels, 70, 44
+    image = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    results = []
+    for strip in (70 * 44, 24 * 44, 17 * 44):
+        monkeypatch.setattr(openvino_engine, "_STRIP", strip)
+        engine = OpenVINOEngine(generator, precision=precision, with_scale=True)
+        results.append(engine(image))
+    # One of two engines that sum in another order would differ by some units of the last digit.
+    scale = np.abs(results[0]).max()
+    assert_allclose(results[1], results[0], rtol=0, atol=1e-6 * scale)
+    assert_allclose(results[2], results[0], rtol=0, atol=1e-6 * scale)
+
+
+def test_strips_must_see_enough(monkeypatch):
+    """With one row less around them, it is no longer so: the margin is not there by luck."""
+    generator = load_generator("splus-grz")
+    image = np.random.default_rng(1).normal(size=(3, 70, 44)).astype(np.float32)
+    whole = OpenVINOEngine(generator, precision="float32", with_scale=True)(image)
+    monkeypatch.setattr(openvino_engine, "_STRIP", 24 * 44)
+    enough = type(generator).end_radius.fget(generator)
+    monkeypatch.setattr(type(generator), "end_radius", enough - 1)
+    narrow = OpenVINOEngine(generator, precision="float32", with_scale=True)(image)
+    assert np.abs(narrow - whole).max() > 1e-4
 
 
 @pytest.mark.parametrize("options", [{"output": "tanh"}, {"dilations": [2, 3]}, {"norm": "batch"}])
