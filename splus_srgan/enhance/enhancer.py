@@ -27,6 +27,7 @@ from splus_srgan.enhance.wild import without_wild_pixels
 from splus_srgan.images.bands import tidy_band
 from splus_srgan.images.io.fields import check_writable, write_bands
 from splus_srgan.images.io.reserve import reserve_bands
+from splus_srgan.images.io.sections import kept_open
 from splus_srgan.images.io.write import check_names
 from splus_srgan.images.units import flux_per_pixel_factor, nanomaggies_of
 from splus_srgan.images.unpack import unpack
@@ -350,7 +351,8 @@ class SRGANEnhancer:
     def _write(
         self, stack: BandStack, path: Path, sky: Level | None, sigma: Level | None, overwrite: bool
     ) -> Path:
-        work = self._prepare(stack, sky, sigma)
+        with kept_open():
+            work = self._prepare(stack, sky, sigma)
         if path.suffix.lower() in (".gz", ".fz"):
             planes = Planes.in_memory(work.shape, uncertainty=self.uncertainty)
             field = by_band(work, planes, work.compute(planes, self.progress_bar))

@@ -21,6 +21,7 @@ from splus_srgan.images.bands import tidy_band
 from splus_srgan.images.grid import pixel_scale
 from splus_srgan.pixels.background import sky_of_enhanced
 from splus_srgan.pixels.missing import REACH as FILL_REACH
+from splus_srgan.utils.memory import give_back
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -191,7 +192,10 @@ class Enhancement:
     def compute_section(self, part: Section, bar: ProgressBar | None = None) -> tuple[Any, ...]:
         """Image, mask, quality and standard deviations of the kept part of a section."""
         view = prepare(self, part)
-        return finish(self, view, *generate(self, view, bar))
+        give_back()
+        made = generate(self, view, bar)
+        give_back()
+        return finish(self, view, *made)
 
     def without_pixels(self) -> Enhancement:
         """What all sections have in common, for another process."""

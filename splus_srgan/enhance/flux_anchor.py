@@ -10,13 +10,14 @@ shape of a source, the observation its flux.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft, ndimage, signal
 
 from splus_srgan.pixels.coadd_noise import smoothed_noise
-from splus_srgan.pixels.fine_grid import to_fine_grid
+from splus_srgan.pixels.fine_grid import FACTOR, to_fine_grid
 from splus_srgan.pixels.psf import matching_transfer
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.floats import numpy_defaults
@@ -170,9 +171,7 @@ def _correction(
     plane: FloatArray, observed: FloatArray, sigma: Any, kernel: Any, usable: BoolArray | None
 ) -> FloatArray:
     """The factor, less 1, on the input's grid."""
-    # Double precision: the transform would spread a bright star's rounding over the sky.
-    padded = np.pad(plane.astype(np.float64), _KERNEL_SIZE // 2, mode="edge")
-    blurred = signal.oaconvolve(padded, kernel, mode="valid")[::2, ::2]
+    blurred = _at_input_pixels(plane, kernel)
     lacking = observed - blurred
     if usable is not None:
         lacking = np.where(usable, lacking, 0)
@@ -180,6 +179,20 @@ def _correction(
     flux = _smooth(np.maximum(blurred, 0))
     ratio = _smooth(lacking * flux / (flux**2 + noise**2))
     return np.clip(ratio, *_LIMITS)
+
+
+def _at_input_pixels(plane: FloatArray, kernel: FloatArray) -> FloatArray:
+    """The convolution of a fine image, at every other row and column of it."""
+    padded = np.pad(plane, _KERNEL_SIZE // 2, mode="edge")
+    ny, nx = (n // FACTOR for n in plane.shape)
+    result = np.zeros((ny, nx))
+    # Phase by phase: three of four values of the whole would not be used.
+    for place in product(range(FACTOR), range(FACTOR)):
+        phase = tuple(slice(start, None, FACTOR) for start in place)
+        # Double precision: the transform would spread a bright star's rounding over the sky.
+        part = padded[phase].astype(np.float64)
+        result += signal.oaconvolve(part, kernel[phase], mode="valid")[:ny, :nx]
+    return result
 
 
 def _on_fine_grid(plane: FloatArray) -> FloatArray:

@@ -104,10 +104,11 @@ class Runner:
         from splus_srgan.enhance.tiles import block_shape, generate_blocks
         from splus_srgan.models.engines import is_out_of_memory
 
-        region = region or tuple(slice(0, n) for n in y.shape[1:])
+        everything = tuple(slice(0, n) for n in y.shape[1:])
+        region = region or everything
         if block_size == "auto":
-            options = {"radius": self.radius, "pixels": self.engine.pixels}
-            sides = block_shape(region, y.shape[1:], **options)
+            pixels = self.engine.pixels(whole=region == everything)
+            sides = block_shape(region, y.shape[1:], radius=self.radius, pixels=pixels)
         else:
             sides = block_size, block_size
         while True:

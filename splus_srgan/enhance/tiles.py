@@ -144,7 +144,7 @@ def generate_blocks(
     radius: int,
     block_size: int | tuple[int, int],
     n_planes: int | None = None,
-    region: tuple[slice, slice] | None = None,
+    region: tuple[slice, ...] | None = None,
     progress_bar: ProgressBar | None = None,
     out: Any = None,
 ) -> Any:

@@ -220,13 +220,13 @@ class JointResNet(Generator):
     @property
     def receptive_field_radius(self) -> int:
         """Input pixels on which an output pixel depends, on each side, from the layers."""
-        return sum(map(reach, (self.first, self.blocks, self.join))) + self.end_radius
+        trunk = sum(map(reach, (self.first, self.blocks, self.join)))
+        return trunk + self.end_radius(self.scale is not None)
 
-    @property
-    def end_radius(self) -> int:
-        """Those on which the layers after the trunk depend."""
+    def end_radius(self, with_scale: bool) -> int:
+        """Those on which the layers after the trunk depend, or those that give no scale."""
         made = reach(self.last) - (-self.low_pass // _UPSCALING)
-        if self.scale is None:
+        if not with_scale or self.scale is None:
             return made
         read = max(made, reach(self.scale.of_features))
         return read + reach(self.scale.wide) + reach(self.scale.last)

@@ -34,7 +34,7 @@ _HINTS = {"bfloat16": "bf16", "float32": "f32"}
 _TELEMETRY = "openvino_telemetry"
 _EXAMPLE = (16, 24)  # pixels; the traced network holds for any shape
 _UPSCALING = 2
-_STRIP = 2**16  # input pixels; what the layers after the trunk see at once stays in the cache
+_STRIP = 2**14  # input pixels; what the layers after the trunk see at once stays in the cache
 # Tracing is not safe in threads, and all of a process go through here.
 _ONE_AT_A_TIME = threading.RLock()
 
@@ -73,18 +73,31 @@ class OpenVINOEngine:
         self._models = None
         self._compiled: dict[tuple[tuple[int, ...], int, int], list[Any]] = {}
 
-    @property
-    def pixels(self) -> int:
-        """Input pixels that it may see at once: about 600 MB, as long as the body is as wide."""
-        return 2**20 if self.precision == "bfloat16" else 2**19
+    def pixels(self, *, whole: bool) -> int:
+        """
+        Input pixels that it may see at once: it takes 0.6 kB for each.
+
+        Parameters
+        ----------
+        whole : bool
+            Whether they are a whole image, beside which there is little else in memory.
+
+        Returns
+        -------
+        pixels : int
+            Number of pixels, the halo included.
+        """
+        number = 2**20 if whole else 3 * 2**17
+        return number if self.precision == "bfloat16" else number // 2
 
     def __call__(self, y: FloatArray) -> NDArray[np.float32]:
         """Generate from one stretched image."""
         note_threads(True)
         y = np.ascontiguousarray(y, dtype=np.float32)[None]
         ny, nx = y.shape[2:]
-        strips = equal_parts(ny, max(1, _STRIP // nx))
-        seen = windows(strips, margin=self._generator.end_radius, length=ny)
+        margin = self._generator.end_radius(self.with_scale)
+        strips = equal_parts(ny, max(4 * margin, _STRIP // nx))
+        seen = windows(strips, margin=margin, length=ny)
         trunk, *ends = self._parts(y.shape, seen[0][1] - seen[0][0])
         tensor = load_openvino().Tensor
         request = trunk.create_infer_request()

@@ -130,8 +130,11 @@ class TwoStageEngine:
             [wiener_kernels(psf, target=target, pixel_scale=pixel_scale) for psf in psfs or unknown]
         )
         self.with_scale = second.with_scale
-        self.pixels = _PIXELS
         self.name, self.device, self.precision = second.name, second.device, second.precision
+
+    def pixels(self, *, whole: bool) -> int:
+        """Input pixels per band that it may see at once, of a whole image or not."""
+        return _PIXELS
 
     def __call__(self, y: FloatArray) -> NDArray[np.float32]:
         """Generate from one stretched image."""

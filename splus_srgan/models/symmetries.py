@@ -42,12 +42,13 @@ class TurnedEngine:
         straight = self.engine(y)
         turned = self.engine(y[:, ::-1, ::-1].copy())[:, ::-1, ::-1]
         n_band = len(y)
-        result = np.float32(0.5) * (straight + turned)
         if self.with_scale:
             half = np.float32(0.5) * (straight[:n_band] - turned[:n_band])
             power = 0.5 * (np.exp(2 * straight[n_band:]) + np.exp(2 * turned[n_band:])) + half**2
-            result[n_band:] = 0.5 * np.log(power)
-        return result
+            straight[n_band:] = 0.5 * np.log(power)
+        straight[:n_band] += turned[:n_band]
+        straight[:n_band] *= np.float32(0.5)
+        return straight
 
 
 class EnsembleEngine:

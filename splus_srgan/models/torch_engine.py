@@ -63,9 +63,8 @@ class TorchEngine:
             _save_memory(generator)
         self._generator = generator.to(self.device).to(memory_format=self._format)
 
-    @property
-    def pixels(self) -> int:
-        """Input pixels that it may see at once: 500 MB on a CPU, 2 GB on a GPU."""
+    def pixels(self, *, whole: bool) -> int:
+        """Input pixels that it may see at once, of a whole image or not: 500 MB, 2 GB on a GPU."""
         return 2**20 if self.device.type == "cuda" else 2**18
 
     def __call__(self, y: FloatArray) -> NDArray[np.float32]:

@@ -241,8 +241,10 @@ def _steps(data):
     if (number >= 10).sum() < 10:
         return np.empty(0)
     change[number < 10] = 0.0
-    middle = np.nanmedian(change, axis=1)
-    spread = np.nanmedian(np.abs(change - middle[:, None]), axis=1) / _NORMAL
+    # The other one takes several times as long.
+    median = np.nanmedian if np.isnan(change).any() else np.median
+    middle = median(change, axis=1)
+    spread = median(np.abs(change - middle[:, None]), axis=1) / _NORMAL
     usual = np.median(spread[number >= 10])
     if not usual > 0:
         return np.empty(0)

@@ -11,7 +11,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from numpy.testing import assert_array_equal
 
 from splus_srgan import read_bands, simulate_field, write_bands
-from splus_srgan.images.io.sections import FileImage
+from splus_srgan.images.io.sections import FileImage, kept_open
 from splus_srgan.images.unpack import unpack
 
 
@@ -226,3 +226,27 @@ def test_compressed_by_tiles_nothing_is_lost(tmp_path, monkeypatch):
     tiled.write_bytes(bytes_)
     with pytest.raises(OSError, match=r"not as it was written|cannot be read"):
         read_bands(tiled, checksum="error")
+
+
+@pytest.mark.parametrize("make", [plain, scaled])
+def test_files_kept_open_are_opened_once_and_closed(tmp_path, monkeypatch, make):
+    make(tmp_path / "image.fits")
+    (image,) = read_bands({"r": tmp_path / "image.fits"}, memmap=True).values()
+    opened = []
+    really = fits.open
+
+    def counting(*arguments, **options):
+        opened.append(really(*arguments, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(fits, "open", counting)
+    cuts = [np.s_[k : k + 20, 3 * k : 40 + k] for k in range(10)]
+    with kept_open():
+        parts = [np.array(image.data[cut]) for cut in cuts]
+    assert len(opened) == 1
+    assert opened[0]._file.closed
+    assert_array_equal(np.stack([part[:10, :10] for part in parts])[0], image.data[:10, :10])
+    for cut, part in zip(cuts, parts, strict=True):
+        assert_array_equal(part, image.data[cut])
+    assert len(opened) > 10  # each by itself again
+    assert all(hdus._file.closed for hdus in opened)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +15,16 @@ from astropy.io import fits
 from splus_srgan.pixels.lazy import LazyPlane
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from numpy.typing import DTypeLike, NDArray
 
     from splus_srgan.utils.types import FilePath
 
-__all__ = ["FileImage"]
+__all__ = ["FileImage", "kept_open"]
 
+_KEPT: ContextVar[dict[Any, Any] | None] = ContextVar("kept", default=None)
 _SCALES = ("BSCALE", "BZERO", "BLANK")
 _NAN = np.float32(np.nan)
 
@@ -30,8 +34,8 @@ class FileImage(LazyPlane):
     """
     An image in a FITS file, plain or compressed tile by tile, that is read by sections.
 
-    The file is opened anew for each, so nothing has to be closed, and another process can be
-    given an image by its name alone.
+    The file is opened anew for each (but see `kept_open`), so nothing has to be closed, and
+    another process can be given an image by its name alone.
 
     Attributes
     ----------
@@ -116,7 +120,7 @@ class FileImage(LazyPlane):
         """A part as the file has it, scaled, or as numbers of a kind."""
         if _stamp(self.path) != self.stamp:
             raise OSError(f"{self.path} changed while it was read; begin again")
-        with fits.open(self.path, memmap=self.mapped) as hdus:
+        with self._opened() as hdus:
             section = hdus[self.index].section
             if self.mapped and not self.tiled:
                 # Whole rows are one piece of the file, of which only what is used is read.
@@ -126,6 +130,34 @@ class FileImage(LazyPlane):
             if self.blank is not None:
                 data = np.where(data == self.blank, _NAN, data)
             return np.array(data, dtype, order="C")
+
+    @contextmanager
+    def _opened(self) -> Iterator[fits.HDUList]:
+        kept, key = _KEPT.get(), (self.path, self.stamp, self.mapped)
+        if kept is None:
+            with fits.open(self.path, memmap=self.mapped) as hdus:
+                yield hdus
+        else:
+            if key not in kept:
+                kept[key] = fits.open(self.path, memmap=self.mapped)
+            yield kept[key]
+
+
+@contextmanager
+def kept_open() -> Iterator[None]:
+    """
+    Open files once, for all parts that are read within and in this thread.
+
+    To open a file takes longer than to read a small part of it.
+    """
+    kept: dict[Any, Any] = {}
+    token = _KEPT.set(kept)
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
+        for hdus in kept.values():
+            hdus.close()
 
 
 def _stamp(path: FilePath) -> tuple[int, int]:
