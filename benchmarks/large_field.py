@@ -6,6 +6,9 @@ The field is made of simulated ones side by side, written as one FITS file per b
 enhanced by the command line in a process of its own.  "Memory" is the most anonymous memory
 that the process had, what it cannot give back; pages of files come on top, as far as there is
 room, and are part of "resident".  Linux only, since it is read from /proc.
+
+A part of a larger field is then cut out and enhanced by itself, with the field's sky and noise:
+"cutout" is the largest difference from the field, away from the ends of the part, in sky noises.
 """
 
 import subprocess
@@ -25,11 +28,12 @@ from _common import (
 )
 from astropy.io import fits
 
-from splus_srgan import simulate_field
+from splus_srgan import SRGANEnhancer, read_bands, simulate_field
 
 _PATCH = 500  # pixels; the field is made of such simulated ones
 _PATCHES = 11  # different ones, then they repeat; no divisor of the patches in a row
 _GIB = 2**30
+_CUTOUT, _MARGIN = 2048, 200  # pixels; what sees the ends of a part is not compared
 
 
 def make_field(folder, side):
@@ -81,6 +85,26 @@ def check(path):
         return len(hdus), path.stat().st_size
 
 
+def compare(paths, made, options):
+    """Largest difference of a part enhanced by itself from the field, in sky noises."""
+    fields = read_bands(dict(zip(BANDS, paths, strict=True)), memmap=True)
+    whole = read_bands(made, memmap=True)
+    start = [(n - _CUTOUT) // 2 for n in fields[BANDS[0]].shape]
+    cut = tuple(slice(first, first + _CUTOUT) for first in start)
+    inner = slice(2 * _MARGIN, 2 * (_CUTOUT - _MARGIN))
+    levels = {
+        name: [whole[band].meta[card] for band in BANDS]
+        for name, card in {"sky": "SRSKY", "sigma": "SRSIGMA"}.items()
+    }
+    part = SRGANEnhancer(**options)({band: image[cut] for band, image in fields.items()}, **levels)
+    worst = 0.0
+    for band, sigma in zip(BANDS, levels["sigma"], strict=True):
+        fine = tuple(slice(2 * a.start + inner.start, 2 * a.start + inner.stop) for a in cut)
+        difference = part[band].data[inner, inner] - np.asarray(whole[band].data[fine])
+        worst = max(worst, float(np.abs(difference).max() / (sigma / 4)))
+    return worst
+
+
 def main():
     """Run."""
     parser = make_parser(__doc__, fields=1)
@@ -106,18 +130,23 @@ def main():
                 seconds, memory, resident = watch([*command, "--uncertainty", options.uncertainty])
                 size = sum(path.stat().st_size for path in paths)
                 _, made = check(folder / "field_sr.fits")
+                worst = "-"
+                if side > _CUTOUT:
+                    own = {"weights": weights, "precision": options.precision}
+                    worst = f"{compare(paths, folder / 'field_sr.fits', own):.2g}"
             rows.append(
                 (
                     f"{side} x {side}, {weights}",
                     f"{seconds:.1f}",
                     f"{len(BANDS) * side**2 / 1e6 / seconds:.3f}",
-                    *(f"{n / _GIB:.2f}" for n in (size, made, memory, memory - size, resident)),
+                    *(f"{n / _GIB:.2f}" for n in (size, made, memory, resident)),
+                    worst,
                 )
             )
             print_table("so far", ("field", "s"), [rows[-1][:2]])
     print_table(
         f"{len(BANDS)} bands; files, memory and resident in GiB",
-        ("field", "s", "Mpx/s", "files in", "file out", "memory", "above files in", "resident"),
+        ("field", "s", "Mpx/s", "files in", "file out", "memory", "resident", "cutout"),
         rows,
     )
     print(f"  ({busy_note()})")

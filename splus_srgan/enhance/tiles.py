@@ -41,6 +41,9 @@ MIN_BLOCK = 16
 SIDE = 1024
 """Side of a section, input pixels."""
 
+# Rows that threads cannot share evenly are summed in another order by oneDNN, where a layer reads
+# pixels far apart.
+_MULTIPLE = 8
 _ONE_PIECE = 1.4  # images not much larger than a section are a single one
 
 
@@ -249,7 +252,7 @@ def _windowed(
 ) -> list[tuple[slice, slice]]:
     """Parts of an axis between two pixels, each with its window."""
     parts = [(start + first, start + last) for first, last in equal_parts(stop - start, block_size)]
-    seen = windows(parts, margin=radius, length=length)
+    seen = windows(parts, margin=radius, length=length, multiple=_MULTIPLE)
     return [(slice(*part), slice(*ends)) for part, ends in zip(parts, seen, strict=True)]
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 import threading
 import warnings
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenVINOEngine", "load_openvino"]
 
-_MOST_SHAPES = 4  # whose compiled networks are kept
+_MOST_SHAPES = 4  # whose compiled networks are kept, with memory for
+_MOST_PIXELS = 2**19  # in all, if they are several
 _HINTS = {"bfloat16": "bf16", "float32": "f32"}
 _TELEMETRY = "openvino_telemetry"
 _EXAMPLE = (16, 24)  # pixels; the traced network holds for any shape
 _UPSCALING = 2
+_MULTIPLE = 8  # of rows, which threads can share evenly: else oneDNN sums in another order
 _STRIP = 2**14  # input pixels; what the layers after the trunk see at once stays in the cache
 # Tracing is not safe in threads, and all of a process go through here.
 _ONE_AT_A_TIME = threading.RLock()
@@ -97,7 +100,7 @@ class OpenVINOEngine:
         ny, nx = y.shape[2:]
         margin = self._generator.end_radius(self.with_scale)
         strips = equal_parts(ny, max(4 * margin, _STRIP // nx))
-        seen = windows(strips, margin=margin, length=ny)
+        seen = windows(strips, margin=margin, length=ny, multiple=_MULTIPLE)
         trunk, *ends = self._parts(y.shape, seen[0][1] - seen[0][0])
         tensor = load_openvino().Tensor
         request = trunk.create_infer_request()
@@ -123,10 +126,16 @@ class OpenVINOEngine:
             if key in self._compiled:
                 self._compiled[key] = self._compiled.pop(key)  # the last one used
             else:
-                while len(self._compiled) >= _MOST_SHAPES:
+                while len(self._compiled) >= _MOST_SHAPES or (
+                    self._compiled and self._kept(shape) > _MOST_PIXELS
+                ):
                     del self._compiled[next(iter(self._compiled))]
                 self._compiled[key] = self._compile(*key)
             return self._compiled[key]
+
+    def _kept(self, shape):
+        """Pixels of images of all shapes that are kept, and of one more."""
+        return sum(math.prod(one[2:]) for one in (shape, *(key[0] for key in self._compiled)))
 
     def _compile(self, shape, rows, threads):
         if self._models is None:

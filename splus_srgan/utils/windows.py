@@ -38,7 +38,9 @@ def equal_parts(length: int, largest: int) -> list[tuple[int, int]]:
     return list(pairwise(length * k // number for k in range(number + 1)))
 
 
-def windows(parts: Sequence[tuple[int, int]], *, margin: int, length: int) -> list[tuple[int, int]]:
+def windows(
+    parts: Sequence[tuple[int, int]], *, margin: int, length: int, multiple: int = 1
+) -> list[tuple[int, int]]:
     """
     Windows around parts of an axis, which reach a margin to each side, as far as the axis goes.
 
@@ -50,6 +52,8 @@ def windows(parts: Sequence[tuple[int, int]], *, margin: int, length: int) -> li
         Margin on each side.
     length : int
         Pixels along the axis.
+    multiple : int, optional
+        The length of a window is a multiple of it, unless it is that of the axis.
 
     Returns
     -------
@@ -66,5 +70,6 @@ def windows(parts: Sequence[tuple[int, int]], *, margin: int, length: int) -> li
     """
     ends = [(max(start - margin, 0), min(stop + margin, length)) for start, stop in parts]
     size = max(stop - start for start, stop in ends)
+    size = min(-(-size // multiple) * multiple, length)
     starts = [min(start, length - size) for start, _ in ends]
     return [(start, start + size) for start in starts]
