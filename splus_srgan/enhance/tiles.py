@@ -17,7 +17,7 @@ import numpy as np
 
 from splus_srgan.pixels.fine_grid import FACTOR
 from splus_srgan.utils.validate import check_integer
-from splus_srgan.utils.windows import equal_parts, windows
+from splus_srgan.utils.windows import EVEN, equal_parts, windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,9 +41,6 @@ MIN_BLOCK = 16
 SIDE = 1024
 """Side of a section, input pixels."""
 
-# Rows that threads cannot share evenly are summed in another order by oneDNN, where a layer reads
-# pixels far apart.
-_MULTIPLE = 8
 _ONE_PIECE = 1.4  # images not much larger than a section are a single one
 
 
@@ -252,7 +249,7 @@ def _windowed(
 ) -> list[tuple[slice, slice]]:
     """Parts of an axis between two pixels, each with its window."""
     parts = [(start + first, start + last) for first, last in equal_parts(stop - start, block_size)]
-    seen = windows(parts, margin=radius, length=length, multiple=_MULTIPLE)
+    seen = windows(parts, margin=radius, length=length, multiple=EVEN)
     return [(slice(*part), slice(*ends)) for part, ends in zip(parts, seen, strict=True)]
 
 

@@ -17,7 +17,7 @@ import torch
 
 from splus_srgan.models.processes import note_threads
 from splus_srgan.utils.quiet import own_filters
-from splus_srgan.utils.windows import equal_parts, windows
+from splus_srgan.utils.windows import EVEN, equal_parts, windows
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -36,7 +36,6 @@ _HINTS = {"bfloat16": "bf16", "float32": "f32"}
 _TELEMETRY = "openvino_telemetry"
 _EXAMPLE = (16, 24)  # pixels; the traced network holds for any shape
 _UPSCALING = 2
-_MULTIPLE = 8  # of rows, which threads can share evenly: else oneDNN sums in another order
 _STRIP = 2**14  # input pixels; what the layers after the trunk see at once stays in the cache
 # Tracing is not safe in threads, and all of a process go through here.
 _ONE_AT_A_TIME = threading.RLock()
@@ -100,7 +99,7 @@ class OpenVINOEngine:
         ny, nx = y.shape[2:]
         margin = self._generator.end_radius(self.with_scale)
         strips = equal_parts(ny, max(4 * margin, _STRIP // nx))
-        seen = windows(strips, margin=margin, length=ny, multiple=_MULTIPLE)
+        seen = windows(strips, margin=margin, length=ny, multiple=EVEN)
         trunk, *ends = self._parts(y.shape, seen[0][1] - seen[0][0])
         tensor = load_openvino().Tensor
         request = trunk.create_infer_request()

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["equal_parts", "windows"]
+__all__ = ["EVEN", "equal_parts", "windows"]
+
+EVEN = 8
+"""
+Windows that an engine sees have a multiple of so many rows, which threads can share evenly.
+
+Else oneDNN sums in another order, where a layer reads pixels far apart.
+"""
 
 
 def equal_parts(length: int, largest: int) -> list[tuple[int, int]]:
