@@ -90,8 +90,8 @@ def sections(shape: tuple[int, ...], *, margin: int, halo: int, side: int = SIDE
     >>> from splus_srgan.enhance.tiles import sections
     >>> for part in sections((50, 200), margin=3, halo=8, side=100):
     ...     print(part.kept[1], part.generated[1], part.needed[1])
-    slice(0, 100, None) slice(0, 106, None) slice(0, 122, None)
-    slice(100, 200, None) slice(94, 200, None) slice(78, 200, None)
+    slice(0, 100, None) slice(0, 103, None) slice(0, 111, None)
+    slice(100, 200, None) slice(97, 200, None) slice(89, 200, None)
     """
     side = max(side, *shape) if max(shape) <= _ONE_PIECE * side else side
     axes = [_along(length, margin, halo, side) for length in shape]
