@@ -17,7 +17,7 @@ import numpy as np
 
 from splus_srgan.pixels.fine_grid import FACTOR
 from splus_srgan.utils.validate import check_integer
-from splus_srgan.utils.windows import EVEN, equal_parts, windows
+from splus_srgan.utils.windows import SIDE_MULTIPLE, equal_parts, windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -249,7 +249,7 @@ def _windowed(
 ) -> list[tuple[slice, slice]]:
     """Parts of an axis between two pixels, each with its window."""
     parts = [(start + first, start + last) for first, last in equal_parts(stop - start, block_size)]
-    seen = windows(parts, margin=radius, length=length, multiple=EVEN)
+    seen = windows(parts, margin=radius, length=length, multiple=SIDE_MULTIPLE)
     return [(slice(*part), slice(*ends)) for part, ends in zip(parts, seen, strict=True)]
 
 

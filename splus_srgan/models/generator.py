@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import torch
@@ -72,7 +73,7 @@ def low_pass(images: torch.Tensor, order: int) -> torch.Tensor:
     return sum(taps[k] * rows[..., k : k + nx] for k in range(size))
 
 
-class Generator(nn.Module):
+class Generator(nn.Module, ABC):
     """
     What all generators share: a body, and an end that always runs in float32.
 
@@ -88,17 +89,17 @@ class Generator(nn.Module):
     scale: ScaleHead | None
 
     @property
+    @abstractmethod
     def receptive_field_radius(self) -> int:
         """Input pixels on which an output pixel depends, on each side."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end_radius(self, with_scale: bool) -> int:
         """Those on which the layers after the trunk depend, or those that give no scale."""
-        raise NotImplementedError
 
+    @abstractmethod
     def trunk(self, y: torch.Tensor) -> torch.Tensor:
         """The wide part of the body, on the grid of the input, ``(n, n_features, ny, nx)``."""
-        raise NotImplementedError
 
     def widen(self, x: torch.Tensor) -> torch.Tensor:
         """The rest of the body: from the result of `trunk` to the features."""

@@ -17,7 +17,7 @@ import torch
 
 from splus_srgan.models.processes import note_threads
 from splus_srgan.utils.quiet import own_filters
-from splus_srgan.utils.windows import EVEN, equal_parts, windows
+from splus_srgan.utils.windows import SIDE_MULTIPLE, equal_parts, windows
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -99,7 +99,7 @@ class OpenVINOEngine:
         ny, nx = y.shape[2:]
         margin = self._generator.end_radius(self.with_scale)
         strips = equal_parts(ny, max(4 * margin, _STRIP // nx))
-        seen = windows(strips, margin=margin, length=ny, multiple=EVEN)
+        seen = windows(strips, margin=margin, length=ny, multiple=SIDE_MULTIPLE)
         trunk, *ends = self._parts(y.shape, seen[0][1] - seen[0][0])
         tensor = load_openvino().Tensor
         request = trunk.create_infer_request()
@@ -146,10 +146,10 @@ class OpenVINOEngine:
         compiled = []
         for name, (model, channels) in self._models.items():
             own, inputs = model.clone(), {}
+            sides = shape[2] if name == "trunk" else rows, shape[3]
             for port, number in channels.items():
                 factor = self._generator.feature_factor if port == "features" else 1
-                inputs[port] = [1, number, factor * (shape[2] if name == "trunk" else rows)]
-                inputs[port].append(factor * shape[3])
+                inputs[port] = [1, number, *(factor * side for side in sides)]
             own.reshape(inputs)
             precision = "float32" if name == "finish" else self.precision
             settings = {
@@ -157,12 +157,12 @@ class OpenVINOEngine:
                 "INFERENCE_NUM_THREADS": threads,
             }
             if "widen" in self._models:
-                own = _typed(own, name, self.precision)
+                own = _linked_in_bfloat16(own, name, self.precision)
             compiled.append(_core().compile_model(own, "CPU", settings))
         return compiled
 
 
-def _typed(model, name, precision):
+def _linked_in_bfloat16(model, name, precision):
     """What the trunk gives to the layers that widen it is bfloat16 where it is computed so."""
     if precision != "bfloat16" or name == "finish":
         return model

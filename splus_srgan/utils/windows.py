@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["EVEN", "equal_parts", "windows"]
+__all__ = ["SIDE_MULTIPLE", "equal_parts", "windows"]
 
-EVEN = 8
+SIDE_MULTIPLE = 8
 """
-Windows that an engine sees have a multiple of so many rows, which threads can share evenly.
+Pixels of which the sides of windows that an engine sees are a multiple: threads share them evenly.
 
 Else oneDNN sums in another order, where a layer reads pixels far apart.
 """

@@ -214,7 +214,7 @@ def test_shape_of_blocks_is_the_one_that_sees_least(shape, radius, pixels, data)
     ways = [{max(16, -(-n // k)) for k in range(1, n // 16 + 2)} for n in long]
     fitting = [seen((y, x))[0] for y in ways[0] for x in ways[1] if seen((y, x))[1] <= pixels]
     if fitting:
-        assert seen(chosen) == (min(fitting), pytest.approx(seen(chosen)[1]))
+        assert seen(chosen)[0] == min(fitting)
         assert seen(chosen)[1] <= pixels
     else:  # the smallest
         assert max(chosen) < 32

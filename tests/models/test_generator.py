@@ -7,7 +7,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
-from splus_srgan.models.generator import SRResNet, low_pass
+from splus_srgan.models.generator import Generator, SRResNet, low_pass
 
 PAPER = {
     "norm": "batch",
@@ -205,3 +205,13 @@ def test_options_rebuild_the_generator():
 def test_wrong_options_are_named(options, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         SRResNet(**{"n_bands": 3, **options})
+
+
+def test_generators_must_say_what_they_read():
+    """A form without its radii cannot be made, rather than fail in the middle of a field."""
+
+    class Blind(Generator):
+        pass
+
+    with pytest.raises(TypeError, match="abstract"):
+        Blind()
