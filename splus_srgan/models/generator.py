@@ -328,7 +328,7 @@ class SRResNet(Generator):
         y : `~torch.Tensor`, shape (n, n_bands, ny, nx)
             Stretched images.
         features : `~torch.Tensor`, shape (n, n_tail_features, 2 ny, 2 nx)
-            Result of `features`.
+            Result of `Generator.features`.
 
         Returns
         -------
@@ -354,7 +354,7 @@ class SRResNet(Generator):
         y : `~torch.Tensor`, shape (n, n_bands, ny, nx)
             Stretched images.
         features : `~torch.Tensor`, shape (n, n_tail_features, 2 ny, 2 nx)
-            Result of `features`.
+            Result of `Generator.features`.
 
         Returns
         -------

@@ -267,7 +267,7 @@ class JointResNet(Generator):
         planes : `~torch.Tensor`, shape (n, 33, ny, nx)
             See `joint_planes`.
         features : `~torch.Tensor`, shape (n, n_features, ny, nx)
-            Result of `features`.
+            Result of `Generator.features`.
 
         Returns
         -------
@@ -298,7 +298,7 @@ class JointResNet(Generator):
         planes : `~torch.Tensor`, shape (n, 33, ny, nx)
             See `joint_planes`.
         features : `~torch.Tensor`, shape (n, n_features, ny, nx)
-            Result of `features`.
+            Result of `Generator.features`.
 
         Returns
         -------
