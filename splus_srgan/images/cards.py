@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from astropy.io import fits
 
-from splus_srgan.images.header import LEVEL_CARDS
+from splus_srgan.images.header import LEVELS, last_word
 from splus_srgan.utils.validate import is_number
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "SECTIONS",
     "finer",
     "fitting_comment",
+    "is_section",
     "multiply",
     "regrid_cards",
     "rescale_card",
@@ -26,33 +26,26 @@ __all__ = [
     "shift",
 ]
 
-# Powers of the factor by which these go. Compared with the last word of a keyword, as pipelines
-# differ in the words before it.
+# Compared with the last word of a keyword: powers of the factor by which these go.
 _SIZES = {
-    **dict.fromkeys(("IMAGEW", "IMAGEH", "A_DMAX", "B_DMAX", "CNPIX1", "CNPIX2"), 1),
-    **dict.fromkeys(("PIXSCALE", "PIXSCAL1", "PIXSCAL2", "PIXSCALX", "PIXSCALY"), -1),
-    **dict.fromkeys(("PIXSCL", "PIXELSCL", "SECPPIX", "SECPPIX1", "SECPPIX2"), -1),
-    **dict.fromkeys(("SECPIX", "SECPIX1", "SECPIX2", "PIXSIZE", "PIXSIZE1", "PIXSIZE2"), -1),
-    **dict.fromkeys(("XPIXSIZE", "YPIXSIZE", "XPIXSZ", "YPIXSZ", "XPIXELSZ", "YPIXELSZ"), -1),
-    **dict.fromkeys(("PIXAR_SR", "PIXAR_A2", "PIXAREA"), -2),
+    re.compile("IMAGE[WH]|[AB]DMAX|CNPIX[12]"): 1,
+    re.compile("[XY]?(PIX(EL|L)?|PX)(SCA?L?E?|SIZE?|SZ)[12XYN]?"): -1,
+    re.compile(r"(SEC(PER|P)?|A(RC)?SEC|ARC)PIX[12XY]?|(CCD|IDC)SCALE?|D\d\d\dSCAL"): -1,
+    re.compile("PIX(EL)?AR(EA|SR|A2)?"): -2,
 }
 # Centers in S-PLUS stamps: 0-based pixel of the stamp.
 _ZERO_BASED = {"X01TILE", "Y01TILE"}
-SECTIONS = re.compile(r"(DATA|TRIM|BIAS)SEC[A-Z0-9]?")
-"""Keywords of sections of this image."""
-# Compared with the last word as well.
-_MEASURED = {
-    *("NCMODE", "NCMIDPT", "NCMIDRMS", "NCNOISE", "NCNOIRMS", "SNOIFIT", "ANOIFIT", "BNOIFIT"),
-    # With a letter behind it, of one amplifier.
-    *(f"{word}{amp}" for word in ("RDNOISE", "RDNOIS", "READNOI", "RON") for amp in ("", *"ABCD")),
-    *("READNOIS", "READNOISE", "READNSE", "SKYSIGMA", "SKYSIG", "SKYRMS", "SKYVAR"),
-    *("SKY", "SKYLEVEL", "SKYBRITE", "BACKGND", "BACKRMS", "DATAMIN", "DATAMAX", "DATAMEAN"),
-    *("GOODMIN", "GOODMAX", "BRICK_X0", "BRICK_Y0", "SRFLAGS"),
-}
-_OF_PSF = {
-    *("FWHM", "FWHMMEAN", "FWHMBETA", "FWHMSEXT", "FWHMSRMS", "FWHMNSTARS", "ELLIPMEAN"),
-    *("SEEING", "PSF_FWHM", "PSFFWHM", "IQIMAGE"),
-}
+# With a letter or number behind it, of one amplifier. Sections of the detector are not of it.
+_SECTIONS = re.compile(
+    r"(DATA?|TRIM|BIAS|PRE|POST|OVE?R|GOOD|STAT|SCI|ILLUM|IMA?G?E?|[DTB])SEC[A-Z]?\d*"
+)
+_MEASURED = re.compile(
+    r"NC(MODE|MIDPT|MIDRMS|NOISE|NOIRMS)|[SAB]NOIFIT|SKY(SIG(MA)?|RMS|VAR|LEVEL|BRITE)?"
+    r"|(EFF)?(READ|RD|R)(NOI(SE?)?|NSE?)[A-H]?\d?|(EFF)?RON(EFF|OISE)?[A-H]?\d?|EFFRN|ENOISE"
+    r"|BACK(GND|RMS)|DATA(MIN|MAX|MEAN)|GOOD(MIN|MAX)|BRICK[XY]0|SRFLAGS"
+    r"|FULLWELL|MAXLIN(EA)?|(FWHM|SEEING|SEE)PI?X"
+)
+_OF_PSF = re.compile(r"(?!SR).*FWHM.*|SEEING\w?|ELLIPMEAN|IQIMAGE")
 _STORAGE = re.compile(
     r"BSCALE|BZERO|BLANK|CHECKSUM|DATASUM|ZIMAGE|ZSIMPLE|ZEXTEND|ZTENSION|ZBITPIX|ZPCOUNT|ZGCOUNT"
     r"|ZHECKSUM|ZDATASUM|ZCMPTYPE|ZMASKCMP|ZQUANTIZ|ZDITHER0|ZBLANK|ZBLOCKED|ZSCALE|ZZERO"
@@ -93,27 +86,24 @@ def regrid_cards(
     What depends on the old pixels in another way (sections, read noise, levels of the sky) is
     kept as ``INPUT ...``.
     """
-    for key in list(meta):
+    for key in dict.fromkeys(meta):
         if not isinstance(key, str) or key not in meta or key in ("", "COMMENT", "HISTORY"):
             continue
-        word = _last_word(key)
+        word = last_word(key)
         if key.upper().startswith("INPUT "):
             continue
-        if _OF_GRID.fullmatch(word) or _STORAGE.fullmatch(key):
+        if _OF_GRID.fullmatch(key.split(" ")[-1].upper()) or _STORAGE.fullmatch(key):
             del meta[key]
-        elif word in LEVEL_CARDS or (power := _SIZES.get(word, 0)) < 0:
-            change = level if word in LEVEL_CARDS else lambda value, p=power: value * ratio**-p
-            value = meta[key]
-            if is_number(value):
-                meta[key] = change(value)
-            else:
+        elif LEVELS.fullmatch(word) or (power := _power(word)) < 0:
+            change = level if LEVELS.fullmatch(word) else lambda value, p=power: value * ratio**-p
+            if not _changed(meta, key, change):
                 _rename_to_input(meta, key)
         elif (
             power > 0
-            or word in _MEASURED
-            or (new_psf and word in _OF_PSF)
-            or key in _ZERO_BASED
-            or SECTIONS.fullmatch(word)
+            or _MEASURED.fullmatch(word)
+            or (new_psf and _OF_PSF.fullmatch(word))
+            or word in _ZERO_BASED
+            or is_section(key)
         ):
             _rename_to_input(meta, key)
 
@@ -134,28 +124,51 @@ def rescale_card(
     """Treat a card outside the WCS."""
     if keyword in ("", "COMMENT", "HISTORY") or keyword.startswith("INPUT "):
         return
-    word = _last_word(keyword)
-    measured = word in _MEASURED or (new_psf and word in _OF_PSF)
+    word = last_word(keyword)
+    measured = _MEASURED.fullmatch(word) or (new_psf and _OF_PSF.fullmatch(word))
     if _STORAGE.fullmatch(keyword) or header[keyword] == "COMPRESSED_IMAGE":
         header.remove(keyword, remove_all=True)
     elif measured or not _rescaled(header, keyword, axes, factor, flux_scale):
         _mark_as_input(header, keyword)
 
 
-def _last_word(keyword: str) -> str:
-    return keyword.split(" ")[-1].upper()
+def is_section(keyword: str) -> bool:
+    """
+    Tell whether a keyword is that of a section of this image, and not of its detector.
+
+    Parameters
+    ----------
+    keyword : str
+        Of a card.
+
+    Returns
+    -------
+    section : bool
+        `True` for ``DATASEC``, ``TRIMSECA``, ``BIASSEC1`` and the like; not for ``CCDSEC``.
+
+    Examples
+    --------
+    >>> from splus_srgan.images.cards import is_section
+    >>> is_section("TRIMSECA"), is_section("DETSEC")
+    (True, False)
+    """
+    return _SECTIONS.fullmatch(last_word(keyword)) is not None
+
+
+def _power(word: str) -> int:
+    return next((power for pattern, power in _SIZES.items() if pattern.fullmatch(word)), 0)
 
 
 def _rescaled(header: Any, keyword: str, axes: Any, factor: float, flux_scale: float) -> bool:
     """Rescale a card if it needs that; `False` if it does and cannot be."""
     value = header[keyword]
-    if (word := _last_word(keyword)) in _SIZES:
-        return multiply(header, keyword, float(factor) ** _SIZES[word])
-    if word in LEVEL_CARDS:
+    if power := _power(word := last_word(keyword)):
+        return multiply(header, keyword, float(factor) ** power)
+    if LEVELS.fullmatch(word):
         return multiply(header, keyword, flux_scale)
     if keyword in _ZERO_BASED:
         return shift(header, keyword, factor, origin=-0.5)
-    if SECTIONS.fullmatch(keyword):
+    if is_section(keyword):
         section = _scale_section(str(value), axes, factor)
         header[keyword] = section or value
         return section is not None
@@ -229,12 +242,22 @@ def shift(header: Any, keyword: str, factor: float, origin: float = 0.5) -> bool
 
 def multiply(header: Any, keyword: str, factor: float) -> bool:
     """Multiply a card and those of the same name, if there; `False` if a value is no number."""
-    places = [(keyword, i) for i in range(header.count(keyword))] if keyword in header else []
-    numbers = {place: header[place] for place in places if header[place] is not None}
+
+    def product(value: Any) -> Any:
+        new = value * factor
+        return round(new) if isinstance(value, int) and new == round(new) else new
+
+    return keyword not in header or _changed(header, keyword, product)
+
+
+def _changed(meta: Any, keyword: str, change: Callable[[float], float]) -> bool:
+    """Change a card and those of the same name; `False` if a value is no number."""
+    places: Any = [keyword]
+    if isinstance(meta, fits.Header):
+        places = [(keyword, i) for i in range(meta.count(keyword))]
+    numbers = {place: meta[place] for place in places if meta[place] is not None}
     if not all(map(is_number, numbers.values())):
         return False
     for place, value in numbers.items():
-        product = value * factor
-        whole = isinstance(value, int) and product == round(product)
-        header[place] = round(product) if whole else product
+        meta[place] = change(value)
     return True

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     from splus_srgan.utils.types import BoolArray
 
 __all__ = [
-    "LEVEL_CARDS",
+    "LEVELS",
     "NEAR_SATURATION",
     "WING_CARD",
     "gain_from_header",
+    "last_word",
     "psf_from_header",
     "saturated_pixels",
     "saturation_level",
@@ -40,8 +42,8 @@ WING_CARD = "PSFWINGS"
 NEAR_SATURATION = 0.95
 """Share of the level of saturation from which a pixel counts as saturated."""
 
-LEVEL_CARDS = ("SATURATE", "SATURATA", "SATURATB", "SATLEVEL", "SATURLEV", "SATUR")
-"""Keywords, or last words of ``HIERARCH`` keywords, of a level of saturation."""
+LEVELS = re.compile(r"SATUR(AT([A-H]|E|ION)?)?\d?|SAT(UR)?(LEV(EL)?|LVL|VAL(UE)?|LIM(IT)?)[A-H\d]?")
+"""Last words (`last_word`) of keywords of a level of saturation, maybe of one amplifier."""
 
 _COUNTS = (None, u.dimensionless_unscaled, u.adu, u.ct, u.DN, u.electron)
 
@@ -182,7 +184,7 @@ def saturation_level(meta: Mapping[str, Any] | None, unit: UnitBase | None = Non
 
     * The level is that of the card ``SATURATE``, also as the last word of a ``HIERARCH``
       keyword; where that is no use, the lowest of ``SATURATA``, ``SATURATB`` (one for each
-      amplifier), ``SATLEVEL``, ``SATURLEV`` and ``SATUR``. What the header says of the
+      amplifier), ``SATLEVEL``, ``SATURLEV``, ``SATUR`` and the like. What the header says of the
       input of an enhanced image (``INPUT ...``) does not count.
     * It is a finite number above 0: ``SATURATE = T`` is no level, nor is a text.
     * It is on the grid of the pixels: whatever changes the pixels changes the card.
@@ -215,7 +217,7 @@ def saturation_level(meta: Mapping[str, Any] | None, unit: UnitBase | None = Non
     """
     if not states_own_unit(meta, unit):
         return math.inf
-    for words in (("SATURATE",), LEVEL_CARDS):
+    for words in (re.compile("SATURATE"), LEVELS):
         levels = [v for v in _stated(meta, words) if 0 < v < math.inf]
         if levels:
             return float(min(levels))
@@ -254,6 +256,29 @@ def saturated_pixels(
         return np.asarray(data).astype(np.float32, copy=False) >= np.float32(limit)
 
 
+def last_word(keyword: str) -> str:
+    """
+    Give the word of a keyword that says what it is; pipelines differ in the words before it.
+
+    Parameters
+    ----------
+    keyword : str
+        Of a card, or key of a dictionary.
+
+    Returns
+    -------
+    word : str
+        In capitals, without underscores.
+
+    Examples
+    --------
+    >>> from splus_srgan.images.header import last_word
+    >>> last_word("OAJ QC SATURATE"), last_word("CELL.READNOISE"), last_word("Pixel_Scale")
+    ('SATURATE', 'READNOISE', 'PIXELSCALE')
+    """
+    return re.split(r"[ .]", keyword)[-1].upper().replace("_", "")
+
+
 def gain_from_header(meta: Mapping[str, Any] | None, unit: UnitBase | None = None) -> float | None:
     """
     Give the electrons per unit of the pixels, as the card GAIN states them.
@@ -289,10 +314,10 @@ def gain_from_header(meta: Mapping[str, Any] | None, unit: UnitBase | None = Non
 
 
 def _stated(meta: Mapping[str, Any] | None, words: Any) -> Any:
-    """Numbers of the cards with one of these as the last word of their keyword."""
+    """Numbers of the cards whose keyword ends in such a word."""
     found = []
     for key, value in (meta or {}).items():
-        name = key.upper() if isinstance(key, str) else ""
-        if name.split(" ")[-1] in words and not name.startswith("INPUT ") and is_number(value):
+        named = isinstance(key, str) and words.fullmatch(last_word(key))
+        if named and not key.upper().startswith("INPUT ") and is_number(value):
             found.append(value)
     return found

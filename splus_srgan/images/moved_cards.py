@@ -7,8 +7,9 @@ import re
 from typing import TYPE_CHECKING
 
 import numpy as np
+from astropy.io.fits import Header
 
-from splus_srgan.images.cards import SECTIONS
+from splus_srgan.images.cards import is_section
 from splus_srgan.images.wcs_cards import alternates, matrix_cards
 from splus_srgan.utils.validate import is_number
 
@@ -22,6 +23,7 @@ __all__ = ["moved_cards"]
 _AXES = (1, 2)
 _WHOLE = 0.01  # pixels by which the edge of a section may miss that of a pixel
 _NAMES = ("WCSAXES", "WCSNAME", "RADESYS", "EQUINOX", "LONPOLE", "LATPOLE", "SPECSYS")
+_DISTORTION = re.compile(r"C[PQ](DIS|ERR)\d|D[PQ]\d")
 _PER_AXIS = ("CTYPE", "CUNIT", "CRVAL", "CDELT", "CNAME", "CRDER", "CSYER")
 
 
@@ -50,8 +52,8 @@ def moved_cards(
     -------
     cards : dict
         Keyword to value.  Left out is what a change of pixels alone cannot bring along: an
-        alternate WCS of other axes, or with a distortion; a section whose edges are not those of
-        new pixels.
+        alternate WCS into which other axes or a lookup table are mixed; a section whose edges
+        are not those of new pixels.
 
     Examples
     --------
@@ -63,45 +65,66 @@ def moved_cards(
     ('[1:64,1:60]', -200.5)
     """
     matrix, offset = np.asarray(matrix, float), np.asarray(offset, float)
+    if not isinstance(header, Header):
+        # Keywords in small letters are the same; other keys of a dictionary are none.
+        header = {key.upper(): value for key, value in header.items() if isinstance(key, str)}
     cards: dict[str, Any] = {}
     for alternate in alternates(header)[1:]:
         cards |= _alternate(header, alternate, matrix, offset)
     cards |= _physical(header, matrix, offset)
     for keyword in list(header):
-        if SECTIONS.fullmatch(keyword):
+        if is_section(keyword):
             section = _section(str(header[keyword]), matrix, offset, shape)
             cards |= {} if section is None else {keyword: section}
     return cards
 
 
 def _alternate(header: Any, letter: str, matrix: FloatArray, offset: FloatArray) -> dict[str, Any]:
-    """Cards of one alternate WCS, or none if it is not only of the two axes of an image."""
-    said = [f"{name}{letter}" for name in _NAMES]
-    said += [f"{name}{axis}{letter}" for name in _PER_AXIS for axis in _AXES]
-    said += [key for key in header if re.fullmatch(rf"P[VS][12]_\d+{letter}", key)]
-    elements = matrix_cards(header, "CD", letter) or matrix_cards(header, "PC", letter)
-    name = "PC" if not matrix_cards(header, "CD", letter) else "CD"
-    pixels = [f"CRPIX{axis}{letter}" for axis in _AXES]
+    """Cards of one alternate WCS, or none if further axes or a distortion are mixed into it."""
     of_it = re.compile(rf"([A-Z]+\d*(_\d+)?){letter}")
-    every = {key for key in header if of_it.fullmatch(key) and _of_wcs(key[:-1])}
-    known = {*said, *pixels, *(key for key, _, _ in elements)}
-    if f"CTYPE1{letter}" not in every or not every <= known:
+    every = {key[:-1]: header[key] for key in header if of_it.fullmatch(key) and _of_wcs(key[:-1])}
+    numbers = [every[key] for key in every if re.match("CRPIX|CDELT|CROTA|CD|PC", key)]
+    if not numbers or not all(map(is_number, numbers)) or any(map(_DISTORTION.match, every)):
         return {}
-    numbers = [key for key in every if key.startswith(("CRPIX", "CD", "PC"))]
-    if not all(is_number(header[key]) for key in numbers):
+    # wcslib goes by PC where a header has both, as old versions of CCDData wrote them.
+    name = "CD" if matrix_cards(every, "CD", "") and not matrix_cards(every, "PC", "") else "PC"
+    old = _matrix(every, name)
+    if old is None:
         return {}
-    old = np.eye(2) if name == "PC" else np.zeros((2, 2))
-    for key, row, column in elements:
-        if row not in _AXES or column not in _AXES:
-            return {}
-        old[row - 1, column - 1] = header[key]
-    place = np.array([header.get(key, 0.0) for key in pixels]) - 1
+    place = np.array([every.get(f"CRPIX{axis}", 0.0) for axis in _AXES]) - 1
     place = np.linalg.solve(matrix, place - offset) + 1
-    cards = {key: header[key] for key in said if key in header}
-    cards |= dict(zip(pixels, map(float, place), strict=True))
     new = old @ matrix
+    said = [*_NAMES, *(f"{word}{axis}" for word in _PER_AXIS for axis in _AXES)]
+    said += [key for key in every if re.fullmatch(r"P[VS][12]_\d+", key)]
+    cards = {key: every[key] for key in said if key in every}
+    if "WCSAXES" in cards:
+        cards["WCSAXES"] = len(_AXES)
+    cards |= {f"CRPIX{axis}": float(one) for axis, one in zip(_AXES, place, strict=True)}
     cells = [(row, column) for row in _AXES for column in _AXES]
-    return cards | {f"{name}{r}_{c}{letter}": float(new[r - 1, c - 1]) for r, c in cells}
+    cards |= {f"{name}{r}_{c}": float(new[r - 1, c - 1]) for r, c in cells}
+    return {f"{key}{letter}": value for key, value in cards.items()}
+
+
+def _matrix(cards: Any, name: str) -> FloatArray | None:
+    """Matrix, CD or PC, of the axes of the image; `None` if it mixes others into them."""
+    matrix = _turn(cards) if name == "PC" else np.zeros((2, 2))
+    for key, row, column in matrix_cards(cards, name, ""):
+        if row in _AXES and column in _AXES:
+            matrix[row - 1, column - 1] = cards[key]
+        elif (row in _AXES or column in _AXES) and cards[key]:
+            return None
+    return matrix
+
+
+def _turn(cards: Any) -> FloatArray:
+    """Matrix PC that the angle of CROTA stands for, which is that of the axis of latitude."""
+    latitude = 0 if re.match("DEC|.LAT", str(cards.get("CTYPE1", ""))) else 1
+    angle = np.deg2rad(cards.get(f"CROTA{latitude + 1}", 0.0))
+    steps = np.array([cards.get(f"CDELT{axis}", 1.0) for axis in _AXES])
+    if not angle or not steps.all() or matrix_cards(cards, "PC", ""):
+        return np.eye(2)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return (turn if latitude else turn.T) * steps / steps[:, None]
 
 
 def _of_wcs(word: str) -> Any:

@@ -15,7 +15,7 @@ from astropy.nddata import (
 )
 
 from splus_srgan.images.bands import meta_band
-from splus_srgan.images.header import LEVEL_CARDS
+from splus_srgan.images.header import LEVELS, last_word
 from splus_srgan.images.unpack import UNCERTAINTY_POWERS, uncertainty_array
 from splus_srgan.splus import BANDS
 from splus_srgan.utils.floats import numpy_defaults
@@ -33,8 +33,8 @@ __all__ = ["calibrate_flux", "gain_from_zero_point", "weight_to_uncertainty"]
 
 _NMGY = 22.5  # AB magnitude of one nanomaggie
 _PLAUSIBLE = (10.0, 35.0)
-# Last words of keywords whose values are in ADU per pixel, whatever the pipeline writes before.
-_IN_ADU = {*LEVEL_CARDS, "NCMODE", "NCMIDPT", "NCMIDRMS", "NCNOISE", "NCNOIRMS", "SNOIFIT"}
+# Last words of keywords whose values are in ADU per pixel, beside the levels of saturation.
+_IN_ADU = ("NCMODE", "NCMIDPT", "NCMIDRMS", "NCNOISE", "NCNOIRMS", "SNOIFIT")
 
 
 def check_zero_point(name: str, value: Any) -> float:
@@ -153,11 +153,10 @@ def _calibrated_meta(meta: Any, magnitudes: Any) -> Any:
     middle = float(np.median(magnitudes))
     factor = 10 ** (0.4 * (_NMGY - middle))
     for key in list(meta):
-        word = key.split(" ")[-1].upper()
-        value = meta[key]
-        if not is_number(value):
+        word, value = last_word(key), meta[key]
+        if not is_number(value) or key.upper().startswith("INPUT "):
             continue
-        if key.upper().startswith("INPUT ") or not (word in _IN_ADU or word == "GAIN"):
+        if not (word in _IN_ADU or word == "GAIN" or LEVELS.fullmatch(word)):
             continue
         value = value / factor if word == "GAIN" else value * factor
         meta[key] = float(f"{value:.8g}")  # all digits would not leave room for the comment

@@ -622,6 +622,33 @@ def test_pixel_scales_of_other_names_and_twice_the_same():
     assert fine["INPUT SATURATE"] == 1600
 
 
+@pytest.mark.parametrize(
+    ("keywords", "value", "expected"),
+    [
+        ("PXSCAL1 PIXSCAL CCDSCALE PIXELSCALE PIXEL_SCALE PIXLSIZE SECPERPIX D001SCAL", 0.54, 0.27),
+        ("PIXSCALE1 XPIXSCAL PIXSCL2 PIXSCALN ASECPIX", 0.54, 0.27),
+        ("PIXAREA PIX_AREA PIXELAREA", 0.4, 0.1),
+        ("SATURATC SATURAT SATURAT1 SATURATE2 SATLEV SATVAL SATURATION CELL.SATURATION", 64, 16),
+        ("SATUR_LEVEL SAT_LEVEL SATLEVEL4 SATURLEVB", 64, 16),
+        ("RDNOISE1 READNSEC READNOI2 CELL.READNOISE RON_EFF RNOISE READ_NOISE EFFRON", 5.0, None),
+        ("FULLWELL MAXLIN FWHMPIX SEEPIX", 5.0, None),
+        ("DATASEC11 PRESECA POSTSECB OVERSEC DSECA TSECB STATSEC", "[1:32,3:30]", "[1:64,5:60]"),
+        ("CCDSECA DETSEC AMPSECA CSECA ORGSEC", "[1:32,3:30]", "[1:32,3:30]"),
+        ("SATURATED NSATUR GAINA EGAIN PLTSCALE FSCALE RONDO", 5.0, 5.0),
+    ],
+)
+def test_cards_under_other_names(keywords, value, expected):
+    for keyword in keywords.split():
+        header = make_header()
+        plain = len(keyword) <= 8 and "." not in keyword
+        header[keyword if plain else f"HIERARCH {keyword}"] = value
+        header[f"HIERARCH ESO DET {keyword}"] = value
+        fine = upsample_header(header)
+        for said in (keyword, f"ESO DET {keyword}"):
+            found = fine.get(said), fine.get(f"INPUT {said}")
+            assert found == ((None, value) if expected is None else (expected, None)), said
+
+
 def test_flux_cards():
     header = make_header(SATURATE=1600, SATLEVEL=10.0, GAIN=115.0, MAGZERO=23.5, BUNIT="adu")
     fine = upsample_header(header)

@@ -362,6 +362,52 @@ def test_alternate_wcs_and_physical_pixels_come_along(kind, angle, flip):
     assert_allclose(np.array(linear) @ detector + shift, np.array([x, y]) + 1, atol=1e-4)
 
 
+HERE_A = {"CRPIX1A": 10.0, "CRPIX2A": 3, "CRVAL1A": 150.0, "CRVAL2A": -30.0}
+SKY_A = {"CTYPE1A": "RA---TAN", "CTYPE2A": "DEC--TAN", "CDELT1A": -1.5e-4, "CDELT2A": 2e-4}
+TURNED_SKY = {"CTYPE1A": "DEC--TAN", "CTYPE2A": "RA---TAN", "CRVAL1A": -30.0, "CRVAL2A": 150.0}
+
+
+@pytest.mark.parametrize("kind", [fits.Header, dict, "small letters"])
+@pytest.mark.parametrize(
+    "cards",
+    [
+        SKY_A | {"CROTA2A": 20.0},
+        SKY_A | TURNED_SKY | {"CROTA1A": -35.0},
+        SKY_A | {"PC1_1A": 0.8, "PC1_2A": -0.6, "CD1_1A": -1.2e-4, "CD1_2A": 9e-5, "CD2_2A": 2e-4},
+        SKY_A | {"CTYPE3A": "FREQ", "CRPIX3A": 1.0, "CDELT3A": 1e6, "CRVAL3A": 1e9, "WCSAXESA": 3},
+        {"CRVAL1A": 101.0, "CRVAL2A": 201.0, "CDELT1A": 2.0, "WCSNAMEA": "PHYSICAL"},
+    ],
+)
+def test_alternate_wcs_of_any_form_come_along(cards, kind):
+    """A pixel keeps its place in it, by wcslib's reading of either header."""
+    header = fits.Header(HERE_A | cards)
+    old = WCS(fits.Header({key[:-1]: value for key, value in header.items()})).sub([1, 2])
+    meta = {key.lower(): value for key, value in header.items()}
+    meta = meta if kind == "small letters" else kind(header)
+    target = turned_grid(40, flip=-1)
+    said = match_to_grid(flat(meta=meta), target, (90, 100)).meta
+    new = WCS(fits.Header({key: said[key] for key in said if isinstance(key, str)}), key="A")
+    assert new.naxis == 2
+    x, y = np.array([3, 60, 3.0]), np.array([5, 5, 80.0])
+    places = WCS_32.world_to_pixel(target.pixel_to_world(x, y))
+    missed = np.subtract(new.wcs_pix2world(x, y, 0), old.wcs_pix2world(*places, 0))
+    assert np.abs(missed).max() < 1e-4 * np.abs(old.pixel_scale_matrix).max()
+
+
+@pytest.mark.parametrize("key", [7, ("a", 1), None])
+def test_keys_of_a_dictionary_that_are_no_keywords_stay(key):
+    assert match_to_grid(flat(meta={key: "x"}), FINE, (64, 64)).meta[key] == "x"
+
+
+def test_cards_that_are_there_twice_change_alike():
+    header = fits.Header()
+    cards = [("PIXSCALE", 0.55), ("PIXSCALE", 0.5), ("SATURATE", 100.0), ("SATURATE", 80.0)]
+    header.extend(cards, unique=False)
+    said = match_to_grid(flat(meta=header), FINE, (64, 64)).meta
+    found = [said[key, i] for key in ("PIXSCALE", "SATURATE") for i in (0, 1)]
+    assert_allclose(found, [0.275, 0.25, 25, 20])
+
+
 def test_sections_come_along_where_their_edges_are_those_of_pixels():
     shown = match_to_grid(two_described(), turned_grid(0, 0.275, (80, 60)), (80, 60)).meta
     assert shown["DATASEC"] == "[9:60,1:80]"
@@ -377,7 +423,12 @@ def test_sections_come_along_where_their_edges_are_those_of_pixels():
 
 
 @pytest.mark.parametrize(
-    "more", [{"CTYPE1A": "RA---TAN-SIP", "CPDIS1A": "LOOKUP"}, {"CRPIX3A": 1.0}, {"CRPIX1A": "x"}]
+    "more",
+    [
+        {"CTYPE1A": "RA---TAN-SIP", "CPDIS1A": "LOOKUP"},
+        {"CTYPE3A": "FREQ", "PC1_3A": 0.5},
+        {"CRPIX1A": "x"},
+    ],
 )
 def test_alternate_wcs_that_no_change_of_pixels_brings_along_is_left_out(more):
     said = match_to_grid(two_described(**more), turned_grid(0), (90, 100)).meta
