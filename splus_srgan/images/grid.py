@@ -8,6 +8,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
+from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 from astropy.wcs.utils import proj_plane_pixel_scales
 from astropy.wcs.wcsapi import HighLevelWCSWrapper, SlicedLowLevelWCS
@@ -43,7 +44,7 @@ TOLERANCE = 0.05
 _WCS_CARD = re.compile(
     r"(CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA|CRDER|CSYER)\d+|(CD|PC|PV|PS)\d+_\d+"
     r"|(A|B|AP|BP)_(ORDER|DMAX|\d_\d)|WCSAXES|LONPOLE|LATPOLE"
-    r"|(CPDIS|CPERR)\d|D2IM(DIS|ERR)\d|D2IMEXT|AXISCORR|(DP|D2IM)\d(\..*)?"
+    r"|(C[PQ](DIS|ERR)|D2IM(DIS|ERR))\d|D2IMEXT|AXISCORR|(D[PQ]|D2IM)\d(\..*)?|WCSDIM|WAT\d_\d+"
 )
 
 
@@ -110,7 +111,8 @@ def header_wcs(header: Header, *, name: str = "header", hdus: Any = None) -> WCS
     -------
     wcs : `~astropy.wcs.WCS` or None
         `None` where the header has no calibration at all, or that of pixels (``LINEAR``,
-        ``PIXEL``). A WCS that is not celestial otherwise is returned as it is.
+        ``PIXEL``, names that FITS does not know). A WCS that is not celestial otherwise is
+        returned as it is.
 
     Raises
     ------
@@ -120,6 +122,9 @@ def header_wcs(header: Header, *, name: str = "header", hdus: Any = None) -> WCS
     types = {str(header.get(f"CTYPE{axis}", "")).strip().upper() for axis in (1, 2)}
     if types <= {"", "LINEAR", "PIXEL"}:
         return None
+    if any(key in header for key in ("CQDIS1", "CQDIS2")):
+        # wcslib writes the distortion of TNX so; beside its old cards it corrupts the memory.
+        header = fits.Header([c for c in header.cards if not re.match(r"WAT\d_", c.keyword)])
     try:
         with own_filters():
             # That a date was put into another form does not concern the caller.
@@ -128,7 +133,9 @@ def header_wcs(header: Header, *, name: str = "header", hdus: Any = None) -> WCS
     except Exception as error:  # wcslib raises a dozen kinds
         said = " ".join(str(error).split())  # wcslib says it in several lines
         raise ValueError(f"{name} has a WCS that cannot be understood: {said}") from error
-    return wcs if wcs.naxis == 2 else wcs.sub([1, 2])
+    wcs = wcs if wcs.naxis == 2 else wcs.sub([1, 2])
+    known = wcs.wcs.axis_types.any() or any(re.match("RA|DEC|.?LON|.?LAT", one) for one in types)
+    return wcs if known else None
 
 
 def image_wcs(wcs: Any, *, name: str = "wcs") -> Any:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from splus_srgan.exceptions import ChecksumWarning, SplusSrganWarning
+from splus_srgan.images.grid import header_wcs
 from splus_srgan.images.io import plausible
 from splus_srgan.images.io.fields import read_bands, write_bands
 
@@ -258,11 +259,42 @@ def test_lookup_distortions_are_read_from_their_file(tmp_path, names):
     assert not [key for key in image.meta if key.startswith(("CPDIS", "DP", "D2IM"))]
 
 
-@pytest.mark.parametrize("kind", ["LINEAR", "PIXEL"])
+@pytest.mark.parametrize("kind", ["LINEAR", "PIXEL", "XPIXEL", "CCD_X", "DETX", "Physical"])
 def test_wcs_of_pixels_is_no_calibration(tmp_path, kind):
     cards = {f"CTYPE{axis}": f"CTYPE{axis}  = '{kind}'" for axis in (1, 2)}
     (tmp_path / "a.fits").write_bytes(file_bytes(replaced=cards))
     assert read_bands(tmp_path / "a.fits")["r"].wcs is None
+
+
+TNX = (
+    'wtype=tnx axtype={0} {1}cor = "3. 3. 3. 2. -0.1 0.1 -0.1 0.1 1e-4 -2e-3 1e-4 3e-3 -1e-3 2e-3 "'
+)
+
+
+def test_distortion_of_tnx_goes_through_a_file(tmp_path):
+    """Wcslib writes it as CQDIS: beside the cards it came from, reading that corrupts memory."""
+    header = WCS(naxis=2).to_header()
+    header.update(CRVAL1=150.0, CRVAL2=-30.0, CRPIX1=32.5, CRPIX2=32.5)
+    header.update(CDELT1=-1.5e-4, CDELT2=1.5e-4, CTYPE1="RA---TAN", CTYPE2="DEC--TAN")
+    pixels = np.array([0, 60.0]), np.array([3, 9.0])
+    plain = WCS(header).pixel_to_world(*pixels)
+    header.update(CTYPE1="RA---TNX", CTYPE2="DEC--TNX", WCSDIM=2)
+    for axis, text in ((1, TNX.format("ra", "lng")), (2, TNX.format("dec", "lat"))):
+        header[f"WAT{axis}_001"], header[f"WAT{axis}_002"] = text[:68], text[68:]
+    wcs = WCS(header)
+    sky = wcs.pixel_to_world(*pixels)
+    assert plain.separation(sky).arcsec.max() > 1
+    image = CCDData(np.ones((64, 64)), unit="adu", wcs=wcs, meta=header)
+    write_bands(tmp_path / "a.fits", {"r": image})
+    said = fits.getheader(tmp_path / "a.fits", 1)
+    assert not [key for key in said if key.startswith("WAT")]
+    assert WCS(said).pixel_to_world(*pixels).separation(sky).arcsec.max() < 1e-6
+    back = read_bands(tmp_path / "a.fits")["r"]
+    assert not [key for key in back.meta if key.startswith(("CQDIS", "DQ"))]
+    said.extend(card for card in header.cards if card.keyword.startswith("WAT"))
+    for _ in range(20):
+        found = header_wcs(said).pixel_to_world(*pixels)
+        assert found.separation(sky).arcsec.max() < 1e-6
 
 
 def test_vector_beside_an_image_is_no_image(tmp_path):
