@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs import WCS, DistortionLookupTable, FITSFixedWarning
 from astropy.wcs.utils import proj_plane_pixel_scales
 from astropy.wcs.wcsapi import HighLevelWCSWrapper, SlicedLowLevelWCS
 
@@ -133,7 +133,7 @@ def header_wcs(header: Header, *, name: str = "header", hdus: Any = None) -> WCS
     except Exception as error:  # wcslib raises a dozen kinds
         said = " ".join(str(error).split())  # wcslib says it in several lines
         raise ValueError(f"{name} has a WCS that cannot be understood: {said}") from error
-    wcs = wcs if wcs.naxis == 2 else wcs.sub([1, 2])
+    wcs = _invertible(wcs if wcs.naxis == 2 else wcs.sub([1, 2]))
     known = wcs.wcs.axis_types.any() or any(re.match("RA|DEC|.?LON|.?LAT", one) for one in types)
     return wcs if known else None
 
@@ -168,7 +168,19 @@ def image_wcs(wcs: Any, *, name: str = "wcs") -> Any:
             f"{name} must be celestial along x and y; got CTYPE {list(wcs.wcs.ctype)}; "
             f"give a celestial WCS, or None where there is no calibration"
         )
-    return wcs if wcs.naxis == 2 else wcs.sub([1, 2])
+    return _invertible(wcs if wcs.naxis == 2 else wcs.sub([1, 2]))
+
+
+def _invertible(wcs: WCS) -> WCS:
+    """The same WCS with two detector tables, or none: astropy does not invert a single one."""
+    told = [table for table in (wcs.det2im1, wcs.det2im2) if table is not None]
+    if len(told) != 1:
+        return wcs
+    wcs, one = wcs.deepcopy(), told[0]
+    grid = tuple(one.crpix), tuple(one.crval), tuple(one.cdelt)
+    flat = DistortionLookupTable(np.zeros_like(one.data), *grid)
+    wcs.det2im1, wcs.det2im2 = wcs.det2im1 or flat, wcs.det2im2 or flat
+    return wcs
 
 
 def pixel_scale(wcs: WCS | BaseWCSWrapper | None, default: float | None = None) -> float:

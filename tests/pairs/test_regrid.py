@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan.exceptions import UncertaintyDroppedWarning
+from splus_srgan.images.io.fields import read_bands
 from splus_srgan.images.wcs import upsample_wcs
 from splus_srgan.pairs.match import match_to_grid
 from splus_srgan.pairs.registration.measure import (
@@ -456,6 +457,30 @@ def test_lookup_distortions_are_taken_out_with_the_old_grid(tmp_path):
     assert not [key for key in out.meta if key.startswith(("CPDIS", "DP", "D2IM"))]
     out.write(tmp_path / "out.fits")
     assert not WCS(fits.getheader(tmp_path / "out.fits")).has_distortion
+
+
+@pytest.mark.parametrize("name", ["det2im1", "det2im2"])
+def test_a_detector_table_of_one_axis_counts(name, tmp_path):
+    """Astropy applies it on the way to the sky, and not on the way back."""
+    wcs = approximate_wcs((64, 64), 0.55, position=HERE)
+    table = DistortionLookupTable(np.full((9, 9), 3.0, "f4"), (1.0, 1.0), (1.0, 1.0), (7.9, 7.9))
+    setattr(wcs, name, table)
+    data = np.zeros((64, 64))
+    data[31, 30] = 1.0
+    image = CCDData(data, unit="nmgy", wcs=wcs)
+    out = match_to_grid(image, approximate_wcs((64, 64), 0.55, position=HERE), (64, 64))
+    moved = {"det2im1": (0, 3), "det2im2": (3, 0)}[name]
+    assert np.unravel_index(out.data.argmax(), out.shape) == (31 + moved[0], 30 + moved[1])
+    assert (~out.mask).mean() > 0.9
+    hdus = wcs.to_fits(relax=True)
+    hdus[0].data = np.random.default_rng(1).normal(size=(64, 64)).astype("f4")
+    hdus[0].header.update(BUNIT="adu")
+    for band in "gr":
+        hdus[0].header["FILTER"] = band
+        hdus.writeto(tmp_path / f"{band}.fits")
+    field = read_bands([tmp_path / "g.fits", tmp_path / "r.fits"])
+    x, y = field["r"].wcs.world_to_pixel(wcs.pixel_to_world(20, 21))
+    assert_allclose([x, y], [20, 21], atol=1e-3)
 
 
 # Masks
