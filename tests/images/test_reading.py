@@ -343,6 +343,23 @@ def test_mask_is_read_by_the_legend_of_its_bits(tmp_path):
     assert np.argwhere(mask).tolist() == [[0, 0], [2, 2]]
 
 
+@pytest.mark.parametrize("value", [63, 70, -3, 1e300])
+def test_legend_of_impossible_bits_is_named(tmp_path, value):
+    hdus = [fits.ImageHDU(np.eye(32, dtype="i4"), fits.Header({"MP_BAD": value}), name="MASK")]
+    (tmp_path / "a.fits").write_bytes(file_bytes(hdus=hdus))
+    with pytest.raises(ValueError, match="must number the bits of its mask from 0 to 62; got MP_B"):
+        read_bands(tmp_path / "a.fits")
+
+
+def test_legend_may_be_in_the_header_of_the_image(tmp_path):
+    mask = np.zeros((32, 32), "i4")
+    mask[3, 3], mask[4, 4] = 1 << 2, 1 << 5
+    hdus = [fits.ImageHDU(mask, name="MASK")]
+    cards = ["MP_SAT  =                    2", "MP_DETEC=                    5"]
+    (tmp_path / "a.fits").write_bytes(file_bytes(cards, hdus=hdus))
+    assert np.argwhere(read_bands(tmp_path / "a.fits")["r"].mask).tolist() == [[3, 3]]
+
+
 def test_mask_without_a_legend_is_true_or_false(tmp_path):
     hdus = [fits.ImageHDU(np.eye(32, dtype="u1"), name="MASK")]
     (tmp_path / "a.fits").write_bytes(file_bytes(hdus=hdus))

@@ -8,6 +8,7 @@ import pytest
 from astropy.io import fits
 from astropy.nddata import (
     CCDData,
+    FlagCollection,
     InverseVariance,
     NDData,
     StdDevUncertainty,
@@ -19,8 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from splus_srgan.exceptions import UncertaintyDroppedWarning
-from splus_srgan.images.io.fields import read_bands
+from splus_srgan.exceptions import SplusSrganWarning, UncertaintyDroppedWarning
+from splus_srgan.images.io.fields import read_bands, write_bands
 from splus_srgan.images.wcs import upsample_wcs
 from splus_srgan.pairs.match import match_to_grid
 from splus_srgan.pairs.registration.measure import (
@@ -103,6 +104,18 @@ def test_flags_reach_the_last_ring(dtype):
     assert out.flags.dtype == dtype
     assert_array_equal(out.flags[~out.mask], flags[0, 0])
     assert (~out.mask).all()
+
+
+def test_each_of_a_collection_of_flags_comes_along(tmp_path):
+    flags = FlagCollection(shape=(32, 32))
+    flags["cosmic"], flags["edge"] = np.ones((32, 32), int), np.arange(1024).reshape(32, 32)
+    image = flat(flags=flags)
+    out = match_to_grid(image, FINE, (64, 64))
+    assert isinstance(out.flags, FlagCollection)
+    for name, plane in flags.items():
+        assert_array_equal(out.flags[name], np.kron(plane, np.ones((2, 2), int)))
+    with pytest.warns(SplusSrganWarning, match="flags of the CCDData cannot be written"):
+        write_bands(tmp_path / "a.fits", {"r": image})
 
 
 def test_flags_keep_all_their_bits_and_their_pixels():

@@ -55,6 +55,7 @@ _DO_NOT_USE = ("JWST", "ROMAN")  # telescopes whose bit 0 of DQ says whether a p
 # Planes of a mask (MP_*, number of the bit) in which a pixel holds no valid value. Others, such as
 # DETECTED, say what it shows.
 _BAD_PLANES = {"BAD", "NO_DATA", "NODATA", "UNMASKEDNAN", "SAT", "CR", "INTRP"}
+_BITS = 63  # of a signed integer
 # The whole of a SURVEY card: "des" alone is another survey, in other units.
 _LEGACY_SURVEYS = re.compile(
     r"decals|mzls(\+bass)?|ls-dr\d.*|(desi )?legacy ?(imaging )?surveys?( dr\d.*)?"
@@ -146,7 +147,7 @@ def _chosen(images: Sequence[ImageHDU], hdu: Any, path: Path) -> ImageHDU:
         if wanted in (image.index, image.name.upper(), (image.name.upper(), image.version))
     ]
     if len(found) != 1:
-        several = f"; {len(found)} have that name, so add the EXTVER" if found else ""
+        several = f"; {len(found)} have that name: give number or EXTVER" if found else ""
         raise ValueError(
             f"hdu must be an image of {path}: {_listing(images)}; got {hdu!r}{several}"
         )
@@ -295,7 +296,7 @@ def _mask(
     """Give the stored mask; without one, or beside it, what the survey marks as missing."""
     mask = None
     if "MASK" in parts:
-        mask = _missing_bits(parts["MASK"], candidate.parts["MASK"], *where)
+        mask = _missing_bits(parts["MASK"], candidate.parts["MASK"], candidate.hdu.header, *where)
     if not candidate.ours and (mask is None or candidate.missing is not None):
         mask = np.zeros(array.shape, dtype=bool) if mask is None else mask
         if candidate.hdu.floating:
@@ -307,17 +308,15 @@ def _mask(
     return mask if mask is None or isinstance(array, np.ndarray) else BitPlane.of(mask)
 
 
-def _missing_bits(plane: Any, hdu: ImageHDU, primary: Header, path: Path) -> NDArray[Any]:
+def _missing_bits(
+    plane: Any, hdu: ImageHDU, science: Header, primary: Header, path: Path
+) -> NDArray[Any]:
     """What a stored mask calls missing: by the legend of its bits, where that is known."""
-    legend = {
-        name: value
-        for name, value in ((key[3:], hdu.header[key]) for key in hdu.header if key[:3] == "MP_")
-        if is_number(value)
-    }
+    legend = _legend(hdu.header, path) or _legend(science, path)
     telescope = str(primary.get("TELESCOP", "")).strip().upper()
     bits = -1
     if legend:
-        bits = sum(1 << int(bit) for name, bit in legend.items() if name.upper() in _BAD_PLANES)
+        bits = sum(1 << bit for name, bit in legend.items() if name in _BAD_PLANES)
     elif hdu.name.upper() == "DQ" and telescope in _DO_NOT_USE:
         bits = 1
     elif hdu.name.upper() == "DQ":
@@ -327,6 +326,20 @@ def _missing_bits(plane: Any, hdu: ImageHDU, primary: Header, path: Path) -> NDA
         own = plane[rows]
         missing[rows] = (own != 0) if bits == -1 else (own.astype(np.int64) & bits) != 0
     return missing
+
+
+def _legend(header: Header, path: Path) -> dict[str, int]:
+    """Number of the bit of each plane of a mask (MP_*)."""
+    legend = {}
+    for key in header:
+        if key[:3].upper() == "MP_" and is_number(header[key]):
+            if not 0 <= header[key] < _BITS:
+                raise ValueError(
+                    f"{path} must number the bits of its mask from 0 to {_BITS - 1}; got {key} = "
+                    f"{header[key]}; correct the card, or read the image alone by hdu="
+                )
+            legend[key[3:].upper()] = int(header[key])
+    return legend
 
 
 def _warn_of_bits(plane: Any, hdu: ImageHDU, path: Path) -> None:

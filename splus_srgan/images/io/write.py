@@ -244,6 +244,13 @@ def _planes(image: NDData, shape: tuple[int, ...]) -> dict[str, Any]:
     if image.uncertainty is not None:
         name = ERROR_NAMES.get(image.uncertainty.uncertainty_type, "UNCERT")
         planes[name] = uncertainty_array(image)
+    if not isinstance(quality, np.ndarray | str | None):
+        warnings.warn(
+            f"flags of the {type(image).__name__} cannot be written and are left out: they must be "
+            f"one array; got {type(quality).__name__}",
+            SplusSrganWarning,
+            stacklevel=2,
+        )
     planes["DQ"] = quality if isinstance(quality, np.ndarray) else None
     planes["BPM"] = None if image.mask is None else np.broadcast_to(image.mask, shape)
     planes["PSF"] = getattr(image, "psf", None)
@@ -329,7 +336,7 @@ def band_header(band: str, image: NDData) -> Header:
     else:
         for key, value in image.meta.items():
             for one in _lines(key, value):
-                if key != "QUALITY":
+                if key != "QUALITY" or isinstance(one, str):
                     set_card(header, key, one)
     for key in _STRUCTURE:
         header.remove(key, ignore_missing=True)

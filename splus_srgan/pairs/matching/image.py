@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 from astropy.io.fits import Header
-from astropy.nddata import NDData, NDDataArray, StdDevUncertainty
+from astropy.nddata import FlagCollection, NDData, NDDataArray, StdDevUncertainty
 
 from splus_srgan.exceptions import UncertaintyDroppedWarning
 from splus_srgan.images.cards import regrid_cards
@@ -215,6 +215,10 @@ def _quality(image):
 
 def _nearest(flags, places):
     """Flags of the input pixel that each output pixel lies in; 0 outside of the input."""
+    if isinstance(flags, FlagCollection):
+        new = FlagCollection(shape=places.shape[1:])
+        new.update({name: _nearest(plane, places) for name, plane in flags.items()})
+        return new
     flags = np.asarray(flags)
     inside = ~outside_of(flags.shape[-2:], places)
     rows, columns = np.floor(np.where(inside, places, 0) + 0.5).astype(int)
