@@ -8,9 +8,10 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS, DistortionLookupTable, FITSFixedWarning
-from astropy.wcs.utils import proj_plane_pixel_scales
+from astropy.wcs.utils import proj_plane_pixel_scales, wcs_to_celestial_frame
 from astropy.wcs.wcsapi import HighLevelWCSWrapper, SlicedLowLevelWCS
 
 from splus_srgan.exceptions import GridMismatchError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TOLERANCE",
     "check_common_grid",
+    "check_frame",
     "fits_wcs",
     "grid_shift",
     "header_wcs",
@@ -138,6 +140,31 @@ def header_wcs(header: Header, *, name: str = "header", hdus: Any = None) -> WCS
     return wcs if known else None
 
 
+def check_frame(wcs: WCS, *, name: str = "wcs") -> None:
+    """
+    Refuse a WCS whose frame is not known, so that it has no place on the sky of others.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS`
+        Celestial.
+    name : str, optional
+        What messages call it.
+
+    Raises
+    ------
+    ValueError
+        If astropy has no frame for it.
+    """
+    try:
+        wcs_to_celestial_frame(wcs)
+    except ValueError:
+        raise ValueError(
+            f"{name} must be in a celestial frame that astropy knows; got RADESYS "
+            f"{wcs.wcs.radesys!r}, CTYPE {list(wcs.wcs.ctype)}: correct it, for example to 'ICRS'"
+        ) from None
+
+
 def image_wcs(wcs: Any, *, name: str = "wcs") -> Any:
     """
     Reduce a WCS to the two celestial axes of an image.
@@ -157,11 +184,17 @@ def image_wcs(wcs: Any, *, name: str = "wcs") -> Any:
     Raises
     ------
     ValueError
-        If the first two axes are not celestial.
+        If the first two axes are not celestial, or a number in it is not finite.
     """
     wcs = fits_wcs(wcs)
     if wcs is None:
         return None
+    with np.errstate(invalid="ignore"):
+        matrix = wcs.pixel_scale_matrix
+    parts = {"CRPIX": wcs.wcs.crpix, "CRVAL": wcs.wcs.crval, "matrix": matrix}
+    for word, numbers in (parts | {"PV": [value for *_, value in wcs.wcs.get_pv()]}).items():
+        if not np.isfinite(numbers).all():
+            raise ValueError(f"{name} must be of finite numbers; got {word} {numbers}")
     axes = {wcs.wcs.lng, wcs.wcs.lat}
     if not wcs.has_celestial or axes != {0, 1}:
         raise ValueError(
@@ -271,9 +304,10 @@ def grid_shift(reference: Any, other: Any, shape: tuple[int, ...]) -> float:
         for axis in np.meshgrid([0, (ny - 1) / 2, ny - 1], [0, (nx - 1) / 2, nx - 1], indexing="ij")
     )
     try:
-        if reference.has_celestial and other.has_celestial:
+        sky = reference.pixel_to_world(x, y) if reference.has_celestial else None
+        if isinstance(sky, SkyCoord) and other.has_celestial:
             # The high-level interface also sees differing frames (FK5 and ICRS).
-            there = other.world_to_pixel(reference.pixel_to_world(x, y))
+            there = other.world_to_pixel(sky)
         else:
             there = other.world_to_pixel_values(*reference.pixel_to_world_values(x, y))
         shift = float(np.max(np.hypot(there[0] - x, there[1] - y)))

@@ -49,10 +49,17 @@ def sound_header(header: Header) -> Header:
                     raise ValueError("a FITS card must be printable ASCII")
                 sound.append(card, useblanks=False, bottom=True)
             except (VerifyError, ValueError):
-                broken.append("".join(c if " " <= c <= "~" else "?" for c in str(card)))
+                broken.append("".join(c if " " <= c <= "~" else "?" for c in _text(card)))
     for text in broken:
         sound.add_history(f"unreadable card: {text.strip()}")
     return sound
+
+
+def _text(card: Card) -> str:
+    try:
+        return str(card)
+    except ValueError:  # letters that astropy takes in no card, such as tabs
+        return card.keyword
 
 
 def upsample_meta(meta: Any, **options: Any) -> Any:

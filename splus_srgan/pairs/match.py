@@ -16,7 +16,7 @@ import numpy as np
 from astropy.nddata import NDData
 
 from splus_srgan.images.bands import same_band
-from splus_srgan.images.grid import check_common_grid, image_wcs
+from splus_srgan.images.grid import check_common_grid, check_frame, image_wcs
 from splus_srgan.images.wcs import upsample_wcs
 from splus_srgan.pairs.matching import bands as steps
 from splus_srgan.pairs.matching.image import resample_image
@@ -194,6 +194,7 @@ def _target_wcs(wcs):
     wcs = image_wcs(wcs)
     if wcs is None:
         raise TypeError("wcs must be an astropy.wcs.WCS; got None")
+    check_frame(wcs)
     return wcs
 
 

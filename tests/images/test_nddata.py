@@ -26,6 +26,7 @@ from splus_srgan.exceptions import GridMismatchError, SplusSrganWarning, Uncerta
 from splus_srgan.images.grid import fits_wcs
 from splus_srgan.images.meta import upsample_meta
 from splus_srgan.images.unpack import repack, uncertainty_array, unpack
+from splus_srgan.pairs.match import match_to_grid
 from splus_srgan.pixels.missing import REACH, blank_border, fill_missing, without_exposure
 from splus_srgan.simulate.field import simulate_field
 
@@ -384,6 +385,31 @@ def test_plane_of_a_sliced_cube():
     cube = make_image(shape=(3, 20, 30), wcs=WCS(header, naxis=3), cls=NDDataRef)
     stack = unpack(cube[1, 2:, 5:], bands="r")
     assert_allclose(stack.wcs.wcs.crpix, [45.5, 38.5])
+
+
+@pytest.mark.parametrize("word", ["CRPIX", "CRVAL", "matrix", "PV"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_wcs_with_a_number_that_is_not_finite_is_refused(word, value):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = "RA---ZPN", "DEC--ZPN"
+    wcs.wcs.set_pv([(2, 1, value if word == "PV" else 1.0)])
+    if word == "matrix":
+        wcs.wcs.cd = [[value, 0], [0, 1]]
+    elif word != "PV":
+        setattr(wcs.wcs, word.lower(), [value, 1.0])
+    with pytest.raises(ValueError, match=f"must be of finite numbers; got {word}"):
+        unpack(CCDData(np.ones((4, 6)), unit="adu", wcs=wcs))
+
+
+def test_bands_in_a_frame_that_astropy_does_not_know_are_on_one_grid():
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.cdelt, wcs.wcs.radesys = ("RA---TAN", "DEC--TAN"), (-1e-4, 1e-4), "FOO"
+    field = {band: CCDData(np.ones((4, 6)), unit="adu", wcs=wcs) for band in "gr"}
+    assert unpack(field).wcs.wcs.radesys == "FOO"
+    with pytest.raises(ValueError, match="wcs of image must be in a celestial frame that astropy"):
+        match_to_grid(field["g"], make_wcs(), (8, 12))
+    with pytest.raises(ValueError, match="wcs must be in a celestial frame that astropy knows"):
+        match_to_grid(CCDData(np.ones((4, 6)), unit="adu", wcs=make_wcs()), wcs, (8, 12))
 
 
 def test_wcs_that_is_no_fits_wcs_is_refused():

@@ -327,6 +327,24 @@ def test_complex_numbers_are_refused(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("letter", ["\t", "\x01", "\x7f"])
+def test_a_letter_that_no_card_may_hold_costs_that_card_alone(tmp_path, letter):
+    (tmp_path / "a.fits").write_bytes(file_bytes([f"OBSERVER= 'a{letter}b'", "OBJECT  = 'NGC'"]))
+    image = read_bands(tmp_path / "a.fits")["r"]
+    assert image.meta["OBJECT"] == "NGC"
+    write_bands(tmp_path / "b.fits", {"r": image})
+    said = fits.getheader(tmp_path / "b.fits", 1)
+    assert "unreadable card: OBSERVER" in "".join(said["HISTORY"])
+
+
+@pytest.mark.parametrize("kind", [dict, fits.Header])
+def test_leftover_axes_in_metadata_are_not_written(tmp_path, kind):
+    meta = kind({"NAXIS": 2, "NAXIS1": 9, "NAXIS2": 9, "NAXIS3": 1, "OBJECT": "NGC"})
+    write_bands(tmp_path / "a.fits", {"r": CCDData(np.ones((9, 9)), unit="adu", meta=meta)})
+    said = fits.getheader(tmp_path / "a.fits", 1)
+    assert (said["NAXIS"], said["OBJECT"], "NAXIS3" in said) == (2, "NGC", False)
+
+
 def test_headers_of_what_is_no_fits_pass(tmp_path):
     (tmp_path / "a").write_bytes(b"no such layer")
     assert plausible.check_headers(tmp_path / "a") == []

@@ -255,7 +255,12 @@ def _repaired(header: Header) -> Header:
         try:
             _ = card.value
         except fits.VerifyError:
-            text = card.image[10:].split("/")[0].strip()
+            try:
+                text = card.image[10:].split("/")[0].strip()
+            except ValueError:  # letters that astropy takes in no card, such as tabs
+                del header[index]
+                header.insert(index, ("HISTORY", f"unreadable card: {card.keyword}"))
+                continue
             if card.image[8:10] == "= " and _BARE_TEXT.fullmatch(text):
                 del header[index]
                 header.insert(index, fits.Card(card.keyword, text))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import warnings
 from collections.abc import Iterable
 from numbers import Integral, Real
@@ -338,7 +339,7 @@ def band_header(band: str, image: NDData) -> Header:
             for one in _lines(key, value):
                 if key != "QUALITY" or isinstance(one, str):
                     set_card(header, key, one)
-    for key in _STRUCTURE:
+    for key in [*_STRUCTURE, *(key for key in header if re.fullmatch(r"NAXIS\d*", key))]:
         header.remove(key, ignore_missing=True)
     for key in ("SRBAND", "BAND"):
         header[key] = (band, "band, as spelled by the user")

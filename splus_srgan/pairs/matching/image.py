@@ -10,7 +10,7 @@ from astropy.nddata import FlagCollection, NDData, NDDataArray, StdDevUncertaint
 
 from splus_srgan.exceptions import UncertaintyDroppedWarning
 from splus_srgan.images.cards import regrid_cards
-from splus_srgan.images.grid import image_wcs, pixel_scale
+from splus_srgan.images.grid import check_frame, image_wcs, pixel_scale
 from splus_srgan.images.io.write import set_card
 from splus_srgan.images.moved_cards import moved_cards
 from splus_srgan.images.units import flux_per_pixel_factor
@@ -111,6 +111,7 @@ def image_plane(image, sky=0.0, kernel=None):
             "image must have a celestial WCS; got None: splus_srgan.pairs.register_images "
             "finds one by another image of the same field"
         )
+    check_frame(wcs, name="wcs of image")
     conserve = flux_per_pixel_factor(image.unit) != 1
     missing = False if image.mask is None else np.asarray(image.mask, bool)
     mask = np.broadcast_to(missing, image.data.shape)
