@@ -25,7 +25,7 @@ from splus_srgan.cli.common import (
 )
 from splus_srgan.cli.output import say, tell
 from splus_srgan.cli.summary import bands_of_file, say_bands, say_plan
-from splus_srgan.utils.files import FITS_ENDINGS, fits_stem, make_folder
+from splus_srgan.utils.files import FITS_ENDINGS, check_not_read, fits_stem, make_folder
 from splus_srgan.utils.optional import import_optional
 
 if TYPE_CHECKING:
@@ -160,6 +160,7 @@ def run(options: Namespace) -> int | None:
     check_free([target], options.overwrite)
     if options.preview:
         check_free([_preview_path(target)], options.overwrite)
+    check_not_read([target, _preview_path(target)], options.files)
 
     from splus_srgan.images.io.fields import read_bands
 

@@ -20,7 +20,6 @@ from splus_srgan.cli.common import (
     make_matcher,
 )
 from splus_srgan.cli.output import say, told_as_it_goes
-from splus_srgan.exceptions import printable
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -211,7 +210,7 @@ def _tell(pairs: PairFolder) -> int:
     """Print what became of the pairs; how many failed."""
     index = pairs.index
     for row in index[index["verdict"] != "accept"]:
-        say(printable(f"{row['name']}: {row['verdict']}: {row['reasons']}"))
+        say(f"{row['name']}: {row['verdict']}: {row['reasons']}")
     counts = Counter(index["verdict"])
     words = {"accept": "accepted", "reject": "rejected", "failed": "failed"}
     told = ", ".join(f"{counts.get(key, 0)} {word}" for key, word in words.items())

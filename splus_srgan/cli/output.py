@@ -38,9 +38,9 @@ def level() -> int:
 
 
 def say(text: object) -> None:
-    """Print a result, but not with ``--quiet``."""
+    """Print a result, but not with ``--quiet``; a terminal shows its letters, and obeys none."""
     if level() >= 0:
-        print(text)
+        print("\n".join(map(printable, str(text).split("\n"))))
 
 
 def tell(text: str, *, least: int = -1) -> None:
@@ -56,7 +56,7 @@ def tell(text: str, *, least: int = -1) -> None:
         ``--verbose``.
     """
     if level() >= least:
-        say_on_terminal(f"{text}\n")
+        say_on_terminal(f"{printable(text)}\n")
 
 
 def say_on_terminal(text: str) -> None:
@@ -94,7 +94,7 @@ class _Teller(logging.Handler):
     """Writes to standard error, past a bar that may be there."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tell(f"{printable(record.getMessage())}", least=0)
+        tell(record.getMessage(), least=0)
 
 
 def mend_streams() -> None:

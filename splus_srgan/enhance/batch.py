@@ -18,13 +18,21 @@ from typing import TYPE_CHECKING
 from astropy.table import Table
 
 from splus_srgan.enhance.batch_list import MADE, FieldReader
+from splus_srgan.images.io.plausible import check_headers, check_regular
 from splus_srgan.utils.cluster import (
     calls_as_completed,
     check_client,
     one_at_a_time,
     unpickle_once,
 )
-from splus_srgan.utils.files import atomic_path, check_folder, make_folder
+from splus_srgan.utils.files import (
+    atomic_path,
+    check_folder,
+    check_not_read,
+    check_target,
+    make_folder,
+)
+from splus_srgan.utils.tables import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -39,6 +47,7 @@ __all__ = ["SUMMARY", "enhance_batch"]
 SUMMARY = "summary.ecsv"
 """Name of the table of the outcome for each field."""
 
+_COLUMNS = ("name", "status", "reason", "seconds", "output")
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
@@ -68,7 +77,7 @@ def enhance_batch(
     folder : path-like
         Where ``<name>_sr.fits`` and ``summary.ecsv`` go; made if needed.
     resume : bool, optional
-        Skip fields whose output exists; it is complete, since outputs are renamed when complete.
+        Skip fields whose output exists and is complete.
     overwrite : bool, optional
         Whether outputs of other runs may be replaced.
     progress_bar : callable, optional
@@ -89,7 +98,10 @@ def enhance_batch(
     Raises
     ------
     FileExistsError
-        If an output exists, and neither ``resume`` nor ``overwrite`` is set.
+        If an output exists, and neither ``resume`` nor ``overwrite`` is set; or if ``summary.ecsv``
+        is there, but is none.
+    ValueError
+        If an output would be one of the files that are read.
     OSError
         If the folder cannot be made, the disk is full, the client is closed, or the scheduler is
         lost: errors that do not come from a field.
@@ -99,6 +111,8 @@ def enhance_batch(
     folder = Path(folder).expanduser()
     check_folder(folder)
     outputs = {field.name: folder / f"{field.name}{MADE}.fits" for field in fields}
+    check_not_read(outputs.values(), (path for field in fields for path in field.files()))
+    _check_summary(folder / SUMMARY, overwrite)
     there = [name for name, path in outputs.items() if path.exists()]
     if there and not (resume or overwrite):
         raise FileExistsError(
@@ -106,11 +120,16 @@ def enhance_batch(
             "overwrite=True to replace it"
         )
     make_folder(folder)
-    rows = []
-    todo = [field for field in fields if not (resume and field.name in there)]
+    rows, todo = [], []
     for field in fields:
-        if field not in todo:
-            rows.append(_row(field, "skipped", "it is there", 0.0, outputs[field.name]))
+        output = outputs[field.name]
+        if resume and field.name in there and _is_made(output):
+            rows.append(_row(field, "skipped", "it is there", 0.0, output))
+        elif field.name in there and not overwrite:
+            reason = f"{output} is not a complete output; remove it, or overwrite it"
+            rows.append(_row(field, "failed", reason, 0.0, output))
+        else:
+            todo.append(field)
     if client is None:
         ends = _here(enhancer, todo, outputs, overwrite, options)
     else:
@@ -122,6 +141,31 @@ def enhance_batch(
             rows.append(_row(by_name[name], status, reason, seconds, outputs[name]))
             _write(folder / SUMMARY, rows, fields)
     return _write(folder / SUMMARY, rows, fields)
+
+
+def _check_summary(path: Path, overwrite: bool) -> None:
+    """Refuse to write over a file that only happens to have this name."""
+    if path.exists() or path.is_symlink():
+        check_target(path, overwrite=True)
+        try:
+            ours = set(read_table(path).colnames) == set(_COLUMNS)
+        except OSError:
+            ours = not path.exists()
+        if not (ours or overwrite):
+            raise FileExistsError(
+                f"{path} is not the summary of a batch; choose another folder, or pass "
+                "overwrite=True to replace it"
+            )
+
+
+def _is_made(path: Path) -> bool:
+    """Whether an output is there from its beginning to its end."""
+    try:
+        check_regular(path)
+        headers = check_headers(path)
+    except (OSError, ValueError):
+        return False
+    return bool(headers) and "SRBANDS" in headers[0]
 
 
 def _here(
@@ -191,13 +235,8 @@ def _on_worker(pickled: bytes, field: BatchField, output: Path) -> tuple[Any, ..
 def _row(
     field: BatchField, status: str, reason: str, seconds: float, output: Path
 ) -> dict[str, Any]:
-    return {
-        "name": field.name,
-        "status": status,
-        "reason": reason,
-        "seconds": round(seconds, 3),
-        "output": "" if status == "failed" else output.name,
-    }
+    made = "" if status == "failed" else output.name
+    return dict(zip(_COLUMNS, (field.name, status, reason, round(seconds, 3), made), strict=True))
 
 
 def _write(path: FilePath, rows: Any, fields: Sequence[BatchField]) -> Table:

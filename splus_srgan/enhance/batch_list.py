@@ -19,7 +19,7 @@ from splus_srgan.images.io.fields import read_bands
 from splus_srgan.splus import BANDS
 from splus_srgan.utils.files import FITS_ENDINGS, fits_stem, safe_name
 from splus_srgan.utils.tables import read_table
-from splus_srgan.utils.validate import present
+from splus_srgan.utils.validate import check_finite, present
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,6 +55,8 @@ class BatchField:
         Center of the part to take; the whole field by default.
     size : int, optional
         Side of that part in input pixels.
+    fault : str, optional
+        What is wrong with its row, so that it cannot be read.
     """
 
     name: str
@@ -62,6 +64,13 @@ class BatchField:
     options: dict[str, Any]
     center: SkyCoord | None = None
     size: int | None = None
+    fault: str = ""
+
+    def files(self) -> list[str]:
+        """Paths of its files."""
+        if isinstance(self.paths, str):
+            return [self.paths]
+        return list(self.paths.values() if isinstance(self.paths, dict) else self.paths)
 
     def absolute(self) -> BatchField:
         """The same field for a process in another working folder."""
@@ -157,10 +166,10 @@ def _table_and_folder(source: Table | FilePath) -> tuple[Table, Path]:
 
 def _pattern(path: Path) -> list[Path] | None:
     """Files of a folder or a pattern; `None` where it names a file."""
-    if path.is_file():
-        return None
     if path.is_dir():
         found = path.iterdir()
+    elif path.exists():
+        return None
     elif any(sign in path.name for sign in "*?["):
         found = path.parent.glob(path.name)
     else:
@@ -202,28 +211,31 @@ def _of_row(
     }
     if "bands" in options:
         options["bands"] = [band.strip() for band in options["bands"].split(",")]
-    if options.get("hdu", "").isdigit():
+    if options.get("hdu", "").isdecimal():
         options["hdu"] = int(options["hdu"])
+    field = BatchField(safe_name(text["name"]), paths, options)
     if not is_part:
-        return BatchField(safe_name(text["name"]), paths, options)
+        return field
     try:
         center = SkyCoord(_quantity(row, "ra", u.deg), _quantity(row, "dec", u.deg))
         size = _quantity(row, "size", u.pix).to_value(u.pix)
         if size != int(size):
             raise ValueError(f"size is a whole number of input pixels; got {size}")
-    except (ValueError, TypeError, u.UnitsError) as error:
-        raise ValueError(
-            f"ra and dec of {text['name']!r} must be degrees, or have a unit of angle, and size "
-            f"must be input pixels: {error}"
-        ) from None
-    return BatchField(safe_name(text["name"]), paths, options, center, int(size))
+    except (ValueError, TypeError, OverflowError, u.UnitsError) as error:
+        # One wrong row is not the end of the others.
+        fault = (
+            "ra and dec must be degrees, or have a unit of angle, and size must be input pixels: "
+            f"{error}"
+        )
+        return replace(field, fault=fault)
+    return replace(field, center=center, size=int(size))
 
 
 def _quantity(row: Row, name: str, usual: Any) -> u.Quantity:
     """A number of a table in the unit of its column, or in the usual one."""
     value = row[name]
     unit = getattr(value, "unit", None) or row.table[name].unit or usual
-    return u.Quantity(float(getattr(value, "value", value)), unit)
+    return u.Quantity(check_finite(name, float(getattr(value, "value", value))), unit)
 
 
 def _text(value: Any) -> str:
@@ -258,6 +270,8 @@ class FieldReader:
 
     def read(self, field: BatchField) -> dict[str, CCDData]:
         """Read a field (a `BatchField`), or its part, as a dict of band to image."""
+        if field.fault:
+            raise ValueError(field.fault)
         options = self.options | field.options
         asked = (repr(field.paths), repr(options))
         if asked != self._last:

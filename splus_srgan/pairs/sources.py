@@ -185,7 +185,9 @@ def check_zero_points(text):
     ValueError
         If it is no word for one, no address, and no file that exists.
     """
-    if not (text in ("dr4", "none", "service") or _is_address(text) or Path(text).is_file()):
+    if not (
+        text in ("dr4", "none", "service") or _is_address(text) or Path(text).expanduser().is_file()
+    ):
         raise ValueError(
             "zero_points must be 'dr4', 'none', 'service', or the path or URL of a table; "
             f"got {text!r}"

@@ -10,7 +10,6 @@ model per field and band that varies over the sky (data release 6).
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +24,7 @@ from splus_srgan.surveys.calibration import (
     weight_to_uncertainty,
 )
 from splus_srgan.surveys.zero_point_model import ZeroPointModel
+from splus_srgan.utils.tables import check_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,11 +153,11 @@ class ZeroPointTable:
         Raises
         ------
         OSError
-            If the file cannot be read.
+            If the file cannot be read, or is no regular one.
         ValueError
             If it is no such table.
         """
-        path = Path(path)
+        path = check_table(path)
         options = {"format": "ascii.csv"} if path.suffix.lower() in (".csv", "") else {}
         try:
             table = Table.read(path, **options)

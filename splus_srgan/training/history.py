@@ -166,5 +166,5 @@ def _read(path):
         return
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            if None not in row.values() and row["step"].isdigit():
+            if None not in row.values() and row["step"].isdecimal():
                 yield row

@@ -8,14 +8,11 @@ is found there is whole. An interrupted list resumes from the cache.
 
 from __future__ import annotations
 
-import bz2
 import logging
-import lzma
 import os
 import tempfile
 import threading
 import time
-import zlib
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,11 +22,11 @@ from weakref import WeakValueDictionary
 
 from splus_srgan.exceptions import ServiceError
 from splus_srgan.utils.transfer import LARGEST, Failure, transfer
+from splus_srgan.utils.unfolded import unfolds_within
 from splus_srgan.utils.validate import check_finite, check_integer, check_positive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import IO
 
 __all__ = ["MAX_PARALLEL", "fetch_file"]
 
@@ -37,15 +34,6 @@ MAX_PARALLEL = 4
 """Requests under way at once, over all threads of the process."""
 
 _log = logging.getLogger(__name__)
-
-_STEP = 1 << 20  # bytes
-
-# What services may send compressed, by how it begins, and what unfolds it.
-_UNFOLD = {
-    b"\x1f\x8b": lambda: zlib.decompressobj(wbits=31),
-    b"BZh": bz2.BZ2Decompressor,
-    b"\xfd7zXZ\x00": lambda: lzma.LZMADecompressor(memlimit=1 << 28),
-}
 
 
 class _Gate:
@@ -280,39 +268,9 @@ def _attempt(
 
 def _check_unfolded(path: Path, largest: int) -> None:
     """Refuse what is small as it came and has no end when it is unfolded."""
-    with path.open("rb") as file:
-        start = file.read(6)
-        kind = next((one for one in _UNFOLD if start.startswith(one)), None)
-        if kind is None:
-            return
-        file.seek(0)
-        total = 0
-        try:
-            for piece in _pieces(file, _UNFOLD[kind]):
-                total += piece
-                if total > largest:
-                    break
-        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-            raise Failure(f"the compressed answer is damaged ({error})") from error
-    if total > largest:
+    try:
+        small = unfolds_within(path, largest)
+    except OSError as error:
+        raise Failure(f"the compressed answer is damaged ({error})") from error
+    if not small:
         raise Failure(f"too large: it unfolds to more than {largest} bytes", retry=False)
-
-
-def _pieces(file: IO[bytes], make: Callable[[], Any]) -> Iterator[int]:
-    """Give the sizes of what a compressed file unfolds to, a little at a time."""
-    unfold, pending, full = make(), file.read(_STEP), False
-    while True:
-        if unfold.eof:
-            # Such files may be several behind one another.
-            pending = unfold.unused_data or file.read(_STEP)
-            if not pending.strip(b"\0"):
-                return
-            unfold = make()
-        elif not pending and not full:
-            pending = file.read(_STEP)
-            if not pending:
-                raise EOFError("it ends too early")
-        size = len(unfold.decompress(pending, _STEP))
-        # Of the decompressors, zlib's hands back what it has not taken, the others keep it.
-        pending, full = getattr(unfold, "unconsumed_tail", b""), size == _STEP
-        yield size

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from splus_srgan.utils.types import FilePath
 
@@ -21,6 +21,7 @@ __all__ = [
     "atomic_path",
     "check_folder",
     "check_name",
+    "check_not_read",
     "check_target",
     "fits_stem",
     "make_folder",
@@ -195,7 +196,8 @@ def check_target(path: FilePath, *, overwrite: bool = False) -> Path:
     FileExistsError
         If it exists and ``overwrite`` is not set.
     OSError
-        If it is a folder, a device, a pipe or a socket, or its folder is missing or not writable.
+        If it is a folder, a device, a pipe, a socket or a link in a circle, or its folder is
+        missing or not writable.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -205,11 +207,44 @@ def check_target(path: FilePath, *, overwrite: bool = False) -> Path:
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
     target = Path(os.path.realpath(path))  # through a link, not over it
+    if target.is_symlink():
+        raise OSError(
+            f"{path} is a link that leads back to itself; remove it, or give another name"
+        )
     if not target.parent.is_dir():
         raise FileNotFoundError(f"the folder {target.parent} does not exist; create it first")
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise PermissionError(f"the folder {target.parent} is not writable; choose another")
     return path
+
+
+def check_not_read(targets: Iterable[FilePath], sources: Iterable[FilePath]) -> None:
+    """
+    Make sure, before any work is done, that no file is written over one that it is made of.
+
+    Parameters
+    ----------
+    targets, sources : iterable of path-like
+        Files to be, and files to read, under whatever names and through whatever links.
+
+    Raises
+    ------
+    ValueError
+        If a file is among both.
+    """
+    read = {}
+    for source in sources:
+        with contextlib.suppress(OSError, ValueError):  # told when it is read
+            found = Path(source).expanduser().stat()
+            read[found.st_dev, found.st_ino] = source
+    for target in targets:
+        with contextlib.suppress(OSError):
+            found = Path(target).expanduser().stat()
+            if (found.st_dev, found.st_ino) in read:
+                raise ValueError(
+                    f"{target} must not be a file that is read; it is "
+                    f"{read[found.st_dev, found.st_ino]}; choose another name or folder"
+                )
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from astropy.io.registry import IORegistryError
 from astropy.table import Table
 
+from splus_srgan.utils.unfolded import unfolds_within
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -16,9 +18,11 @@ if TYPE_CHECKING:
 
     from splus_srgan.utils.types import FilePath
 
-__all__ = ["read_table", "rows_of"]
+__all__ = ["check_table", "read_table", "rows_of"]
 
+_LARGEST = 1 << 27  # bytes of a table; reading takes several times as much memory
 _LONGEST = 200  # letters of a reason: some list every format that was tried
+_TEXT = (".csv", ".ecsv", ".txt", ".dat", ".tsv")
 
 
 def read_table(path: FilePath) -> Table:
@@ -28,7 +32,8 @@ def read_table(path: FilePath) -> Table:
     Parameters
     ----------
     path : path-like
-        ECSV, CSV, FITS, or anything else `~astropy.table.Table.read` knows by name or content.
+        ECSV, CSV, FITS, or anything else `~astropy.table.Table.read` knows by name or content; of
+        at most 128 MiB. A leading ``~`` is the home folder.
 
     Returns
     -------
@@ -38,20 +43,55 @@ def read_table(path: FilePath) -> Table:
     Raises
     ------
     OSError
-        If it is missing, a folder, or no table.
+        If it is missing, a folder, a device or a pipe, too large, or no table.
     """
-    path = Path(path)
+    path = check_table(path)
+    try:
+        return Table.read(path)
+    except (MemoryError, PermissionError):
+        raise
+    except IORegistryError:
+        raise OSError(f"{path} cannot be read: it is no table in ECSV, CSV or FITS") from None
+    except Exception as error:  # each format has errors of its own
+        reason = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
+        raise OSError(f"{path} cannot be read as a table (ECSV, CSV or FITS): {reason}") from error
+
+
+def check_table(path: FilePath) -> Path:
+    """
+    Refuse what would take all memory, would not end, or would come out with its rows shifted.
+
+    Parameters
+    ----------
+    path : path-like
+        File of a table; a leading ``~`` is the home folder.
+
+    Returns
+    -------
+    path : `~pathlib.Path`
+        The same path, without ``~``.
+
+    Raises
+    ------
+    OSError
+        If it is missing, no regular file, too large, or text with zero bytes.
+    """
+    path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give a table (ECSV, CSV or FITS)")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give a table (ECSV, CSV or FITS)")
-    try:
-        return Table.read(path)
-    except IORegistryError:
-        raise OSError(f"{path} cannot be read: it is no table in ECSV, CSV or FITS") from None
-    except (ValueError, OSError) as error:
-        reason = " ".join(str(error).split())[:_LONGEST]
-        raise OSError(f"{path} cannot be read as a table (ECSV, CSV or FITS): {reason}") from error
+    if not path.is_file():
+        raise OSError(f"{path} is a device, a pipe or a socket; give a table (ECSV, CSV or FITS)")
+    if not unfolds_within(path, _LARGEST):
+        raise OSError(
+            f"{path} must have at most {_LARGEST} bytes, unfolded if it is compressed; "
+            "keep the rows and columns that are needed"
+        )
+    # The reader of astropy takes a zero byte for the end of a value.
+    if path.suffix.lower() in _TEXT and b"\0" in path.read_bytes():
+        raise OSError(f"{path} cannot be read as a table: it holds zero bytes, and is no text")
+    return path
 
 
 def rows_of(table: Table) -> Iterator[Row]:

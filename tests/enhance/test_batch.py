@@ -3,6 +3,8 @@
 
 import errno
 import os
+import re
+import shutil
 import warnings
 
 import numpy as np
@@ -90,6 +92,84 @@ def test_parts_of_one_image(folder, tmp_path):
     assert part.wcs.pixel_to_world(9.5, 9.5).separation(sky[1]).arcsec < 0.01
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *(("size", value) for value in (np.inf, np.nan, 20.5, 0, -20, 1e30)),
+        *(("dec", 91), ("dec", np.nan), ("ra", np.inf)),
+    ],
+)
+def test_a_row_without_sense_is_not_the_end_of_the_others(folder, tmp_path, column, value):
+    center = read_bands(folder / "a.fits")["r"].wcs.pixel_to_world(20, 20)
+    table = Table({"name": ["good", "bad"], "ra": 2 * [center.ra.deg], "dec": 2 * [center.dec.deg]})
+    table["size"] = [20.0, 20.0]
+    table[column][1] = value
+    table.write(tmp_path / "list.csv")
+    fields = list_fields(tmp_path / "list.csv", files=[folder / "a.fits"])
+    summary = enhance_batch(Copier(), fields, tmp_path / "out")
+    assert list(summary["status"]) == ["done", "failed"]
+    assert len(summary["reason"][1]) > 10
+
+
+def test_an_hdu_is_a_number_of_plain_digits(folder, tmp_path):
+    table = Table({"name": ["a", "b"], "file": 2 * [str(folder / "a.fits")], "hdu": ["SCI,²", "²"]})
+    summary = enhance_batch(Copier(), list_fields(table), tmp_path)
+    assert list(summary["status"]) == ["failed", "failed"]
+    assert all("²" in reason and "hdu" in reason.lower() for reason in summary["reason"])
+
+
+@pytest.mark.parametrize("link", ["same", os.symlink, os.link])
+def test_no_field_is_written_over_a_file_of_another(folder, tmp_path, link):
+    precious = tmp_path / "mine_sr.fits"
+    shutil.copy(folder / "a.fits", precious)
+    if link != "same":
+        link(precious, tmp_path / "other_sr.fits")
+    name = "mine" if link == "same" else "other"
+    table = Table({"name": ["x", name], "file": [str(precious), str(folder / "b.fits")]})
+    enhancer = Copier()
+    with pytest.raises(ValueError, match=r"_sr\.fits must not be a file that is read"):
+        enhance_batch(enhancer, list_fields(table), tmp_path, overwrite=True)
+    assert enhancer.seen == []
+    assert precious.read_bytes() == (folder / "a.fits").read_bytes()
+
+
+THINGS = {
+    "notes": lambda path: path.write_text("my notes"),
+    "cut": lambda path: path.write_bytes(path.with_name("whole").read_bytes()[:9000]),
+    "folder": lambda path: path.mkdir(),
+    "device": lambda path: path.symlink_to(os.devnull),
+    "pipe": os.mkfifo,
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and devices are of POSIX")
+@pytest.mark.parametrize("thing", THINGS)
+def test_only_a_whole_output_counts_as_done(folder, tmp_path, thing):
+    shutil.copy(folder / "a.fits", tmp_path / "whole")
+    THINGS[thing](tmp_path / "a_sr.fits")
+    fields = list_fields(folder / "[ab].fits")
+    before = (tmp_path / "a_sr.fits").lstat()
+    summary = enhance_batch(Copier(), fields, tmp_path, resume=True)
+    assert list(summary["status"]) == ["failed", "done"]
+    assert "is not a complete output; remove it" in summary["reason"][0]
+    assert (tmp_path / "a_sr.fits").lstat() == before
+    if thing in ("notes", "cut"):
+        summary = enhance_batch(Copier(), fields, tmp_path, resume=True, overwrite=True)
+        assert list(summary["status"]) == ["done", "skipped"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and devices are of POSIX")
+@pytest.mark.parametrize("thing", THINGS)
+def test_a_summary_that_is_none_is_told_before_the_work(folder, tmp_path, thing):
+    (tmp_path / "whole").write_bytes(b"a,b\n1,2\n")
+    THINGS[thing](tmp_path / "summary.ecsv")
+    enhancer, before = Copier(), (tmp_path / "summary.ecsv").lstat()
+    with pytest.raises(OSError, match=r"summary\.ecsv is (a folder|a device|not the summary)"):
+        enhance_batch(enhancer, list_fields(folder / "a.fits*"), tmp_path)
+    assert enhancer.seen == []
+    assert (tmp_path / "summary.ecsv").lstat() == before
+
+
 def test_the_file_of_many_parts_is_read_once(folder, tmp_path, monkeypatch):
     calls = []
 
@@ -120,7 +200,6 @@ def test_a_full_disk_is_no_fault_of_a_field(folder, tmp_path):
         ({"name": ["a", "a"], "file": ["a", "b"]}, "names of their own; twice there: a"),
         ({"name": ["a"], "file": ["x"], "ra": [1.0]}, "must have the columns dec, size"),
         ({"name": ["../a/.."], "file": ["x"]}, "name must begin with"),
-        ({"name": ["a"], "file": ["x"], "ra": ["?"], "dec": [0], "size": [9]}, "must be degrees"),
     ],
 )
 def test_tables_that_are_none(table, message):
@@ -164,8 +243,8 @@ def test_positions_and_sizes_have_their_units(kind, tmp_path):
         assert field.size == 64
     for size in ([64] * u.arcsec, [64.5], ["many"]):
         table["size"] = size
-        with pytest.raises(ValueError, match=r"ra and dec of 'a' must be degrees, or .* size must"):
-            list_fields(table)
+        (field,) = list_fields(table)
+        assert re.match("ra and dec must be degrees, or .* size must", field.fault)
 
 
 def test_a_folder_may_lie_at_home(folder, tmp_path, monkeypatch):

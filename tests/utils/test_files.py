@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from splus_srgan.utils.files import atomic_path, check_target, replace_file
+from splus_srgan.utils.files import atomic_path, check_not_read, check_target, replace_file
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes, pipes and links are of POSIX")
 
@@ -145,6 +145,29 @@ def test_what_is_no_regular_file_is_refused(tmp_path, overwrite):
     with pytest.raises(FileNotFoundError, match="does not exist; create it first"):
         replace_file(tmp_path / "no" / "file.txt", "x", overwrite=overwrite)
     assert (tmp_path / "pipe").is_fifo()
+
+
+@posix
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_link_that_leads_back_to_itself_is_refused_before_the_work(tmp_path, overwrite):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="a is a link that leads back to itself"):
+        check_target(tmp_path / "a", overwrite=overwrite)
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+@posix
+def test_no_file_is_made_of_itself(tmp_path):
+    read, folder = tmp_path / "in.fits", tmp_path / "folder"
+    read.write_text("x")
+    folder.mkdir()
+    (tmp_path / "soft").symlink_to("in.fits")
+    (tmp_path / "hard").hardlink_to(read)
+    for name in ("in.fits", "folder/../in.fits", "soft", "hard"):
+        with pytest.raises(ValueError, match=r"must not be a file that is read; it is .*in.fits"):
+            check_not_read([tmp_path / "new", tmp_path / name], ["gone", read, "http://x/y"])
+    check_not_read([tmp_path / "new"], [read])
 
 
 def test_endings_stay(tmp_path):

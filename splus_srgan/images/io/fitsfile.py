@@ -140,7 +140,7 @@ def check_source(path: FilePath | bytes) -> Path:
     place = Path(name).expanduser()
     part = re.fullmatch(r"(.+)\[([^\[\]]+)\]", name)
     if part and not place.exists() and Path(part[1]).expanduser().is_file():
-        hdu = part[2] if part[2].isdigit() else repr(part[2])
+        hdu = part[2] if part[2].isdecimal() else repr(part[2])
         raise FileNotFoundError(f"{name} does not exist; give {part[1]} and hdu={hdu}")
     check_regular(place)
     return place

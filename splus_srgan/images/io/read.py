@@ -158,7 +158,7 @@ def _wanted(hdu: Any) -> Any:
     """A number, or a name in capitals, or that and an EXTVER."""
     if isinstance(hdu, str):
         name, _, version = hdu.rpartition(",")
-        if name and version.strip().isdigit():
+        if name and version.strip().isdecimal():
             return name.strip().upper(), int(version)
         return hdu.upper()
     if isinstance(hdu, tuple) and len(hdu) == 2 and isinstance(hdu[0], str):
