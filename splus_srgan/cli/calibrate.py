@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 from splus_srgan.cli.bar import progress
 from splus_srgan.cli.checks import as_usage, check_weights
-from splus_srgan.cli.common import NonNegativeFloat, UsageError, add_config, check_free, int_from
+from splus_srgan.cli.common import (
+    IfTyped,
+    NonNegativeFloat,
+    UsageError,
+    add_config,
+    check_free,
+    int_from,
+)
 from splus_srgan.cli.output import say
 from splus_srgan.utils.files import check_folder, check_name
 from splus_srgan.utils.tables import rows_of
@@ -54,6 +61,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="*",
         default=[],
         metavar="DIR",
+        action=IfTyped,
         help="folders of rendered pairs, to train the head on; a checkpoint of a run that took "
         "subsets of bands has its own pairs",
     )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 from functools import partial
 from os.path import commonprefix
 from pathlib import Path
@@ -20,7 +21,7 @@ from splus_srgan.cli.output import say
 from splus_srgan.exceptions import printable
 from splus_srgan.splus import BANDS, canonical_band
 from splus_srgan.utils.bounded_yaml import load_yaml, read_text
-from splus_srgan.utils.files import check_folder, fits_stem
+from splus_srgan.utils.files import check_folder, check_target, fits_stem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,6 +37,7 @@ __all__ = [
     "PROGRAM",
     "SOME_FAILED",
     "ConfigFile",
+    "IfTyped",
     "NonNegativeFloat",
     "UsageError",
     "add_config",
@@ -125,6 +127,17 @@ class ConfigFile(ActionConfigFile):
                 if not isinstance(content[name], list | None):
                     raise UsageError(f"{name} must be a list; got {content[name]!r}")
         super().__call__(parser, cfg, values, option_string)
+
+
+class IfTyped(argparse.Action):
+    """Take what is typed; where nothing is, what a file of options says stays."""
+
+    def __call__(
+        self, parser: Any, namespace: Any, values: Any, option_string: str | None = None
+    ) -> None:
+        """Set the value; of an argument that is left out argparse passes the default."""
+        if values not in (None, []) or self.dest not in namespace:
+            setattr(namespace, self.dest, values)
 
 
 def add_config(parser: ArgumentParser) -> None:
@@ -231,6 +244,8 @@ def check_free(paths: Iterable[Path], overwrite: bool, *, option: bool = True) -
         If one exists and may not, or a folder cannot be there.
     """
     for path in paths:
+        if path.is_symlink():  # one that leads nowhere does not exist, and yet is there
+            check_target(path, overwrite=True)
         if path.exists() and not path.is_file():
             raise OSError(f"{path} is a folder, a pipe or a device; give the name of a file")
         if path.exists() and not overwrite:

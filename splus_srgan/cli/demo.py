@@ -20,7 +20,7 @@ from splus_srgan.cli.bar import progress
 from splus_srgan.cli.checks import check_engine
 from splus_srgan.cli.common import add_config, add_engine, add_field, add_output
 from splus_srgan.cli.output import say
-from splus_srgan.utils.files import atomic_path, check_folder, make_folder
+from splus_srgan.utils.files import atomic_path, check_folder, check_targets, make_folder
 from splus_srgan.utils.optional import import_optional
 
 if TYPE_CHECKING:
@@ -205,9 +205,7 @@ def _free_paths(outdir: Path, overwrite: bool) -> dict[str, Path]:
     import_optional("matplotlib", "plot")
     check_folder(outdir)
     paths = {what: outdir / name for what, name in _FILES.items()}
-    for path in paths.values():
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} exists; overwrite=True (--overwrite) replaces it")
+    check_targets(paths.values(), overwrite=overwrite)
     return paths
 
 

@@ -14,6 +14,7 @@ from splus_srgan.cli.by_band import ByBand, finite, read_by_band
 from splus_srgan.cli.checks import check_bands, check_engine, check_hdu, check_unit
 from splus_srgan.cli.cluster import add_scheduler, check_option, client_of
 from splus_srgan.cli.common import (
+    IfTyped,
     UsageError,
     add_config,
     add_engine,
@@ -61,7 +62,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     """
     add_config(parser)
     add = parser.add_argument
-    add("files", type=str, nargs="*", default=[], metavar="FILE", help="FITS files of one field")
+    add(
+        "files", type=str, nargs="*", default=[], metavar="FILE", action=IfTyped,
+        help="FITS files of one field",
+    )  # fmt: skip
     add(
         "--batch", type=str, metavar="TABLE",
         help="many fields: a table (name; file, or one per band; ra, dec, size for a part), a "

@@ -10,6 +10,7 @@ from splus_srgan.cli.bar import progress
 from splus_srgan.cli.checks import check_bands, check_engine, check_unit
 from splus_srgan.cli.cluster import add_scheduler, check_option, client_of
 from splus_srgan.cli.common import (
+    IfTyped,
     UsageError,
     add_config,
     add_engine,
@@ -59,7 +60,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_output(parser)
     add_engine(parser)
     parser.add_argument(
-        "files", nargs="*", metavar="FILE",
+        "files", nargs="*", default=[], metavar="FILE", type=str, action=IfTyped,
         help="FITS files of one field: an input, or an image that was enhanced before",
     )  # fmt: skip
     parser.add_argument("--simulate", type=int_from(1), metavar="N", help="N simulated test fields")

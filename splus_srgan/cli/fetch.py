@@ -11,6 +11,7 @@ from splus_srgan.cli.bar import progress
 from splus_srgan.cli.checks import as_usage, check_address, check_target_psf
 from splus_srgan.cli.common import (
     SOME_FAILED,
+    IfTyped,
     UsageError,
     add_config,
     add_matching,
@@ -50,6 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=str,
         nargs="?",
         metavar="TABLE",
+        action=IfTyped,
         help="galaxies: columns ra, dec (deg), name; ECSV, CSV or FITS",
     )
     add("-o", "--output", type=str, metavar="DIR", help="folder of the pairs; made if needed")

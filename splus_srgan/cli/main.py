@@ -63,6 +63,17 @@ COMMANDS = {
 }
 """Name to module of each command."""
 
+_PLACES = {
+    "output": "a folder",
+    "batch": "a table, a folder or a pattern",
+    "pairs": "a folder",
+    "table": "a table",
+    "file": "a file",
+    "resume": "a run",
+    "weights": "weights",
+}
+"""Options that are paths, and what they name."""
+
 _ERROR, _USAGE, _INTERRUPTED = 1, 2, 130
 _CLOSED = 128 + 13  # as if by SIGPIPE
 # Raised for what the user gave.  Anything else is a fault of ours, and says so.
@@ -103,7 +114,7 @@ def _main(arguments: list[str]) -> int:
     flags = flag_names(parsers[command]) if command else {}
     try:
         options = parsers[""].parse_args(arguments)[command]
-        _check_flags(parsers[command], options)
+        _check_values(parsers[command], options)
     except Exception as error:  # whatever the parser stumbles over was given to it
         if "--debug" in arguments:
             raise
@@ -158,9 +169,9 @@ def _fail(
     return status
 
 
-def _check_flags(parser: ArgumentParser, options: Namespace) -> None:
+def _check_values(parser: ArgumentParser, options: Namespace) -> None:
     """
-    Refuse for a switch all but true and false, and an empty name of the output.
+    Refuse for a switch all but true and false, and for a place what names none; put in the home.
 
     Text in a file, such as "false", would be true.
     """
@@ -168,9 +179,17 @@ def _check_flags(parser: ArgumentParser, options: Namespace) -> None:
     for name in switches:
         if not isinstance(options[name], bool):
             raise UsageError(f"{name} must be true or false; got {options[name]!r}")
-    # A variable of the shell that is not set must not send files to the working folder.
-    if options.get("output") == "":
-        raise UsageError("output must name a folder; got an empty text")
+    for action in parser._actions:
+        value = options.get(action.dest)
+        texts = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and "\0" in text for text in texts):
+            raise UsageError(f"{action.dest} must be text without zero bytes; got {value!r}")
+    for name, what in _PLACES.items():
+        # A variable of the shell that is not set must not mean the working folder.
+        if options.get(name) == "":
+            raise UsageError(f"{name} must name {what}; got an empty text")
+        if isinstance(options.get(name), str):
+            options[name] = os.path.expanduser(options[name])
 
 
 @contextmanager

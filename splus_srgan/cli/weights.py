@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from splus_srgan.cli.checks import check_weights
-from splus_srgan.cli.common import UsageError, add_config
+from splus_srgan.cli.common import IfTyped, UsageError, add_config
 from splus_srgan.cli.output import say
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     actions = ("list", "show", "verify")
     parser.add_argument("action", nargs="?", choices=actions, default="list", help="what to do")
     parser.add_argument(
-        "name", type=str, nargs="?", metavar="NAME", help="one of those listed; all by default"
-    )
+        "name", type=str, nargs="?", metavar="NAME", action=IfTyped,
+        help="one of those listed; all by default",
+    )  # fmt: skip
 
 
 def run(options: Namespace) -> None:

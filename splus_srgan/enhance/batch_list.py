@@ -126,7 +126,8 @@ def list_fields(source: Table | FilePath, *, files: Sequence[FilePath] = ()) -> 
     ['a', 'b']
     """
     if not isinstance(source, Table):
-        paths = _pattern(Path(source))
+        source = Path(source).expanduser()
+        paths = _pattern(source)
         if paths is not None:
             if files:
                 raise ValueError(

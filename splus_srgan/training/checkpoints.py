@@ -140,7 +140,7 @@ def read_checkpoint(path, *, map_location=None):
     ValueError
         If it is damaged (its hash is checked), or not of this package.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {str(path)!r} does not exist")
     place = "cpu" if map_location is None else map_location
@@ -192,7 +192,7 @@ def find_checkpoint(place):
     path : `~pathlib.Path`
         The file.
     """
-    path = Path(place)
+    path = Path(place).expanduser()
     if not path.is_dir():
         if not path.is_file():
             raise FileNotFoundError(

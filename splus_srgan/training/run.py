@@ -143,7 +143,7 @@ def train(
         If the configuration, the data or a file is not valid.
     """
     start = _Start(config, resume)
-    folder = Path(start.config.run.output)
+    folder = Path(start.config.run.output).expanduser()
     run = start.config.run
     if is_first_process():
         prepare_folder(folder, start.config, in_place=start.in_place, overwrite=overwrite)

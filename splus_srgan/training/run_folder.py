@@ -3,6 +3,7 @@
 
 import json
 import platform
+import re
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,15 +15,18 @@ from splus_srgan.utils.files import replace_file
 __all__ = ["checkpoint_folder", "prepare_folder"]
 
 _VERSIONS = "versions.json"
-_PARTS = (
-    "config.yaml",
-    _VERSIONS,
-    "metrics.csv",
-    "tensorboard",
-    "pictures",
-    "checkpoints",
-    "weights",
-)
+_PARTS = {
+    "config.yaml": None,
+    _VERSIONS: None,
+    "metrics.csv": None,
+    "tensorboard": r"hparams\.yaml|events\.out\.tfevents\..*",
+    "pictures": r"epoch_\d+\.png",
+    "checkpoints": r".*\.ckpt",
+    "weights": r".*\.(json|safetensors)",
+}
+"""Files of a run, and its folders with the names of what they hold."""
+
+_HIDDEN = r"|\..*\.[0-9a-f]{32}\.\w+"  # what a kill left of `atomic_path`
 _PACKAGES = ("torch", "lightning", "numpy", "scipy", "astropy", "photutils", "scikit-image")
 
 
@@ -40,7 +44,7 @@ def checkpoint_folder(output):
     folder : `~pathlib.Path`
         Folder inside that of the run.
     """
-    return Path(output) / "checkpoints"
+    return Path(output).expanduser() / "checkpoints"
 
 
 def prepare_folder(folder, config, *, in_place, overwrite):
@@ -98,8 +102,30 @@ def _make_room(folder, overwrite):
     if not overwrite:
         _check_nothing_to_lose(folder)
     for name in present:
+        _check_own(folder / name, _PARTS[name])
+    for name in present:
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _check_own(path, pattern):
+    """Refuse to remove what no run has written."""
+    if pattern is None and (path.is_file() or path.is_symlink()):
+        return
+    if pattern is None or path.is_symlink() or not path.is_dir():
+        foreign = [path.name]
+    else:
+        own = re.compile(pattern + _HIDDEN)
+        foreign = [
+            f"{path.name}/{one.name}"
+            for one in sorted(path.iterdir())
+            if not own.fullmatch(one.name) or one.is_dir()
+        ]
+    if foreign:
+        raise FileExistsError(
+            f"{str(path.parent)!r} holds {foreign[0]}, which no run has written and a new one "
+            "would remove: move it elsewhere, or give another folder (-o)"
+        )
 
 
 def _check_nothing_to_lose(folder):
@@ -118,6 +144,8 @@ def _check_nothing_to_lose(folder):
 
 
 def _is_run(folder):
+    if not (folder / _VERSIONS).is_file():  # a pipe would be waited for
+        return False
     try:
         return "splus_srgan" in json.loads((folder / _VERSIONS).read_text(encoding="utf-8"))
     except (OSError, ValueError):

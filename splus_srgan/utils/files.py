@@ -23,6 +23,7 @@ __all__ = [
     "check_name",
     "check_not_read",
     "check_target",
+    "check_targets",
     "fits_stem",
     "make_folder",
     "replace_file",
@@ -216,6 +217,27 @@ def check_target(path: FilePath, *, overwrite: bool = False) -> Path:
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise PermissionError(f"the folder {target.parent} is not writable; choose another")
     return path
+
+
+def check_targets(paths: Iterable[Path], *, overwrite: bool = False) -> None:
+    """
+    Make sure that files can be written to a folder that may still have to be made.
+
+    Parameters
+    ----------
+    paths : iterable of `~pathlib.Path`
+        Files to be.
+    overwrite : bool, optional
+        Whether they may exist.
+
+    Raises
+    ------
+    OSError
+        As by `check_target`, for what is there.
+    """
+    for path in paths:
+        if os.path.lexists(path):  # also a link that leads nowhere
+            check_target(path, overwrite=overwrite)
 
 
 def check_not_read(targets: Iterable[FilePath], sources: Iterable[FilePath]) -> None:

@@ -2,6 +2,7 @@
 """Whatever is typed or stands in a file: a result, or a line that says what is wrong."""
 
 import ast
+import json
 import os
 import random
 import re
@@ -18,8 +19,13 @@ import pytest
 import splus_srgan
 from splus_srgan.cli import main as cli
 from splus_srgan.cli.main import COMMANDS, _parsers, main
+from splus_srgan.cli.output import say, tell
 from splus_srgan.cli.words import flag_names, in_command_words
+from splus_srgan.evaluation.report.write import check_folder
+from splus_srgan.exceptions import printable
+from splus_srgan.pairs.folder.pairs import PairFolder
 from splus_srgan.training.config.training import load_config
+from splus_srgan.training.run_folder import checkpoint_folder
 
 SEED = 20
 CASES = 300
@@ -144,6 +150,105 @@ def test_names_are_no_paths(name, tmp_path, capsys):
     if name:
         assert told(capsys, arguments)[0] == 2
         assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "content", "name"),
+    [
+        ("enhance", {"output": "o", "files": ["a", "b"]}, "files"),
+        ("evaluate", {"output": "o", "files": ["a", "b"]}, "files"),
+        ("fetch", {"output": "o", "table": "a"}, "table"),
+        ("match", {"output": "o", "files": ["a"], "target": ["b"]}, "files"),
+        ("calibrate", {"output": "o", "pairs": ["a"], "weights": "w"}, "pairs"),
+        ("weights", {"action": "show", "name": "a"}, "name"),
+    ],
+)
+def test_arguments_of_a_file_of_options_count(command, content, name, tmp_path):
+    (tmp_path / "options.yaml").write_text(json.dumps(content))
+    call = [command, "--config", str(tmp_path / "options.yaml")]
+    call += ["w"] if command == "calibrate" else []
+    call += ["x"] if command == "match" else []  # needs one that is typed
+    options = _parsers()[""].parse_args(call)[command]
+    assert options[name] == (["x"] if command == "match" else content[name])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["enhance", "x.fits", "-o", ""],
+        ["enhance", "--batch", "", "-o", "o"],
+        ["enhance", "x.fits", "-o", "o", "--weights", ""],
+        ["evaluate", "--pairs", "", "-o", "o"],
+        ["fetch", "", "-o", "o"],
+        ["fetch", "--example", ""],
+        ["train", ""],
+        ["train", "--resume", ""],
+    ],
+)
+def test_an_empty_text_names_no_place(call, tmp_path, monkeypatch, capsys):
+    """As a variable of the shell that is not set; the working folder is not meant."""
+    monkeypatch.chdir(tmp_path)
+    status, error = told(capsys, call)
+    assert status == 2
+    assert "got an empty text" in error
+    assert os.listdir() == []
+
+
+def test_a_zero_byte_is_told_with_its_option(tmp_path, capsys):
+    (tmp_path / "options.yaml").write_text(r'{"output": "a\u0000b", "files": ["x.fits"]}')
+    status, error = told(capsys, ["enhance", "--config", str(tmp_path / "options.yaml")])
+    assert status == 2
+    assert "--output must be text without zero bytes" in error
+
+
+def test_files_of_options_may_name_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "options.yaml").write_text("output: ~/made\nshape: [16, 16]\nbands: [r]\n")
+    assert main(["simulate", "--config", str(tmp_path / "options.yaml")]) == 0
+    assert sorted(os.listdir(tmp_path)) == ["made", "options.yaml", "work"]
+    assert os.listdir() == []
+    assert PairFolder("~/pairs", create=True).path == tmp_path / "pairs"
+    assert check_folder("~/report")["report"] == tmp_path / "report" / "report.html"
+    assert checkpoint_folder("~/run") == tmp_path / "run" / "checkpoints"
+    (tmp_path / "config.yaml").write_text("{preset: seed, name: here}")
+    assert load_config("~/config.yaml").name == "here"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes are of POSIX")
+@pytest.mark.parametrize("thing", ["pipe", "circle", "nowhere", "folder"])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("target.fits", ["simulate", "--shape", "16", "16"]),
+        ("comparison.png", ["demo"]),
+        ("report.html", ["evaluate", "--simulate", "1"]),
+    ],
+)
+def test_what_cannot_be_replaced_is_told_before_the_work(name, call, thing, tmp_path, capsys):
+    path = tmp_path / name
+    {
+        "pipe": lambda: os.mkfifo(path),
+        "circle": lambda: path.symlink_to(name),
+        "nowhere": lambda: path.symlink_to("no/such/folder"),
+        "folder": path.mkdir,
+    }[thing]()
+    status, error = told(capsys, [*call, "-o", str(tmp_path), "--overwrite"])
+    assert status == 1
+    assert name in error or "such" in error
+    assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("text", ["a\x1b[31mb", "a\x9bb", "a\rb", "a\udcffb"])
+def test_what_is_said_does_not_rule_the_terminal(text, capsys):
+    say(f"{text}\nsecond")
+    tell(text)
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1] == "second"
+    assert out.splitlines()[0] == err.strip() == printable(text)
+    assert all(letter.isprintable() for letter in printable(text))
 
 
 def test_library_words_become_those_of_the_command_line():

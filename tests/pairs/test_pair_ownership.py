@@ -19,6 +19,7 @@ from splus_srgan.images.io.fields import write_bands
 from splus_srgan.pairs.folder import staging
 from splus_srgan.pairs.folder.pairs import PairFolder, fetch_pairs, match_files
 from splus_srgan.pairs.folder.schema import check_record, sealed
+from splus_srgan.pairs.folder.staging import list_positions
 from splus_srgan.pairs.quality.pair import BandQuality, PairReport
 from splus_srgan.utils.files import check_name, safe_name
 
@@ -272,6 +273,12 @@ def test_names_that_are_paths_are_refused_before_the_work(tmp_path, files, name)
         PairFolder(tmp_path / "b", create=True).add_failure(name, "because")
     assert sorted(os.listdir(tmp_path)) == ["b", "in"]
     assert os.listdir(tmp_path / "b") == []
+
+
+@pytest.mark.parametrize("name", ["index.ecsv", "Settings.json", "contact_sheet.png", "nul", ".a"])
+def test_names_of_a_table_are_refused_before_anything_is_written(tmp_path, name):
+    with pytest.raises(ValueError, match="name must"):
+        list_positions(Table({"name": ["good", name], "ra": [10, 20], "dec": [0, 0]}))
 
 
 @given(st.text(max_size=40))

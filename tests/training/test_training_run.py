@@ -562,6 +562,41 @@ def test_a_run_starts_from_another_or_goes_on_in_its_folder(moved, tmp_path):
     prepare_folder(folder, tiny(**{"run.start_from": str(folder)}), in_place=True, overwrite=False)
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    "thing",
+    [
+        "weights/notes.txt",
+        "pictures/mine.png",
+        "checkpoints/old/best.ckpt",
+        "tensorboard/x",
+        "link",
+    ],
+)
+def test_what_no_run_has_written_is_not_removed(tiny, tmp_path, thing, overwrite):
+    config, folder = tiny(), tmp_path / "run"
+    prepare_folder(folder, config, in_place=False, overwrite=False)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x").write_text("precious")
+    if thing == "link":
+        thing = "weights"
+        (folder / thing).symlink_to(tmp_path / "elsewhere")
+    else:
+        (folder / thing).parent.mkdir(parents=True)
+        (folder / thing).write_text("precious")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(FileExistsError, match=f"{thing}.*which no run has written|holds the weig"):
+        prepare_folder(folder, config, in_place=False, overwrite=overwrite)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes are of POSIX")
+def test_a_pipe_is_no_record_of_a_run(tiny, tmp_path):
+    os.mkfifo(tmp_path / "versions.json")
+    with pytest.raises(FileExistsError, match=r"holds versions\.json, which is no run's"):
+        prepare_folder(tmp_path, tiny(), in_place=False, overwrite=True)
+
+
 def test_another_run_is_replaced_when_asked_to(tiny):
     train(tiny(**{"run.epochs": 1}))
     result = train(tiny(**{"run.epochs": 1, "run.seed": 1}), overwrite=True)

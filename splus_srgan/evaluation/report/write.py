@@ -18,6 +18,7 @@ from splus_srgan.evaluation.checks import check_table
 from splus_srgan.evaluation.report.context import page_context, remark
 from splus_srgan.evaluation.report.figures import report_figures
 from splus_srgan.evaluation.report.viewer import show_field, viewer_data
+from splus_srgan.utils import files
 from splus_srgan.utils.files import atomic_path, replace_file
 from splus_srgan.utils.optional import import_optional
 
@@ -52,17 +53,13 @@ def check_folder(folder: FilePath, *, overwrite: bool = False) -> dict[str, Path
     ------
     FileExistsError
         If one exists and ``overwrite`` is not set.
-    NotADirectoryError
-        If the folder, or one above it, is a file.
+    OSError
+        If the folder, or one above it, is a file, or one of the files cannot be written.
     """
-    folder = Path(folder)
-    for parent in (folder, *folder.parents):
-        if parent.exists() and not parent.is_dir():
-            raise NotADirectoryError(f"cannot write to {folder}: {parent} is a file")
+    folder = Path(folder).expanduser()
+    files.check_folder(folder)
     paths = {key: folder / name for key, name in FILES.items()}
-    for path in paths.values():
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} exists; overwrite=True (--overwrite) replaces it")
+    files.check_targets(paths.values(), overwrite=overwrite)
     return paths
 
 
@@ -93,7 +90,7 @@ def write_report(evaluation: Any, folder: FilePath, *, overwrite: bool = False) 
     """
     paths = check_folder(folder, overwrite=overwrite)
     page = render_report(evaluation)  # before anything is written
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
 
     tables = {"table": evaluation.table, "checks": check_table(evaluation.checks)}
     for key, table in tables.items():

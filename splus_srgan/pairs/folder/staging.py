@@ -53,7 +53,7 @@ def list_positions(table):
         )
     sky = column_positions(table[columns["ra"]], table[columns["dec"]])
     if "name" in columns:
-        names = [safe_name(name) for name in table[columns["name"]]]
+        names = [places.check_pair_name(safe_name(name)) for name in table[columns["name"]]]
     else:
         names = [_name_of(position) for position in sky]
     positions = dict(zip(names, sky, strict=True))

@@ -64,7 +64,7 @@ class PairFolder(Mapping):
     """
 
     def __init__(self, path: FilePath, *, create: bool = False) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         if create:
             make_folder(self.path)
         if not self.path.is_dir():

@@ -183,7 +183,7 @@ def read_keys(source: FilePath | dict[str, Any] | None) -> dict[str, Any]:
         return {}
     if isinstance(source, dict):
         return _nest(source)
-    path = Path(source)
+    path = Path(source).expanduser()
     if path.suffix not in (".yaml", ".yml", ".toml"):
         raise ValueError(f"a configuration must be a .yaml, .yml or .toml file; got {str(path)!r}")
     text = read_text(path)
