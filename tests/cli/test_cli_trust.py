@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import splus_srgan
+from splus_srgan import __main__ as entry
 from splus_srgan.cli import main as cli
 from splus_srgan.cli.main import COMMANDS, _parsers, main
 from splus_srgan.cli.output import say, tell
@@ -464,6 +465,22 @@ def test_signals_interrupt(number, monkeypatch, tmp_path, capsys):
     assert main(["simulate", "-o", str(tmp_path / "out")]) == 130
     assert capsys.readouterr().err.startswith("splus-srgan: interrupted")
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("moment", ["import", "start"])
+def test_an_interrupt_before_the_work_is_no_traceback(moment, monkeypatch, capsys):
+    """Python and the arguments take a second or more, in which Ctrl-C may come as well."""
+
+    class Interrupted:
+        def __getattr__(self, name):
+            raise KeyboardInterrupt
+
+    if moment == "import":
+        monkeypatch.setitem(sys.modules, "splus_srgan.cli.main", Interrupted())
+    else:
+        monkeypatch.setattr(cli, "_parsers", Interrupted().__getattr__)
+    assert entry.main() == 130
+    assert capsys.readouterr().err == "splus-srgan: interrupted\n"
 
 
 def test_a_hangup_that_is_ignored_stays_so(monkeypatch, tmp_path):
