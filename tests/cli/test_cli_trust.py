@@ -478,7 +478,7 @@ def test_an_interrupt_before_the_work_is_no_traceback(moment, monkeypatch, capsy
     if moment == "import":
         monkeypatch.setitem(sys.modules, "splus_srgan.cli.main", Interrupted())
     else:
-        monkeypatch.setattr(cli, "_parsers", Interrupted().__getattr__)
+        monkeypatch.setattr(cli, "_parsers", lambda: Interrupted().parse)
     assert entry.main() == 130
     assert capsys.readouterr().err == "splus-srgan: interrupted\n"
 

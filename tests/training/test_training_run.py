@@ -585,7 +585,7 @@ def test_what_no_run_has_written_is_not_removed(tiny, tmp_path, thing, overwrite
         (folder / thing).parent.mkdir(parents=True)
         (folder / thing).write_text("precious")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(FileExistsError, match="which no run has written|holds the weig"):
+    with pytest.raises(FileExistsError, match=r"which no run has written|holds the weig"):
         prepare_folder(folder, config, in_place=False, overwrite=overwrite)
     assert sorted(tmp_path.rglob("*")) == before
 
