@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["compare_field", "fine_scale"]
 
 _SOURCE_LEVEL = 2.5  # sigma per pixel, of what annuli leave out
+_LEAST_OF_STATED = 0.8  # of the noise that an output states: what the input must have of it
 
 
 def fine_scale(unit: UnitBase | None) -> float:
@@ -80,6 +81,8 @@ def compare_field(
 
     The sky of the input is the pair's, else that of the output's header (``SRSKY``),
     else it is measured; that of the output is ``SRFSKY``, else ``SRSKY``, else the input's.
+    The noise of the input is the pair's, else that of the output's header (``SRSIGMA``) where the
+    input has at least 0.8 of it, else it is measured.
 
     Parameters
     ----------
@@ -103,8 +106,8 @@ def compare_field(
     Raises
     ------
     ValueError
-        If the output lacks a band, is in another unit, or stands alone without the cards of
-        an enhanced image.
+        If the output lacks a band, is in another unit, is the target itself (unless that is a
+        truth without noise), or stands alone without the cards of an enhanced image.
     GridMismatchError
         If the output is not on the grid that is twice as fine, by its shape or its WCS.
 
@@ -126,8 +129,21 @@ def compare_field(
             f"output must have every band of the pair, {list(pair.bands)}; got none for {lacking}"
         )
     pair.check_fine("output", output)
+    _check_apart(pair, output)
     bands = {band: _band_of_pair(pair, band, output[band], output_psf) for band in pair.bands}
     return ComparedField(pair.name, bands, known=pair.sources)
+
+
+def _check_apart(pair: EvaluationPair, output: Images) -> None:
+    """Refuse an output that is its own target: an image with noise of its own never is."""
+    if pair.target is None or pair.noise_free:
+        return
+    for band, image in pair.target.items():
+        if np.array_equal(image.data, output[band].data, equal_nan=True):
+            raise ValueError(
+                f"target of {pair.name!r} must be an image of its own; in band {band!r} it is the "
+                "output, to the bit. Give another image of the same sky, or none"
+            )
 
 
 def _band_alone(name: str, made: NDData) -> ComparedBand:
@@ -255,11 +271,22 @@ def _zero_point(pair: EvaluationPair, name: str, seen: NDData) -> float:
 def _sky_and_sigma(
     pair: EvaluationPair, name: str, meta: Mapping[str, Any], seen: NDData, missing: BoolArray
 ) -> tuple[float, float]:
-    sky, sigma = pair.sky.get(name, meta.get("SRSKY")), pair.sigma.get(name, meta.get("SRSIGMA"))
+    sky, sigma, stated = pair.sky.get(name, meta.get("SRSKY")), pair.sigma.get(name), None
     if sky is None or sigma is None:
-        measured = measure_background(np.asarray(seen.data, float), mask=missing)
+        if sigma is None:
+            stated = meta.get("SRSIGMA")
+        try:
+            measured = measure_background(np.asarray(seen.data, float), mask=missing)
+        except ValueError:  # too few pixels: what the output says has to do
+            if sky is None or stated is None:
+                raise
+            return float(sky), float(stated)
         sky = measured.sky[0] if sky is None else sky
-        sigma = measured.sigma[0] if sigma is None else sigma
+        if sigma is None:
+            sigma = measured.sigma[0]
+            # An output that states more noise than the input has would be judged mildly.
+            if stated is not None and sigma > _LEAST_OF_STATED * float(stated):
+                sigma = stated
     return float(sky), float(sigma)
 
 

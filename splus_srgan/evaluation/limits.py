@@ -347,6 +347,10 @@ LIMITS = {
         "sources that depend on the turn", of="fields",
     ),
     # Uncertainty
+    "unstated": Limit(
+        "uncertainty", "unmasked pixels without an uncertainty", 0.0, 0.0, "",
+        "pixels without an uncertainty",
+    ),
     "coverage 68": Limit(
         "uncertainty", "coverage at 68 %, S/N {low} to {high}", 0.65, 0.71, "",
         "wrong uncertainties", needed=True, least=200,

@@ -53,7 +53,7 @@ class EvaluationPair:
     Raises
     ------
     ValueError
-        If the bands of both sides differ, or their units.
+        If the bands of both sides differ, or their units, or the target is an enhanced image.
     GridMismatchError
         If the target is not on the grid that is twice as fine, by its shape or its WCS.
 
@@ -86,6 +86,12 @@ class EvaluationPair:
                 f"got {sorted(self.target)}"
             )
         self.check_fine("target", self.target)
+        made = [band for band, image in self.target.items() if "SRMODEL" in (image.meta or {})]
+        if made:
+            raise ValueError(
+                f"target of {self.name!r} must not be an enhanced image; band {made[0]!r} has the "
+                "card SRMODEL of one. Give an image of another telescope, or none"
+            )
 
     def check_fine(self, name: str, images: Images) -> None:
         """

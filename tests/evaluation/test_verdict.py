@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 from _scenes import oracle
-from astropy.nddata import CCDData
+from astropy.nddata import CCDData, StdDevUncertainty
 from scipy import ndimage
 
 from splus_srgan import SRGANEnhancer, simulate_field
@@ -15,6 +15,8 @@ from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.limits import LIMITS, limits_table
 from splus_srgan.evaluation.measure.consistency import data_consistency
 from splus_srgan.evaluation.measure.frame import checks_frame, shift_map
+from splus_srgan.evaluation.measure.hallucination import unmatched_sources
+from splus_srgan.evaluation.measure.holes import checks_holes, hole_table
 from splus_srgan.evaluation.pairs import EvaluationPair
 from splus_srgan.evaluation.run import evaluate_images
 from splus_srgan.evaluation.verdict import headline, in_words, judge_topics
@@ -306,3 +308,73 @@ def test_saturated_pixels_never_count_against_the_output():
     texts = [in_words(check) for check in evaluation.checks if check.passed is False]
     flux = [text for text in texts if text.startswith(("flux", "sources", "median flux"))]
     assert flux == []
+
+
+# What an output says of itself
+
+
+def noisy_copy(pair, seed=3):
+    """The truth with noise from pixel to pixel, as an image of another telescope has it."""
+    rng = np.random.default_rng(seed)
+    made = {}
+    for band, image in pair.target.items():
+        made[band] = image.copy()
+        noise = 0.05 * pair.sigma[band] * rng.standard_normal(image.shape)
+        made[band].data = np.asarray(image.data, float) + noise
+    return made
+
+
+def test_an_output_cannot_state_more_noise_than_the_input_has(stars):
+    """With a noise ten times too large, a source of 60 sigma too much was no fault."""
+    bare = EvaluationPair("bare", stars.input)
+    invented = []
+    for factor in (1, 10):
+
+        def with_source(image, sigma, band):
+            image[150:153, 20:23] += 60 * sigma / 9 * 4
+            return image
+
+        output = oracle(stars, with_source)
+        for image in output.values():
+            image.meta["SRSIGMA"] *= factor
+        rows = unmatched_sources(compare_field(bare, output))
+        invented.append(np.count_nonzero(rows["unmatched"] & (rows["list"] == "output")))
+    assert invented[0] > 0
+    assert invented[1] == invented[0]
+
+
+def test_an_output_is_not_its_own_target(stars):
+    output = noisy_copy(stars)
+    pair = dataclasses.replace(stars, target=output, noise_free=False)
+    with pytest.raises(ValueError, match="an image of its own; in band 'g' it is the output"):
+        compare_field(pair, output)
+    compare_field(dataclasses.replace(pair, noise_free=True), output)
+
+
+def test_an_enhanced_image_is_no_target(stars):
+    target = noisy_copy(stars)
+    target["r"].meta = dict(target["r"].meta) | {"SRMODEL": "splus-any"}
+    with pytest.raises(ValueError, match="must not be an enhanced image; band 'r' has the card"):
+        dataclasses.replace(stars, target=target)
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0, np.inf, -1.0])
+def test_a_pixel_without_an_uncertainty_is_counted(stars, value):
+    """Where none is stated none is judged: so each pixel must state one, or be masked."""
+    output = oracle(stars)
+    for band, image in output.items():
+        std = np.full(image.shape, 0.1 * stars.sigma[band])
+        if band == "r":
+            std[40:45, 60:70] = value
+        image.uncertainty = StdDevUncertainty(std)
+
+    def unstated():
+        return checks_holes(hole_table(compare_field(stars, output)))[1::2]
+
+    assert {c.name for c in unstated()} == {"unmasked pixels without an uncertainty"}
+    assert {c.band: c.value for c in unstated()} == {"g": 0, "r": 50}
+    output["r"].mask = np.zeros(output["r"].shape, bool)
+    output["r"].mask[40:45, 60:70] = True
+    assert {c.band: c.passed for c in unstated()} == {"g": True, "r": True}
+    output["r"].uncertainty = None
+    assert checks_holes(hole_table(compare_field(stars, output)))[-1].passed

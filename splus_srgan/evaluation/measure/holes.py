@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Pixels of an output that have no value."""
+"""Pixels of an output that have no value, or no uncertainty where others state one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def hole_table(field: ComparedField) -> Table:
     -------
     rows : `~astropy.table.Table`
         A row per band: ``field, band``; numbers of ``missing`` pixels, masked or not finite,
-        and of ``lost`` ones among them, which are not masked.
+        and of ``lost`` ones among them, which are not masked; whether it has ``stated``
+        uncertainties, and of how many pixels that can be judged they are ``unstated``: not finite,
+        or not above 0.
 
     Examples
     --------
@@ -49,6 +51,10 @@ def hole_table(field: ComparedField) -> Table:
 
     def measure(band: ComparedBand) -> Table:
         counts = {"missing": int(band.missing.sum()), "lost": int(band.lost.sum())}
+        counts |= {"stated": int(band.std is not None), "unstated": 0}
+        if band.std is not None:
+            told = np.isfinite(band.std) & (band.std > 0)
+            counts["unstated"] = int(np.count_nonzero(~told & ~band.hidden))
         return Table(rows=[{"band": band.name} | counts])
 
     return field.each(measure)
@@ -58,7 +64,7 @@ def checks_holes(
     rows: Table, *, bands: Sequence[str] | None = None, limits: Mapping[str, Limit] = LIMITS
 ) -> list[Check]:
     """
-    Judge pixels without a value: each must be masked.
+    Judge pixels without a value, each of which must be masked, and those without an uncertainty.
 
     Parameters
     ----------
@@ -72,10 +78,15 @@ def checks_holes(
     Returns
     -------
     checks : list of `~splus_srgan.evaluation.checks.Check`
-        The number of all fields, for each band.
+        The number of all fields, for each band; that without uncertainty where any field states
+        one.
     """
     checks = []
     for band in dict.fromkeys(rows["band"]) if bands is None else bands:
-        lost = np.asarray(rows["lost"][rows["band"] == band])
-        checks.append(limits["lost"].check(band, lost.sum(), count=lost.size))
+        mine = rows[rows["band"] == band]
+        checks.append(limits["lost"].check(band, np.sum(mine["lost"]), count=len(mine)))
+        stated = int(np.sum(mine["stated"]))
+        if stated:
+            unstated = np.sum(mine["unstated"])
+            checks.append(limits["unstated"].check(band, unstated, count=stated))
     return checks
