@@ -182,7 +182,11 @@ class ComparedBand:
 
     def _seen(self, image: FloatArray, psf: tuple[float, ...] | None) -> FloatArray:
         wanted = None if psf is None else self.psf
-        return to_input_grid(image, wanted, psf=psf or TARGET_PSF, pixel_scale=self.fine_scale)
+        seen = to_input_grid(image, wanted, psf=psf or TARGET_PSF, pixel_scale=self.fine_scale)
+        if psf is None or wanted is None or psf[0] <= wanted[0]:
+            return seen
+        # The input is the sharper one: what one blur more takes away is given back, to first order.
+        return 2 * seen - blur_to_psf(seen, psf, psf=wanted, pixel_scale=self.pixel_scale)
 
     @cached_property
     def blurred_target(self) -> FloatArray:

@@ -151,6 +151,10 @@ LIMITS = {
         "photometry", "sources without flux against the {against}", 0.0, 0.5, "",
         "sources without flux", of="sources",
     ),
+    "part flux": Limit(
+        "photometry", "median flux offset of the worst part against the {against}", -0.03, 0.03,
+        "mag", "wrong fluxes in a part of the frame", **_SOURCES,
+    ),
     "color": Limit(
         "photometry", "median offset of {color} against the {against}", -0.01, 0.01, "mag",
         "wrong colors", **_SOURCES,
@@ -199,6 +203,10 @@ LIMITS = {
     "width": Limit(
         "morphology", "FWHM of stars over the expected one, less 1", -0.05, 0.05, "",
         "stars of another width than promised", needed=True, **_STARS,
+    ),
+    "part width": Limit(
+        "morphology", "FWHM of stars of the worst part over the expected one, less 1", -0.1, 0.1,
+        "", "stars of another width in a part of the frame", **_STARS,
     ),
     "sharpening": Limit(
         "morphology", "FWHM of stars over the input's", 0.0, 1.0, "",
@@ -257,6 +265,10 @@ LIMITS = {
     "chi2": Limit(
         "honesty", "mean square of input less blurred output", 0.8, 1.2, "",
         "disagreement with the input", needed=True,
+    ),
+    "bright chi2": Limit(
+        "honesty", "mean square of input less blurred output in bright sources", 0.0, 2.0, "",
+        "disagreement with the input in bright sources", of="fields",
     ),
     "mean residual": Limit(
         "honesty", "mean of input less blurred output", -0.1, 0.1, "sigma",

@@ -30,6 +30,7 @@ __all__ = [
     "inside",
     "isolated",
     "match_positions",
+    "quadrants",
     "smoothed_noise",
 ]
 
@@ -219,6 +220,33 @@ def inside(
     gap = distance / pixel_scale
     x, y = np.asarray(x), np.asarray(y)
     return (x > gap) & (y > gap) & (x < shape[1] - 1 - gap) & (y < shape[0] - 1 - gap)
+
+
+def quadrants(x: FloatArray, y: FloatArray, shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """
+    Tell in which quadrant of the frame positions lie.
+
+    Parameters
+    ----------
+    x, y : `~numpy.ndarray`, shape (n,)
+        Positions in input pixels.
+    shape : tuple of int
+        ``(ny, nx)`` of the input.
+
+    Returns
+    -------
+    quadrants : `~numpy.ndarray` of int, shape (n,)
+        0 to 3: lower left, lower right, upper left, upper right.
+
+    Examples
+    --------
+    >>> from splus_srgan.evaluation.sources import quadrants
+    >>> quadrants([3.0, 3.0, 30.0], [3.0, 15.0, 15.0], (20, 40)).tolist()
+    [0, 2, 3]
+    """
+    right = 2 * np.asarray(x, float) > shape[1] - 1
+    upper = 2 * np.asarray(y, float) > shape[0] - 1
+    return right + 2 * upper
 
 
 def isolated(

@@ -14,6 +14,7 @@ from splus_srgan.pixels.robust import robust_std
 if TYPE_CHECKING:
     from typing import Any
 
+    from astropy.table import Table
     from numpy.typing import ArrayLike
 
     from splus_srgan.utils.types import FloatArray
@@ -27,9 +28,11 @@ __all__ = [
     "plain_values",
     "pooled",
     "scatter_error",
+    "worst_part",
 ]
 
 _AT_MOST = 50.0
+_FEWEST = 3  # sources of a part of the frame
 _ENOUGH = 0.5  # of the distance to a limit: the largest error with which a value passes
 _OF_A_SCATTER = 1.17  # times s / sqrt(n): error of a robust standard deviation, of a plain one 0.71
 _SHARPEST = 0.1  # of the distance to a limit: no field is taken as more certain
@@ -347,3 +350,60 @@ def judged(
         text = f"{value:.3g}{spread}: {why}"
         return math.nan, f"{text}; {note}" if note else text
     return value, note
+
+
+def worst_part(
+    rows: Table, values: ArrayLike, errors: ArrayLike, limits: tuple[float, float]
+) -> dict[str, Any]:
+    """
+    Give the median that is farthest off, of a field, a quadrant of all, or a quadrant of a field.
+
+    The median of all hides what is wrong with a quarter of them.
+
+    Parameters
+    ----------
+    rows : `~astropy.table.Table`
+        A row per source; its columns ``field`` and ``quadrant``, where it has them, say where a
+        source lies.
+    values, errors : array_like, shape (n,)
+        Of each source, and what noise does to it; those that are not finite are left out.
+    limits : tuple of float
+        The range that passes; a part counts where `judged` says so, with three sources at least.
+
+    Returns
+    -------
+    result : dict
+        ``value``, ``error``, ``count`` and ``note``; NaN where no part has enough sources.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from splus_srgan.evaluation.statistics import worst_part
+    >>> rows = Table({"quadrant": [0, 0, 0, 0, 3, 3, 3, 3]})
+    >>> found = worst_part(rows, 4 * [0.0] + 4 * [0.2], 8 * [0.001], (-0.1, 0.1))
+    >>> found["value"], found["count"]
+    (0.2, 4)
+    """
+    values, errors = np.asarray(values, float), np.asarray(errors, float)
+    good = np.isfinite(values) & np.isfinite(errors)
+    values, errors = values[good], errors[good]
+    field, quadrant = (
+        np.asarray(rows[name])[good] if name in rows.colnames else np.zeros(len(values), int)
+        for name in ("field", "quadrant")
+    )
+    both = np.array([f"{one}/{other}" for one, other in zip(field, quadrant, strict=True)])
+    worst: dict[str, Any] = {"value": np.nan, "error": np.nan, "count": 0}
+    worst["note"] = "too few sources in every part"
+    for labels in (field, quadrant, both):
+        for label in dict.fromkeys(labels.tolist()):
+            mine = labels == label
+            count = int(mine.sum())
+            # By chance a few agree better than their noise lets them.
+            error = 1.2533 * np.median(errors[mine]) / np.sqrt(count)
+            error = float(np.fmax(error, median_error(values[mine])))
+            value, note = judged(
+                np.median(values[mine]), limits, error=error, count=count, least=_FEWEST
+            )
+            if np.isfinite(value) and not abs(value) <= abs(worst["value"]):
+                worst = {"value": value, "error": error, "count": count, "note": note}
+    return worst

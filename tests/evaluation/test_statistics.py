@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.astrometry import checks_stars
 from splus_srgan.evaluation.measure.colors import checks_fluxes
-from splus_srgan.evaluation.statistics import excess_scatter, pooled, scatter_error
+from splus_srgan.evaluation.statistics import excess_scatter, pooled, scatter_error, worst_part
 from splus_srgan.pixels.robust import robust_std
 
 LIMIT = LIMITS["flux scatter"].high
@@ -74,6 +74,7 @@ def stars(numbers):
     n = len(fields)
     names = ("shift_x", "shift_y", "fwhm_in", "fwhm_out", "fwhm_expected")
     columns = {"band": ["r"] * n, "field": fields, "input_error": np.full(n, 0.01)}
+    columns["snr"] = np.full(n, 100.0)
     return Table(columns | {name: np.full(n, float(name[0] == "f")) for name in names})
 
 
@@ -100,3 +101,55 @@ def test_a_field_without_an_error_does_not_speak_for_others():
     assert found["count"] == 2
     assert_allclose(found["value"], (0.02 + 4 * 0.024) / 5)
     assert pooled([0.0], [np.nan], (0, 0.01))["count"] == 0
+
+
+# A part of the frame
+
+
+def in_parts(numbers, offset, *, noise=0.002, seed=6):
+    """Values of so many sources in each quadrant of two fields; those of one part are off."""
+    rng = np.random.default_rng(seed)
+    rows = Table(rows=[(f, q) for f in "ab" for q in range(4) for _ in range(numbers)],
+                 names=("field", "quadrant"))  # fmt: skip
+    values = rng.normal(0, noise, len(rows))
+    for (field, quadrant), by in offset.items():
+        mine = np.ones(len(rows), bool)
+        mine &= rows["field"] == field if field else mine
+        mine &= rows["quadrant"] == quadrant if quadrant is not None else mine
+        values[mine] += by
+    return rows, values, np.full(len(rows), noise)
+
+
+@pytest.mark.parametrize("part", [("a", 2), ("", 2), ("b", None)])
+def test_what_is_wrong_in_a_part_alone_is_found(part):
+    """The median of all sources passes what is wrong with a quarter of them."""
+    rows, values, errors = in_parts(8, {part: 0.05})
+    found = worst_part(rows, values, errors, (-0.03, 0.03))
+    assert found["value"] == pytest.approx(0.05, abs=0.003)
+    if part != ("b", None):
+        assert abs(np.median(values)) < 0.005
+
+
+def test_a_part_of_few_or_noisy_sources_says_nothing():
+    limits = (-0.03, 0.03)
+    assert np.isnan(worst_part(*in_parts(0, {}), limits)["value"])
+    rows, values, errors = in_parts(2, {("a", 2): 0.2})
+    assert abs(worst_part(rows[:4], values[:4], errors[:4], limits)["value"]) < 0.01
+    failed = 0
+    for seed in range(300):
+        worst = worst_part(*in_parts(4, {}, noise=0.04, seed=seed), limits)["value"]
+        failed += abs(worst) > 0.03
+    assert failed == 0
+
+
+def test_fluxes_and_widths_are_judged_in_parts():
+    rows, values, _ = in_parts(8, {("a", 2): 0.06})
+    rows["band"], rows["against"] = "r", "target"
+    rows["offset"], rows["error"] = values, 0.002
+    failed = [check.fault for check in checks_fluxes(rows, bands=["r"]) if check.passed is False]
+    assert failed == ["wrong fluxes in a part of the frame"]
+    rows["input_error"], rows["snr"], rows["fwhm_in"], rows["fwhm_expected"] = 0.01, 300.0, 2.0, 1.0
+    rows["shift_x"] = rows["shift_y"] = 0.0
+    rows["fwhm_out"] = 1 + 3 * values
+    failed = [check.fault for check in checks_stars(rows, bands=["r"]) if check.passed is False]
+    assert failed == ["stars of another width in a part of the frame"]

@@ -13,7 +13,8 @@ from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.evaluation.checks import Check
 from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.limits import LIMITS, limits_table
-from splus_srgan.evaluation.measure.consistency import data_consistency
+from splus_srgan.evaluation.measure.artefacts_sources import color_residual
+from splus_srgan.evaluation.measure.consistency import checks_consistency, data_consistency
 from splus_srgan.evaluation.measure.frame import checks_frame, shift_map
 from splus_srgan.evaluation.measure.hallucination import unmatched_sources
 from splus_srgan.evaluation.measure.holes import checks_holes, hole_table
@@ -274,6 +275,7 @@ def test_the_truth_beside_a_very_bright_source_is_not_blamed():
     field = compare_field(pair, oracle(pair))
     assert field.bands["r"].input.max() > 3e4 * field.bands["r"].sigma
     assert abs(data_consistency(field)["peak"][0]) < LIMITS["peak residual"].high
+    assert data_consistency(field)["chi2_bright"][0] < LIMITS["bright chi2"].high
     assert LIMITS["peak residual"].name not in failed(evaluate_images(oracle(pair), pair=pair))
 
 
@@ -284,6 +286,49 @@ def test_the_truth_beside_a_bright_star_at_the_border_is_not_blamed():
     assert np.max(np.asarray(pair.input["r"].data)[0]) > 4000 * pair.sigma["r"]
     peak = data_consistency(compare_field(pair, field.target, output_psf=(1.0, 3.0)))["peak"]
     assert np.abs(peak).max() < LIMITS["peak residual"].high
+
+
+def test_the_truth_is_not_blamed_where_the_input_is_sharper():
+    """Seeing of 0.95 and 1.02 arcsec, a promise of 1.0: the output cannot be blurred to that."""
+    field = simulate_field((911, 36), shape=(96, 96), kind="stars", bands=("r", "z"))
+    pair = EvaluationPair.from_simulation(field, name="sharp")
+    compared = compare_field(pair, oracle(pair))
+    assert all(band.psf[0] < band.output_psf[0] for band in compared.bands.values())
+    # 1.9 and 3.6 when they were compared as they are.
+    assert np.max(data_consistency(compared)["chi2_bright"]) < 1
+    change, error = color_residual(compared.bands)["r", "z"]
+    assert not np.any(np.abs(change) > np.maximum(5 * error, 0.1))
+
+
+def test_a_single_source_that_contradicts_the_input_is_seen():
+    """Its peak half as high again, the flux the same: nothing that is a mean of the frame saw it."""
+    field = simulate_field((3, 8), shape=(128, 128), bands=("g", "r", "z"))
+    pair = EvaluationPair.from_simulation(field, name="galaxy")
+
+    def checks(output):
+        rows = data_consistency(compare_field(without_target(pair), output))
+        return {check.fault: check.passed for check in checks_consistency(rows, bands=["r"])}
+
+    def sharpened(image, sigma, band):
+        return image + 1.8 * (image - ndimage.gaussian_filter(image, 2.0))
+
+    fault = LIMITS["bright chi2"].fault
+    assert checks(oracle(pair))[fault] is True
+    bad = checks(oracle(pair, sharpened))
+    assert (bad[fault], bad[LIMITS["chi2"].fault]) == (False, True)
+
+
+def test_an_invented_star_near_the_border_is_seen(stars):
+    """Four input pixels from the border nothing looked."""
+
+    def invented(image, sigma, band):
+        image[6:10, 98:102] += 25 * sigma
+        return image
+
+    for pair in (stars, without_target(stars)):
+        for output, number in ((oracle(stars), 0), (oracle(stars, invented), 2)):
+            rows = unmatched_sources(compare_field(pair, output))
+            assert np.count_nonzero(rows["unmatched"]) == number
 
 
 def test_an_invented_source_beside_a_bright_one_is_still_seen():

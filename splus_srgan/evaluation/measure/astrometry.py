@@ -20,11 +20,13 @@ from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.photometry import APERTURES
 from splus_srgan.evaluation.positions import centroid_error, centroid_limit, centroids
 from splus_srgan.evaluation.shapes import fwhm, star_image
+from splus_srgan.evaluation.sources import quadrants
 from splus_srgan.evaluation.statistics import (
     excess_scatter,
     finite_median,
     median_error,
     scatter_error,
+    worst_part,
 )
 from splus_srgan.pixels.coadd_noise import area_noise
 from splus_srgan.pixels.robust import robust_std
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["checks_stars", "compare_stars", "summarize_shifts"]
 
 _LEAST_SNR = 30
+_OF_NOISE = 1.5  # over the S/N: what the noise of the input does to the width of a star
 _ROOM = 1.25  # times the expected FWHM: of sharper inputs, nobody can tell what got sharper
 _COLUMNS = (
     "x",
@@ -79,7 +82,8 @@ def compare_stars(field: ComparedField, *, least_snr: float = _LEAST_SNR) -> Tab
         input's shift is 0); ``input_error``, the error of the input's centroid per axis,
         and ``limit``, the smallest one possible (output pixels); ``fwhm_in, fwhm_out,
         fwhm_expected`` (arcsec, Gaussian fit; expected from the target, or the output's
-        PSF).  Empty without stars, or where the PSF of the input is not known.
+        PSF); ``quadrant`` (`~splus_srgan.evaluation.sources.quadrants`).  Empty without
+        stars, or where the PSF of the input is not known.
 
     Examples
     --------
@@ -161,6 +165,7 @@ def _star_table(band: ComparedBand, against: str, columns: Mapping[str, Any]) ->
             table[name].unit = u.arcsec
         elif name != "snr":
             table[name].unit = u.pix
+    table["quadrant"] = quadrants(np.asarray(table["x"]), np.asarray(table["y"]), band.shape)
     return table
 
 
@@ -263,7 +268,8 @@ def checks_stars(
     -------
     checks : list of `~splus_srgan.evaluation.checks.Check`
         For each band: median shift in x and y and scatter beyond the input's error
-        (astrometry), width against the expected one and the input's (morphology).
+        (astrometry), width against the expected one and the input's, and of the worst part against
+        the expected one (morphology).
     """
     checks = []
     for band in dict.fromkeys(stars["band"]) if bands is None else bands:
@@ -308,4 +314,8 @@ def _width_checks(stars: Table, band: str, limits: Mapping[str, Limit]) -> list[
             note = "the input is nearly as sharp as the output should be"
         options = {"error": median_error(ratio), "count": ratio.size, "note": note}
         checks.append(limits[name].judge(band, value, **options))
-    return checks
+    with np.errstate(invalid="ignore", divide="ignore"):
+        width, noise = made / expected - 1, _OF_NOISE / np.asarray(stars["snr"], float)
+    limit = limits["part width"]
+    worst = worst_part(stars, width, noise, present(limit.range))
+    return [*checks, limit.check(band, **worst)]

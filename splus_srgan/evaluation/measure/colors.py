@@ -17,6 +17,7 @@ from splus_srgan.evaluation.statistics import (
     finite_values,
     median_error,
     scatter_error,
+    worst_part,
 )
 from splus_srgan.utils.validate import present
 
@@ -124,7 +125,8 @@ def checks_fluxes(
     Returns
     -------
     checks : list of `~splus_srgan.evaluation.checks.Check`
-        Median offset, scatter beyond the noise, and lost sources, for each band and
+        Median offset, scatter beyond the noise, lost sources, and the median of the worst part
+        (`~splus_srgan.evaluation.statistics.worst_part`), for each band and
         reference.  Needed are those against the target, or where there is none, the input.
     """
     checks = []
@@ -141,6 +143,8 @@ def _flux_checks(
 ) -> list[Check]:
     """Median, scatter and losses of one band against one reference."""
     offset, error = np.asarray(rows["offset"], float), np.asarray(rows["error"], float)
+    limit = limits["part flux"]
+    worst = worst_part(rows, offset, error, present(limit.range))
     found = np.isfinite(offset)
     lost = len(rows) - np.count_nonzero(found)
     offset, error = offset[found], error[found]
@@ -156,6 +160,7 @@ def _flux_checks(
         limits["flux lost"].judge(
             band, float(lost) if len(rows) else np.nan, error=0.0, count=len(rows), against=against
         ),
+        limit.check(band, against=against, **worst),
     ]
 
 

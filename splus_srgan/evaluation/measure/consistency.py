@@ -16,6 +16,7 @@ from astropy.table import Table
 from scipy import ndimage
 
 from splus_srgan.evaluation.limits import LIMITS
+from splus_srgan.evaluation.statistics import pooled
 from splus_srgan.pixels.coadd_noise import area_noise, smoothed_noise
 from splus_srgan.utils.tables import rows_of
 from splus_srgan.utils.validate import present
@@ -89,7 +90,8 @@ def data_consistency(field: ComparedField) -> Table:
     rows : `~astropy.table.Table`
         A row per band: ``field, band``; ``n`` (pixels), ``chi2`` (mean square of
         :math:`(O - B) / n`), ``chi2_least`` (the same of noise alone where the PSF is right),
-        ``chi2_bright`` (where the model is above 5 sigma), ``mean`` (of the same) and
+        ``chi2_bright`` and ``chi2_bright_error`` (where the model is above 5 sigma, and what chance
+        does to it where it is at its limit), ``mean`` (of the same) and
         ``mean_error``, ``slope`` (of sums of :math:`O - B` over blocks of 11 x 11 pixels
         against those of :math:`B`: the relative flux that the output lacks) and
         ``slope_error``, ``peak`` (largest smoothed residual over its noise, with its
@@ -127,6 +129,7 @@ def _summary(band: ComparedBand) -> dict[str, Any]:
         "chi2",
         "chi2_least",
         "chi2_bright",
+        "chi2_bright_error",
         "mean",
         "mean_error",
         "slope",
@@ -144,6 +147,7 @@ def _summary(band: ComparedBand) -> dict[str, Any]:
         np.mean(pull**2),
         np.mean((noise / allowed)[good] ** 2),
         np.mean(pull[bright] ** 2) if bright.any() else np.nan,
+        correlated * present(LIMITS["bright chi2"].high) * np.sqrt(2 / max(1, bright.sum())),
         np.mean(pull),
         correlated * np.std(pull) / np.sqrt(pull.size),
         slope,
@@ -212,8 +216,9 @@ def checks_consistency(
     -------
     checks : list of `~splus_srgan.evaluation.checks.Check`
         For each band: mean square (over ``chi2_least`` where it is below that, 1 between
-        that and 1), mean, trend with flux (fields weighted by their errors), and the largest
-        residual of all.
+        that and 1), the same in bright sources (the worst field if that is beyond the limit for
+        sure, else the mean of all), mean, trend with flux (fields weighted by their errors), and
+        the largest residual of all.
     """
     checks = []
     for band in dict.fromkeys(rows["band"]) if bands is None else bands:
@@ -225,6 +230,13 @@ def checks_consistency(
         error = area_noise(_BLOCK**2) / _BLOCK * np.sqrt(2 / count) if count else np.nan
         options = {"count": count, "note": "" if measured else "no pixel to compare"}
         checks.append(limits["chi2"].judge(band, chi2, error=error, **options))
+        limit = limits["bright chi2"]
+        bright, errors = (
+            [row[n] for row in measured] for n in ("chi2_bright", "chi2_bright_error")
+        )
+        found = pooled(bright, errors, present(limit.range))
+        found["note"] = found["note"] if found["count"] else "nothing bright"
+        checks.append(limit.judge(band, known=True, **found))
         for name, column in (("mean residual", "mean"), ("trend", "slope")):
             value, error = _weighted(measured, column)
             checks.append(limits[name].judge(band, value, error=error, **options))

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["checks_details", "checks_unmatched", "detail_scores", "unmatched_sources"]
 
 _RADIUS = 1.1  # arcsec, of the aperture that confirms a source
-_EDGE = 3.0  # arcsec
+_EDGE = _RADIUS  # to the border: up to there both have the whole aperture
+_CLEAR = 3.0  # arcsec to what is missing or saturated
 _FEWEST = 20  # fine pixels with detail
 _LEAST_DETAIL = 1.0  # sigma of the input, of a fine pixel that counts
 
@@ -104,7 +105,7 @@ def _confirmed(
     """Sources of one list, with their fluxes in both images."""
     scale: dict[str, Any] = {"pixel_scale": band.pixel_scale}
     keep = inside(found["x"], found["y"], band.shape, _EDGE, **scale)
-    keep &= ~any_within(band.spoiled, found["x"], found["y"], _EDGE, **scale)
+    keep &= ~any_within(band.spoiled, found["x"], found["y"], _CLEAR, **scale)
     x, y = np.asarray(found["x"])[keep], np.asarray(found["y"])[keep]
     flux = [
         aperture_flux(image, x, y, radius=_RADIUS, factor=factor, **scale)[0]

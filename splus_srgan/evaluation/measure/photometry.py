@@ -18,6 +18,7 @@ from astropy.table import Table, vstack
 
 from splus_srgan.evaluation.apertures import aperture_flux, aperture_noise
 from splus_srgan.evaluation.catalog import usable
+from splus_srgan.evaluation.sources import quadrants
 from splus_srgan.pixels.coadd_noise import area_noise
 from splus_srgan.utils.validate import check_one_of
 
@@ -76,8 +77,10 @@ def compare_fluxes(
     -------
     rows : `~astropy.table.Table`
         A row per source: ``field, band, against, kind, x, y, reference`` (flux), ``snr``,
-        ``error`` (mag, what the input's noise does to the flux) and ``offset`` (mag,
-        NaN where the output has no flux).  Empty where there is no source, or no target.
+        ``error`` (mag, what the input's noise does to the flux), ``offset`` (mag,
+        NaN where the output has no flux) and ``quadrant``
+        (`~splus_srgan.evaluation.sources.quadrants`).  Empty where there is no source, or no
+        target.
 
     Notes
     -----
@@ -188,6 +191,7 @@ def _rows(band: ComparedBand, against: str, kind: Any = (), *values: Any) -> Tab
     table["kind"] = np.asarray(kind, "U8")
     for name, column in zip(_COLUMNS, values or len(_COLUMNS) * ((),), strict=True):
         table[name] = np.asarray(column, float)
+    table["quadrant"] = quadrants(np.asarray(table["x"]), np.asarray(table["y"]), band.shape)
     for name, unit in {
         "x": u.pix,
         "y": u.pix,
