@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from _scenes import oracle
 from astropy.nddata import CCDData, StdDevUncertainty
+from astropy.table import vstack
 from scipy import ndimage
 
 from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.evaluation.checks import Check
 from splus_srgan.evaluation.comparison import compare_field
 from splus_srgan.evaluation.limits import LIMITS, limits_table
+from splus_srgan.evaluation.measure.agreement import checks_metrics, pixel_table
 from splus_srgan.evaluation.measure.artefacts_sources import color_residual
 from splus_srgan.evaluation.measure.consistency import checks_consistency, data_consistency
 from splus_srgan.evaluation.measure.frame import checks_frame, shift_map
@@ -301,7 +303,7 @@ def test_the_truth_is_not_blamed_where_the_input_is_sharper():
 
 
 def test_a_single_source_that_contradicts_the_input_is_seen():
-    """Its peak half as high again, the flux the same: nothing that is a mean of the frame saw it."""
+    """Its peak half as high again, the flux the same: no mean of the frame saw it."""
     field = simulate_field((3, 8), shape=(128, 128), bands=("g", "r", "z"))
     pair = EvaluationPair.from_simulation(field, name="galaxy")
 
@@ -423,3 +425,26 @@ def test_a_pixel_without_an_uncertainty_is_counted(stars, value):
     assert {c.band: c.passed for c in unstated()} == {"g": True, "r": True}
     output["r"].uncertainty = None
     assert checks_holes(hole_table(compare_field(stars, output)))[-1].passed
+
+
+@pytest.mark.parametrize("where", ["quadrant", "border", "one field"])
+def test_noise_in_a_part_of_the_sky_is_seen(stars, where):
+    """A quarter of the frame, or its border, that is noisy from pixel to pixel: medians pass it."""
+    rng = np.random.default_rng(8)
+
+    def noisy(image, sigma, band):
+        part = np.ones(image.shape, bool)
+        if where == "quadrant":
+            part[96:] = part[:, 96:] = False
+        elif where == "border":
+            part[12:-12, 12:-12] = False
+        return image + 0.5 * sigma * part * rng.standard_normal(image.shape)
+
+    clean, bad = (pixel_table(compare_field(stars, oracle(stars, *how))) for how in ((), (noisy,)))
+    fault = LIMITS["rough sky"].fault
+
+    def faults(*tables):
+        return {c.fault for c in checks_metrics(vstack(tables)) if c.passed is False}
+
+    assert fault not in faults(clean)
+    assert fault in faults(*(3 * [clean] if where == "one field" else []), bad)
