@@ -139,15 +139,18 @@ def _why(lacking: Sequence[Check]) -> str:
     """What most of the checks lack that could not be made."""
     if not lacking:
         return "none of the checks that it needs"
-    reasons = [
-        "too close to the limit"
-        if "not clearly beyond" in check.note
-        else f"too few {check.of}"
-        if check.of and check.of != "pixels"
-        else check.note or "too little to tell"
-        for check in lacking
-    ]
+    reasons = [_lack(check) for check in lacking]
     return Counter(reasons).most_common(1)[0][0]
+
+
+def _lack(check: Check) -> str:
+    """Why a check could not be made, in a few words."""
+    if "not clearly beyond" in check.note:
+        return "too close to the limit"
+    few = f"too few {check.of}"
+    if check.of and (not check.note or few in check.note or check.note == f"no {check.of}"):
+        return few
+    return check.note or "too little to tell"
 
 
 def severity(check: Check) -> float:

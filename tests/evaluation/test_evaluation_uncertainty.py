@@ -396,3 +396,12 @@ def test_without_uncertainties_repeated_noise_says_nothing(pair):
     rows = repeat_test(lambda images: output_of(pair, kind=None), pair, n=2)
     (check,) = checks_repeats(rows, bands=["r"])
     assert (check.passed, check.note) == (None, "no uncertainties")
+
+
+def test_a_single_field_is_too_few_and_not_its_pixels(pair):
+    """It said "too few pixels (18432)"."""
+    checks = judged(pair, output_of(pair))
+    assert sum(check.count > 1000 for check in checks) >= 3
+    notes = [check.note for check in checks if check.count > 1000 and not check.measured]
+    assert notes
+    assert all("too few fields (1) for the limit" in note for note in notes)

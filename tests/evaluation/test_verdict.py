@@ -135,6 +135,22 @@ def test_headline_says_each_cause_once():
     assert headline(judge_topics([wordy, lacking[-3]])).count("(") == 0
 
 
+@pytest.mark.parametrize(
+    ("check", "reason"),
+    [
+        (LIMITS["seam"].judge("r", np.nan, note="too little sky", known=True), "too little sky"),
+        (LIMITS["seam"].judge("r", 0.0, error=0.1, count=1, known=True), "too few fields"),
+        (LIMITS["flux"].judge("r", np.nan, against="input"), "too few sources"),
+        (LIMITS["chi2"].judge("r", np.nan, note="no pixel to compare"), "no pixel to compare"),
+        (LIMITS["local shift"].check("r", np.nan, note="too few tiles that show"), "too few tiles"),
+    ],
+)
+def test_the_cause_is_what_was_lacking(check, reason):
+    """Of a seam that a frame without sky cannot show it said "too few fields"."""
+    made = Check(check.topic, "made", "r", 0.0, 0.1)
+    assert judge_topics([check, made])[check.topic].cause == reason
+
+
 def test_headline_does_not_list_without_end():
     checks = [
         Check("photometry", f"check {k}", band, 1.0, 0.1, fault=f"{k}")

@@ -8,6 +8,7 @@ only on average.
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -254,7 +255,7 @@ def _coverage_check(
     shares = np.asarray(mine[f"within_{level}"], float) / np.asarray(mine["count"], float)
     error = _error_of_fields(shares, _OF_A_FIELD)
     share = np.average(shares, weights=mine["count"])
-    return limit.judge(band, share, error=error, known=True, **words)
+    return _of_fields(limit, band, share, error, len(mine), words)
 
 
 def _pit_check(rows: Table, band: str, limits: Mapping[str, Limit]) -> Check:
@@ -269,7 +270,16 @@ def _pit_check(rows: Table, band: str, limits: Mapping[str, Limit]) -> Check:
     worst = int(np.argmax(excess))
     densities = counts[worst] * len(counts) / counts.sum(axis=0)
     error = _error_of_fields(densities, _PIT_OF_A_FIELD)
-    return limit.judge(band, excess[worst], error=error, known=True, count=count)
+    return _of_fields(limit, band, excess[worst], error, counts.shape[1], {"count": count})
+
+
+def _of_fields(
+    limit: Limit, band: str, value: float, error: float, number: int, words: dict[str, Any]
+) -> Check:
+    """Judge a value whose error is that of so many fields: what is lacking is those, not pixels."""
+    limit = dataclasses.replace(limit, of="fields", least=1)
+    check = limit.judge(band, value, error=error, known=True, **words | {"count": number})
+    return dataclasses.replace(check, count=words["count"])
 
 
 def _error_of_fields(values: FloatArray, of_one: float) -> float:
