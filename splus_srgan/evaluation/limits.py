@@ -185,7 +185,8 @@ LIMITS = {
         "scattered positions", needed=True, **_STARS,
     ),
     "shift": Limit(
-        "astrometry", "shift against the target", 0.0, 0.05, "output pix", "shifted image",
+        "astrometry", "shift against the target beyond that of the input", 0.0, 0.05, "output pix",
+        "shifted image",
     ),
     "rotation": Limit(
         "astrometry", "shift at the corners by a rotation", -0.1, 0.1, "output pix",

@@ -464,3 +464,20 @@ def test_noise_in_a_part_of_the_sky_is_seen(stars, where):
 
     assert fault not in faults(clean)
     assert fault in faults(*(3 * [clean] if where == "one field" else []), bad)
+
+
+@pytest.mark.parametrize(("way", "fails"), [(0, False), (1, False), (-1, True), (3, True)])
+def test_an_output_may_lie_where_its_input_does(way, fails):
+    """A lopsided PSF moves what is in the input, by 0.12 output pixels here, and so the output."""
+    field = simulate_field((3, 4), shape=(96, 96), kind="stars", bands=("r",), psf="moffat")
+    pair = EvaluationPair.from_simulation(field, name="moved")
+    seen = pair.input["r"].copy()
+    seen.data = ndimage.shift(np.asarray(seen.data, float), (0, 0.06), order=5, mode="nearest")
+    pair = dataclasses.replace(pair, input={"r": seen})
+
+    def moved(image, sigma, band):
+        return ndimage.shift(image, (0, 0.12 * way), order=5, mode="nearest")
+
+    checks = checks_metrics(pixel_table(compare_field(pair, oracle(pair, moved))))
+    (shift,) = [check for check in checks if check.fault == LIMITS["shift"].fault]
+    assert (shift.passed is False) is fails

@@ -13,7 +13,7 @@ from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.metrics import MS_SSIM_WEIGHTS, ms_ssim, nrmse, psnr, ssim
 from splus_srgan.evaluation.measure.similarity import MS_REACH, WINDOW
 from splus_srgan.evaluation.measure.spaces import SPACES, to_space
-from splus_srgan.evaluation.measure.spectra import measure_amplitude, measure_shift
+from splus_srgan.evaluation.measure.spectra import Shift, measure_amplitude, measure_shift
 from splus_srgan.evaluation.statistics import pooled
 from splus_srgan.pixels.robust import robust_std
 from splus_srgan.utils.validate import present
@@ -37,6 +37,8 @@ _SMOOTH = 2.0  # pixels: what is wider is no noise from pixel to pixel
 _BLOCK = 16  # pixels: noise in a small part of the frame shows
 _LEAST_SKY = 64  # pixels of a block
 _FAINT = 0.5  # sigma of the input: the truth in what counts as sky
+_SYSTEMATIC = 0.02  # output pixels: what one PSF for the frame is wrong by
+_CLEAR = 3.0  # errors of the shift of the input
 _AHEAD = 999.0  # dB: equal to the truth is infinitely far ahead
 
 
@@ -136,9 +138,9 @@ def pixel_table(field: ComparedField) -> Table:
     -------
     rows : `~astropy.table.Table`
         A row per band: ``field, band``; strength on large scales and on that of the PSF,
-        ``large, contrast``, and ``shift`` (output pixels), each with its ``_error``; ``rough``
-        (noise from pixel to pixel in the worst block of the sky, in sigma of the input, from
-        ``n_sky`` pixels in all);
+        ``large, contrast``, and ``shift`` (output pixels, beyond what the input is shifted by),
+        each with its ``_error``; ``rough`` (noise from pixel to pixel in the worst block of the
+        sky, in sigma of the input, from ``n_sky`` pixels in all);
         ``psnr`` (dB) and ``ssim`` ahead of bicubic interpolation, in the ``space`` "asinh", or
         "noise" where the zero point is not known.  NaN where there is no such truth.
     """
@@ -166,8 +168,27 @@ def _strength(band: ComparedBand) -> dict[str, float]:
     for name, low, high in (("large", 0.0, _LARGE), ("contrast", _LARGE, _SMALL)):
         found = measure_amplitude(low=low, high=high, **options)
         row |= {name: found.value, f"{name}_error": found.error}
-    found = measure_shift(high=_SMALL, **options)
-    return row | {"shift": float(np.hypot(found.y, found.x)), "shift_error": found.error}
+    return row | _shift(band, measure_shift(high=_SMALL, **options))
+
+
+def _shift(band: ComparedBand, made: Shift) -> dict[str, float]:
+    """
+    How far the output lies from the way between the truth's place and the input's.
+
+    A lopsided PSF moves all that is in the input, and what is made of it: that is not held against
+    an output, as far as the input shows it clearly.
+    """
+    seen = measure_shift(present(band.seen_target), present(band.input), high=2 * _SMALL,
+                         mask=band.spoiled)  # fmt: skip
+    moved, inherited = np.array([made.y, made.x]), 2 * np.array([seen.y, seen.x])
+    share, length = 0.0, float(np.hypot(*inherited))
+    if length > _CLEAR * 2 * seen.error:
+        share = float(np.clip(moved @ inherited / length**2, 0, 1))
+    error = np.hypot(made.error, _SYSTEMATIC)
+    if share:
+        error = np.hypot(error, 2 * share * seen.error)
+        moved = moved - share * inherited
+    return {"shift": float(np.hypot(*moved)), "shift_error": float(error)}
 
 
 def _sky(band: ComparedBand) -> dict[str, float]:
