@@ -642,6 +642,36 @@ def test_transposed_array_is_refused_with_the_reason():
         match_pair(turned, target)
 
 
+def sparse_pair(seed, number):
+    """A small field with few stars, as cutouts around a galaxy are."""
+    rng = np.random.default_rng(seed)
+    stars = rng.uniform(-22, 22, (number, 2)), 10 ** rng.uniform(0.7, 1.7, number)
+    sides = []
+    for n, scale, fwhm, noise in ((96, 0.55, 1.4, 0.06), (200, 0.262, 1.1, 0.003)):
+        wcs = tan_wcs((n, n), scale)
+        data = render(wcs, (n, n), stars, fwhm) + rng.normal(0, noise, (n, n))
+        sides.append({"r": image_of(data, wcs)})
+    return sides
+
+
+@pytest.mark.parametrize(("seed", "number"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 4)])
+def test_few_sources_are_no_reason_to_doubt_a_wcs(seed, number):
+    """One star lies well on another where the images overlap little."""
+    input, target = sparse_pair(seed, number)
+    found = match_pair(input, target, target_psf=None).registrations["r"]
+    assert found.measured
+    assert max(map(abs, found.shift)) < 0.5
+
+
+@pytest.mark.parametrize("seed", [4, 5, 6])
+def test_a_flipped_array_of_few_sources_is_called_that(seed):
+    input, target = sparse_pair(seed, 3)
+    flipped = {"r": CCDData(input["r"].data[::-1].copy(), unit="nmgy", wcs=input["r"].wcs)}
+    with pytest.raises(RegistrationError, match="the array of input is flipped upside down") as one:
+        match_pair(flipped, target, target_psf=None)
+    assert "position is off" not in str(one.value)
+
+
 def test_wrong_position_is_refused_with_the_right_one():
     input, target = survey_pair()
     wcs = input["r"].wcs.deepcopy()

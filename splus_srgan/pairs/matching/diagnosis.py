@@ -84,7 +84,10 @@ def check_described(input, target, measured, covered, max_shift, missing):
     story = _Story(input[band], target[band], by_image)
     known = found[best].fit.correlation if best else 0.0
     turned = story.turned != "as it is" and by_image.fit.correlation > known + _BETTER
-    if turned or story.offset > max_shift:
+    # One source lies well on another where the images overlap little.
+    agreed = best is not None and shift < max_shift
+    surer = not agreed or by_image.fit.significance > found[best].fit.significance
+    if surer and (turned or story.offset > max_shift):
         raise RegistrationError(story.tell(band, overlap, max_shift))
 
 

@@ -186,7 +186,7 @@ def find_orientation(image, reference, scale):
     Returns
     -------
     peaks : dict of str to float
-        Correlation coefficient for each of `ORIENTATIONS`, of the image with respect to
+        Correlation coefficient for each of `ORIENTATIONS`, weighed by the overlap, of the image to
         the reference.
     prior : `PixelMap`
         From reference to image in the best one, good to a pixel.
@@ -201,7 +201,7 @@ def find_orientation(image, reference, scale):
         swap = scale < 1
         pair = (image, reference, prior.inverse) if swap else (reference, image, prior)
         reach = max(*pair[0].data.shape, *pair[1].data.shape) / 2
-        shift, peak = correlate(*pair, reach=reach)
+        shift, peak = correlate(*pair, reach=reach, anywhere=True)
         if np.isnan(peak):
             return -1.0, prior
         moved = pair[2].after(PixelMap(image=shift))

@@ -91,7 +91,7 @@ def valid_places(mask, places):
     return inside
 
 
-def correlate(coarse, fine, start, *, reach):
+def correlate(coarse, fine, start, *, reach, anywhere=False):
     r"""
     Find the shift at which two images are most alike.
 
@@ -106,6 +106,9 @@ def correlate(coarse, fine, start, *, reach):
         From pixels of the coarse image to those of the fine one.
     reach : float
         Largest shift, in pixels of the coarse image.
+    anywhere : bool, optional
+        Whether the images may lie anywhere on each other.  The coefficient then counts by the root
+        of the share of the largest overlap, as its significance does.
 
     Returns
     -------
@@ -125,6 +128,9 @@ def correlate(coarse, fine, start, *, reach):
     two = _stretched(values, valid)
     peaks, overlap = _masked_ncc(one, ~coarse.mask, two, valid)
     least = max(32, _OVERLAP * min((~coarse.mask).sum(), (~fine.mask).sum() / step**2))
+    if anywhere:
+        # Where they overlap little, one source lies well on any other.
+        peaks = peaks * np.sqrt(overlap / max(overlap.max(), 1))
     peaks = np.where(overlap >= least, peaks, -np.inf)
     if not np.isfinite(peaks).any():
         return np.zeros(2), np.nan
