@@ -115,6 +115,7 @@ def _main(arguments: list[str]) -> int:
     try:
         options = parsers[""].parse_args(arguments)[command]
         _check_values(parsers[command], options)
+        _split_bands(options)
     except Exception as error:  # whatever the parser stumbles over was given to it
         if "--debug" in arguments:
             raise
@@ -190,6 +191,15 @@ def _check_values(parser: ArgumentParser, options: Namespace) -> None:
             raise UsageError(f"{name} must name {what}; got an empty text")
         if isinstance(options.get(name), str):
             options[name] = os.path.expanduser(options[name])
+
+
+def _split_bands(options: Namespace) -> None:
+    """Take ``--bands gri`` and ``--bands r,J0660`` as Python takes them."""
+    if options.get("bands"):
+        from splus_srgan.images.bands import listed_bands
+
+        # An empty name stays, for the command to refuse.
+        options.bands = [name for text in options.bands for name in listed_bands(text) or [text]]
 
 
 @contextmanager

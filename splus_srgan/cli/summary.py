@@ -27,7 +27,10 @@ _SHOWN = {
     "SRPSFIN": "PSF",
     "SRPSFFWH": "FWHM",
     "SRANCHOR": "flux anchor",
+    "SRUNCERT": "errors",
 }
+
+_SAID = 0.05  # percent
 
 
 def say_plan(enhancer: SRGANEnhancer, field: Mapping[str, CCDData], target: Path) -> None:
@@ -59,9 +62,16 @@ def bands_of_file(path: FilePath) -> Iterator[tuple[str, Header, Any]]:
 def say_bands(bands: Iterable[tuple[str, Header | Mapping[str, Any], Any]]) -> None:
     """Say in one line a band what it rests on, by its name, header and flags."""
     for band, header, quality in bands:
-        facts = {word: header[card] for card, word in _SHOWN.items() if card in header}
+        units = {"SRPSFFWH": " arcsec"}
+        if header.get("BUNIT"):
+            units |= dict.fromkeys(("SRSKY", "SRSIGMA"), f" {header['BUNIT']}")
+        facts = {
+            word: _short(header[card]) + units.get(card, "")
+            for card, word in _SHOWN.items()
+            if card in header
+        }
         facts |= _shares(quality)
-        told = ", ".join(f"{word} {_short(value)}" for word, value in facts.items())
+        told = ", ".join(f"{word} {value}" for word, value in facts.items())
         say(f"{band}: {told}")
 
 
@@ -76,13 +86,17 @@ def _shares(quality: Any) -> dict[str, str]:
     for k in rows:
         counts += np.bincount(quality[k : k + 256].ravel(), minlength=256)
     values = np.arange(256)
-    kinds = {
-        "masked": values & int(Quality.MISSING) != 0,
-        "saturated": values & int(Quality.SATURATED) != 0,
-        "flagged": values != 0,
-    }
+
+    def share(kind: Any) -> float:
+        return 100 * counts[kind].sum() / quality.size
+
+    by_bit = {bit.name: share(values & int(bit) != 0) for bit in Quality}
+    most = max(by_bit, key=lambda name: by_bit[name])
+    flagged = share(values != 0)
     return {
-        word: f"{100 * counts[kind].sum() / quality.size:.1f} %" for word, kind in kinds.items()
+        "masked": f"{by_bit['MISSING']:.1f} %",
+        "saturated": f"{by_bit['SATURATED']:.1f} %",
+        "flagged": f"{flagged:.1f} %" + (f" (most: {most})" if flagged >= _SAID else ""),
     }
 
 

@@ -415,7 +415,7 @@ class SRGANEnhancer:
             record=call_record(restorers[0].runner, flux_factor, stack.bands, self),
             client=self.client,
         )
-        warn_of_fallbacks(work, automatic=self.weights == "auto", stacklevel=4)
+        warn_of_fallbacks(work, automatic=self.weights == "auto", psf=self.psf, stacklevel=4)
         return work
 
     def _runner(self, card: WeightsCard, told: Any) -> Any:

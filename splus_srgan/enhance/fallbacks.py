@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["warn_of_fallbacks"]
 
 
-def warn_of_fallbacks(work: Enhancement, *, automatic: bool, stacklevel: int) -> None:
+def warn_of_fallbacks(work: Enhancement, *, automatic: bool, psf: object, stacklevel: int) -> None:
     """
     Warn about unknown properties of a field, with one line for each kind.
 
@@ -26,10 +26,12 @@ def warn_of_fallbacks(work: Enhancement, *, automatic: bool, stacklevel: int) ->
         Field and options.
     automatic : bool
         Whether the weights were chosen by the bands.
+    psf : object
+        The option of that name: where the PSF was looked for.
     stacklevel : int
         Stack level of the warnings, as `warnings.warn` takes it, for the caller of this function.
     """
-    for told in (_pixel_scale(work), _psf(work), _weights(work) if automatic else None):
+    for told in (_pixel_scale(work), _psf(work, psf), _weights(work) if automatic else None):
         if told:
             warnings.warn(told, FallbackWarning, stacklevel=stacklevel + 1)
 
@@ -43,13 +45,20 @@ def _pixel_scale(work: Enhancement) -> str | None:
     )
 
 
-def _psf(work: Enhancement) -> str | None:
+_NOWHERE = {
+    "auto": "neither from a header (FWHMMEAN) nor from stars",
+    "header": "since psf='header' looks at the header (FWHMMEAN) alone",
+    "measure": "since psf='measure' looks at stars alone, and finds too few",
+}
+
+
+def _psf(work: Enhancement, psf: object) -> str | None:
     bands = _named(work, (k for k, psf in enumerate(work.psfs) if psf is None))
     if not (bands and work.strength):
         return None
     return (
-        f"the PSF of {bands} is not known, neither from a header (FWHMMEAN) nor from stars: the "
-        "flux is not anchored there; give psf=, or flux_anchor=0 to do without"
+        f"the PSF of {bands} is not known, {_NOWHERE[str(psf)]}: the flux is not anchored there; "
+        "give psf=, or flux_anchor=0 to do without"
     )
 
 

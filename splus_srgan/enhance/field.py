@@ -207,15 +207,35 @@ class Enhancement:
         work.sky = work.sigma = work.client = None
         return work
 
+    def origin_of_errors(self, k: int) -> str | None:
+        """
+        Origin of the standard deviations of a band, for the header.
+
+        Parameters
+        ----------
+        k : int
+            Index of the band.
+
+        Returns
+        -------
+        origin : str or None
+            ``"generator"`` or ``"ensemble"``, and whether the model card lacks their calibration.
+        """
+        if not self.uncertainty:
+            return None
+        origin = "generator" if self.uncertainty is True else "ensemble"
+        return origin if self._calibration(k) else f"{origin} (not calibrated)"
+
+    def _calibration(self, k: int) -> Any:
+        name = "calibration" if self.uncertainty is True else "ensemble"
+        table = self.restorer_of(k).card.uncertainty.get(name)
+        return table_of(table, tidy_band(self.stack.bands[k]))
+
     def _calibrate(
         self, planes: Planes, fine_sky: Sequence[float], journal: Journal | None
     ) -> None:
         """Calibrate the standard deviations on the final image, above its own sky."""
-        name = "calibration" if self.uncertainty is True else "ensemble"
-        tables = [
-            table_of(self.restorer_of(k).card.uncertainty.get(name), tidy_band(band))
-            for k, band in enumerate(self.stack.bands)
-        ]
+        tables = [self._calibration(k) for k in range(len(self.stack.bands))]
         if not any(tables):
             return
         raised = np.array(fine_sky) - self.levels

@@ -102,6 +102,7 @@ def _repack(work: Enhancement, stack: Any, planes: Planes, fine_sky: Sequence[fl
         own["flux_anchor"] = work.strength if work.psfs[k] else 0.0
         names = ("output_fwhm", "output_beta", "output_wings")
         own |= dict(zip(names, work.target_psfs[k], strict=True)) | work.input_psfs[k].record()
+        own["uncertainty"] = work.origin_of_errors(k)
         own["correlation"] = _correlation(work, k)
         own["unusual"] = ",".join(work.report.of_band(band)) or None
         metas.append(fine_meta(meta, work.record | own, work.flux_factor))

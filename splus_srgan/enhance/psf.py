@@ -115,6 +115,11 @@ def check_psf(psf: Any) -> str | dict[str, tuple[float, float, float]]:
 def _given(band: str, value: Any) -> tuple[float, float, float]:
     """FWHM, beta and share of the wings of what was given for a band."""
     if isinstance(value, MeasuredPSF):
+        if not value.measured:
+            raise ValueError(
+                f"psf[{band!r}] must be known; measure_psf found {value}; take psf='auto', which looks "
+                "at the header too, or give a FWHM in arcsec"
+            )
         value = value.fwhm, value.beta, value.wings
     several: Any = value
     values = tuple(np.atleast_1d(several)) if isinstance(value, Real | tuple | list) else ()

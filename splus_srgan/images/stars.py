@@ -85,6 +85,7 @@ class MeasuredPSF:
         pairs = ("FWHM", "fwhm"), ("beta", "beta"), ("wings", "wings"), ("ellipticity",) * 2
         values = (
             f"{word} {getattr(self, name):.3f} +- {getattr(self, name + '_error'):.3f}"
+            + (" arcsec" if name == "fwhm" else "")
             for word, name in pairs
         )
         return f"{', '.join(values)} ({self.n_stars} stars)"

@@ -21,6 +21,7 @@ from astropy.table import QTable
 from scipy import fft
 
 from splus_srgan import splus
+from splus_srgan.images.bands import listed_bands, tidy_band
 from splus_srgan.pixels.coadd_noise import correlated_noise, noise_variance
 from splus_srgan.simulate.conditions import draw_conditions
 from splus_srgan.simulate.headers import FieldHeaders
@@ -165,8 +166,9 @@ def simulate_field(
         The same seed gives the same field.
     shape : tuple of int, optional
         ``(ny, nx)`` of the S-PLUS image, at least 16 pixels each.
-    bands : sequence of str, optional
-        Any of the twelve of `splus_srgan.splus.BANDS`.  Fluxes in g, r and z are drawn;
+    bands : str or sequence of str, optional
+        Any of the twelve of `splus_srgan.splus.BANDS`, as names, or in one text such as ``"gri"``
+        or ``"r, J0660"``.  Fluxes in g, r and z are drawn;
         those in the others follow from spectra that are fitted to them: populations of old and
         young stars, dust, redshifts up to 0.1, emission lines, stars from 3000 to 12000 K.
         Where a band beyond g, r and z is asked for, the field also has a few hot stars, and
@@ -245,7 +247,8 @@ def _spectral_rng(seed: Any) -> np.random.Generator:
 
 
 def _check_bands(bands: Bands) -> tuple[str, ...]:
-    names = tuple(check_one_of("band", band, tuple(splus.BANDS)) for band in bands)
+    named = map(tidy_band, listed_bands(bands))
+    names = tuple(check_one_of("band", band, tuple(splus.BANDS)) for band in named)
     if not names:
         raise ValueError(f"bands must name at least one band; got {bands!r}")
     if len(set(names)) < len(names):

@@ -173,6 +173,16 @@ def test_simulate_is_repeatable(field_file, tmp_path):
     np.testing.assert_array_equal(again, fits.getdata(field_file, "SCI"))
 
 
+@pytest.mark.parametrize("bands", [["gr"], ["g,R"], ["g", "r"]])
+def test_bands_of_the_command_line_are_those_of_python(field_file, tmp_path, capsys, bands):
+    options = ["-o", str(tmp_path), "--dry-run", "--bands", *bands]
+    assert main(["enhance", str(field_file), *options]) == 0
+    assert re.findall(r"^(\w+): 32 x 40 pixels", capsys.readouterr().out, re.MULTILINE) in (
+        ["g", "r"],
+        ["g", "R"],
+    )
+
+
 def test_simulate_refuses_what_exists(field_file, capsys):
     assert main(["simulate", "-o", str(field_file.parent)]) == 1
     assert "input.fits exists; give --overwrite to replace it" in capsys.readouterr().err
@@ -224,11 +234,17 @@ def test_enhance_a_file_of_all_bands(field_file, tmp_path):
         assert hdus["SCI", 2].data.shape == (64, 80)
 
 
-def test_enhance_writes_the_uncertainty_asked_for(field_file, tmp_path):
-    options = ["-o", str(tmp_path), "--uncertainty", "ensemble"]
+@pytest.mark.parametrize(
+    ("asked", "stated"), [("ensemble", "ensemble (not calibrated)"), ("generator", "generator")]
+)
+def test_enhance_writes_the_uncertainty_asked_for(field_file, tmp_path, capsys, asked, stated):
+    options = ["-o", str(tmp_path), "--uncertainty", asked]
     assert main(["enhance", str(field_file), *options]) == 0
+    assert f"errors {stated}, masked" in capsys.readouterr().out
     with fits.open(tmp_path / "input_sr.fits") as hdus:
         deviation = hdus["ERR", 2].data
+        assert hdus["SCI", 2].header["SRUNCERT"] == stated
+        assert "do not add in quadrature" in str(hdus["ERR", 2].header["COMMENT"])
     assert deviation.shape == (64, 80)
     assert (deviation > 0).all()
 
@@ -423,12 +439,16 @@ def test_enhance_into_a_named_file_with_what_is_known(field_file, tmp_path, caps
     assert list(tmp_path.iterdir()) == []
     assert main([*arguments, "--preview"]) == 0
     told = capsys.readouterr().out
-    assert re.search(r"^r: weights splus-grz, sky 0.5, sigma 0.2\b", told, re.MULTILINE)
+    assert re.search(
+        r"^r: weights splus-grz, sky 0.5 adu, sigma 0.2 adu, PSF given, FWHM 1.4 arcsec",
+        told,
+        re.MULTILINE,
+    )
     with fits.open(target) as hdus:
         assert [hdus["SCI", k].header["SRSIGMA"] for k in (1, 2, 3)] == [0.1, 0.2, 0.4]
         flags = hdus["DQ", 2].data
     shares = [100 * ((flags & bit) != 0).mean() for bit in (Quality.MISSING, Quality.SATURATED)]
-    line = "flux anchor 1, masked {:.1f} %, saturated {:.1f} %, flagged {:.1f} %"
+    line = "flux anchor 1, masked {:.1f} %, saturated {:.1f} %, flagged {:.1f} % (most: EDGE)"
     assert line.format(*shares, 100 * (flags != 0).mean()) in told
     assert (tmp_path / "sharp.png").read_bytes().startswith(b"\x89PNG")
 

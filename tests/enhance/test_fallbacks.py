@@ -44,6 +44,22 @@ def test_unknown_pixel_scale_and_seeing_are_told(field):
     assert "flux is not anchored" in second
 
 
+@pytest.mark.parametrize(
+    ("psf", "why"),
+    [
+        ("measure", "since psf='measure' looks at stars alone, and finds too few:"),
+        ("header", "since psf='header' looks at the header (FWHMMEAN) alone:"),
+        ("auto", "neither from a header (FWHMMEAN) nor from stars:"),
+    ],
+)
+def test_where_the_seeing_was_looked_for_is_told(field, psf, why):
+    known = psf == "measure"  # the header has one, and was not asked
+    meta = {"FWHMMEAN": 1.4} if known else {}
+    image = CCDData(field["r"].data, unit="adu", wcs=field["r"].wcs, meta=meta)
+    (message,) = told(SRGANEnhancer(psf=psf, **OPTIONS), image, bands="r")
+    assert message.startswith(f"the PSF of r is not known, {why}")
+
+
 def test_an_anchor_that_is_not_wanted_is_not_missed(field):
     bare = field["r"].copy()
     bare.meta = {}

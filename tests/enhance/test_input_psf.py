@@ -80,6 +80,14 @@ def test_too_few_stars_give_no_psf():
     assert "SRPSFFWH" not in result.header
 
 
+def test_a_measurement_without_stars_is_refused_as_that():
+    nothing = measure_psf(simulate_field(22, shape=(48, 48), kind="blank").observed["r"])
+    with pytest.raises(
+        ValueError, match=r"psf\['r'\] must be known; measure_psf found too few stars: \d, of at"
+    ):
+        SRGANEnhancer(psf={"r": nothing})
+
+
 def test_every_band_needs_its_psf(field):
     with pytest.raises(ValueError, match="psf must have every band of data; got none for 'r'"):
         enhanced(field.observed["r"], psf={"g": (1.3, 3.0)})

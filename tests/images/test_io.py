@@ -910,6 +910,15 @@ def test_provenance_in_a_dictionary():
     assert meta["HISTORY"] == ["old", f"sha256:{RECORD['sha256']}"]
 
 
+@pytest.mark.parametrize("kind", [dict, fits.Header])
+def test_what_is_not_known_now_does_not_stay_from_before(kind):
+    meta = kind()
+    add_provenance(meta, {"uncertainty": "generator", "turned": True, "correlation": {"r": 0.4}})
+    assert meta["SRUNCERT"] == "generator"
+    add_provenance(meta, {"uncertainty": None, "correlation": None, "sky": 1.0})
+    assert set(meta) == {"SRTURNED", "SRSKY"}
+
+
 # Real files
 
 

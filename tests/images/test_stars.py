@@ -145,7 +145,7 @@ def test_sigma_must_be_positive():
 def test_psf_in_words():
     psf = MeasuredPSF(1.3, 0.01, 3.0, 0.1, 0.28, 0.02, 0.05, 0.01, 0.3, 12)
     assert str(psf) == (
-        "FWHM 1.300 +- 0.010, beta 3.000 +- 0.100, wings 0.280 +- 0.020, "
+        "FWHM 1.300 +- 0.010 arcsec, beta 3.000 +- 0.100, wings 0.280 +- 0.020, "
         "ellipticity 0.050 +- 0.010 (12 stars)"
     )
 

@@ -514,6 +514,19 @@ def test_target_is_on_the_finer_grid(fields):
 
 
 @pytest.mark.parametrize(
+    ("bands", "expected"),
+    [
+        ("J0660", ["J0660"]),
+        ("gri", ["g", "r", "i"]),
+        ("F660, rSDSS", ["J0660", "r"]),
+        (["R", "J0660"], ["r", "J0660"]),
+    ],
+)
+def test_bands_are_named_as_elsewhere(bands, expected):
+    assert list(simulate_field(1, shape=(16, 16), bands=bands).observed) == expected
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"bands": ("g", "H")}, "band must be one of 'u', .*, 'z'; got 'H'"),

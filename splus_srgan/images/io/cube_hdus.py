@@ -22,7 +22,7 @@ from splus_srgan.images.io.cube_layout import (
     OF_TABLE,
     counts_as_flags,
 )
-from splus_srgan.images.io.layout import quality_legend
+from splus_srgan.images.io.layout import ERRORS_LEGEND, quality_legend
 from splus_srgan.images.io.write import band_header, set_card, storable
 from splus_srgan.images.unpack import uncertainty_array
 from splus_srgan.utils.validate import is_number
@@ -69,6 +69,8 @@ def cube_hdus(field: Images) -> HDUList:
             for band, image in field.items()
         ]
         hdus.append(fits.ImageHDU(_stacked(errors), cards, name="ERRORS"))
+        if "SRUNCERT" in headers[0]:
+            hdus[-1].header.add_comment(ERRORS_LEGEND)
     weights, *beside = _flag_hdus(images, headers)
     hdus += [weights, _table(field, headers), *beside]
     for number, (image, header) in enumerate(zip(images, headers, strict=True), 1):

@@ -21,7 +21,7 @@ from splus_srgan.images.bands import check_distinct, check_label, listed_bands, 
 from splus_srgan.images.grid import check_common_grid
 from splus_srgan.images.io.read import find_bands
 from splus_srgan.images.io.write import build_hdus, check_writable, set_card, write_atomically
-from splus_srgan.splus import canonical_band
+from splus_srgan.splus import BANDS, canonical_band
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping, Sequence
@@ -51,7 +51,7 @@ _PROVENANCE = {
     "stretch": ("SRSTRTCH", "stretch before the network"),
     "softening": ("SRSOFT", "[sigma] softening of the stretch"),
     "range": ("SRRANGE", "divisor of the stretch"),
-    "sky": ("SRSKY", "sky taken off, unit of the input"),
+    "sky": ("SRSKY", "sky of the input, in its unit; not subtracted"),
     "fine_sky": ("SRFSKY", "sky in this image, per pixel of the input"),
     "sigma": ("SRSIGMA", "noise per input pixel, its unit"),
     "precision": ("SRPREC", "arithmetic of the network"),
@@ -69,10 +69,11 @@ _PROVENANCE = {
     "psf_fwhm": ("SRPSFFWH", "[arcsec] its FWHM"),
     "psf_beta": ("SRPSFBET", "its Moffat beta"),
     "psf_wings": ("SRPSFWNG", "share of its light in wide wings"),
+    "uncertainty": ("SRUNCERT", "origin of the errors of pixels"),
     "unusual": ("SRUNUSUL", "what is unusual in the input"),
-    "flux_anchor": ("SRANCHOR", "flux anchored to the input"),
+    "flux_anchor": ("SRANCHOR", "strength of the flux anchor, 0 to 1"),
     "bands": ("SRBANDS", "bands enhanced together"),
-    "band": ("SRBAND", "band, as spelled by the user"),
+    "band": ("SRBAND", "name of the band"),
 }
 
 
@@ -331,9 +332,9 @@ def provenance_cards(record: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
         ``sigma``, ``precision``, ``block_size``, ``turned``, ``device``, ``engine``, ``date``,
         ``factor``, ``flux_per_pixel`` (`True` where values were shared out over finer pixels),
         ``output_fwhm``, ``output_beta``, ``output_wings`` (of the PSF of the image), ``psf``,
-        ``psf_fwhm``, ``psf_beta``, ``psf_wings`` (of the input), ``unusual``, ``flux_anchor``,
-        ``bands``, ``band``, and ``correlation``, of the errors with those in other bands: a
-        mapping of band to number. `None` is left out.
+        ``psf_fwhm``, ``psf_beta``, ``psf_wings`` (of the input), ``uncertainty`` (its origin),
+        ``unusual``, ``flux_anchor``, ``bands``, ``band``, and ``correlation``, of the errors with
+        those in other bands: a mapping of band to number. `None` is left out.
 
     Returns
     -------
@@ -408,6 +409,12 @@ def add_provenance(meta: MutableMapping[str, Any], record: Mapping[str, Any]) ->
     record : mapping
         As for `provenance_cards`.
     """
+    # Of an image that was enhanced before.
+    stale = [card for key, (card, _) in _PROVENANCE.items() if record.get(key, "") is None]
+    if "correlation" in record:
+        stale += [correlation_card(band) for band in BANDS]
+    for keyword in stale:
+        meta.pop(keyword, None)
     for keyword, value, comment in provenance_cards(record):
         if isinstance(meta, fits.Header):
             if keyword == "HISTORY":

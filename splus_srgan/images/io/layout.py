@@ -18,10 +18,20 @@ from splus_srgan.images.quality import Quality
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ERROR_NAMES", "MEANINGS", "Candidate", "group_planes", "quality_legend"]
+__all__ = [
+    "ERRORS_LEGEND",
+    "ERROR_NAMES",
+    "MEANINGS",
+    "Candidate",
+    "group_planes",
+    "quality_legend",
+]
 
 ERROR_NAMES = {"std": "ERR", "var": "VAR", "ivar": "IVAR"}
 """EXTNAME by kind of uncertainty: ``ERR`` is a standard deviation for all readers."""
+
+ERRORS_LEGEND = "of single pixels; neighbours are correlated: do not add in quadrature"
+"""Comment in the header of the errors of an enhanced image."""
 
 _PARTS = {
     **{part: part for part in ("SCI", "ERR", "DQ", "PSF")},
@@ -35,7 +45,7 @@ MEANINGS = {
     Quality.NEAR_MISSING: "the network saw a missing pixel",
     Quality.SATURATED: "input at or near saturation",
     Quality.NEAR_SATURATED: "the network saw a saturated pixel",
-    Quality.EDGE: "border may change it by > 0.1 sigma",
+    Quality.EDGE: "border matters: over 0.1 of its error",
     Quality.EXTRAPOLATED: "outside what weights were made for",
     Quality.UNUSUAL: "a spike, or an area of one value",
 }

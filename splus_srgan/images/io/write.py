@@ -19,7 +19,7 @@ from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.images.bands import check_distinct
 from splus_srgan.images.cards import fitting_comment
 from splus_srgan.images.grid import fits_wcs, strip_wcs_cards, wcs_cards
-from splus_srgan.images.io.layout import ERROR_NAMES, quality_legend
+from splus_srgan.images.io.layout import ERROR_NAMES, ERRORS_LEGEND, quality_legend
 from splus_srgan.images.meta import sound_header
 from splus_srgan.images.unpack import UNCERTAINTY_POWERS, uncertainty_array
 from splus_srgan.utils.files import FITS_ENDINGS, atomic_path, check_target
@@ -261,7 +261,7 @@ def _planes(image: NDData, shape: tuple[int, ...]) -> dict[str, Any]:
 def _plane_header(name: str, band: str, image: NDData, science: Header) -> Header:
     """Cards of a plane beside an image."""
     header = fits.Header()
-    header["BAND"] = (band, "band, as spelled by the user")
+    header["BAND"] = (band, "name of the band")
     if name == "PSF":
         header.extend(card for card in science.cards if card.keyword in _OF_OUTPUT_PSF)
         return header
@@ -275,6 +275,8 @@ def _plane_header(name: str, band: str, image: NDData, science: Header) -> Heade
         power = UNCERTAINTY_POWERS.get(image.uncertainty.uncertainty_type)
         if None not in (power, image.unit):
             header["BUNIT"] = ((image.unit**power).to_string(), "unit of the pixels")
+        if "SRUNCERT" in science:
+            header.add_comment(ERRORS_LEGEND)
     wcs = fits_wcs(image.wcs)
     if wcs is not None:
         header.extend(wcs_cards(wcs))
@@ -342,7 +344,7 @@ def band_header(band: str, image: NDData) -> Header:
     for key in [*_STRUCTURE, *(key for key in header if re.fullmatch(r"NAXIS\d*", key))]:
         header.remove(key, ignore_missing=True)
     for key in ("SRBAND", "BAND"):
-        header[key] = (band, "band, as spelled by the user")
+        header[key] = (band, "name of the band")
     if image.unit is not None:
         header["BUNIT"] = (image.unit.to_string(), "unit of the pixels")
     wcs = fits_wcs(image.wcs)
