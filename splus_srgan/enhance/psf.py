@@ -117,8 +117,8 @@ def _given(band: str, value: Any) -> tuple[float, float, float]:
     if isinstance(value, MeasuredPSF):
         if not value.measured:
             raise ValueError(
-                f"psf[{band!r}] must be known; measure_psf found {value}; take psf='auto', which looks "
-                "at the header too, or give a FWHM in arcsec"
+                f"psf[{band!r}] must be known; measure_psf found {value}; take psf='auto', which "
+                "looks at the header too, or give a FWHM in arcsec"
             )
         value = value.fwhm, value.beta, value.wings
     several: Any = value
