@@ -118,7 +118,7 @@ class EvaluationPair:
             if np.shape(image.data) != wanted:
                 raise GridMismatchError(
                     f"{where}, {wanted}; band {band!r} has {np.shape(image.data)}. Bring it there "
-                    "with splus_srgan.pairs.match"
+                    "with splus_srgan.match_pair, or with splus-srgan match"
                 )
             coarse, fine = (image_wcs(getattr(one, "wcs", None)) for one in (seen, image))
             if coarse is not None and fine is not None:
@@ -127,14 +127,14 @@ class EvaluationPair:
                     off = f"{shift:.2f} px off" if np.isfinite(shift) else "nowhere near"
                     raise GridMismatchError(
                         f"{where}, within {TOLERANCE} px; by its WCS band {band!r} is {off}. Bring "
-                        "it there with splus_srgan.pairs.match, or correct the WCS"
+                        "it there with splus_srgan.match_pair or splus-srgan match, or mend the WCS"
                     )
             units = [getattr(one, "unit", None) for one in (seen, image)]
             if not (set(units) & {None, u.dimensionless_unscaled}) and units[0] != units[1]:
                 raise ValueError(
                     f"{name} of {self.name!r} must have the unit of the image, {units[0]}; band "
                     f"{band!r} is in {units[1]}. Convert it, or calibrate the image "
-                    "(splus_srgan.surveys.calibration.calibrate_flux)"
+                    "(splus_srgan.surveys.calibrate_flux, or splus-srgan match --zero-points)"
                 )
 
     @property

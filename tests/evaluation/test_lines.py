@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.io import fits
 from astropy.nddata import CCDData, InverseVariance, NDData, StdDevUncertainty
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,6 +124,23 @@ def test_a_card_of_another_program_is_no_correlation():
     for foreign in ("reference source", True, 17.0, float("nan")):
         images = cube(values, uncertainty=error, meta={"SRCI": foreign, "SRCJ0660": foreign})
         assert_array_equal(line_map(images).uncertainty.array, plain)
+
+
+@pytest.mark.parametrize("kind", [dict, fits.Header])
+def test_a_map_says_what_it_is_and_how_it_was_made(kind):
+    images = cube({"r": 1.0, "J0660": 2.0, "i": 1.0})
+    for band, image in images.items():
+        image.meta = kind({"SRMODEL": "splus", "SRSIGMA": len(band), "SRCG": 0.5, "GAIN": 2.0})
+        image.flags = np.zeros((2, 3), np.uint8)
+    images["r"].flags[0, 0], images["i"].flags[0, 0], images["i"].flags[1, 2] = 16, 1, 4
+    images["J0660"].psf = np.ones((3, 3)) / 9
+    found = line_map(images, redshift=0.005)
+    assert dict(found.header) == {"LINE": "halpha", "REDSHIFT": 0.005, "SRMODEL": "splus"}
+    assert_array_equal(found.flags, [[17, 0, 0], [0, 0, 4]])
+    assert_array_equal(found.psf, images["J0660"].psf)
+    plain = line_map(cube({"r": 1.0, "J0660": 2.0, "i": 1.0}))
+    assert plain.flags is None
+    assert plain.psf is None
 
 
 def test_masks_and_spellings():

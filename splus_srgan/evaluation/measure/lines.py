@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
+from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 
 from splus_srgan.images.bands import tidy_band
@@ -117,9 +118,10 @@ def line_map(
     Returns
     -------
     flux : `~astropy.nddata.CCDData`
-        Flux per pixel in erg / (s cm2), ``(ny, nx)``, with the WCS of the J0660 image, the
-        masks of all three, and, where all three have uncertainties, its standard
-        deviation.
+        Flux per pixel in erg / (s cm2), ``(ny, nx)``, with WCS and PSF of the J0660 image, the
+        masks and flags of all three, and, where all three have uncertainties, its standard
+        deviation.  The header names line and redshift, and how the images were made, as far as
+        their headers agree on it.
 
     Raises
     ------
@@ -163,6 +165,9 @@ def line_map(
         wcs=narrow.wcs,
         mask=_any_mask(chosen),
         uncertainty=_deviation(parts, chosen, _correlations(chosen, correlation)),
+        flags=_any_flags(chosen),
+        psf=getattr(narrow, "psf", None),
+        meta=_header(chosen, line, redshift),
     )
 
 
@@ -189,6 +194,27 @@ def _density_factor(band: str, unit: Any) -> float:
             f"{unit}: calibrate them with their zero points"
         )
     return nanomaggies / present(nanomaggies_of(_DENSITY, band))
+
+
+def _header(images: Sequence[Any], line: str, redshift: float) -> fits.Header:
+    """Line and redshift, and the provenance that the images have in common."""
+    header = fits.Header()
+    header["LINE"] = (line, "line of which this is the flux")
+    header["REDSHIFT"] = (redshift, "of the line")
+    first, *others = [image.meta or {} for image in images]
+    for key, value in first.items():
+        # Correlations belong to a band.
+        ours = str(key).startswith("SR") and not str(key).startswith("SRC")
+        if ours and all(other.get(key) == value for other in others):
+            header[key] = (value, first.comments[key] if isinstance(first, fits.Header) else "")
+    return header
+
+
+def _any_flags(images: Sequence[Any]) -> Any:
+    """Flags that any of the images has, `None` where none has flags."""
+    planes: list[Any] = [getattr(image, "flags", None) for image in images]
+    known = [plane for plane in planes if np.shape(plane) == np.shape(images[0].data)]
+    return np.bitwise_or.reduce(known) if known else None
 
 
 def _any_mask(images: Sequence[Any]) -> BoolArray | None:

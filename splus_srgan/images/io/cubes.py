@@ -185,7 +185,8 @@ def _check_unit(band: str, image: NDData) -> None:
     if image.unit is None or not image.unit.is_equivalent(FLUX_UNIT):
         raise ValueError(
             f"unit of band {band!r} must be a flux per wavelength, such as {FLUX_UNIT}, for an "
-            f"S-Cubes file; got {image.unit}; convert the data with "
+            f"S-Cubes file; got {image.unit}; bring counts to nmgy with their zero points "
+            "(splus_srgan.surveys.calibrate_flux), and nmgy to it with "
             "astropy.units.spectral_density at the wavelength of the band"
         )
 
