@@ -189,9 +189,8 @@ def image_wcs(wcs: Any, *, name: str = "wcs") -> Any:
     wcs = fits_wcs(wcs)
     if wcs is None:
         return None
-    with np.errstate(invalid="ignore"):
-        matrix = wcs.pixel_scale_matrix
-    parts = {"CRPIX": wcs.wcs.crpix, "CRVAL": wcs.wcs.crval, "matrix": matrix}
+    matrix = [wcs.wcs.cd] if wcs.wcs.has_cd() else [wcs.wcs.get_pc(), wcs.wcs.get_cdelt()]
+    parts = {"CRPIX": wcs.wcs.crpix, "CRVAL": wcs.wcs.crval, "matrix": np.vstack(matrix)}
     for word, numbers in (parts | {"PV": [value for *_, value in wcs.wcs.get_pv()]}).items():
         if not np.isfinite(numbers).all():
             raise ValueError(f"{name} must be of finite numbers; got {word} {numbers}")
