@@ -114,6 +114,14 @@ KINDS = {
         "the image was smoothed, sharpened or resampled; take it as the survey gives it",
         errors=1.5,
     ),
+    "mottle": Kind(
+        "noise over some pixels unlike that of a coadd",
+        "mottle",
+        1.0,
+        1.5,
+        "the image was sharpened, or has a pattern; take it as the survey gives it",
+        errors=3.5,
+    ),
     "repeated": Kind(
         "repeated pixels",
         "repeated",
@@ -128,6 +136,14 @@ KINDS = {
         0.2,
         "nothing in the frame is as faint as the sky should be, so its level was taken as 0; "
         "give sky=",
+    ),
+    "dark": Kind(
+        "areas far below the sky",
+        "dark",
+        0.0,
+        4.0,
+        "a negative or a difference of images has dark sources, which are no sources here; take "
+        "the image itself",
     ),
     "tilt": Kind(
         "a gradient of the sky",

@@ -15,7 +15,9 @@ _SIDE, _WINDOWS, _GAP = 224, 4, 8
 _SMOOTHING = 2.0  # pixels
 _SOURCE = 3.0  # noise of a smoothed pixel, above which there is a source
 _SMOOTHED = 0.19  # noise of a smoothed pixel of a coadd, in that of a pixel
-_SATURATED = 20.0  # sigma above the sky, from which one value over an area is a saturated star
+_SATURATED = 1000.0  # sigma above the sky, from which one value over an area may be a star's core
+_HALO = 0.03  # of its level, beside such a core: less is no star
+_QUARTER = 2000  # pixels, of which noise has no more than the usual share at its lowest end
 _BLOCK = 4  # pixels whose smoothed level stands for all
 _AROUND = 9  # blocks: what is around a pixel
 _FAINTEST = 35  # percentile of that, which is the level of the sky there
@@ -43,15 +45,15 @@ def inspect_band(data, mask, sky, sigma):
     Returns
     -------
     values : dict of str to float
-        ``picture``, ``floor``, ``grid``, ``repeated``, ``texture``, ``slope``, ``pedestal``,
-        ``tilt``, ``step``, ``banding``, ``spikes`` (pixels) and ``blank`` (share), and errors
-        of some (``texture_error``); empty where less than 400 pixels are valid.
+        ``picture``, ``floor``, ``grid``, ``repeated``, ``texture``, ``mottle``, ``slope``,
+        ``pedestal``, ``dark``, ``tilt``, ``step``, ``banding``, ``spikes`` (pixels) and ``blank``
+        (share), and errors of some (``texture_error``); empty where less than 400 pixels are
+        valid.
     """
     sample, missing = gather_windows(data, mask, side=_SIDE, most=_WINDOWS, gap=_GAP)
     missing = missing_pixels(sample, missing)
     plane = _in_sigma(sample, missing, _sample(sky, mask), _sample(sigma, mask))
-    flat = oddities.blank_pixels(np.where(missing, np.nan, sample))
-    blank = flat & (plane <= _SATURATED)
+    flat, blank = _flat_and_blank(sample, missing, plane)
     valid = ~missing & ~blank
     if valid.sum() < _LEAST:
         return {}
@@ -59,6 +61,7 @@ def inspect_band(data, mask, sky, sigma):
     sigma = min(1.0, _noise_of(plane, valid) or 1.0)
     values = {"blank": float(np.mean(blank[~missing]))}
     values |= _of_values(sample, plane, valid, sigma)
+    values["floor"] = _largest_floor(plane, valid, sigma, data.shape)
     values |= _of_noise(plane, valid, flat, sigma)
     values |= _of_levels(plane / sigma, valid, data.shape)
     values["spikes"] = float(oddities.spike_pixels(plane, valid, 0.0, sigma).sum())
@@ -70,21 +73,39 @@ def _of_values(sample, plane, valid, sigma):
     values = plane[valid].astype(float)
     return {
         "picture": float(oddities.is_picture(sample[valid])),
-        "floor": oddities.floor_share(values, sigma),
         "grid": oddities.value_step(values, 0.0, sigma),
         # A floor has many neighbors of one value; it has a check of its own.
         "repeated": oddities.repeated_share(sample, valid & (plane > np.percentile(values, 0.2))),
     }
 
 
+def _largest_floor(plane, valid, sigma, shape):
+    """Share of the pixels at their lowest end, of all, and of the quarters of each window."""
+    parts = [plane[valid]]
+    for rows, _ in _parts(shape):
+        for pixels, seen in zip(*(_quarters(a[rows]) for a in (plane, valid)), strict=True):
+            parts += [pixels[seen]] if seen.sum() > _QUARTER else []
+    return max(oddities.floor_share(part.astype(float), sigma) for part in parts)
+
+
+def _quarters(window):
+    """The four quarters of a window."""
+    return [half for both in np.array_split(window, 2) for half in np.array_split(both, 2, axis=1)]
+
+
 def _of_noise(plane, valid, flat, sigma):
     """What the noise is like; saturated stars, which are flat, have none."""
     faint, flux = sourceless(plane, valid, 0.0, sigma)
     lowest, highest = np.percentile(flux[valid], (1, 99.9))
-    ratios, error = oddities.noise_texture(plane, locally_faint(plane, valid, sigma))
+    alone = locally_faint(plane, valid, sigma)
+    ratios, error = oddities.noise_texture(plane, alone)
+    mottle, mottle_error = oddities.noise_mottle(plane, alone)
     return {
         "texture": float(np.mean(ratios)),
         "texture_error": error,
+        "mottle": mottle,
+        "mottle_error": mottle_error,
+        "dark": oddities.darkest(plane, valid) / sigma,
         "slope": oddities.noise_slope(plane, valid & ~flat, faint, sigma),
         "pedestal": float(lowest / highest) if lowest > _PEDESTAL else 0.0,
     }
@@ -141,9 +162,16 @@ def _in_sigma(data, missing, sky, sigma):
     return np.clip(plane, -_WILD, _WILD, out=plane).astype(np.float32)
 
 
-def _blank(data, missing, plane):
-    """Areas of one value; stars saturate to one, too."""
-    return oddities.blank_pixels(np.where(missing, np.nan, data)) & (plane <= _SATURATED)
+def _flat_and_blank(data, missing, plane):
+    """Areas of one value, and those of them that are no cores of saturated stars."""
+    flat = oddities.blank_pixels(np.where(missing, np.nan, data))
+    cores, number = ndimage.label(flat & (plane > _SATURATED))
+    # A star has light around; what was pasted in has not.
+    lowest = ndimage.minimum_filter(np.where(missing, np.float32(np.inf), plane), 3)
+    halo = ndimage.minimum(lowest, cores, np.arange(number + 1))
+    level = ndimage.maximum(plane, cores, np.arange(number + 1))
+    star = (cores > 0) & (halo > _HALO * level)[cores]
+    return flat, flat & ~star
 
 
 def _noise_of(plane, valid):
@@ -172,7 +200,7 @@ def local_oddities(data, mask, sky, sigma):
     missing = missing_pixels(data, mask)
     sky, sigma = (np.asarray(a).item() if np.size(a) == 1 else a for a in (sky, sigma))
     plane = _in_sigma(data, missing, sky, sigma)
-    blank = _blank(data, missing, plane)
+    _, blank = _flat_and_blank(data, missing, plane)
     return blank | oddities.spike_pixels(plane, ~missing & ~blank, 0.0, 1.0)
 
 

@@ -15,8 +15,10 @@ from splus_srgan.pixels.missing import missing_pixels
 
 __all__ = [
     "blank_pixels",
+    "darkest",
     "floor_share",
     "is_picture",
+    "noise_mottle",
     "noise_slope",
     "noise_texture",
     "repeated_share",
@@ -27,11 +29,21 @@ __all__ = [
 _BLANK = (5, 5)  # pixels, the smallest area of one value
 _BLANK_TOO = (3, 3), (1, 8), (8, 1)  # where neighbors are hardly ever equal
 _HARDLY = 0.05  # of the pixels: chance then makes no such area
-_LEAST_LEVELS = 8  # of a picture
+_LEAST_LEVELS, _MOST_LEVELS = 8, 256  # of a picture
+_AT_THE_TOP = 5  # pixels that have the highest value of a picture, where it was cut off
 _RINGING = 31  # pixels
-_SHARPEST = 0.34  # mean of the four neighbors of a star's brightest pixel over that, at least
-_NOISE_OF_SPIKES = np.sqrt(1 + 1 / (4 * _SHARPEST**2))  # of a pixel and of its neighbors, in sigma
+# Pixels of a spike or a line, the pixels beside it, and the mean of those over it that even the
+# sharpest star has at least: one pixel; lines one pixel wide, and two.
+_SHAPES = (
+    (((0, 0),), ((-1, 0), (1, 0), (0, -1), (0, 1)), 0.34),
+    (((0, 0),), ((-1, 0), (1, 0)), 0.27),
+    (((0, 0),), ((0, -1), (0, 1)), 0.27),
+    (((0, 0), (1, 0)), ((-1, 0), (2, 0)), 0.11),
+    (((0, 0), (0, 1)), ((0, -1), (0, 2)), 0.11),
+)
 _SURE = 6.5  # standard errors of a spike
+_MEAN = 5  # pixels along each side
+_LEAST_MEANS = 500
 _TOGETHER = 500  # pixels whose surroundings are looked at at a time
 _BRIGHT = 5.0 * 2.0 ** np.arange(0, 6.5, 0.5)  # sigma
 _REACH = 4  # pixels: what the noise of a pixel is made of
@@ -116,6 +128,8 @@ def is_picture(values):
     """
     Whether all values are whole, 0 to 255, or 255ths from 0 to 1, as in an 8-bit picture.
 
+    Also where there are no more than 256 values, whatever they are, and the highest was cut off.
+
     Parameters
     ----------
     values : `~numpy.ndarray`, shape (n,)
@@ -133,9 +147,14 @@ def is_picture(values):
     >>> is_picture(np.array([0.0, 37, 255])), is_picture(np.array([-1.0, 37, 255]))
     (True, False)
     """
-    if values.min() < 0 or values.max() > 255:
+    highest = values.max()
+    if np.count_nonzero(values == highest) >= _AT_THE_TOP:
+        levels = np.unique(values).size
+        if _LEAST_LEVELS <= levels <= _MOST_LEVELS < values.size / 4:
+            return True
+    if values.min() < 0 or highest > 255:
         return False
-    scaled = values.astype(float) * (255 if values.max() <= 1 else 1)
+    scaled = values.astype(float) * (255 if highest <= 1 else 1)
     levels = np.round(scaled)
     return bool(np.ptp(levels) >= _LEAST_LEVELS and np.abs(scaled - levels).max() < 1e-4)
 
@@ -240,6 +259,73 @@ def noise_texture(data, faint):
     return tuple(map(float, ratios)), 1.8 / np.sqrt(max(min(number), 1))
 
 
+def noise_mottle(data, faint):
+    r"""
+    Compare the noise of means of 5 x 5 pixels with that of pixels.
+
+    The ratio of the medians of :math:`|d_{i-5} - 2 d_i + d_{i+5}|` of the means, and of
+    :math:`|d_{i-3} - 2 d_i + d_{i+3}|` of the pixels, times 5, is 1 for white noise; a coadd
+    has 1.1 to 1.3; sharpening lowers it, and correlated noise that was added raises it.
+
+    Parameters
+    ----------
+    data, faint
+        As for `noise_texture`.
+
+    Returns
+    -------
+    ratio, error : float
+        Mean of those along y and along x, and its standard error; NaN where there are too few
+        pixels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.pixels.oddities import noise_mottle
+    >>> noise = np.random.default_rng(1).normal(size=(100, 100))
+    >>> ratio, error = noise_mottle(noise, noise == noise)
+    >>> abs(ratio - 1) < 3 * error
+    True
+    """
+    means = ndimage.uniform_filter(np.asarray(data, float), _MEAN)
+    inside = ndimage.minimum_filter(faint, _MEAN, mode="constant", cval=False)
+    ratios, number = [], []
+    for axis in (0, 1):
+        coarse, fine = _bend(means, inside, axis, _MEAN), _bend(data, faint, axis, 3)
+        number.append(coarse.size)
+        scale = np.median(fine) if coarse.size > _LEAST_MEANS else 0.0
+        if not scale > 0:
+            return np.nan, np.nan
+        ratios.append(_MEAN * np.median(coarse) / scale)
+    return float(np.mean(ratios)), 0.75 * _MEAN / np.sqrt(2 * min(number))
+
+
+def darkest(data, valid):
+    """
+    How far below 0 the darkest 3 x 3 pixels lie.
+
+    Parameters
+    ----------
+    data, valid
+        As for `noise_slope`.
+
+    Returns
+    -------
+    depth : float
+        Of the brightest of them, in the unit of the data; single pixels do not count.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.pixels.oddities import darkest
+    >>> data = np.zeros((20, 20))
+    >>> data[4, 5], data[10:14, 10:14] = -50, -7
+    >>> darkest(data, data == data)
+    7.0
+    """
+    return max(0.0, -float(ndimage.maximum_filter(np.where(valid, data, np.inf), 3).min()))
+
+
 def noise_slope(data, valid, faint, sigma):
     r"""
     Noise where the image is bright over that where it is faint, at most.
@@ -296,7 +382,9 @@ def noise_slope(data, valid, faint, sigma):
 
 def spike_pixels(data, valid, sky, sigma):
     """
-    Find single pixels that stick out of what any PSF would spread over their neighbors.
+    Find pixels that stick out of what any PSF would spread over their neighbors.
+
+    Single ones, lines of one or two pixels, as of cosmic rays and bad columns, and blocks.
 
     Parameters
     ----------
@@ -323,37 +411,51 @@ def spike_pixels(data, valid, sky, sigma):
     """
     spikes = np.zeros(data.shape, bool)
     inside = ndimage.minimum_filter(valid, 3, mode="constant", cval=False)
-    places = np.argwhere(inside & _stick_out(data, sigma))
-    for start in range(0, len(places), _TOGETHER):
-        some = places[start : start + _TOGETHER]
-        spikes[tuple(some[_is_spike(data, some, sky, sigma)].T)] = True
-    return spikes
+    for core, beside, sharpest in _SHAPES:
+        enough = (1 - sharpest) * _SURE * np.sqrt(_variance(beside, sharpest)) * sigma
+        places = np.argwhere(inside & _stick_out(data, core, beside, enough))
+        for start in range(0, len(places), _TOGETHER):
+            some = places[start : start + _TOGETHER]
+            margin = _margin((_patches(data, some, 2) - sky) / sigma, core, beside, sharpest)
+            some, margin = some[margin > 0], margin[margin > 0]
+            # Saturated stars ring after resampling, farther than their light is seen.
+            wide = (_patches(data, some, _RINGING // 2 + 1) - sky) / sigma
+            bright = ndimage.median_filter(wide, (1, 3, 3))[:, 1:-1, 1:-1].max(axis=(1, 2))
+            some = some[margin > 0.15 * np.maximum(bright - 300, 0)]
+            for offset in core:
+                spikes[tuple((some + offset).T)] = True
+    return spikes & valid
 
 
-def _stick_out(data, sigma):
-    """Pixels that differ enough from their four neighbors for a look at what is around them."""
-    cross = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]]) / 4
-    around = ndimage.convolve(np.asarray(data, float), cross, mode="nearest")
-    return np.abs(data - around) > (1 - _SHARPEST) * _SURE * _NOISE_OF_SPIKES * sigma
+def _stick_out(data, core, beside, enough):
+    """Pixels that differ enough from those beside them for a look at what is around."""
+    kernel = np.zeros((5, 5))
+    for y, x in core:
+        kernel[2 + y, 2 + x] = 1 / len(core)
+    for y, x in beside:
+        kernel[2 + y, 2 + x] = -1 / len(beside)
+    return np.abs(ndimage.correlate(np.asarray(data, float), kernel, mode="nearest")) > enough
 
 
-def _is_spike(data, places, sky, sigma):
-    """Whether each of some pixels sticks out."""
-    near = (_patches(data, places, 2) - sky) / sigma
-    above = near[:, 2, 2]
-    around = (near[:, 1, 2] + near[:, 3, 2] + near[:, 2, 1] + near[:, 2, 3]) / 4
+def _margin(near, core, beside, sharpest):
+    """By how much the middle of each patch sticks out more than it may, in sigma."""
+    above, around = (near[:, *(2 + np.array(places).T)] for places in (core, beside))
     level = np.median(np.delete(near.reshape(len(near), -1), 12, axis=1), axis=1)
-    peak, near = above - level, around - level
-    error = np.hypot(_NOISE_OF_SPIKES, np.sqrt(0.1 * np.abs(above) + (0.05 * level) ** 2))
-    error = np.hypot(error, 0.02 * peak)
-    up = peak - np.maximum(near, 0) / _SHARPEST
-    excess = np.maximum(up, -peak - np.maximum(-near, 0) / _SHARPEST)
-    spikes = excess > _SURE * error
-    # Saturated stars ring after resampling, farther than their light is seen.
-    wide = (_patches(data, places[spikes], _RINGING // 2 + 1) - sky) / sigma
-    bright = ndimage.median_filter(wide, (1, 3, 3))[:, 1:-1, 1:-1].max(axis=(1, 2))
-    spikes[spikes] = (excess / _SURE - error)[spikes] > 0.15 * np.maximum(bright - 300, 0)
-    return spikes
+    margins = []
+    # The light of any sources together is as smooth as a star's: lines are judged with all of it.
+    base = level if len(beside) > 2 else np.minimum(level, 0)
+    for sign in (1, -1):
+        peak = (sign * (above - base[:, None])).min(axis=1)
+        rest = sign * (around.mean(axis=1) - base)
+        light = 0.1 * np.abs(base + sign * peak) + (0.05 * level) ** 2 + (0.02 * peak) ** 2
+        error = np.sqrt(_variance(beside, sharpest) + light)
+        margins.append((peak - np.maximum(rest, 0) / sharpest) / _SURE - error)
+    return np.maximum(*margins)
+
+
+def _variance(beside, sharpest):
+    """Of a pixel and of those beside it, in that of the noise."""
+    return 1 + 1 / (len(beside) * sharpest**2)
 
 
 def _patches(data, places, reach):

@@ -18,6 +18,7 @@ _FLATNESS = 0.02  # noise: how flat a sky can be
 _PLANE = 3.0  # scatter about a plane, in errors
 _SETTLED = 0.1, 0.02  # noise, and part of the tilt, by which the last two fits may differ
 _QUARTERS, _PARTS, _LEAST_PARTS = 4, 8, 4
+_EDGE = 2.5  # what a step next to another counts less: no PSF makes edges of one row
 _BOX, _CLOSE = 8, 2  # rows on either side of a step
 _AT_ONCE, _OF_BOTH = 0.7, 0.5  # of a step without and with the slope that is taken off
 _ERRORS = 1.5  # by which what is there at once may fall short of that, as noise has it
@@ -213,7 +214,7 @@ def row_steps(data, valid):
     -------
     largest : float
         Of all borders between two rows or columns: twice the least of four quarters of a
-        row, where all have one sign.
+        row, where all have one sign; or 1.4 times that of two, where it is as sharp as no PSF.
     scatter : float
         Scatter of the steps between all of them: 1 for noise.
     """
@@ -229,9 +230,21 @@ def row_steps(data, valid):
             same = np.abs(np.sum(np.sign(parts), axis=0)) == _QUARTERS
             least = np.where(same, np.min(np.abs(parts), axis=0), 0.0)
             largest = max(largest, float(np.sqrt(_QUARTERS) * least.max()))
+            # One of four amplifiers, or a part of a column; a galaxy on edge is not as sharp.
+            for half in (_sharp(parts[:2]), _sharp(parts[2:])):
+                largest = max(largest, float(np.sqrt(_QUARTERS / 2) * half.max()))
         # One large step counts little here: it has a check of its own.
         scatter = max(scatter, float(np.sqrt(np.mean(np.clip(whole, -4, 4) ** 2))))
     return largest, scatter
+
+
+def _sharp(parts):
+    """The least of steps in two parts, by what is left of it beside its neighbors of one sign."""
+    rises = []
+    for sign in (1, -1):
+        rise = np.pad(np.maximum(sign * np.array(parts), 0), ((0, 0), (1, 1)))
+        rises.append(rise[:, 1:-1] - _EDGE * np.maximum(rise[:, :-2], rise[:, 2:]))
+    return np.max(np.min(rises, axis=1), axis=0)
 
 
 def _steps(data):

@@ -84,7 +84,17 @@ def stretched(data, sigma):
     return 10 * sigma * np.arcsinh(data / (10 * sigma))
 
 
+def sharpened(data, sigma):
+    return data + 2 * (data - ndimage.gaussian_filter(data, 1))
+
+
+def darkened(data, sigma):
+    return -data
+
+
 DEFECTS = {
+    "mottle": sharpened,
+    "dark": darkened,
     "stretched": stretched,
     "picture": picture,
     "floor": clipped,

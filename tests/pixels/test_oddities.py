@@ -48,6 +48,17 @@ def test_clipped_noise(noise, floor):
     assert inspected(np.abs(noise))["floor"] > 0.1
 
 
+@pytest.mark.parametrize("part", [np.s_[:48], np.s_[:, 48:], np.s_[48:, :48]])
+@pytest.mark.parametrize("floor", [-1.0, 0.0])
+def test_noise_that_is_clipped_in_a_part(noise, part, floor):
+    noise[part] = np.maximum(noise[part], floor)
+    assert inspected(noise)["floor"] > 0.02
+    large = np.random.default_rng(1).normal(size=(700, 700))
+    assert inspected(large)["floor"] < 0.01
+    large[:, 350:] = np.maximum(large[:, 350:], floor)
+    assert inspected(large)["floor"] > 0.02
+
+
 @pytest.mark.parametrize("step", [0.5, 1.0, 2.5])
 def test_step_of_a_grid_is_measured(noise, step):
     assert inspected(step * np.round(noise / step))["grid"] == pytest.approx(step, rel=0.01)
@@ -67,6 +78,26 @@ def test_texture_is_that_of_the_correlation(noise, width, expected):
     assert ratios == pytest.approx([theory] * 2, abs=5 * error)
 
 
+def test_mottle_is_that_of_the_correlation(noise):
+    """1 for white noise; sharpening takes the noise of means, a pattern adds to it."""
+    ratio, error = oddities.noise_mottle(noise, noise == noise)
+    assert ratio == pytest.approx(1, abs=4 * error)
+    wide = ndimage.gaussian_filter(noise, 1)
+    assert inspected(2 * noise - wide)["mottle"] < ratio - 3 * error
+    pattern = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=noise.shape), 1.5)
+    assert inspected(noise + 0.5 * pattern / pattern.std())["mottle"] > ratio + 6 * error
+    assert np.isnan(oddities.noise_mottle(noise, noise > 0)[0])
+
+
+def test_dark_sources_and_single_dark_pixels(noise):
+    y, x = np.indices(noise.shape)
+    star = 60 * np.exp(-np.hypot(y - 40, x - 30) / 2)
+    assert inspected(noise + star)["dark"] < 2
+    assert inspected(noise - star)["dark"] > 8
+    noise[20, 20], noise[:, 70] = -1000, -50
+    assert inspected(noise)["dark"] < 2
+
+
 def test_repeated_pixels(noise):
     assert inspected(noise[:48, :48].repeat(2, 0).repeat(2, 1))["repeated"] > 0.4
 
@@ -76,6 +107,26 @@ def test_step_between_amplifiers(noise, height):
     noise[:, 40:] += height
     assert inspected(noise)["step"] > 6.0
     assert inspected(noise.T)["step"] > 6.0
+
+
+@pytest.mark.parametrize("height", [5.0, -8.0, 50.0])
+@pytest.mark.parametrize("part", [np.s_[:48, :48], np.s_[40:, 48:], np.s_[:55, 20]])
+def test_step_of_one_of_four_amplifiers_and_part_of_a_column(noise, part, height):
+    noise[part] += height
+    assert inspected(noise)["step"] > 6.0
+
+
+@pytest.mark.parametrize("angle", [0, 2, 90])
+@pytest.mark.parametrize("fwhm", [1.8, 3.0])
+def test_galaxy_on_edge_is_no_step(noise, angle, fwhm):
+    """As long as half of the frame, along its rows, and as thin as a PSF."""
+    y, x = np.indices(noise.shape) - 25.0
+    across = y * np.cos(np.radians(angle)) - x * np.sin(np.radians(angle))
+    along = np.hypot(y, x)
+    light = 40 * np.exp(-4 * np.log(2) * (across / fwhm) ** 2) / (1 + np.exp((along - 25) / 3))
+    found = inspected(noise + light)
+    assert found["step"] < 6.0
+    assert found["spikes"] == 0
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -132,6 +183,14 @@ def test_picture_of_8_bits(noise, scale):
         assert inspect_band(scale * other, picture < 0, 0.0, scale * 6)["picture"] == 0
 
 
+def test_picture_of_8_bits_in_other_units(noise):
+    """At most 256 values, whatever they are, of which the highest was cut off."""
+    noise[40:44, 40:44:2] += 500
+    picture = np.clip(np.round(30 + 6 * noise), 0, 255)
+    assert inspected(0.17 * (picture - 30.5))["picture"] == 1
+    assert inspected(0.17 * (np.round(30 + 6 * noise) - 30.5))["picture"] == 0
+
+
 @pytest.mark.parametrize(
     "area", [np.s_[40:43, 30:33], np.s_[20:28, 7], np.s_[95, 10:20], np.s_[0:4, 0:4]]
 )
@@ -166,6 +225,46 @@ def test_spikes_are_found_where_they_are(noise, sign):
         noise[place] += sign * 60
     odd = local_oddities(noise, np.zeros(noise.shape, bool), 0.0, 1.0)
     assert sorted(map(tuple, np.argwhere(odd).tolist())) == places
+
+
+@pytest.mark.parametrize(
+    "area", [np.s_[:45, 30], np.s_[50, 20:35], np.s_[:60, 40:42], np.s_[30:32, 60:62]]
+)
+def test_parts_of_columns_and_tracks_and_blocks_are_spikes(noise, area):
+    noise[area] += 100
+    odd = np.zeros(noise.shape, bool)
+    odd[area] = True
+    odd[:, [0, -1]] = odd[[0, -1]] = False  # at the border nothing shows what is around
+    found = local_oddities(noise, np.zeros(noise.shape, bool), 0.0, 1.0)
+    assert not (found & ~ndimage.binary_dilation(odd, np.ones((3, 3)))).any()
+    assert found[odd].mean() > 0.8
+    noise[area] -= 200
+    assert local_oddities(noise, np.zeros(noise.shape, bool), 0.0, 1.0)[odd].mean() > 0.8
+
+
+def test_one_value_is_a_star_only_with_light_around(noise):
+    y, x = np.indices(noise.shape)
+    star = 1e5 * (1 + np.hypot(y - 48, x - 48) ** 2 / 3) ** -3.0
+    assert inspected(np.minimum(noise + star, 3000))["blank"] == 0
+    assert inspected(np.minimum(noise + star, 100))["blank"] > 0
+    for value in (30, 3000, 1e6):
+        pasted = noise.copy()
+        pasted[10:22, 70:82] = value
+        assert inspected(pasted)["blank"] == pytest.approx(144 / noise.size)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_crowded_sharp_stars_are_no_spikes(seed):
+    """The gaps between stars are sharp, too."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros((96, 96))
+    star = psf_image((0.95, 4.0), pixel_scale=0.55, radius=10)
+    for y, x in rng.uniform(12, 83, (150, 2)):
+        moved = ndimage.shift(star, (y % 1, x % 1), order=3)
+        part = np.s_[int(y) - 10 : int(y) + 11, int(x) - 10 : int(x) + 11]
+        image[part] += 10 ** rng.uniform(2, 4) * moved
+    image += rng.normal(0, np.sqrt(1 + np.maximum(image, 0) / 17))
+    assert not oddities.spike_pixels(image, image == image, 0.0, 1.0).any()
 
 
 @pytest.mark.parametrize("fwhm", [0.95, 1.2, 2.0])
