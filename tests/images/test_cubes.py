@@ -416,3 +416,14 @@ def test_twelve_bands_fit_the_cards_that_name_them(tmp_path):
         write_bands(tmp_path / "bands.fits", field),
     ):
         assert list(read_bands(path)) == list(ALL_BANDS)
+
+
+def test_bands_from_elsewhere_get_their_wavelengths(tmp_path):
+    image = CCDData(np.full((4, 6), 2e-18), unit="erg / (Angstrom s cm2)")
+    path = write_cube({"F660": image, "rSDSS": image}, tmp_path / "cube.fits")
+    table = Table.read(path, "METADATA")
+    assert table["PIVOTWAVE"].unit == u.AA
+    assert_allclose(table["PIVOTWAVE"], [6614, 6252], atol=1)
+    again = Table.read(write_cube(read_bands(path), tmp_path / "again.fits"), "METADATA")
+    assert again.colnames == table.colnames
+    assert_array_equal(again["PIVOTWAVE"], table["PIVOTWAVE"])

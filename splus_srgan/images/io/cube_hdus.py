@@ -25,6 +25,7 @@ from splus_srgan.images.io.cube_layout import (
 from splus_srgan.images.io.layout import ERRORS_LEGEND, quality_legend
 from splus_srgan.images.io.write import band_header, set_card, storable
 from splus_srgan.images.unpack import uncertainty_array
+from splus_srgan.splus import PIVOTS, canonical_band
 from splus_srgan.utils.validate import is_number
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def _bytes(masks: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 def _table(field: Images, headers: Sequence[Header]) -> Any:
-    """A row for each band: its filter, what was read of the other columns, and its PSF."""
+    """A row for each band: its filter, what was read of the other columns, wavelength and PSF."""
     filters = [
         header["FILTER"] if same_band(str(header.get("FILTER")), band) else band
         for band, header in zip(field, headers, strict=True)
@@ -187,6 +188,9 @@ def _table(field: Images, headers: Sequence[Header]) -> Any:
         values = [header.get(key) for header in headers]
         units = [header.comments[key][1:-1] for header in headers if key in header]
         columns[key.removeprefix(f"{OF_TABLE} ")] = Column(_filled(values), unit=units[0] or None)
+    if not any("WAVE" in name.upper() for name in columns):
+        pivots = [PIVOTS[canonical_band(band)] for band in field]
+        columns["PIVOTWAVE"] = Column(pivots, unit="Angstrom")
     columns[FWHM_COLUMN] = Column([_fwhm(header) for header in headers], unit="arcsec")
     return fits.BinTableHDU(Table(columns), name=OF_TABLE)
 
