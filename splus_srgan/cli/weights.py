@@ -60,4 +60,4 @@ def run(options: Namespace) -> None:
             say(f"{name}: the file has the hash that its model card states")
         else:
             card = weights.load_card(name).to_dict()
-            say(f"{name}: bands {', '.join(card['bands'])}")
+            say(f"{name} {card['version']}: bands {', '.join(card['bands'])}")

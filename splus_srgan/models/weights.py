@@ -259,9 +259,10 @@ def find_card(weights: FilePath, *, auto: bool = False) -> Path | str:
         path = path.with_suffix(".json")
     if not path.is_file():
         names = ", ".join(map(repr, ["auto", *available()] if auto else available()))
+        gone = ", where there is no file" if path.suffix == ".json" else ""
         raise WeightsError(
             f"weights must be one of {names}, or the path or URL of a model card (*.json); "
-            f"got {text!r}"
+            f"got {text!r}{gone}"
         )
     return path
 

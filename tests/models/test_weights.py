@@ -443,3 +443,8 @@ def test_loading_leaves_the_caller_alone(card):
     for key, part in generator.state_dict().items():
         assert torch.equal(part, expected[key])
         assert part.device.type == "cpu"
+
+
+def test_a_model_card_that_is_not_there_is_called_that(tmp_path):
+    with pytest.raises(WeightsError, match=r"got '.*tiny\.json', where there is no file$"):
+        load_card(tmp_path / "tiny.json")
