@@ -142,8 +142,8 @@ folder.cleanup()
 # The map is a difference of three images, so errors of each count: see :doc:`08_judge` before any
 # of them is believed, and :doc:`/user_guide/hallucination` for what a faint region may be made of.
 # ``line_map`` gives a map of its error where the bands have uncertainties:
-# ``SRGANEnhancer(uncertainty=True)``.  The error of a flux within an aperture is not the sum of these
-# in quadrature: :doc:`/user_guide/photometry` shows how to get it.
+# ``SRGANEnhancer(uncertainty=True)``.  The error of a flux within an aperture is not their sum in
+# quadrature: :doc:`/user_guide/photometry` shows how to get it.
 #
 # Next
 # ----
