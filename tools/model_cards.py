@@ -100,8 +100,9 @@ _JOINT_FAILURES = """\
 * Fluxes and places of stars are those of ``splus-grz``.  With g, r and z the medians of isolated
   sources of S/N above 20 in 40 simulated fields were -1.1 ± 1.4, +1.8 ± 1.1 and +0.8 ± 1.2 mmag off
   the truth in 3 arcsec, on nine real tiles +2.0 ± 2.1, -2.2 ± 1.5 and +3.9 ± 2.1 mmag off the input
-  in 6 arcsec, and stars on the tiles 1.09 arcsec wide, on simulated fields 1.02, where 1.0 is stated
-  (``benchmarks/photometry.py``, ``benchmarks/star_widths.py``).  Other bands were not measured so.
+  in 6 arcsec, and stars on the tiles 1.09 arcsec wide, on simulated fields 1.02, where 1.0 is
+  stated (``benchmarks/photometry.py``, ``benchmarks/star_widths.py``).  Other bands were not
+  measured so.
 * The figures below are of ``splus-grz`` and ``splus-any``, which come first."""
 
 
