@@ -281,6 +281,42 @@ def test_targets_wider_than_the_image_show_no_ghosts(coefficient, block_size):
     assert 0.7 * hull < area < 1.2 * hull
 
 
+@pytest.mark.parametrize("ctype", ["RA---TAN-SIP", "RA---TPV"])
+def test_flux_is_conserved_where_pixels_are_large_for_the_distortion(ctype):
+    """Three pixels of distortion at the edge of a small image, seen in pixels four times larger."""
+    header = approximate_wcs((64, 64), 0.54, position=HERE).to_header()
+    header["CTYPE1"], header["CTYPE2"] = ctype, ctype.replace("RA--", "DEC-")
+    for axis, letter in ((1, "A"), (2, "B")):
+        if ctype.endswith("SIP"):
+            for key in ("3_0", "1_2") if axis == 1 else ("0_3", "2_1"):
+                header[f"{letter}_{key}"] = 3e-5
+            header[f"{letter}_ORDER"] = 3
+        else:
+            header[f"PV{axis}_1"], header[f"PV{axis}_7"] = 1.0, 4000.0
+    y, x = np.mgrid[:64, :64]
+    data = np.exp(-((x - 20) ** 2 + (y - 30) ** 2) / 8) + np.exp(
+        -((x - 40) ** 2 + (y - 45) ** 2) / 18
+    )
+    target = approximate_wcs((40, 40), 2.16, position=HERE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image = CCDData(data, unit="nmgy", wcs=WCS(header))
+        out = match_to_grid(image, target, (40, 40), method="exact")
+    assert_allclose(out.data.sum() / data.sum(), 1, atol=4e-3)
+
+
+def test_the_other_side_of_the_sky_is_empty_in_silence():
+    image = CCDData(np.ones((200, 200)), unit="nmgy", wcs=with_sip(4e-6))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for size, scale in ((50, 2.0), (90, 3600.0)):
+            target = approximate_wcs((size, size), scale, position=(330, 30))
+            assert match_to_grid(image, target, (size, size)).mask.all()
+        whole = approximate_wcs((300, 300), 1500.0, position=HERE)
+        whole.wcs.ctype = "RA---SIN", "DEC--SIN"
+        assert (~match_to_grid(image, whole, (300, 300)).mask).sum() <= 4
+
+
 @pytest.mark.parametrize("block_size", [None, 64])
 def test_a_target_partly_off_the_sky_masks_that_part_only(block_size):
     image = CCDData(np.ones((200, 200)), unit="nmgy", wcs=approximate_wcs((200, 200), 360.0))

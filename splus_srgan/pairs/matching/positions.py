@@ -9,6 +9,7 @@ from splus_srgan.pairs.registration.pixel_map import PixelMap, mapped_wcs
 __all__ = ["linear_map", "local_map", "outside_of", "pixel_positions"]
 
 _NODE = 16  # output pixels between the nodes at which the map of pixels is computed
+_SMOOTH = 1e-3  # input pixels by which the interpolated map may miss
 _LINEAR = 0.01  # input pixels by which a linear map may miss
 _ASTRAY = 0.1  # input pixels between a position and its way there and back
 
@@ -59,6 +60,8 @@ def pixel_positions(wcs_in, wcs_out, shape, *, start=(0, 0)):
     spline, which agrees with the exact position to about 1e-6 pixels. Where a part of the
     output has no position in the input (beyond the horizon of a projection, or where the
     inverse of a distortion does not converge), it is computed at every pixel, and is NaN there.
+    So it is where the spline misses the position in the middle between its nodes: where
+    pixels are so large that a distortion changes much from one to the next.
     """
     nodes = [_nodes(first, n) for first, n in zip(start, shape, strict=True)]
     y, x = np.meshgrid(*nodes, indexing="ij")
@@ -67,6 +70,10 @@ def pixel_positions(wcs_in, wcs_out, shape, *, start=(0, 0)):
     if not np.isfinite(places).all():
         return _every_position(wcs_in, wcs_out, rows, columns)
     splines = [RectBivariateSpline(*nodes, part) for part in places]
+    middles = [(part[1:] + part[:-1]) / 2 for part in nodes]
+    exact = _positions(wcs_in, wcs_out, *np.meshgrid(*middles, indexing="ij"))
+    if not np.abs(exact - [spline(*middles) for spline in splines]).max() < _SMOOTH:
+        return _every_position(wcs_in, wcs_out, rows, columns)
     coordinates = np.stack([spline(rows, columns) for spline in splines])
     (yy, yx), (xy, xx) = (
         (spline(rows, columns, dx=1), spline(rows, columns, dy=1)) for spline in splines
@@ -144,7 +151,7 @@ def _positions(wcs_in, wcs_out, y, x):
     wcs_in = mapped_wcs(wcs_in, PixelMap())
     sky = wcs_out.pixel_to_world(x, y)
     places = np.array(wcs_in.world_to_pixel(sky)[::-1], float)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         back = wcs_in.pixel_to_world(*places[::-1])
         beside = wcs_in.pixel_to_world(places[1] + 1, places[0])
         error = sky.separation(back).deg / back.separation(beside).deg

@@ -115,7 +115,9 @@ class _MappedWCS(BaseWCSWrapper):
         if isinstance(self._wcs, WCS):
             # In silence where the inverse of a distortion does not converge, unlike
             # world_to_pixel_values; who needs to know goes the way back.
-            pixels = self._wcs.all_world2pix(*world_arrays, 0, quiet=True)
+            pixels = self._wcs.wcs_world2pix(*world_arrays, 0)
+            if np.isfinite(pixels).any():  # numpy warns of sky where there is none at all
+                pixels = self._wcs.all_world2pix(*world_arrays, 0, quiet=True)
         else:
             pixels = self._wcs.world_to_pixel_values(*world_arrays)
         y, x = self._back(np.stack(np.broadcast_arrays(*pixels[::-1])))
