@@ -117,6 +117,41 @@ def part_moved(image, sigma, s, rng, field):
     return image
 
 
+def in_a_quadrant(change):
+    """A change of one quadrant alone, that with the most bright sources."""
+
+    def broken(image, sigma, s, rng, field):
+        ny, nx = image.shape
+        right, upper = (field.places[:30] > np.array([nx, ny]) / 2).T
+        up, on = divmod(int(np.argmax(np.bincount(2 * upper + right, minlength=4))), 2)
+        part = np.s_[up * ny // 2 : (up + 1) * ny // 2, on * nx // 2 : (on + 1) * nx // 2]
+        made = change(image.copy(), sigma, s, rng)
+        image[part] = made[part]
+        return image
+
+    return broken
+
+
+def sharp_source(image, sigma, s, rng, field):
+    """The brightest source sharpened on its own."""
+    cut = window(image, field.places[0], 10)
+    image[cut] += s * (image - ndimage.gaussian_filter(image, 2.0))[cut]
+    return image
+
+
+def near_the_border(image, sigma, s, rng, field):
+    """A source four input pixels from the border, where the truth is darkest."""
+    dark = np.argmin(ndimage.gaussian_filter1d(image[8], 6)[24:-24]) + 24
+    return image + 4 * s * sigma * spot(image, (dark, 8), 1.6)
+
+
+def noisy_border(image, sigma, s, rng, field):
+    """Noise from pixel to pixel in a border of 12 pixels."""
+    noise = s * sigma * rng.standard_normal(image.shape)
+    noise[12:-12, 12:-12] = 0
+    return image + noise
+
+
 def warped(image, sigma, s, rng, field):
     """A wave of displacements."""
     y, x = grid(image)
@@ -377,6 +412,9 @@ DEFECTS = {
     "bright sources compressed": (every(compressed), (0.01, 0.1, 0.2)),
     "faint light lost": (every(faint_lost), (0.05, 0.3, 0.8)),
     "fluxes wrong by chance": (every(source_scaled), (0.02, 0.1, 0.3)),
+    "fluxes too high in a quadrant": (
+        every(in_a_quadrant(lambda i, g, s, r: i * (1 + s))), (0.01, 0.1, 0.3)
+    ),
     "light thrown into a halo": (every(halo), (0.02, 0.2, 0.4)),
     "sky too bright": (every(lambda i, g, s, r, f: i + s * g), (0.05, 0.3, 1.0)),
     "sky with a gradient": (
@@ -406,7 +444,12 @@ DEFECTS = {
     "pixels repeated": (every(blocks_of(2, lambda s: s)), (0.1, 0.6, 1.0)),
     "spectrum cut off": (every(cut_off), (0.4, 0.2, 0.1)),
     "another PSF than promised": (promised, (1.02, 1.15, 1.5)),
+    "a quadrant blurred": (
+        every(in_a_quadrant(lambda i, g, s, r: ndimage.gaussian_filter(i, s))), (0.3, 1.5, 3.0)
+    ),
+    "one source oversharpened": (every(sharp_source), (0.1, 1.5, 4.0)),
     # Invented and lost
+    "an invented star near the border": (every(near_the_border), (5, 60, 300)),
     "an invented star": (every(added(1.6)), (5, 60, 300)),
     "an invented star in one band": (red(added(1.6)), (5, 60, 300)),
     "an invented galaxy": (every(added(5.0)), (20, 200, 1000)),
@@ -427,6 +470,11 @@ DEFECTS = {
     "a seam": (every(seam), (0.003, 0.1, 0.5)),
     "uneven blocks": (every(uneven), (0.003, 0.1, 0.5)),
     "rows of their own level": (every(rows_off), (0.005, 0.2, 1.0)),
+    "a noisy quadrant": (
+        every(in_a_quadrant(lambda i, g, s, r: i + s * g * r.standard_normal(i.shape))),
+        (0.01, 0.3, 1.0),
+    ),
+    "a noisy border": (every(noisy_border), (0.01, 0.3, 1.0)),
     "cloudy sky": (every(clouds), (0.03, 0.3, 1.0)),
     "large-scale structure": (every(common_structure), (0.05, 0.5, 2.0)),
     "a frame": (every(border), (0.1, 1.0, 4.0)),
@@ -441,7 +489,8 @@ DEFECTS = {
 """Defect to how it is made, and its weak, middle and strong form."""
 
 NEEDS_STARS = ("another PSF than promised", "a removed source", "checkerboard", "cloudy sky")
-NEEDS_STARS += ("stripes of four pixels", "tilted wave of seven pixels")
+NEEDS_STARS += ("stripes of four pixels", "tilted wave of seven pixels", "a quadrant blurred")
+NEEDS_STARS += ("a noisy quadrant", "a noisy border")
 
 
 def noisy(field, rng):

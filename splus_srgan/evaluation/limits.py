@@ -246,6 +246,11 @@ LIMITS = {
         "morphology", "width of stars over the truth's at the promised PSF, less 1", -0.05, 0.05,
         "", "stars of another width than promised", **_STARS,
     ),
+    "part star width": Limit(
+        "morphology",
+        "width of stars of the worst part over the truth's at the promised PSF, less 1", -0.1, 0.1,
+        "", "stars of another width in a part of the frame", **_STARS,
+    ),
     "galaxy width": Limit(
         "morphology", "width of other sources over the truth's at the promised PSF, less 1",
         -0.15, 0.15, "", "another sharpness than promised", **_SOURCES,

@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.astrometry import checks_stars
 from splus_srgan.evaluation.measure.colors import checks_fluxes
+from splus_srgan.evaluation.measure.widths import checks_widths
 from splus_srgan.evaluation.statistics import excess_scatter, pooled, scatter_error, worst_part
 from splus_srgan.pixels.robust import robust_std
 
@@ -152,4 +153,8 @@ def test_fluxes_and_widths_are_judged_in_parts():
     rows["shift_x"] = rows["shift_y"] = 0.0
     rows["fwhm_out"] = 1 + 3 * values
     failed = [check.fault for check in checks_stars(rows, bands=["r"]) if check.passed is False]
+    assert failed == ["stars of another width in a part of the frame"]
+    rows["kind"], rows["width"], rows["error"], rows["e1"], rows["e2"] = "star", 1.0, 0.01, 0.0, 0.0
+    rows["width"] += 4 * values
+    failed = [check.fault for check in checks_widths(rows, bands=["r"]) if check.passed is False]
     assert failed == ["stars of another width in a part of the frame"]

@@ -17,9 +17,10 @@ from scipy import ndimage
 from splus_srgan.evaluation.apertures import blur_to_psf
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.displacement import Displacement, measure_displacement
-from splus_srgan.evaluation.sources import any_within, inside
-from splus_srgan.evaluation.statistics import finite_median, median_error
+from splus_srgan.evaluation.sources import any_within, inside, quadrants
+from splus_srgan.evaluation.statistics import finite_median, median_error, worst_part
 from splus_srgan.pixels.coadd_noise import area_noise
+from splus_srgan.utils.validate import present
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +64,8 @@ def width_table(field: ComparedField) -> Table:
     rows : `~astropy.table.Table`
         A row per source: ``field, band, kind, x, y`` (input pixels), ``snr`` (within 1.5 arcsec),
         ``width`` (FWHM of the PSF over that of the truth at the promised PSF) and its ``error``;
-        ``e1, e2``, the ellipticity of the PSF, along x and along the diagonal.
+        ``e1, e2``, the ellipticity of the PSF, along x and along the diagonal; ``quadrant``
+        (`~splus_srgan.evaluation.sources.quadrants`).
         Empty without a truth free of noise.
 
     Examples
@@ -102,7 +104,9 @@ def _widths_of_band(band: ComparedBand, sources: Table) -> Table:
                 rows.append((band.name, source["kind"], source["x"], source["y"], one, *found))
     names = ("band", "kind", "x", "y", "snr", "width", "error", "e1", "e2")
     types = ("U16", "U8", *(7 * [float]))
-    return Table(rows=rows or None, names=names, dtype=types)
+    table = Table(rows=rows or None, names=names, dtype=types)
+    table["quadrant"] = quadrants(np.asarray(table["x"]), np.asarray(table["y"]), band.shape)
+    return table
 
 
 def _bright(band: ComparedBand, sources: Table) -> tuple[BoolArray, FloatArray]:
@@ -179,7 +183,8 @@ def checks_widths(
     -------
     checks : list of `~splus_srgan.evaluation.checks.Check`
         The median width for each band, less 1: of stars, and of all other sources, whose fine
-        detail is harder to tell from noise; and the larger component of the PSF's ellipticity.
+        detail is harder to tell from noise; of the stars of the worst part; and the larger
+        component of the PSF's ellipticity.
     """
     checks = []
     for band in dict.fromkeys(rows["band"]) if bands is None else bands:
@@ -188,6 +193,10 @@ def checks_widths(
         for name, chosen in (("star width", stars), ("galaxy width", ~stars)):
             width = np.asarray(mine["width"], float)[chosen] - 1
             checks.append(_check(limits[name], band, width, mine[chosen]))
+        width, limit = np.asarray(mine["width"], float)[stars] - 1, limits["part star width"]
+        noise = _noise(mine[stars])
+        worst = worst_part(mine[stars], width, noise, present(limit.range))
+        checks.append(limit.check(band, **worst))
         shapes = [np.asarray(mine[name], float) for name in ("e1", "e2")]
         worst = max(shapes, key=lambda e: abs(np.median(e)) if e.size else 0)
         checks.append(_check(limits["PSF ellipticity"], band, worst, mine))
@@ -198,6 +207,11 @@ def _check(limit: Limit, band: str, values: FloatArray, rows: Table) -> Check:
     """Median of a value of some sources."""
     # Of few sources the scatter tells little, but each has an error of its own.
     few = values.size < limit.least
-    noise = np.hypot(np.asarray(rows["error"], float), _OF_NOISE / np.asarray(rows["snr"], float))
+    noise = _noise(rows)
     error = np.hypot(noise.max(initial=0.0), _SYSTEMATIC) if few else median_error(values)
     return limit.judge(band, finite_median(values), error=error, known=few, count=values.size)
+
+
+def _noise(rows: Table) -> FloatArray:
+    """What the noise of output and input does to each width."""
+    return np.hypot(np.asarray(rows["error"], float), _OF_NOISE / np.asarray(rows["snr"], float))
