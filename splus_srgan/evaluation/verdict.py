@@ -87,9 +87,10 @@ class Verdict:
     @property
     def cause(self) -> str:
         """Why the topic was not judged, in a few words, such as ``"too few stars"``."""
-        if self.status != "not judged":
+        if self.status not in ("not judged", "not measured"):
             return ""
-        return _why([c for c in self.checks if c.decides and c.needed and not c.measured])
+        lacking = [c for c in self.checks if c.decides and c.needed and not c.measured]
+        return "" if self.status == "not measured" and not lacking else _why(lacking)
 
     @property
     def reason(self) -> str:

@@ -70,7 +70,7 @@ def star_checks(numbers):
         ({"g": 40, "r": 40}, "safe", ""),
         ({"g": 40, "r": 1}, "not judged", "too few stars: 2 of 4 needed checks could be made"),
         ({"g": 40, "r": 0}, "not judged", "too few stars: 2 of 4 needed checks could be made"),
-        ({"g": 1, "r": 2}, "not measured", ""),
+        ({"g": 1, "r": 2}, "not measured", "too few stars: 0 of 4 needed checks could be made"),
     ],
 )
 def test_safe_needs_enough_stars_in_every_band(numbers, status, reason):
