@@ -34,6 +34,7 @@ __all__ = [
     "grid_shift",
     "header_wcs",
     "image_wcs",
+    "kind_of_wcs",
     "pixel_scale",
     "pixel_sides",
     "strip_wcs_cards",
@@ -79,9 +80,26 @@ def fits_wcs(wcs: Any) -> Any:
         sliced = _slice(wcs._wcs, whole)
         kept = [i for i, item in enumerate(reversed(slices)) if isinstance(item, slice)]
         return sliced if len(kept) == sliced.naxis else sliced.sub([i + 1 for i in kept])
+    raise TypeError(f"wcs must be an astropy.wcs.WCS (a FITS WCS); got a {kind_of_wcs(wcs)}")
+
+
+def kind_of_wcs(wcs: object) -> str:
+    """
+    Say in a message what is no FITS WCS.
+
+    Parameters
+    ----------
+    wcs : object
+        Of any class.
+
+    Returns
+    -------
+    text : str
+        Package and class, for there is more than one ``WCS``; and what to do.
+    """
     kind = f"{type(wcs).__module__.split('.')[0]}.{type(wcs).__name__}"
     hint = ": convert it, for example by its method to_fits_sip" if kind.startswith("gwcs") else ""
-    raise TypeError(f"wcs must be an astropy.wcs.WCS (a FITS WCS); got a {kind}{hint}")
+    return kind + hint
 
 
 def _slice(wcs: Any, slices: Any) -> Any:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from splus_srgan.images.unpack import BandStack
 
-__all__ = ["repack"]
+__all__ = ["made_like", "repack"]
 
 
 def repack(
@@ -105,20 +105,39 @@ def _build(
     if psf is not None:
         options["psf"] = np.array(psf)
     if isinstance(like, NDDataArray):
-        return _made(type(like), CCDData, data, {"flags": planes["quality"], **options})
+        return made_like(like, data, {"flags": planes["quality"], **options})
     # Plain NDData has no flags, and a FITS header cannot hold an array.
     options["meta"] = {**_dictionary(meta), "QUALITY": planes["quality"]}
-    return _made(type(like), NDData, data, options)
+    return made_like(like, data, options)
 
 
-def _made(kind: Any, plain: Any, data: Any, options: Mapping[str, Any]) -> Any:
-    """An object of the class of the input, or of a plain one where that cannot be made."""
+def made_like(like: Any, data: Any, options: Mapping[str, Any]) -> Any:
+    """
+    Make an image of the class of another one.
+
+    Parameters
+    ----------
+    like : `~astropy.nddata.NDData`
+        The other image.
+    data : `~numpy.ndarray`
+        New pixel values.
+    options : mapping
+        Keywords of the constructor.
+
+    Returns
+    -------
+    image : `~astropy.nddata.NDData`
+        Of that class; with a warning a plain `~astropy.nddata.CCDData` or
+        `~astropy.nddata.NDData` where its constructor takes other arguments.
+    """
+    kind = type(like)
+    plain: Any = CCDData if isinstance(like, NDDataArray) else NDData
     try:
         return kind(data, **options)
     except TypeError as error:
         warnings.warn(
-            f"a {kind.__name__} cannot be made as {plain.__name__} is ({error}): the enhanced "
-            f"image is a {plain.__name__}",
+            f"a {kind.__name__} cannot be made as {plain.__name__} is ({error}): the new image is "
+            f"a {plain.__name__}",
             SplusSrganWarning,
             stacklevel=2,
         )

@@ -10,6 +10,7 @@ from astropy.nddata import NDData
 
 from splus_srgan.images.grid import pixel_scale
 from splus_srgan.images.header import gain_from_header, psf_from_header, saturation_level
+from splus_srgan.images.repack import made_like
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.pixels.missing import missing_pixels
 from splus_srgan.splus import PIXEL_SCALE
@@ -91,7 +92,7 @@ def mask_spikes(image: Image, *, significance: float = 6.0, contrast: float = 5.
         fsmode="convolve",
         cleantype="median",
     )
-    masked = type(image)(image, copy=True)
+    masked = made_like(image, image, {"copy": True})
     masked.mask = missing | spikes
     return masked
 

@@ -49,6 +49,7 @@ __all__ = [
     "repack",
     "uncertainty_array",
     "unpack",
+    "warn_of_coordinates",
 ]
 
 UNCERTAINTY_POWERS = {"std": 1, "var": 2, "ivar": -2}
@@ -169,7 +170,7 @@ def unpack(
             raise ValueError(f"band {name!r} has no valid pixel: all are masked, NaN or infinite")
     if not new_uncertainty:
         _warn_of_uncertainty(images, names)
-    _warn_of_coordinates(images)
+    warn_of_coordinates(images)
     return BandStack(
         data=stack,
         mask=masks,
@@ -357,14 +358,21 @@ def _warn_of_uncertainty(images: Sequence[Any], names: Sequence[str]) -> None:
         )
 
 
-def _warn_of_coordinates(images: Sequence[Any]) -> None:
-    """Tell that further coordinates of an NDCube hold for its own grid alone."""
+def warn_of_coordinates(images: Sequence[Any]) -> None:
+    """
+    Tell that further coordinates of an NDCube hold for its own grid alone.
+
+    Parameters
+    ----------
+    images : sequence of `~astropy.nddata.NDData`
+        Of any class.
+    """
     for image in images:
         kinds = ("extra_coords", "global_coords")
         lost = [kind for kind in kinds if _is_filled(getattr(image, kind, None))]
         if lost:
             warnings.warn(
-                f"{' and '.join(lost)} of the {type(image).__name__} are left out of the enhanced "
+                f"{' and '.join(lost)} of the {type(image).__name__} are left out of the new "
                 "image; add them to it where they hold",
                 SplusSrganWarning,
                 stacklevel=3,

@@ -17,6 +17,7 @@ from astropy.io import fits
 from astropy.wcs import WCS, DistortionLookupTable, FITSFixedWarning, Sip
 
 from splus_srgan.images.cards import finer, multiply, rescale_card
+from splus_srgan.images.grid import kind_of_wcs
 from splus_srgan.images.wcs_cards import (
     SEQUENT,
     alternates,
@@ -106,8 +107,8 @@ def upsample_wcs(wcs: WCS, *, factor: int = 2) -> WCS:
     factor = check_integer("factor", factor, minimum=1)
     if not isinstance(wcs, WCS):
         raise TypeError(
-            f"wcs must be an astropy.wcs.WCS; got {type(wcs).__name__}: a sliced or wrapped WCS "
-            "has to be turned into one first"
+            f"wcs must be an astropy.wcs.WCS, and one that is sliced or wrapped has to be turned "
+            f"into one first; got a {kind_of_wcs(wcs)}"
         )
     fine = wcs.deepcopy()
     axes = _image_axes(fine)

@@ -170,6 +170,8 @@ def match_to_grid(
     """
     _check_options(method, order)
     wcs = _target_wcs(wcs)
+    if np.shape(shape) != (2,):
+        raise ValueError(f"shape must be (ny, nx) of the new grid; got {shape!r}")
     shape = tuple(check_integer("shape", n, minimum=1) for n in shape)
     if block_size is not None:
         check_integer("block_size", block_size, minimum=16)

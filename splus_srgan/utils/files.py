@@ -176,6 +176,49 @@ def make_folder(folder: FilePath) -> None:
         ) from error
 
 
+def local_path(path: FilePath | bytes) -> Path:
+    """
+    Make a path of what names a file, or say what to do.
+
+    Parameters
+    ----------
+    path : path-like or bytes
+        A leading ``~`` is the home folder.
+
+    Returns
+    -------
+    path : `~pathlib.Path`
+        Without ``~``; it need not exist.
+
+    Raises
+    ------
+    TypeError
+        If it is no name, such as an open file.
+    FileNotFoundError
+        If it is not on this machine, or no name can be so.
+
+    Examples
+    --------
+    >>> from splus_srgan.utils.files import local_path
+    >>> local_path(b"a.fits").name
+    'a.fits'
+    """
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise TypeError(
+            f"path must be the name of a file; got {type(path).__name__}; give the name instead"
+        )
+    name = os.fsdecode(path)
+    if "\0" in name:
+        raise FileNotFoundError(f"a path must hold no null character; got {name!r}")
+    if found := re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", name):
+        raise FileNotFoundError(
+            f"{name} is not on this machine ({found[1]}); use a file here, downloaded for example "
+            "by astropy.utils.data.download_file"
+        )
+    # Unlike Path.expanduser it leaves the home of an unknown user as it is.
+    return Path(os.path.expanduser(name))
+
+
 def check_target(path: FilePath, *, overwrite: bool = False) -> Path:
     """
     Make sure, before any work is done, that a file can be written.
@@ -200,7 +243,7 @@ def check_target(path: FilePath, *, overwrite: bool = False) -> Path:
         If it is a folder, a device, a pipe, a socket or a link in a circle, or its folder is
         missing or not writable.
     """
-    path = Path(path).expanduser()
+    path = local_path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the name of a file")
     if path.exists() and not path.is_file():

@@ -235,9 +235,38 @@ def test_what_names_no_file(tmp_path):
     path = tmp_path / "a.fits"
     path.write_bytes(file_bytes())
     with path.open("rb") as stream, fits.open(path) as hdus:
-        for given_object in (stream, io.BytesIO(path.read_bytes()), hdus, None, [3]):
+        image = CCDData(np.ones((4, 6)), unit="adu", wcs=WCS(naxis=2))
+        others = (3, hdus[0], hdus[0].header, image, {"r": image})
+        for given_object in (stream, io.BytesIO(path.read_bytes()), hdus, None, [3], *others):
             with pytest.raises(TypeError, match="paths must be names of FITS files; got"):
                 read_bands(given_object)
+
+
+@pytest.mark.parametrize("path", [io.BytesIO(), None, 5])
+def test_what_names_no_file_to_write(path):
+    image = CCDData(np.ones((4, 6)), unit="adu")
+    with pytest.raises(TypeError, match="path must be the name of a file; got"):
+        write_bands(path, {"r": image})
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("https://host/a.fits", r"https://host/a.fits is not on this machine \(https\)"),
+        ("a\0b.fits", "must hold no null character"),
+        ("~nobody-of-this-name/a.fits", "~nobody-of-this-name.* does not exist"),
+    ],
+)
+def test_names_that_no_file_here_can_have(path, said):
+    with pytest.raises(FileNotFoundError, match=said):
+        read_bands(path)
+    with pytest.raises(FileNotFoundError, match=said):
+        write_bands(path, {"r": CCDData(np.ones((4, 6)), unit="adu")})
+
+
+def test_a_name_of_bytes_is_written(tmp_path):
+    write_bands(bytes(tmp_path / "a.fits"), {"r": CCDData(np.ones((4, 6)), unit="adu")})
+    assert list(read_bands(tmp_path / "a.fits")) == ["r"]
 
 
 @pytest.mark.parametrize("names", [("det2im1", "det2im2"), ("cpdis1", "cpdis2")])

@@ -476,10 +476,16 @@ def test_unclear_images_are_refused(header, message):
 # Arguments
 
 
+def test_what_is_no_fits_wcs_is_named_by_its_package():
+    other = type("WCS", (), {"__module__": "gwcs.wcs"})()
+    with pytest.raises(TypeError, match=r"got a gwcs\.WCS: convert it, for example by its method"):
+        upsample_wcs(other)
+
+
 def test_what_is_no_wcs_is_refused():
-    with pytest.raises(TypeError, match=r"wcs must be an astropy.wcs.WCS; got NoneType"):
+    with pytest.raises(TypeError, match=r"wcs must be an astropy.wcs.WCS, .*got a builtins.NoneType"):
         upsample_wcs(None)
-    with pytest.raises(TypeError, match=r"got SlicedLowLevelWCS|got SlicedFITSWCS"):
+    with pytest.raises(TypeError, match=r"got a astropy.Sliced(LowLevel|FITS)WCS"):
         upsample_wcs(WCS(cube_header("xyb"))[0].low_level_wcs)
 
 

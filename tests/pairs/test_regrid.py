@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from astropy import units
 from astropy.io import fits
 from astropy.nddata import (
     CCDData,
@@ -530,6 +531,36 @@ def test_a_detector_table_of_one_axis_counts(name, tmp_path):
     field = read_bands([tmp_path / "g.fits", tmp_path / "r.fits"])
     x, y = field["r"].wcs.world_to_pixel(wcs.pixel_to_world(20, 21))
     assert_allclose([x, y], [20, 21], atol=1e-3)
+
+
+class Odd(CCDData):
+    """A class whose constructor takes something of its own."""
+
+    def __init__(self, data, telescope, **options):
+        super().__init__(data, **options)
+        self.telescope = telescope
+
+
+def test_a_class_that_cannot_be_made_comes_back_plain():
+    image = Odd(np.ones((32, 32)), "T80", unit="adu", wcs=WCS_32)
+    with pytest.warns(SplusSrganWarning, match="a Odd cannot be made as CCDData is"):
+        out = match_to_grid(image, FINE, (64, 64))
+    assert type(out) is CCDData
+    assert_allclose(out.data, 0.25, rtol=1e-5)
+
+
+def test_further_coordinates_are_told_to_be_left_out():
+    ndcube = pytest.importorskip("ndcube")
+    cube = ndcube.NDCube(np.ones((32, 32)), wcs=WCS_32, unit="adu")
+    cube.extra_coords.add("row", 0, np.arange(32) * units.pix)
+    with pytest.warns(SplusSrganWarning, match="extra_coords of the NDCube are left out"):
+        match_to_grid(cube, FINE, (64, 64))
+
+
+@pytest.mark.parametrize("shape", [48, None, (4, 5, 6), ()])
+def test_shapes_of_no_image_are_named(shape):
+    with pytest.raises(ValueError, match=r"shape must be \(ny, nx\) of the new grid; got"):
+        match_to_grid(flat(), FINE, shape)
 
 
 # Masks

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.sources import detect, smoothed_noise
+from splus_srgan.images.repack import made_like
 from splus_srgan.pixels.background import measure_background
 from splus_srgan.pixels.coadd_noise import DITHERS, correlated_noise
 from splus_srgan.pixels.robust import robust_std
@@ -80,7 +81,7 @@ def noise_field(
         sigma = measure_background(image.data, mask=image.mask).sigma[0]
         data = np.float32(sigma) * correlated_noise(rng, shape, DITHERS)
         kept = {"unit": image.unit, "wcs": image.wcs, "psf": image.psf}
-        noise[band] = type(image)(data, meta=image.meta.copy(), **kept)
+        noise[band] = made_like(image, data, {"meta": image.meta.copy(), **kept})
     return noise
 
 

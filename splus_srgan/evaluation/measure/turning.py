@@ -15,6 +15,7 @@ from splus_srgan.evaluation.comparison import compare_field, fine_scale
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.artefacts_sky import sky_pixels
 from splus_srgan.evaluation.pairs import EvaluationPair
+from splus_srgan.images.repack import made_like
 from splus_srgan.utils.validate import check_one_of
 
 if TYPE_CHECKING:
@@ -144,7 +145,8 @@ def _turned_image(image: CCDData, quarters: int, mirrored: bool) -> CCDData:
     mask = None if image.mask is None else _turned(np.asarray(image.mask), quarters, mirrored)
     data = np.ascontiguousarray(_turned(np.asarray(image.data), quarters, mirrored))
     wcs = None if image.wcs is None else _turned_wcs(image.wcs, data.shape, quarters, mirrored)
-    return type(image)(data, unit=image.unit, mask=mask, meta=image.meta.copy(), wcs=wcs)
+    parts = {"unit": image.unit, "mask": mask, "meta": image.meta.copy(), "wcs": wcs}
+    return made_like(image, data, parts)
 
 
 def _turned_wcs(wcs: WCS, shape: tuple[int, ...], quarters: int, mirrored: bool) -> WCS:

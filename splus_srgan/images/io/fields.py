@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -211,7 +211,8 @@ def read_bands(
 
 def _find(paths: Any, bands: Any, options: Mapping[str, Any]) -> dict[str, FoundBand]:
     """Read all files; give `FoundBand` objects by name, each name once."""
-    if isinstance(paths, str | bytes | os.PathLike | io.IOBase | fits.HDUList | None):
+    one = isinstance(paths, str | bytes | os.PathLike | io.IOBase | fits.HDUList | fits.Header)
+    if one or not isinstance(paths, Iterable):
         paths = [paths]
     found, labels = [], []
     if isinstance(paths, Mapping):

@@ -18,6 +18,7 @@ from splus_srgan.exceptions import ChecksumWarning, printable
 from splus_srgan.images.grid import header_wcs
 from splus_srgan.images.io.plausible import check_headers, check_regular
 from splus_srgan.images.io.sections import FileImage
+from splus_srgan.utils.files import local_path
 from splus_srgan.utils.quiet import own_filters
 from splus_srgan.utils.validate import check_one_of
 
@@ -132,14 +133,9 @@ def check_source(path: FilePath | bytes) -> Path:
     name = os.fsdecode(path)
     if not name.strip():
         raise FileNotFoundError("paths must be names of FITS files; got an empty one")
-    if found := re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", name):
-        raise FileNotFoundError(
-            f"{name} is not on this machine ({found[1]}); download it first, for example by "
-            "astropy.utils.data.download_file"
-        )
-    place = Path(name).expanduser()
+    place = local_path(name)
     part = re.fullmatch(r"(.+)\[([^\[\]]+)\]", name)
-    if part and not place.exists() and Path(part[1]).expanduser().is_file():
+    if part and not place.exists() and local_path(part[1]).is_file():
         hdu = part[2] if part[2].isdecimal() else repr(part[2])
         raise FileNotFoundError(f"{name} does not exist; give {part[1]} and hdu={hdu}")
     check_regular(place)

@@ -22,7 +22,7 @@ from splus_srgan.images.grid import fits_wcs, strip_wcs_cards, wcs_cards
 from splus_srgan.images.io.layout import ERROR_NAMES, ERRORS_LEGEND, quality_legend
 from splus_srgan.images.meta import sound_header
 from splus_srgan.images.unpack import UNCERTAINTY_POWERS, uncertainty_array
-from splus_srgan.utils.files import FITS_ENDINGS, atomic_path, check_target
+from splus_srgan.utils.files import FITS_ENDINGS, atomic_path, check_target, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +88,7 @@ def check_writable(path: FilePath, overwrite: bool = False) -> Path:
     ...
     ValueError: path must end in .fits, ...
     """
-    path = Path(path).expanduser()
+    path = local_path(path)
     if not path.name.lower().endswith(FITS_ENDINGS):
         raise ValueError(f"path must end in {', '.join(FITS_ENDINGS)}; got {str(path)!r}")
     return check_target(path, overwrite=overwrite)

@@ -10,6 +10,7 @@ from astropy.wcs import WCS
 
 from splus_srgan.images.grid import image_wcs, pixel_scale
 from splus_srgan.images.header import saturated_pixels
+from splus_srgan.images.repack import made_like
 from splus_srgan.images.units import pixels_for_pixel
 from splus_srgan.pairs.matching.diagnosis import check_described, check_hemisphere
 from splus_srgan.pairs.matching.image import deviation_of, image_plane, resample_image
@@ -73,7 +74,7 @@ def _rebuilt(image, **changes):
     if isinstance(image, NDDataArray):
         names += ["flags", "psf"]
     parts = {name: getattr(image, name) for name in names} | changes
-    return type(image)(parts.pop("data", image.data), **parts)
+    return made_like(image, parts.pop("data", image.data), parts)
 
 
 @dataclass(frozen=True, eq=False)

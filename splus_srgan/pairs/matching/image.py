@@ -13,8 +13,9 @@ from splus_srgan.images.cards import regrid_cards
 from splus_srgan.images.grid import check_frame, image_wcs, pixel_scale
 from splus_srgan.images.io.write import set_card
 from splus_srgan.images.moved_cards import moved_cards
+from splus_srgan.images.repack import made_like
 from splus_srgan.images.units import flux_per_pixel_factor
-from splus_srgan.images.unpack import uncertainty_array
+from splus_srgan.images.unpack import uncertainty_array, warn_of_coordinates
 from splus_srgan.pairs.matching.positions import linear_map, outside_of, pixel_positions
 from splus_srgan.pairs.matching.psf_matching import convolve, image_psf
 from splus_srgan.pairs.matching.reprojection import Plane, Resampling, resample, resample_blocks
@@ -62,6 +63,7 @@ def resample_image(
         ``(keyword, value, comment)`` for the header.
     """
     plane, conserve, unit = image_plane(image, sky, kernel)
+    warn_of_coordinates([image])
     options = Resampling(method, order, conserve, kernel, correlation)
     target = wcs if move is None else mapped_wcs(wcs, move)
     if block_size is None:
@@ -82,10 +84,10 @@ def resample_image(
         places, _ = pixel_positions(plane.wcs, target, shape)
     parts["meta"] = _meta(image, plane.wcs, wcs, shape, options, factor, sky, cards, places)
     if not isinstance(image, NDDataArray):
-        return type(image)(data, **parts)
+        return made_like(image, data, parts)
     flags = _nearest(image.flags, places) if _fits(image.flags, image) else None
     psf = _psf(image, options, plane.wcs, target)
-    return type(image)(data, flags=flags, psf=psf, **parts)
+    return made_like(image, data, {"flags": flags, "psf": psf, **parts})
 
 
 def image_plane(image, sky=0.0, kernel=None):
