@@ -113,6 +113,7 @@ def run(options: Namespace) -> None:
     # Weights that are not calibrated yet stay out of the folder, where they might be used.
     with TemporaryDirectory() as work:
         card = _card_of(options.weights, work)
+        _check_name(options.name or card.name)
         if options.minutes > 0 and pairs is None:
             pairs = _rendered(card, options)
         target = Path(options.output).expanduser() / f"{options.name or card.name}.json"

@@ -14,9 +14,10 @@ from splus_srgan.utils.files import check_name
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-__all__ = ["parse_card"]
+__all__ = ["LARGEST", "parse_card"]
 
-_LARGEST = 10_000_000  # bytes of a model card; the shipped ones have 10 000
+LARGEST = 10_000_000
+"""Bytes of a model card at most; the shipped ones have 10 000."""
 _REQUIRED = (
     "name",
     "version",
@@ -42,6 +43,7 @@ _OPTIONAL = (
 )
 _KINDS = ("laplace", "gaussian")
 _LARGEST_REACH = 4096
+_LONGEST_NAME = 200
 
 
 def parse_card(text: bytes | str) -> dict[str, Any]:
@@ -72,8 +74,8 @@ def parse_card(text: bytes | str) -> dict[str, Any]:
     ...
     ValueError: is not valid JSON for it: it must be an object, {...}; got list
     """
-    if len(text) > _LARGEST:
-        raise ValueError(f"must have at most {_LARGEST} bytes; got {len(text)}")
+    if len(text) > LARGEST:
+        raise ValueError(f"must have at most {LARGEST} bytes; got {len(text)}")
     try:
         content = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
@@ -123,8 +125,9 @@ def _text(key: str, value: Any) -> None:
 
 
 def _name(key: str, value: Any) -> None:
-    good = isinstance(value, str) and value.strip() == value and value.isprintable() and value
-    _check(good, key, "printable text that is not empty", value)
+    good = isinstance(value, str) and value.strip() == value and value.isprintable()
+    good = good and 0 < len(value) <= _LONGEST_NAME
+    _check(good, key, f"printable text of 1 to {_LONGEST_NAME} letters", value)
 
 
 def _file(key: str, value: Any) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from splus_srgan.exceptions import ServiceError, WeightsError
-from splus_srgan.models.schema import parse_card
-from splus_srgan.utils.files import atomic_path, make_folder, replace_file
+from splus_srgan.models.schema import LARGEST, parse_card
+from splus_srgan.utils.files import atomic_path, check_name, make_folder, replace_file
 from splus_srgan.utils.notebook import html_table
 
 if TYPE_CHECKING:
@@ -269,7 +269,8 @@ def find_card(weights: FilePath, *, auto: bool = False) -> Path | str:
 
 def _read_card(path: Path) -> WeightsCard:
     try:
-        content = parse_card(path.read_bytes())
+        with path.open("rb") as file:
+            content = parse_card(file.read(LARGEST + 1))
     except OSError as error:
         raise WeightsError(f"model card {str(path)!r} cannot be read: {error}") from error
     except ValueError as error:
@@ -300,13 +301,18 @@ def _download_card(url: str) -> WeightsCard:
 
 
 def _check_hash(card: WeightsCard, path: FilePath) -> None:
-    with Path(path).open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = _sha256_of(path)
     if found != card.sha256:
         raise OSError(
             f"weights file of {card.name!r} has sha256 {found}, its model card says {card.sha256}: "
             "the file was changed or did not arrive whole"
         )
+
+
+def _sha256_of(path: FilePath) -> str:
+    """SHA-256 of a file, which may be larger than the memory."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def verify(weights: FilePath | WeightsCard) -> WeightsCard:
@@ -333,7 +339,11 @@ def verify(weights: FilePath | WeightsCard) -> WeightsCard:
         raise WeightsError(
             f"weights file {str(card.path)!r} of model card {card.name!r} is missing"
         )
-    found = hashlib.sha256(card.path.read_bytes()).hexdigest()
+    if card.path.stat().st_size > _WEIGHTS_LIMITS["largest"]:
+        raise WeightsError(
+            f"weights file {str(card.path)!r} must have at most {_WEIGHTS_LIMITS['largest']} bytes"
+        )
+    found = _sha256_of(card.path)
     if found != card.sha256:
         raise WeightsError(
             f"weights file {str(card.path)!r} has sha256 {found}, its model card says "
@@ -376,9 +386,11 @@ def load_generator(weights: FilePath | WeightsCard) -> SRResNet | JointResNet:
             generator = build_generator(card.generator)
         generator.load_state_dict(state, assign=True)
     except (KeyError, RuntimeError, SafetensorError, TypeError, ValueError, OverflowError) as error:
-        said = " ".join(str(error).split())  # torch says it in several lines
+        said = " ".join(str(error).replace("(s)", "s").split())[:300]  # torch uses many lines
         raise WeightsError(f"weights {card.name!r} do not fit their model card: {said}") from error
     for key, part in state.items():
+        if part.is_complex():
+            raise WeightsError(f"weights {card.name!r} must be real numbers; {key!r} is complex")
         if part.is_floating_point() and not bool(torch.isfinite(part).all()):
             raise WeightsError(
                 f"weights {card.name!r} hold numbers that are not finite, in {key!r}: their "
@@ -431,9 +443,10 @@ def save_weights(generator: SRResNet | JointResNet, folder: FilePath, **card: An
     """
     from safetensors.torch import save_file
 
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
+    name = check_name(card["name"], parameter="name of the weights")
     make_folder(folder)
-    path = folder / f"{card['name']}.safetensors"
+    path = folder / f"{name}.safetensors"
     state = {
         key: value.detach().cpu().contiguous() for key, value in generator.state_dict().items()
     }
@@ -442,7 +455,7 @@ def save_weights(generator: SRResNet | JointResNet, folder: FilePath, **card: An
     card = WeightsCard(
         **card,
         file=path.name,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=_sha256_of(path),
         generator=dict(generator.options),
         folder=str(folder),
     )

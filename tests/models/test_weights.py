@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Weights and their model cards: what is shipped, what is refused, what is downloaded."""
 
+import hashlib
 import json
 import shutil
 import time
@@ -10,6 +11,7 @@ import pytest
 import torch
 from astropy.utils.data import conf as data_conf
 from astropy.utils.data import get_cached_urls
+from safetensors.torch import load_file, save_file
 from werkzeug import Response
 
 from splus_srgan.exceptions import WeightsError
@@ -448,3 +450,36 @@ def test_loading_leaves_the_caller_alone(card):
 def test_a_model_card_that_is_not_there_is_called_that(tmp_path):
     with pytest.raises(WeightsError, match=r"got '.*tiny\.json', where there is no file$"):
         load_card(tmp_path / "tiny.json")
+
+
+def test_files_of_any_size_are_never_held_whole(card):
+    """A file with holes is large, and takes no space."""
+    path = card.path.with_suffix(".json")
+    with path.open("r+b") as file:
+        file.truncate(20 << 30)
+    with pytest.raises(WeightsError, match="must have at most 10000000 bytes"):
+        load_card(path)
+
+
+def test_weights_of_any_size_are_not_waited_for(card):
+    with card.path.open("r+b") as file:
+        file.truncate(20 << 30)
+    with pytest.raises(WeightsError, match="safetensors' must have at most"):
+        verify(card)
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "/tmp/x", "nul", "a.", "x" * 300])
+def test_the_name_of_weights_is_no_path(tmp_path, name):
+    """A model card may come from anywhere, and calibrate writes files of its name."""
+    with pytest.raises(ValueError, match="name of the weights must"):
+        make_card(tmp_path / "new", name=name)
+    assert not (tmp_path / "new").exists()
+
+
+def test_complex_weights_are_refused_in_a_line(card):
+    state = load_file(card.path)
+    key = next(iter(state))
+    save_file(state | {key: state[key].to(torch.complex64)}, card.path)
+    path = edit(card, sha256=hashlib.sha256(card.path.read_bytes()).hexdigest())
+    with pytest.raises(WeightsError, match="must be real numbers"):
+        load_generator(path)
