@@ -483,7 +483,7 @@ def test_what_is_no_fits_wcs_is_named_by_its_package():
 
 
 def test_what_is_no_wcs_is_refused():
-    with pytest.raises(TypeError, match=r"wcs must be an astropy.wcs.WCS, .*got a builtins.NoneType"):
+    with pytest.raises(TypeError, match=r"must be an astropy.wcs.WCS, .*got a builtins.NoneType"):
         upsample_wcs(None)
     with pytest.raises(TypeError, match=r"got a astropy.Sliced(LowLevel|FITS)WCS"):
         upsample_wcs(WCS(cube_header("xyb"))[0].low_level_wcs)
