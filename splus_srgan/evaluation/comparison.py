@@ -8,6 +8,8 @@ area of a surface brightness, so that four fine pixels make one input pixel in a
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +18,7 @@ from astropy.nddata import StdDevUncertainty
 from splus_srgan.evaluation.compared import ComparedBand, ComparedField
 from splus_srgan.evaluation.shapes import round_psf
 from splus_srgan.evaluation.sources import detect
+from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.images.grid import pixel_scale
 from splus_srgan.images.header import gain_from_header, saturated_pixels, winged_psf_from_header
 from splus_srgan.images.io.fields import stated_sky
@@ -81,6 +84,7 @@ def compare_field(
 
     The sky of the input is the pair's, else that of the output's header (``SRSKY``),
     else it is measured; that of the output is ``SRFSKY``, else ``SRSKY``, else the input's.
+    A target with noise that is the output itself is left out, with a warning.
     The noise of the input is the pair's, else that of the output's header (``SRSIGMA``) where the
     input has at least 0.8 of it, else it is measured.
 
@@ -106,8 +110,8 @@ def compare_field(
     Raises
     ------
     ValueError
-        If the output lacks a band, is in another unit, is the target itself (unless that is a
-        truth without noise), or stands alone without the cards of an enhanced image.
+        If the output lacks a band, is in another unit, or stands alone without the cards of
+        an enhanced image.
     GridMismatchError
         If the output is not on the grid that is twice as fine, by its shape or its WCS.
 
@@ -129,21 +133,29 @@ def compare_field(
             f"output must have every band of the pair, {list(pair.bands)}; got none for {lacking}"
         )
     pair.check_fine("output", output)
-    _check_apart(pair, output)
+    pair = _without_itself(pair, output)
     bands = {band: _band_of_pair(pair, band, output[band], output_psf) for band in pair.bands}
     return ComparedField(pair.name, bands, known=pair.sources)
 
 
-def _check_apart(pair: EvaluationPair, output: Images) -> None:
-    """Refuse an output that is its own target: an image with noise of its own never is."""
+def _without_itself(pair: EvaluationPair, output: Images) -> EvaluationPair:
+    """Leave out a target that is the output: an image with noise of its own never is."""
     if pair.target is None or pair.noise_free:
-        return
-    for band, image in pair.target.items():
-        if np.array_equal(image.data, output[band].data, equal_nan=True):
-            raise ValueError(
-                f"target of {pair.name!r} must be an image of its own; in band {band!r} it is the "
-                "output, to the bit. Give another image of the same sky, or none"
-            )
+        return pair
+    same = [
+        band
+        for band, image in pair.target.items()
+        if np.array_equal(image.data, output[band].data, equal_nan=True)
+    ]
+    if not same:
+        return pair
+    warnings.warn(
+        f"the target of {pair.name!r} is the output itself, to the bit, in {', '.join(same)}: it "
+        "cannot judge it, and is left out; give another image of the same sky",
+        SplusSrganWarning,
+        stacklevel=3,
+    )
+    return dataclasses.replace(pair, target=None)
 
 
 def _band_alone(name: str, made: NDData) -> ComparedBand:
