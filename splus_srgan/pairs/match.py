@@ -289,7 +289,7 @@ def match_pair(
     input, target, notes = _common_bands(input, target)
     _check_terms(band_terms, target)
     _find_missing_wcs(input, target, input_scale, target_scale, notes)
-    shape = tuple(2 * n for n in next(iter(input.values())).shape)
+    shape = tuple(2 * n for n in np.shape(next(iter(input.values())).data))
     wcs = upsample_wcs(_plain(image_wcs(next(iter(input.values())).wcs)))
     wcs.array_shape = shape
     setup = steps.Setup(wcs, shape, method, order, max_shift, target_psf, subtract_sky)

@@ -14,10 +14,10 @@ from astropy.nddata import (
     VarianceUncertainty,
 )
 from astropy.wcs import WCS, Sip
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
-from splus_srgan import match_pair, match_to_grid, upsample_wcs
+from splus_srgan import match_pair, match_to_grid, simulate_field, upsample_wcs
 from splus_srgan.exceptions import GridMismatchError, RegistrationError
 from splus_srgan.pairs.matching.positions import pixel_positions
 from splus_srgan.pairs.matching.resampled_noise import measure_noise_correlation, variance_factors
@@ -736,3 +736,17 @@ def test_no_common_band_is_refused():
     input, target = survey_pair()
     with pytest.raises(ValueError, match="input and target must have a band in common; got"):
         match_pair(input, {"g": target["r"]})
+
+
+def test_plain_nddata_make_the_same_pair():
+    field = simulate_field(1, shape=(64, 64), bands="r", kind="cluster")
+
+    def plain(image):
+        parts = {"unit": image.unit, "wcs": image.wcs, "meta": dict(image.meta)}
+        return NDData(np.array(image.data), **parts)
+
+    sides = field.observed, field.target
+    wanted = match_pair(*sides, target_psf=None).target["r"]
+    found = match_pair(*({"r": plain(side["r"])} for side in sides), target_psf=None).target["r"]
+    assert type(found) is NDData
+    assert_array_equal(found.data, wanted.data)

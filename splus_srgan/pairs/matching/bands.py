@@ -159,7 +159,7 @@ def _align_pair(data, mask, input, setup):
     if (~missing).sum() < 64:
         return None
     image, reference = make_picture(data, mask), make_picture(input.data, missing)
-    prior = centered_map(input.shape, setup.shape, 2 * np.eye(2))
+    prior = centered_map(np.shape(input.data), setup.shape, 2 * np.eye(2))
     return align(image, reference, prior, reach=setup.max_shift / pixel_scale(image_wcs(input.wcs)))
 
 

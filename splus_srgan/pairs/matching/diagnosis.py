@@ -29,7 +29,7 @@ def check_hemisphere(input, target):
     """
     places = []
     for image in (input, target):
-        middle = (np.array(image.shape[::-1]) - 1) / 2
+        middle = (np.array(np.shape(image.data)[::-1]) - 1) / 2
         places.append(image_wcs(image.wcs).pixel_to_world(*middle).icrs)
     apart = places[0].separation(places[1]).deg
     if apart > _HEMISPHERE:
@@ -113,7 +113,7 @@ class _Story:
         self.input, self.by_image = input, by_image
         self.wcs = image_wcs(input.wcs)
         other = image_wcs(target.wcs)
-        middle = (np.array(target.shape) - 1) / 2
+        middle = (np.array(np.shape(target.data)) - 1) / 2
         # Three pixels of target give the linear map that the WCS imply, (y, x).
         y, x = middle[0] + np.array([0, 1, 0]), middle[1] + np.array([0, 0, 1])
         xs, ys = pixel_to_pixel(other, self.wcs, x, y)
