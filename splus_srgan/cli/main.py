@@ -78,6 +78,7 @@ _ERROR, _USAGE, _INTERRUPTED = 1, 2, 130
 _CLOSED = 128 + 13  # as if by SIGPIPE
 # Raised for what the user gave.  Anything else is a fault of ours, and says so.
 _USER_ERRORS = (ValueError, TypeError, OSError, ImportError, MemoryError, FloatingPointError)
+_USER_ERRORS += (Warning,)  # of "python -W error"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -99,10 +100,11 @@ class _Teller(logging.Handler):
 
 def mend_streams() -> None:
     """
-    Give closed standard streams a place to go to.
+    Give closed standard streams a place to go to, and results letters that they can have.
 
     Otherwise the next file that is opened would take the number of the closed one, and what
-    a library writes to "standard error" would end up in it.
+    a library writes to "standard error" would end up in it; and work that is done would fail
+    for a ± on a terminal that has none.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -111,3 +113,5 @@ def mend_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if number == 0 else "w"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -2,6 +2,7 @@
 """Whatever is typed or stands in a file: a result, or a line that says what is wrong."""
 
 import ast
+import io
 import json
 import os
 import random
@@ -20,10 +21,10 @@ import splus_srgan
 from splus_srgan import __main__ as entry
 from splus_srgan.cli import main as cli
 from splus_srgan.cli.main import COMMANDS, _parsers, main
-from splus_srgan.cli.output import say, tell
+from splus_srgan.cli.output import mend_streams, say, tell
 from splus_srgan.cli.words import flag_names, in_command_words
 from splus_srgan.evaluation.report.write import check_folder
-from splus_srgan.exceptions import printable
+from splus_srgan.exceptions import NoSkyWarning, printable
 from splus_srgan.pairs.folder.pairs import PairFolder
 from splus_srgan.training.config.training import load_config
 from splus_srgan.training.run_folder import checkpoint_folder
@@ -250,6 +251,26 @@ def test_what_is_said_does_not_rule_the_terminal(text, capsys):
     assert out.splitlines()[1] == "second"
     assert out.splitlines()[0] == err.strip() == printable(text)
     assert all(letter.isprintable() for letter in printable(text))
+
+
+def test_a_stream_without_a_letter_is_no_failure(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    mend_streams()
+    say("0.1 ± 0.2")
+    sys.stdout.flush()
+    assert raw.getvalue().strip() == rb"0.1 \xb1 0.2"
+
+
+def test_a_warning_that_is_an_error_is_told_as_one(monkeypatch, tmp_path, capsys):
+    """As "python -W error" has it."""
+
+    def warned(options):
+        raise NoSkyWarning("no sky found")
+
+    monkeypatch.setattr(COMMANDS["simulate"], "run", warned)
+    status, error = told(capsys, ["simulate", "-o", str(tmp_path)])
+    assert (status, error) == (1, "splus-srgan: error: no sky found\n")
 
 
 def test_library_words_become_those_of_the_command_line():
