@@ -235,7 +235,7 @@ def test_writing_is_complete_or_refused(tmp_path):
         "checks.ecsv",
     }
     assert len(QTable.read(paths["checks"])) == len(CHECKS)
-    with pytest.raises(FileExistsError, match=r"table\.ecsv exists; overwrite=True"):
+    with pytest.raises(FileExistsError, match=r"table\.ecsv exists; pass overwrite=True"):
         evaluation.write(tmp_path / "report")
     evaluation.write(tmp_path / "report", overwrite=True)
     (tmp_path / "file").write_text("")
