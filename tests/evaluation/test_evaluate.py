@@ -251,7 +251,8 @@ def test_verdict_adds_up_and_names_what_failed():
     assert [check.name for check in verdicts["photometry"].failed] == ["c", "b"]
     assert verdicts["photometry"].bands == {"g": "safe", "z": "not safe"}
     assert headline(verdicts) == (
-        "Safe for morphology; c in z, b in z. Not for photometry. Not judged: astrometry."
+        "Safe for morphology; c in z, b in z. Not for photometry. Not judged: "
+        "astrometry (no stars)."
     )
     assert in_words(checks[1]) == "b in z: 0.02 ± 0.001 mag (passes within ±0.01)"
     assert in_words(checks[3]) == "d: not measured (no stars)"
