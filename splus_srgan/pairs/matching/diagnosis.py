@@ -14,6 +14,7 @@ __all__ = ["check_described", "check_hemisphere"]
 
 _NO_OVERLAP = 0.02  # of the fine grid
 _ALIKE = 0.8  # correlation coefficient above which the match is beyond doubt
+_COMMON = 0.2  # correlation coefficient below which a resemblance may be chance
 _HEMISPHERE = 80.0  # degrees
 _BETTER = 0.1  # in the correlation coefficient, for another orientation to be believed
 
@@ -72,7 +73,7 @@ def check_described(input, target, measured, covered, max_shift, missing):
     )
     ratio = pixel_scale(image_wcs(target[band].wcs)) / scale
     by_image, _ = locate(image, reference, ratio)
-    if by_image is None:
+    if by_image is None or by_image.fit.correlation < _COMMON:
         if not overlap:
             raise RegistrationError(
                 "input and target must show the same sky; by their WCS they do not overlap, and "
