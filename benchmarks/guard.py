@@ -65,6 +65,62 @@ def repeated(data, sigma, strength, rng):
     return result
 
 
+def sharpened(data, sigma, strength, rng):
+    """What a Gaussian of one pixel takes away, added that many times."""
+    return data + strength * (data - ndimage.gaussian_filter(data, 1))
+
+
+def mottled(data, sigma, strength, rng):
+    """Noise of that many sigma, correlated over 1.5 pixels."""
+    noise = ndimage.gaussian_filter(rng.normal(size=data.shape), 1.5)
+    return data + strength * sigma * noise / noise.std()
+
+
+def half_clipped(data, sigma, strength, rng):
+    """As floor, in one half of the frame."""
+    half = np.arange(data.shape[1]) >= data.shape[1] // 2
+    return np.where(half, clipped(data, sigma, strength, rng), data)
+
+
+def cut_off(data, sigma, strength, rng):
+    """Values above that many sigma are that."""
+    return np.minimum(data, strength * sigma)
+
+
+def bowled(data, sigma, strength, rng):
+    """A sky that rises by that many sigma to each side."""
+    y, x = (np.linspace(-1, 1, n) for n in data.shape)
+    return data + strength * sigma * (y[:, None] ** 2 + x**2)
+
+
+def quarter_stepped(data, sigma, strength, rng):
+    """As step, of a quarter of the frame."""
+    quarter = np.arange(data.shape[0])[:, None] >= data.shape[0] // 2 - 3
+    return np.where(quarter, stepped(data, sigma, strength, rng), data)
+
+
+def half_column(data, sigma, strength, rng):
+    """Half of a column is that many sigma too bright."""
+    result = data.copy()
+    result[: len(data) // 2, data.shape[1] // 3] += strength * sigma
+    return result
+
+
+def tracked(data, sigma, strength, rng):
+    """Three tracks of 15 pixels, that many sigma too bright."""
+    result = data.copy()
+    for y, x in rng.integers(16, min(data.shape) - 16, (3, 2)):
+        angle, place = rng.uniform(0, np.pi), np.arange(0, 15, 0.5)
+        track = (y + place * np.sin(angle)).astype(int), (x + place * np.cos(angle)).astype(int)
+        result[track] = data[track] + strength * sigma
+    return result
+
+
+def darkened(data, sigma, strength, rng):
+    """The negative."""
+    return -strength * data
+
+
 def tilted(data, sigma, strength, rng):
     """A plane that rises by that many sigma."""
     return data + np.linspace(-0.5, 0.5, data.shape[1]) * strength * sigma
@@ -105,6 +161,15 @@ DEFECTS = {
     "picture": (pictured, (0.1, 0.3, 1)),
     "texture": (smoothed, (0.3, 0.4, 0.5, 0.7, 1)),
     "texture ": (moved, (0.1, 0.25, 0.5)),
+    "mottle": (sharpened, (0.3, 0.6, 1)),
+    "mottle ": (mottled, (0.3, 0.5, 1)),
+    "floor ": (half_clipped, (1, 0)),
+    "dark": (darkened, (1,)),
+    "bowl": (bowled, (0.5, 1, 3)),
+    "step ": (quarter_stepped, (1, 2, 5)),
+    "step  ": (half_column, (1, 3, 10)),
+    "spikes ": (tracked, (10, 30, 100)),
+    "blank ": (cut_off, (10, 100)),
     "repeated": (repeated, (0.05, 0.25, 1)),
     "tilt": (tilted, (1, 3, 6, 12, 30)),
     "step": (stepped, (0.3, 1, 2, 5)),

@@ -154,6 +154,15 @@ KINDS = {
         "enhancer(field, sky=map)",
         errors=4.0,
     ),
+    "bowl": Kind(
+        "a sky that rises to all sides",
+        "bowl",
+        0.0,
+        0.25,
+        "one level of the sky does not fit the frame; subtract the background, or give its map: "
+        "enhancer(field, sky=map)",
+        errors=4.0,
+    ),
     "step": Kind(
         "a step between rows or columns",
         "step",

@@ -37,6 +37,7 @@ _MODES = ("auto", "header", "measure")
 _TOLERANCE = 0.1  # of the FWHM, between header and stars
 _SURE = 4.0  # standard errors, by which they have to differ
 _DEFAULT_BETA = 3.0
+_LEAST_BETA = 1.6  # of stars
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,8 @@ class _Stars:
         if not abs(ratio - 1) > max(_TOLERANCE, _SURE * error):
             return np.nan
         psf = measure_psf_array(*self._band(k), **self._options(k))
-        if not psf.measured:
+        # Profiles with wings like that are those of galaxies.
+        if not psf.measured or psf.beta < _LEAST_BETA:
             return np.nan
         ratio, error = (value / core[0] for value in (psf.core[0], psf.fwhm_error))
         return ratio if abs(ratio - 1) > max(_TOLERANCE, _SURE * error) else np.nan

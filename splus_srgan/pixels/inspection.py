@@ -46,9 +46,9 @@ def inspect_band(data, mask, sky, sigma):
     -------
     values : dict of str to float
         ``picture``, ``floor``, ``grid``, ``repeated``, ``texture``, ``mottle``, ``slope``,
-        ``pedestal``, ``dark``, ``tilt``, ``step``, ``banding``, ``spikes`` (pixels) and ``blank``
-        (share), and errors of some (``texture_error``); empty where less than 400 pixels are
-        valid.
+        ``pedestal``, ``dark``, ``tilt``, ``bowl``, ``step``, ``banding``, ``spikes`` (pixels) and
+        ``blank`` (share), and errors of some (``texture_error``); empty where less than 400 pixels
+        are valid.
     """
     sample, missing = gather_windows(data, mask, side=_SIDE, most=_WINDOWS, gap=_GAP)
     missing = missing_pixels(sample, missing)
@@ -121,11 +121,14 @@ def _of_levels(plane, valid, shape):
         places.append(
             [np.arange(c.start, c.stop) / n - 0.5 for c, n in zip(cut, shape, strict=True)]
         )
-    tilt, error = sky_levels.sky_tilt(windows, _sky_of, places)
+    tilt, tilt_error = sky_levels.sky_tilt(windows, _sky_of, places)
+    bowl, bowl_error = sky_levels.sky_bowl(windows, _sky_of, places)
     largest, scatter = sky_levels.row_steps(plane, valid)
     return {
         "tilt": tilt,
-        "tilt_error": error,
+        "tilt_error": tilt_error,
+        "bowl": bowl,
+        "bowl_error": bowl_error,
         "step": max(_OF_ROWS * largest, *steps),
         "banding": scatter,
     }

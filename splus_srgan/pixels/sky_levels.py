@@ -8,15 +8,22 @@ The images are in the noise of a pixel, above the sky, as windows of one frame.
 import numpy as np
 from scipy import ndimage
 
-__all__ = ["row_steps", "sky_steps", "sky_tilt"]
+__all__ = ["row_steps", "sky_bowl", "sky_steps", "sky_tilt"]
 
 _NORMAL = 0.6745  # median absolute deviation of a normal distribution
 _MEAN_INFLATION = 1.5  # variance of a mean of n pixels of a coadd, in that of white noise / n
 _CELLS = 8  # along each side of a window
 _LEAST_CELLS = 28
 _FLATNESS = 0.02  # noise: how flat a sky can be
-_PLANE = 3.0  # scatter about a plane, in errors
+_PLANE = 3.0  # scatter about a plane or a paraboloid, in errors
 _SETTLED = 0.1, 0.02  # noise, and part of the tilt, by which the last two fits may differ
+# From the middle to each side, of the terms of a paraboloid.
+_SIDES = (
+    (0.5, 0, 0, 0.25, 0, 0),
+    (-0.5, 0, 0, 0.25, 0, 0),
+    (0, 0.5, 0, 0, 0, 0.25),
+    (0, -0.5, 0, 0, 0, 0.25),
+)
 _QUARTERS, _PARTS, _LEAST_PARTS = 4, 8, 4
 _EDGE = 2.5  # what a step next to another counts less: no PSF makes edges of one row
 _BOX, _CLOSE = 8, 2  # rows on either side of a step
@@ -55,29 +62,83 @@ def sky_tilt(windows, skies, places):
     >>> round(tilt, 1), error < 0.1
     (3.0, True)
     """
-    plane = before = np.zeros(3)
-    scatter = covariance = None
-    for quartile in (True, False, False):
+    plane, before, covariance = _surface(windows, skies, places, _plane_terms, 2)
+    tilt = float(np.hypot(*plane[:2]))
+    along = plane[:2] / max(tilt, 1e-9)
+    # Of a galaxy the next fit would have another slope.
+    settled = np.hypot(*(plane - before)[:2]) < _SETTLED[0] + _SETTLED[1] * tilt
+    return (tilt if settled else 0.0), float(np.sqrt(along @ covariance[:2, :2] @ along))
+
+
+def sky_bowl(windows, skies, places):
+    """
+    Rise of the sky from the middle of the frame to the middle of the lowest of its four sides.
+
+    As `sky_tilt`, but a paraboloid is fitted.  A galaxy rises towards one place, not to all sides.
+
+    Parameters
+    ----------
+    windows, skies, places
+        As for `sky_tilt`.
+
+    Returns
+    -------
+    rise, error : float
+        In the noise of a pixel; 0 where there is none, or no paraboloid describes the sky.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.pixels.sky_levels import sky_bowl
+    >>> place = np.linspace(-0.5, 0.5, 80)
+    >>> image = np.random.default_rng(1).normal(size=(80, 80)) + 8 * place**2
+    >>> image += 8 * place[:, None] ** 2
+    >>> rise, error = sky_bowl([image], lambda image: image == image, [(place, place)])
+    >>> round(rise), error < 0.1
+    (2, True)
+    """
+    bowl, before, covariance = _surface(windows, skies, places, _bowl_terms, 5)
+    rises = []
+    for along in np.array(_SIDES):
+        rise, change = float(along @ bowl), abs(along @ (bowl - before))
+        settled = change < _SETTLED[0] + _SETTLED[1] * abs(rise)
+        rises.append((rise if settled else 0.0, float(np.sqrt(along @ covariance @ along))))
+    rise, error = min(rises)
+    return max(0.0, rise), error
+
+
+def _plane_terms(y, x):
+    """Terms of a plane."""
+    return y, x, np.ones_like(y + x)
+
+
+def _bowl_terms(y, x):
+    """Terms of a paraboloid."""
+    return y, x, np.ones_like(y + x), y * y, y * x, x * x
+
+
+def _surface(windows, skies, places, terms, rounds):
+    """Coefficients of the last two fits to the sky, and covariance; zeros where it does not fit."""
+    fit = before = np.zeros(len(terms(0.0, 0.0)))
+    scatter, covariance = 0.0, np.zeros((len(fit), len(fit)))
+    for quartile in (True, *[False] * rounds):
         level, error, design = [], [], []
         for window, (y, x) in zip(windows, places, strict=True):
-            rest = window - (plane[0] * y[:, None] + plane[1] * x + plane[2]).astype(np.float32)
-            sky = np.isfinite(window) if quartile else skies(rest)
+            model = sum(c * t for c, t in zip(fit, terms(y[:, None], x), strict=True))
+            sky = np.isfinite(window) if quartile else skies(window - model.astype(np.float32))
             for cell, number, place in _cells(window, sky, y, x, 0.5 if quartile else 0.15):
                 level.append(np.percentile(cell, 25) + _NORMAL if quartile else cell.mean())
                 error.append(np.hypot(np.sqrt(_MEAN_INFLATION / number), _FLATNESS))
-                design.append((*place, 1.0))
+                design.append(terms(*place))
         if len(level) < _LEAST_CELLS:
-            return 0.0, 0.0
+            return np.zeros(len(fit)), np.zeros(len(fit)), np.zeros_like(covariance)
         # The quartiles of cells with sources are far off: least absolute deviations.
         limit = 0.02 if quartile else 1.5
-        before = plane
-        plane, scatter, covariance = _fit_plane(*map(np.array, (level, error, design)), limit)
-    tilt = float(np.hypot(*plane[:2]))
-    along = plane[:2] / max(tilt, 1e-9)
-    error = float(max(1.0, scatter) * np.sqrt(along @ covariance[:2, :2] @ along))
-    # Of a galaxy the next fit would have another slope.
-    settled = np.hypot(*(plane - before)[:2]) < _SETTLED[0] + _SETTLED[1] * tilt
-    return (tilt if settled and scatter < _PLANE else 0.0), error
+        before = fit
+        fit, scatter, covariance = _fit(*map(np.array, (level, error, design)), limit)
+    if scatter >= _PLANE:
+        fit = before = np.zeros(len(fit))
+    return fit, before, covariance * max(1.0, scatter) ** 2
 
 
 def _cells(window, sky, y, x, least):
@@ -92,16 +153,16 @@ def _cells(window, sky, y, x, least):
                 yield cell.astype(float), cell.size, (y[row].mean(), x[column].mean())
 
 
-def _fit_plane(level, error, design, limit):
-    """Plane, its scatter in errors, and covariance; beyond a limit deviations count linearly."""
+def _fit(level, error, design, limit):
+    """Fit, its scatter in errors, and covariance; beyond a limit deviations count linearly."""
     weight = 1 / error**2
     for _ in range(20):
         root = np.sqrt(weight)[:, None]
-        plane = np.linalg.lstsq(design * root, level * root[:, 0], rcond=None)[0]
-        off = np.abs(level - design @ plane) / error
+        fit = np.linalg.lstsq(design * root, level * root[:, 0], rcond=None)[0]
+        off = np.abs(level - design @ fit) / error
         weight = 1 / error**2 / np.maximum(1, off / limit)
     covariance = np.linalg.pinv((design * weight[:, None]).T @ design)
-    return plane, float(np.sqrt(np.mean(np.minimum(off, 5) ** 2))), covariance
+    return fit, float(np.sqrt(np.mean(np.minimum(off, 5) ** 2))), covariance
 
 
 def sky_steps(data, sky):

@@ -92,7 +92,13 @@ def darkened(data, sigma):
     return -data
 
 
+def vignetted(data, sigma):
+    place = np.linspace(-1, 1, 96)
+    return data + 2 * sigma * (place**2 + place[:, None] ** 2)
+
+
 DEFECTS = {
+    "bowl": vignetted,
     "mottle": sharpened,
     "dark": darkened,
     "stretched": stretched,
@@ -203,3 +209,12 @@ def test_sky_that_only_another_band_shows_is_told_where_it_is_off_zero():
         image.data += 50.0
     report = check_input(field)
     assert report.kinds["sky"] == ["g"]
+
+
+def test_galaxies_of_one_width_are_no_stars():
+    """Three of this cluster are, twice as wide as a star; with wings like no star's."""
+    field = simulate_field((5, 5035), shape=(96, 192), bands=("u", "g"))
+    assert "psf" not in check_input(field.observed).kinds
+    stars = simulate_field((6500, 1), kind="stars", shape=(128, 128), bands=("r",)).observed["r"]
+    stars.header["HIERARCH OAJ PRO FWHMMEAN"] *= 0.7
+    assert check_input(stars).kinds["psf"] == ["r"]

@@ -161,10 +161,23 @@ def test_tilt_of_a_large_frame_is_that_between_its_windows():
     assert inspected(image)["step"] < 6.0
 
 
-def test_galaxy_is_no_tilt_and_no_step(noise):
+@pytest.mark.parametrize("rise", [2.0, 6.0])
+def test_sky_that_rises_to_all_sides_is_measured(noise, rise):
+    noise[50:54, 20:24] += 500
+    place = np.linspace(-1, 1, 96)
+    bowl = rise * (place**2 + place[:, None] ** 2)
+    found = inspected(noise + bowl)
+    assert found["bowl"] == pytest.approx(rise, rel=0.02, abs=4 * found["bowl_error"])
+    assert inspected(noise - bowl)["bowl"] < 0.3
+    assert inspected(noise + rise * place)["bowl"] < 0.3
+
+
+@pytest.mark.parametrize("place", [(20, 30), (48, 48), (48, -10), (96, 96)])
+def test_galaxy_is_no_tilt_and_no_bowl_and_no_step(noise, place):
     y, x = np.indices(noise.shape)
-    found = inspected(noise + 200 * np.exp(-np.hypot(y - 20, x - 30) / 25))
+    found = inspected(noise + 200 * np.exp(-np.hypot(y - place[0], x - place[1]) / 25))
     assert found["tilt"] < 0.5 + 4 * found["tilt_error"]
+    assert found["bowl"] < 0.25 + 4 * found["bowl_error"]
     assert found["step"] < 6.0
 
 
