@@ -105,7 +105,8 @@ def _of_noise(plane, valid, flat, sigma):
         "texture_error": error,
         "mottle": mottle,
         "mottle_error": mottle_error,
-        "dark": oddities.darkest(plane, valid) / sigma,
+        # A sky that was given may be too high for the whole frame.
+        "dark": oddities.darkest(plane - min(0.0, np.median(plane[valid])), valid) / sigma,
         "slope": oddities.noise_slope(plane, valid & ~flat, faint, sigma),
         "pedestal": float(lowest / highest) if lowest > _PEDESTAL else 0.0,
     }

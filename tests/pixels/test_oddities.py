@@ -94,6 +94,8 @@ def test_dark_sources_and_single_dark_pixels(noise):
     star = 60 * np.exp(-np.hypot(y - 40, x - 30) / 2)
     assert inspected(noise + star)["dark"] < 2
     assert inspected(noise - star)["dark"] > 8
+    assert inspected(noise - 20)["dark"] < 2
+    assert inspected(noise - star - 20)["dark"] > 8
     noise[20, 20], noise[:, 70] = -1000, -50
     assert inspected(noise)["dark"] < 2
 
