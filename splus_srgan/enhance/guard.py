@@ -24,6 +24,7 @@ from splus_srgan.exceptions import (
     UncertaintyDroppedWarning,
     UnusualInputWarning,
 )
+from splus_srgan.images.header import NEAR_SATURATION, saturation_level
 from splus_srgan.images.unpack import unpack
 from splus_srgan.pixels.inspection import inspect_band
 from splus_srgan.splus import PIXEL_SCALE
@@ -225,7 +226,8 @@ def check_stack(
     """
     findings = []
     for k, band in enumerate(stack.bands):
-        values = inspect_band(stack.data[k], stack.mask[k], sky[k], sigma[k])
+        level = NEAR_SATURATION * saturation_level(stack.metas[k], stack.unit)
+        values = inspect_band(stack.data[k], stack.mask[k], sky[k], sigma[k], saturation=level)
         values["asinh"] = float("BSOFTEN" in stack.metas[k])
         values["sky"] = float(unlike[k])
         if psfs is not None:

@@ -19,7 +19,7 @@ from splus_srgan.enhance.flux_anchor import anchor_flux
 from splus_srgan.enhance.planes import FACTOR, cut, repeat, upsample
 from splus_srgan.enhance.tiles import Section, within
 from splus_srgan.enhance.uncertainty import linear_std
-from splus_srgan.images.header import saturated_pixels
+from splus_srgan.images.header import NEAR_SATURATION, saturated_pixels, saturation_level
 from splus_srgan.images.quality import quality_plane
 from splus_srgan.images.unpack import fill_missing
 from splus_srgan.pixels.inspection import local_oddities
@@ -268,7 +268,8 @@ def _unusual(
         return None
     planes = np.zeros(filled.shape, bool)
     for k in np.flatnonzero(odd):
-        planes[k] = local_oddities(filled[k], mask[k], sky[k], sigma[k])
+        level = NEAR_SATURATION * saturation_level(work.stack.metas[k], work.stack.unit)
+        planes[k] = local_oddities(filled[k], mask[k], sky[k], sigma[k], saturation=level)
     return planes
 
 

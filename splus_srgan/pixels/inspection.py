@@ -29,7 +29,7 @@ _LEAST = 400  # pixels
 _WILD = 1e7  # sigma: beyond, one value is as odd as another
 
 
-def inspect_band(data, mask, sky, sigma):
+def inspect_band(data, mask, sky, sigma, *, saturation=np.inf):
     """
     Measure what is odd about a band.
 
@@ -41,6 +41,8 @@ def inspect_band(data, mask, sky, sigma):
         `True` is missing.
     sky, sigma : float or `~numpy.ndarray`, shape (ny, nx)
         Level and noise.
+    saturation : float, optional
+        Value from which a pixel counts as saturated.
 
     Returns
     -------
@@ -53,7 +55,7 @@ def inspect_band(data, mask, sky, sigma):
     sample, missing = gather_windows(data, mask, side=_SIDE, most=_WINDOWS, gap=_GAP)
     missing = missing_pixels(sample, missing)
     plane = _in_sigma(sample, missing, _sample(sky, mask), _sample(sigma, mask))
-    flat, blank = _flat_and_blank(sample, missing, plane)
+    flat, blank = _flat_and_blank(sample, missing, plane, saturation)
     valid = ~missing & ~blank
     if valid.sum() < _LEAST:
         return {}
@@ -166,7 +168,7 @@ def _in_sigma(data, missing, sky, sigma):
     return np.clip(plane, -_WILD, _WILD, out=plane).astype(np.float32)
 
 
-def _flat_and_blank(data, missing, plane):
+def _flat_and_blank(data, missing, plane, saturation):
     """Areas of one value, and those of them that are no cores of saturated stars."""
     flat = oddities.blank_pixels(np.where(missing, np.nan, data))
     cores, number = ndimage.label(flat & (plane > _SATURATED))
@@ -175,7 +177,7 @@ def _flat_and_blank(data, missing, plane):
     halo = ndimage.minimum(lowest, cores, np.arange(number + 1))
     level = ndimage.maximum(plane, cores, np.arange(number + 1))
     star = (cores > 0) & (halo > _HALO * level)[cores]
-    return flat, flat & ~star
+    return flat, flat & ~star & ~(data >= saturation)
 
 
 def _noise_of(plane, valid):
@@ -185,7 +187,7 @@ def _noise_of(plane, valid):
     return 1.3 / np.sqrt(2) * float(robust_std(change, center=0)) if change.size else 0.0
 
 
-def local_oddities(data, mask, sky, sigma):
+def local_oddities(data, mask, sky, sigma, *, saturation=np.inf):
     """
     Find the pixels of a band that are spikes, or in areas of one value.
 
@@ -195,6 +197,8 @@ def local_oddities(data, mask, sky, sigma):
         As for `inspect_band`, but none is left out.
     sky, sigma : float or `~numpy.ndarray`
         Level and noise.
+    saturation : float, optional
+        Value from which a pixel counts as saturated.
 
     Returns
     -------
@@ -204,7 +208,7 @@ def local_oddities(data, mask, sky, sigma):
     missing = missing_pixels(data, mask)
     sky, sigma = (np.asarray(a).item() if np.size(a) == 1 else a for a in (sky, sigma))
     plane = _in_sigma(data, missing, sky, sigma)
-    _, blank = _flat_and_blank(data, missing, plane)
+    _, blank = _flat_and_blank(data, missing, plane, saturation)
     return blank | oddities.spike_pixels(plane, ~missing & ~blank, 0.0, 1.0)
 
 

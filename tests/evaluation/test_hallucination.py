@@ -313,5 +313,5 @@ def test_consistency_of_nothing_is_not_measured():
         "r", np.zeros((16, 16)), np.zeros((32, 32)), 1.0, bad=np.ones((16, 16), bool)
     )
     checks = checks_consistency([only(data_consistency(world(band)))], bands=["r"])
-    assert [check.passed for check in checks] == [None] * 4
+    assert [check.passed for check in checks] == [None] * 5
     assert all(check.note for check in checks)

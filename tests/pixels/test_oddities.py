@@ -369,3 +369,15 @@ def test_narrow_images_are_looked_at_too(noise, shape):
     faint = locally_faint(plane, np.ones(shape, bool), 1.0)
     assert faint.shape == shape
     assert faint.mean() > 0.5
+
+
+def test_an_area_that_is_known_to_be_saturated_is_not_blank():
+    """Survey images cut bright cores off at a level that the header states."""
+    data = np.random.default_rng(8).normal(0, 1, (80, 80)).astype(np.float32)
+    data[30:34, 40:44] = 300.0
+    nothing = np.zeros(data.shape, bool)
+    assert inspect_band(data, nothing, 0.0, 1.0)["blank"] > 0
+    assert inspect_band(data, nothing, 0.0, 1.0, saturation=290.0)["blank"] == 0
+    flat = np.s_[31:33, 41:43]
+    assert local_oddities(data, nothing, 0.0, 1.0)[flat].all()
+    assert not local_oddities(data, nothing, 0.0, 1.0, saturation=290.0)[flat].any()
