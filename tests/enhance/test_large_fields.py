@@ -181,13 +181,14 @@ def test_file_of_every_form(field, tmp_path):
         unit=image.unit,
         mask=np.stack([field[band].mask for band in "gr"]),
         wcs=image.wcs,
-        meta={"BANDS": "gr"},
+        meta={"BANDS": "gr", "SATURATE": image.header["SATURATE"]},
     )
     expected = enhancer(cube)
     made = read_bands(enhancer.to_file(cube, tmp_path / "cube.fits"))
     assert list(made) == ["g", "r"]
     assert_array_equal(np.stack([one.data for one in made.values()]), expected.data)
-    cube = CCDData(cube, meta=fits.Header([("BANDS", "gr"), ("NAXIS", 3), ("NAXIS3", 2)]))
+    cards = [*cube.meta.items(), ("NAXIS", 3), ("NAXIS3", 2)]
+    cube = CCDData(cube, meta=fits.Header(cards))
     made = read_bands(enhancer.to_file(cube, tmp_path / "ccd.fits"))
     assert "NAXIS3" not in made["g"].header
     assert "BANDS" not in made["g"].header
