@@ -9,7 +9,6 @@ area of a surface brightness, so that four fine pixels make one input pixel in a
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +17,6 @@ from astropy.nddata import StdDevUncertainty
 from splus_srgan.evaluation.compared import ComparedBand, ComparedField
 from splus_srgan.evaluation.shapes import round_psf
 from splus_srgan.evaluation.sources import detect
-from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.images.grid import pixel_scale
 from splus_srgan.images.header import gain_from_header, saturated_pixels, winged_psf_from_header
 from splus_srgan.images.io.fields import stated_sky
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     from splus_srgan.evaluation.pairs import EvaluationPair
     from splus_srgan.utils.types import BoolArray, FloatArray, Images
 
-__all__ = ["compare_field", "fine_scale"]
+__all__ = ["compare_field", "fine_scale", "is_own_target"]
 
 _SOURCE_LEVEL = 2.5  # sigma per pixel, of what annuli leave out
 _LEAST_OF_STATED = 0.8  # of the noise that an output states: what the input must have of it
@@ -84,7 +82,7 @@ def compare_field(
 
     The sky of the input is the pair's, else that of the output's header (``SRSKY``),
     else it is measured; that of the output is ``SRFSKY``, else ``SRSKY``, else the input's.
-    A target with noise that is the output itself is left out, with a warning.
+    A target that is the output itself (`is_own_target`) cannot judge it, and is left out.
     The noise of the input is the pair's, else that of the output's header (``SRSIGMA``) where the
     input has at least 0.8 of it, else it is measured.
 
@@ -133,29 +131,35 @@ def compare_field(
             f"output must have every band of the pair, {list(pair.bands)}; got none for {lacking}"
         )
     pair.check_fine("output", output)
-    pair = _without_itself(pair, output)
+    if is_own_target(pair, output):
+        pair = dataclasses.replace(pair, target=None)
     bands = {band: _band_of_pair(pair, band, output[band], output_psf) for band in pair.bands}
     return ComparedField(pair.name, bands, known=pair.sources)
 
 
-def _without_itself(pair: EvaluationPair, output: Images) -> EvaluationPair:
-    """Leave out a target that is the output: an image with noise of its own never is."""
+def is_own_target(pair: EvaluationPair, output: Images) -> bool:
+    """
+    Tell whether the target is the output itself, to the bit, in any band.
+
+    Parameters
+    ----------
+    pair : `~splus_srgan.evaluation.pairs.EvaluationPair`
+        Input and target.
+    output : mapping
+        Enhanced images by band.
+
+    Returns
+    -------
+    same : bool
+        Never for a truth without noise; of an image with noise of its own that is no chance.
+    """
     if pair.target is None or pair.noise_free:
-        return pair
-    same = [
-        band
+        return False
+    return any(
+        np.array_equal(image.data, output[band].data, equal_nan=True)
         for band, image in pair.target.items()
-        if np.array_equal(image.data, output[band].data, equal_nan=True)
-    ]
-    if not same:
-        return pair
-    warnings.warn(
-        f"the target of {pair.name!r} is the output itself, to the bit, in {', '.join(same)}: it "
-        "cannot judge it, and is left out; give another image of the same sky",
-        SplusSrganWarning,
-        stacklevel=3,
+        if band in output
     )
-    return dataclasses.replace(pair, target=None)
 
 
 def _band_alone(name: str, made: NDData) -> ComparedBand:

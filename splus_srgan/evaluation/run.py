@@ -8,6 +8,7 @@ are run field by field, put together, and turned into a verdict and a report.
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import time
 import warnings
@@ -20,7 +21,7 @@ import numpy as np
 from astropy.table import QTable
 
 from splus_srgan._version import __version__
-from splus_srgan.evaluation.comparison import compare_field
+from splus_srgan.evaluation.comparison import compare_field, is_own_target
 from splus_srgan.evaluation.measure.agreement import scores
 from splus_srgan.evaluation.measure.repeat import repeat_test
 from splus_srgan.evaluation.measures import Measurements
@@ -232,6 +233,10 @@ class _Run:
 
     def add(self, one: Any) -> None:
         """Measure the enhanced image of a field; all measures share one comparison."""
+        if one.pair is not None and is_own_target(one.pair, one.output):
+            told = "the target was left out: it is the output itself"
+            pair = dataclasses.replace(one.pair, target=None)
+            one = dataclasses.replace(one, pair=pair, warnings=(*one.warnings, told))
         compared = compare_field(one.pair, one.output, name=one.name)
         self.fields.append(one)
         self.measured.add(compared)

@@ -284,7 +284,7 @@ def noise_mottle(data, faint):
     >>> from splus_srgan.pixels.oddities import noise_mottle
     >>> noise = np.random.default_rng(1).normal(size=(100, 100))
     >>> ratio, error = noise_mottle(noise, noise == noise)
-    >>> abs(ratio - 1) < 3 * error
+    >>> bool(abs(ratio - 1) < 3 * error)
     True
     """
     means = ndimage.uniform_filter(np.asarray(data, float), _MEAN)
