@@ -25,6 +25,7 @@ _SIDES = (
     (0, -0.5, 0, 0, 0, 0.25),
 )
 _QUARTERS, _PARTS, _LEAST_PARTS = 4, 8, 4
+_HALVED = 80  # pixels: medians of fewer, in a quarter, are often far off
 _EDGE = 2.5  # what a step next to another counts less: no PSF makes edges of one row
 _BOX, _CLOSE = 8, 2  # rows on either side of a step
 _AT_ONCE, _OF_BOTH = 0.7, 0.5  # of a step without and with the slope that is taken off
@@ -275,7 +276,8 @@ def row_steps(data, valid):
     -------
     largest : float
         Of all borders between two rows or columns: twice the least of four quarters of a
-        row, where all have one sign; or 1.4 times that of two, where it is as sharp as no PSF.
+        row, where all have one sign; or that of two, where it is as sharp as no PSF, in rows of
+        80 pixels and more.
     scatter : float
         Scatter of the steps between all of them: 1 for noise.
     """
@@ -292,8 +294,8 @@ def row_steps(data, valid):
             least = np.where(same, np.min(np.abs(parts), axis=0), 0.0)
             largest = max(largest, float(np.sqrt(_QUARTERS) * least.max()))
             # One of four amplifiers, or a part of a column; a galaxy on edge is not as sharp.
-            for half in (_sharp(parts[:2]), _sharp(parts[2:])):
-                largest = max(largest, float(np.sqrt(_QUARTERS / 2) * half.max()))
+            for half in (parts[:2], parts[2:]) if rows.shape[1] >= _HALVED else ():
+                largest = max(largest, float(_sharp(half).max()))
         # One large step counts little here: it has a check of its own.
         scatter = max(scatter, float(np.sqrt(np.mean(np.clip(whole, -4, 4) ** 2))))
     return largest, scatter
