@@ -300,11 +300,11 @@ def check_not_read(targets: Iterable[FilePath], sources: Iterable[FilePath]) -> 
     read = {}
     for source in sources:
         with contextlib.suppress(OSError, ValueError):  # told when it is read
-            found = Path(source).expanduser().stat()
+            found = os.stat(os.path.expanduser(source))
             read[found.st_dev, found.st_ino] = source
     for target in targets:
         with contextlib.suppress(OSError):
-            found = Path(target).expanduser().stat()
+            found = os.stat(os.path.expanduser(target))
             if (found.st_dev, found.st_ino) in read:
                 raise ValueError(
                     f"{target} must not be a file that is read; it is "

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,7 +77,7 @@ def check_table(path: FilePath) -> Path:
     OSError
         If it is missing, no regular file, too large, or text with zero bytes.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))  # an unknown user has no home, and is no error of ours
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give a table (ECSV, CSV or FITS)")
     if path.is_dir():

@@ -9,6 +9,7 @@ import pytest
 
 from splus_srgan.surveys.zero_points import ZeroPointTable
 from splus_srgan.utils import tables
+from splus_srgan.utils.files import check_not_read
 from splus_srgan.utils.tables import read_table
 
 HEAD = "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: string}\n"
@@ -67,3 +68,9 @@ def test_a_table_may_lie_at_home(tmp_path, monkeypatch):
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     (tmp_path / "list.csv").write_text("a,b\n1,2\n")
     assert read_table("~/list.csv").colnames == ["a", "b"]
+
+
+def test_the_home_of_an_unknown_user_is_no_fault():
+    with pytest.raises(FileNotFoundError, match="does not exist; give a table"):
+        read_table("~no-such-user/a.csv")
+    check_not_read(["~no-such-user/a.fits"], ["~no-such-user/a.fits"])
