@@ -19,12 +19,7 @@ if TYPE_CHECKING:
 
     from splus_srgan.enhance.enhancer import SRGANEnhancer
 
-__all__ = ["PSF_MODES", "check_batch", "run_batch"]
-
-"""How the names of images end."""
-
-PSF_MODES = ("auto", "header", "measure")
-"""Where the PSF may come from, for all fields alike."""
+__all__ = ["check_batch", "run_batch"]
 
 
 def run_batch(options: Namespace, make_enhancer: Callable[[], SRGANEnhancer]) -> int | None:
@@ -72,6 +67,8 @@ def run_batch(options: Namespace, make_enhancer: Callable[[], SRGANEnhancer]) ->
 
 def check_batch(options: Namespace) -> None:
     """Refuse what does not go with many fields, before anything is read."""
+    from splus_srgan.enhance.psf import PSF_MODES
+
     for name in ("sky", "sigma", "preview", "dry_run"):
         if getattr(options, name):
             raise UsageError(f"--{name.replace('_', '-')} does not go with --batch")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from splus_srgan.cli.common import (
     int_from,
 )
 from splus_srgan.cli.output import say
-from splus_srgan.utils.files import check_folder, check_name
+from splus_srgan.utils.files import check_folder, check_name, home_path
 from splus_srgan.utils.tables import rows_of
 from splus_srgan.utils.validate import present
 
@@ -116,7 +115,7 @@ def run(options: Namespace) -> None:
         _check_name(options.name or card.name)
         if options.minutes > 0 and pairs is None:
             pairs = _rendered(card, options)
-        target = Path(options.output).expanduser() / f"{options.name or card.name}.json"
+        target = home_path(options.output) / f"{options.name or card.name}.json"
         check_free([target, target.with_suffix(".safetensors")], options.overwrite)
         generator = load_generator(card)
         if options.minutes > 0:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from splus_srgan.cli.bar import progress
-from splus_srgan.cli.batch import PSF_MODES, check_batch, run_batch
+from splus_srgan.cli.batch import check_batch, run_batch
 from splus_srgan.cli.by_band import ByBand, finite, read_by_band
-from splus_srgan.cli.checks import check_bands, check_engine, check_hdu, check_unit
+from splus_srgan.cli.checks import as_usage, check_bands, check_engine, check_hdu, check_unit
 from splus_srgan.cli.cluster import add_scheduler, check_option, client_of
 from splus_srgan.cli.common import (
     IfTyped,
@@ -26,7 +26,7 @@ from splus_srgan.cli.common import (
 )
 from splus_srgan.cli.output import say, tell
 from splus_srgan.cli.summary import bands_of_file, say_bands, say_plan
-from splus_srgan.utils.files import FITS_ENDINGS, check_not_read, fits_stem, make_folder
+from splus_srgan.utils.files import FITS_ENDINGS, check_not_read, fits_stem, home_path, make_folder
 from splus_srgan.utils.optional import import_optional
 
 if TYPE_CHECKING:
@@ -87,6 +87,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="auto",
         help="auto, or input pixels",
     )
+    add(
+        "--flux-anchor", type=float, metavar="STRENGTH",
+        help="from 0 to 1: how far the flux of sources is tied to that of the input; default "
+        "that of the weights",
+    )  # fmt: skip
+    add(
+        "--no-turned", action="store_true",
+        help="one run of the generator in place of the mean of two, of which one has the image "
+        "turned by 180 degrees: half the time, at worst some mmag",
+    )  # fmt: skip
     add(
         "--format", type=Literal["bands", "scubes"], default="bands",
         help="layout of the output: extensions for each band, or the cube of S-Cubes",
@@ -235,7 +245,7 @@ def _run_clean(options: Namespace) -> None:
 
 def _target(options: Namespace) -> Path:
     """The file to write: as it is named, or in the folder that is."""
-    output = Path(options.output).expanduser()
+    output = home_path(options.output)
     if output.name.lower().endswith(FITS_ENDINGS) and not output.is_dir():
         return output
     return output / f"{output_stem(options.files)}_sr.fits"
@@ -251,6 +261,8 @@ def _enhancer(
         device=options.device,
         precision=options.precision,
         block_size=options.block_size,
+        flux_anchor=options.flux_anchor,
+        turned=False if options.no_turned else None,
         check_input=not options.no_check_input,
         progress_bar=progress_bar,
         client=client,
@@ -283,6 +295,11 @@ def _check(options: Namespace) -> _Given:
     check_unit(options.unit)
     check_hdu(options.hdu)
     check_option(options.scheduler)
+    if options.flux_anchor is not None:
+        from splus_srgan.enhance.flux_anchor import check_strength
+
+        with as_usage():
+            check_strength(options.flux_anchor)
     if options.format == "scubes":
         survey_bands(options.bands or ())
         options.uncertainty = options.uncertainty or "generator"
@@ -314,7 +331,7 @@ def _read_level(texts: list[str] | None, name: str) -> ByBand | None:
 
 
 def _read_psf(texts: list[str]) -> str | ByBand:
-    from splus_srgan.enhance.psf import check_psf
+    from splus_srgan.enhance.psf import PSF_MODES, check_psf
 
     if len(texts) == 1 and texts[0] in PSF_MODES:
         return texts[0]

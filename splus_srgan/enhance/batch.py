@@ -30,6 +30,7 @@ from splus_srgan.utils.files import (
     check_folder,
     check_not_read,
     check_target,
+    home_path,
     make_folder,
 )
 from splus_srgan.utils.tables import read_table
@@ -108,7 +109,7 @@ def enhance_batch(
     """
     if client is not None:
         check_client(client, idle=True)
-    folder = Path(folder).expanduser()
+    folder = home_path(folder)
     check_folder(folder)
     outputs = {field.name: folder / f"{field.name}{MADE}.fits" for field in fields}
     check_not_read(outputs.values(), (path for field in fields for path in field.files()))

@@ -17,7 +17,7 @@ from astropy.wcs.utils import skycoord_to_pixel
 from splus_srgan.images.bands import tidy_band
 from splus_srgan.images.io.fields import read_bands
 from splus_srgan.splus import BANDS
-from splus_srgan.utils.files import FITS_ENDINGS, fits_stem, safe_name
+from splus_srgan.utils.files import FITS_ENDINGS, fits_stem, home_path, safe_name
 from splus_srgan.utils.tables import read_table
 from splus_srgan.utils.validate import check_finite, present
 
@@ -126,7 +126,7 @@ def list_fields(source: Table | FilePath, *, files: Sequence[FilePath] = ()) -> 
     ['a', 'b']
     """
     if not isinstance(source, Table):
-        source = Path(source).expanduser()
+        source = home_path(source)
         paths = _pattern(source)
         if paths is not None:
             if files:

@@ -30,6 +30,7 @@ from splus_srgan.pixels.inspection import inspect_band
 from splus_srgan.splus import PIXEL_SCALE
 from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.quiet import own_filters
+from splus_srgan.utils.threads import map_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -224,10 +225,14 @@ def check_stack(
     report : `InputReport`
         Results for all bands.
     """
-    findings = []
-    for k, band in enumerate(stack.bands):
+
+    def inspect(k: int) -> dict[str, float]:
         level = NEAR_SATURATION * saturation_level(stack.metas[k], stack.unit)
-        values = inspect_band(stack.data[k], stack.mask[k], sky[k], sigma[k], saturation=level)
+        return inspect_band(stack.data[k], stack.mask[k], sky[k], sigma[k], saturation=level)
+
+    findings = []
+    inspected = map_threads(inspect, range(len(stack.bands)))
+    for k, (band, values) in enumerate(zip(stack.bands, inspected, strict=True)):
         values["asinh"] = float("BSOFTEN" in stack.metas[k])
         values["sky"] = float(unlike[k])
         if psfs is not None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["InputPSF", "check_psf", "input_psfs"]
 
-_MODES = ("auto", "header", "measure")
+PSF_MODES = ("auto", "header", "measure")
 _TOLERANCE = 0.1  # of the FWHM, between header and stars
 _SURE = 4.0  # standard errors, by which they have to differ
 _DEFAULT_BETA = 3.0
@@ -103,12 +103,12 @@ def check_psf(psf: Any) -> str | dict[str, tuple[float, float, float]]:
     ValueError
         If it is not a known mode, or a value is not a PSF.
     """
-    if isinstance(psf, str) and psf in _MODES:
+    if isinstance(psf, str) and psf in PSF_MODES:
         return psf
     if isinstance(psf, Mapping) and psf:
         return {band: _given(band, value) for band, value in psf.items()}
     raise ValueError(
-        f"psf must be one of {', '.join(map(repr, _MODES))}, or a mapping from band to (FWHM in "
+        f"psf must be one of {', '.join(map(repr, PSF_MODES))}, or a mapping from band to (FWHM in "
         f"arcsec, Moffat beta); got {psf!r}"
     )
 
@@ -183,14 +183,10 @@ def input_psfs(
     if psf == "header" or (psf == "auto" and not known):
         return found
     stars = _Stars(stack, sky, sigma, scale)
-    if psf == "measure":
-        return [stars.measured(k, one) for k, one in enumerate(found)]
-    found = [
-        one if one.core is None else replace(one, width_of_stars=stars.disagreement(k, one.core))
-        for k, one in enumerate(found)
-    ]
+    look = stars.measured if psf == "measure" else stars.compared
+    found = [look(k, one) for k, one in enumerate(found)]
     _warn_of_mismatch(stack.bands, found, stacklevel + 1)
-    return [stars.measured(k, one) if one.core is None else one for k, one in enumerate(found)]
+    return found
 
 
 class _Stars:
@@ -214,6 +210,12 @@ class _Stars:
         if not psf.measured:
             return InputPSF("none", None, stated.wings, None)
         return InputPSF.of_profile("measured", psf.fwhm, psf.beta, psf.wings)
+
+    def compared(self, k: int, stated: InputPSF) -> InputPSF:
+        """The stated PSF of a band with what its stars say of it, or the PSF of these."""
+        if stated.core is None:
+            return self.measured(k, stated)
+        return replace(stated, width_of_stars=self.disagreement(k, stated.core))
 
     def disagreement(self, k: int, core: tuple[float, ...]) -> float:
         """FWHM of the stars over the stated one, if they clearly differ; else NaN."""

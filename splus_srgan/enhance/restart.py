@@ -26,7 +26,7 @@ from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.images.io.reserve import ReservedFile
 from splus_srgan.images.io.write import build_hdus, check_writable
 from splus_srgan.pixels.lazy import row_strips
-from splus_srgan.utils.files import atomic_path
+from splus_srgan.utils.files import atomic_path, home_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -299,7 +299,7 @@ def clean(path: FilePath) -> list[Path]:
     ...     [file.name for file in clean(f"{folder}/sharp.fits")]
     ['.sharp.fits.unfinished.fits']
     """
-    path = Path(path).expanduser()
+    path = home_path(path)
     folder = path if path.is_dir() else path.parent
     if not folder.is_dir():
         raise FileNotFoundError(f"the folder {folder} does not exist")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from splus_srgan.exceptions import ServiceError, WeightsError
 from splus_srgan.models.schema import LARGEST, parse_card
-from splus_srgan.utils.files import atomic_path, check_name, make_folder, replace_file
+from splus_srgan.utils.files import atomic_path, check_name, home_path, make_folder, replace_file
 from splus_srgan.utils.notebook import html_table
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def find_card(weights: FilePath, *, auto: bool = False) -> Path | str:
         return _FOLDER / f"{text}.json"
     if text.startswith(("http://", "https://")):
         return text
-    path = Path(weights).expanduser()
+    path = home_path(weights)
     if path.is_dir():
         cards = sorted(path.glob("*.json"))
         if len(cards) != 1:
@@ -443,7 +443,7 @@ def save_weights(generator: SRResNet | JointResNet, folder: FilePath, **card: An
     """
     from safetensors.torch import save_file
 
-    folder = Path(folder).expanduser()
+    folder = home_path(folder)
     name = check_name(card["name"], parameter="name of the weights")
     make_folder(folder)
     path = folder / f"{name}.safetensors"

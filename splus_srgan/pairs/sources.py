@@ -3,11 +3,11 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 from splus_srgan import splus
 from splus_srgan.surveys import legacy
 from splus_srgan.surveys.legacy_request import MAX_SIZE, CutoutRequest
+from splus_srgan.utils.files import home_path
 from splus_srgan.utils.validate import check_integer
 
 __all__ = ["CloudSource", "LegacySource", "VOSource", "check_zero_points", "load_zero_points"]
@@ -185,9 +185,7 @@ def check_zero_points(text):
     ValueError
         If it is no word for one, no address, and no file that exists.
     """
-    if not (
-        text in ("dr4", "none", "service") or _is_address(text) or Path(text).expanduser().is_file()
-    ):
+    if not (text in ("dr4", "none", "service") or _is_address(text) or home_path(text).is_file()):
         raise ValueError(
             "zero_points must be 'dr4', 'none', 'service', or the path or URL of a table; "
             f"got {text!r}"

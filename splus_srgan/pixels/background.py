@@ -26,6 +26,7 @@ from splus_srgan.pixels.noise import NoisePixels
 from splus_srgan.pixels.sample import take_windows, valid_windows
 from splus_srgan.pixels.wild import wild_pixels
 from splus_srgan.utils.floats import numpy_defaults
+from splus_srgan.utils.threads import map_threads
 
 if TYPE_CHECKING:
     from astropy.nddata import NDData
@@ -150,11 +151,12 @@ def measure_background(
     """
     data, mask = as_stack(data, mask)
     gain = _as_gain(gain, len(data))
-    bands = zip(data, mask, gain, strict=True)
-    rows = []
-    for k, (image, hole, g) in enumerate(bands):
-        windows, missing = take_windows(image, hole, valid_windows(image, hole))
-        rows.append(_measure_band(windows, missing, k, g))
+
+    def measure(k):
+        windows, missing = take_windows(data[k], mask[k], valid_windows(data[k], mask[k]))
+        return _measure_band(windows, missing, k, gain[k])
+
+    rows = map_threads(measure, range(len(data)))
     sky, sigma, has_sky, sky_error = (np.array(column) for column in zip(*rows, strict=True))
     return Background(sky, sigma, has_sky, sky_error)
 

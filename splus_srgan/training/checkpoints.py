@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from splus_srgan.training.config.networks import DISCRIMINATOR_TERMS
-from splus_srgan.utils.files import replace_file
+from splus_srgan.utils.files import home_path, replace_file
 from splus_srgan.utils.optional import import_optional
 
 __all__ = [
@@ -140,7 +140,7 @@ def read_checkpoint(path, *, map_location=None):
     ValueError
         If it is damaged (its hash is checked), or not of this package.
     """
-    path = Path(path).expanduser()
+    path = home_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {str(path)!r} does not exist")
     place = "cpu" if map_location is None else map_location
@@ -192,7 +192,7 @@ def find_checkpoint(place):
     path : `~pathlib.Path`
         The file.
     """
-    path = Path(place).expanduser()
+    path = home_path(place)
     if not path.is_dir():
         if not path.is_file():
             raise FileNotFoundError(

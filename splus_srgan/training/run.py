@@ -44,6 +44,7 @@ from splus_srgan.training.history import read_history
 from splus_srgan.training.module import SRGANModule
 from splus_srgan.training.run_folder import checkpoint_folder, prepare_folder
 from splus_srgan.training.trainer import is_first_process, make_trainer, quiet
+from splus_srgan.utils.files import home_path
 
 if TYPE_CHECKING:
     from typing import Any
@@ -143,7 +144,7 @@ def train(
         If the configuration, the data or a file is not valid.
     """
     start = _Start(config, resume)
-    folder = Path(start.config.run.output).expanduser()
+    folder = home_path(start.config.run.output)
     run = start.config.run
     if is_first_process():
         prepare_folder(folder, start.config, in_place=start.in_place, overwrite=overwrite)

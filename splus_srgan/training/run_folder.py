@@ -6,11 +6,10 @@ import platform
 import re
 import shutil
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from splus_srgan._version import __version__
 from splus_srgan.training.config.training import dump_config
-from splus_srgan.utils.files import replace_file
+from splus_srgan.utils.files import home_path, replace_file
 
 __all__ = ["checkpoint_folder", "prepare_folder"]
 
@@ -44,7 +43,7 @@ def checkpoint_folder(output):
     folder : `~pathlib.Path`
         Folder inside that of the run.
     """
-    return Path(output).expanduser() / "checkpoints"
+    return home_path(output) / "checkpoints"
 
 
 def prepare_folder(folder, config, *, in_place, overwrite):
@@ -81,7 +80,7 @@ def prepare_folder(folder, config, *, in_place, overwrite):
 
 def _check_start(folder, start):
     """Refuse to start from what making room would remove."""
-    place = None if start is None else Path(start).expanduser()
+    place = None if start is None else home_path(start)
     if place is None or not place.exists():  # the name of a model card
         return
     folder, place = folder.resolve(), place.resolve()

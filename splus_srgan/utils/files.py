@@ -25,6 +25,8 @@ __all__ = [
     "check_target",
     "check_targets",
     "fits_stem",
+    "home_path",
+    "local_path",
     "make_folder",
     "replace_file",
     "safe_name",
@@ -145,7 +147,7 @@ def check_folder(folder: FilePath) -> None:
     NotADirectoryError
         If it, or what it is to be in, is a file.
     """
-    folder = Path(folder).expanduser()
+    folder = home_path(folder)
     for place in (folder, *folder.parents):
         if place.exists() and not place.is_dir():
             raise NotADirectoryError(
@@ -169,11 +171,35 @@ def make_folder(folder: FilePath) -> None:
     """
     check_folder(folder)
     try:
-        Path(folder).expanduser().mkdir(parents=True, exist_ok=True)
+        home_path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise type(error)(
             f"the folder {folder} cannot be made ({error.strerror or error}); choose another"
         ) from error
+
+
+def home_path(name: FilePath) -> Path:
+    """
+    Make a path of a name, whose leading ``~`` is the home folder.
+
+    Parameters
+    ----------
+    name : path-like
+        Of a file or folder.
+
+    Returns
+    -------
+    path : `~pathlib.Path`
+        As it was named where a user is unknown: that is a name like any other, while
+        `pathlib.Path.expanduser` raises.
+
+    Examples
+    --------
+    >>> from splus_srgan.utils.files import home_path
+    >>> home_path("~nobody-of-that-name/a.fits").parts[0]
+    '~nobody-of-that-name'
+    """
+    return Path(os.path.expanduser(name))
 
 
 def local_path(path: FilePath | bytes) -> Path:
@@ -215,8 +241,7 @@ def local_path(path: FilePath | bytes) -> Path:
             f"{name} is not on this machine ({found[1]}); use a file here, downloaded for example "
             "by astropy.utils.data.download_file"
         )
-    # Unlike Path.expanduser it leaves the home of an unknown user as it is.
-    return Path(os.path.expanduser(name))
+    return home_path(name)
 
 
 def check_target(path: FilePath, *, overwrite: bool = False) -> Path:
@@ -300,11 +325,11 @@ def check_not_read(targets: Iterable[FilePath], sources: Iterable[FilePath]) -> 
     read = {}
     for source in sources:
         with contextlib.suppress(OSError, ValueError):  # told when it is read
-            found = os.stat(os.path.expanduser(source))
+            found = os.stat(home_path(source))
             read[found.st_dev, found.st_ino] = source
     for target in targets:
         with contextlib.suppress(OSError):
-            found = os.stat(os.path.expanduser(target))
+            found = os.stat(home_path(target))
             if (found.st_dev, found.st_ino) in read:
                 raise ValueError(
                     f"{target} must not be a file that is read; it is "

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astropy.io.registry import IORegistryError
 from astropy.table import Table
 
+from splus_srgan.utils.files import home_path
 from splus_srgan.utils.unfolded import unfolds_within
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def check_table(path: FilePath) -> Path:
     OSError
         If it is missing, no regular file, too large, or text with zero bytes.
     """
-    path = Path(os.path.expanduser(path))  # an unknown user has no home, and is no error of ours
+    path = home_path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give a table (ECSV, CSV or FITS)")
     if path.is_dir():

@@ -15,6 +15,7 @@ from astropy.io import fits
 from astropy.table import QTable
 
 import splus_srgan
+from splus_srgan import SRGANEnhancer, read_bands
 from splus_srgan.cli import doctor
 from splus_srgan.cli.bar import progress
 from splus_srgan.cli.common import output_stem
@@ -453,6 +454,18 @@ def test_enhance_into_a_named_file_with_what_is_known(field_file, tmp_path, caps
     assert (tmp_path / "sharp.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_enhance_in_half_the_time_and_with_another_anchor(field_file, tmp_path):
+    made = tmp_path / "made.fits"
+    options = ["--no-turned", "--flux-anchor", "0.5", "--precision", "float32", "--device", "cpu"]
+    assert main(["enhance", str(field_file), "-o", str(made), *options]) == 0
+    options = {"turned": False, "flux_anchor": 0.5, "precision": "float32", "device": "cpu"}
+    expected = SRGANEnhancer(**options)(read_bands(field_file))
+    for band, image in read_bands(made).items():
+        assert np.array_equal(image.data, expected[band].data)
+        assert image.meta["SRANCHOR"] == 0.5
+        assert image.meta["SRTURNED"] is False
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -462,6 +475,7 @@ def test_enhance_into_a_named_file_with_what_is_known(field_file, tmp_path, caps
         (["--sigma", "g=1"], "--sigma must have every band; got none for r"),
         (["--psf", "g=1.4", "G=1.5", "r=1", "z=1"], "--psf must name each band once (g, r, z)"),
         (["--psf", "sharp"], "--psf must be one of auto, header, measure, or FWHM,BETA, or BAND="),
+        (["--flux-anchor", "2"], "--flux-anchor must be within 0 and 1; got 2.0"),
     ],
 )
 def test_enhance_says_how_to_give_what_is_known(field_file, tmp_path, capsys, options, message):

@@ -19,13 +19,18 @@ import pytest
 
 import splus_srgan
 from splus_srgan import __main__ as entry
+from splus_srgan import read_bands
 from splus_srgan.cli import main as cli
 from splus_srgan.cli.main import COMMANDS, _parsers, main
 from splus_srgan.cli.output import mend_streams, say, tell
 from splus_srgan.cli.words import flag_names, in_command_words
+from splus_srgan.enhance.batch_list import list_fields
+from splus_srgan.enhance.restart import clean
 from splus_srgan.evaluation.report.write import check_folder
 from splus_srgan.exceptions import NoSkyWarning, printable
+from splus_srgan.models.weights import find_card
 from splus_srgan.pairs.folder.pairs import PairFolder
+from splus_srgan.training.checkpoints import find_checkpoint
 from splus_srgan.training.config.training import load_config
 from splus_srgan.training.run_folder import checkpoint_folder
 
@@ -217,6 +222,25 @@ def test_files_of_options_may_name_the_home_folder(tmp_path, monkeypatch):
     assert checkpoint_folder("~/run") == tmp_path / "run" / "checkpoints"
     (tmp_path / "config.yaml").write_text("{preset: seed, name: here}")
     assert load_config("~/config.yaml").name == "here"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda name: PairFolder(name),
+        lambda name: load_config(name),
+        lambda name: clean(name),
+        lambda name: list_fields(name),
+        lambda name: find_card(name),
+        lambda name: read_bands(name),
+        lambda name: find_checkpoint(name),
+    ],
+)
+def test_the_home_of_an_unknown_user_is_a_name_like_any_other(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((OSError, ValueError), match="~nobody-of-that-name"):
+        call("~nobody-of-that-name/thing.fits")
+    assert os.listdir() == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links and pipes are of POSIX")

@@ -19,7 +19,7 @@ from splus_srgan.evaluation.report.context import page_context, remark
 from splus_srgan.evaluation.report.figures import report_figures
 from splus_srgan.evaluation.report.viewer import show_field, viewer_data
 from splus_srgan.utils import files
-from splus_srgan.utils.files import atomic_path, replace_file
+from splus_srgan.utils.files import atomic_path, home_path, replace_file
 from splus_srgan.utils.optional import import_optional
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def check_folder(folder: FilePath, *, overwrite: bool = False) -> dict[str, Path
     OSError
         If the folder, or one above it, is a file, or one of the files cannot be written.
     """
-    folder = Path(folder).expanduser()
+    folder = home_path(folder)
     files.check_folder(folder)
     paths = {key: folder / name for key, name in FILES.items()}
     files.check_targets(paths.values(), overwrite=overwrite)

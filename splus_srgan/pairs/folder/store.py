@@ -14,7 +14,7 @@ from splus_srgan.images.io.fields import read_bands, write_bands
 from splus_srgan.pairs.folder import places, records
 from splus_srgan.pairs.folder.schema import SIDES
 from splus_srgan.pairs.quality.contact_sheet import contact_sheet, is_contact_sheet
-from splus_srgan.utils.files import make_folder, replace_file
+from splus_srgan.utils.files import home_path, make_folder, replace_file
 
 if TYPE_CHECKING:
     from typing import Any
@@ -64,7 +64,7 @@ class PairFolder(Mapping):
     """
 
     def __init__(self, path: FilePath, *, create: bool = False) -> None:
-        self.path = Path(path).expanduser()
+        self.path = home_path(path)
         if create:
             make_folder(self.path)
         if not self.path.is_dir():

@@ -19,7 +19,6 @@ import dataclasses
 import difflib
 import tomllib
 from argparse import SUPPRESS, ArgumentError
-from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
@@ -34,6 +33,7 @@ from splus_srgan.training.config.presets import PRESETS, preset
 from splus_srgan.training.config.run import DataConfig, RunConfig
 from splus_srgan.training.config.whole import SECTIONS, TrainingConfig
 from splus_srgan.utils.bounded_yaml import LIMITS, load_yaml, parser_mode, read_text
+from splus_srgan.utils.files import home_path
 from splus_srgan.utils.types import FilePath
 
 __all__ = [
@@ -183,7 +183,7 @@ def read_keys(source: FilePath | dict[str, Any] | None) -> dict[str, Any]:
         return {}
     if isinstance(source, dict):
         return _nest(source)
-    path = Path(source).expanduser()
+    path = home_path(source)
     if path.suffix not in (".yaml", ".yml", ".toml"):
         raise ValueError(f"a configuration must be a .yaml, .yml or .toml file; got {str(path)!r}")
     text = read_text(path)

@@ -9,7 +9,6 @@ interruption changes what a run sees.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +20,7 @@ from splus_srgan.training.data.matched import check_pairs, hold_out, read_pair, 
 from splus_srgan.training.data.restored import RestoredPairs
 from splus_srgan.training.data.samples import Pairs
 from splus_srgan.training.data.simulated import RenderedPairs, SimulatedPairs
+from splus_srgan.utils.files import home_path
 from splus_srgan.utils.validate import check_one_of
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def make_dataset(config: TrainingConfig, purpose: Literal["train", "validation"]
     kind = "simulation" if data.simulated else _kind_of(data.sources)
     if kind == "folder":
         held = {"how": data.validation, "seed": config.run.seed}
-        folder = PairFolder(Path(data.sources[0]).expanduser())
+        folder = PairFolder(home_path(data.sources[0]))
         chosen = hold_out(folder, data.n_validation, **held)[validation]
         return FolderPairs(folder, names=chosen, **options)
     if kind == "rendered" and not validation:
@@ -222,11 +222,9 @@ def make_dataset(config: TrainingConfig, purpose: Literal["train", "validation"]
 def _kind_of(sources):
     """Tell folders of `render_pairs` from a folder of matched pairs."""
     for source in sources:
-        if not Path(source).expanduser().is_dir():
+        if not home_path(source).is_dir():
             raise FileNotFoundError(f"data.source: the folder {source} does not exist")
-    rendered = [
-        any((Path(s).expanduser() / f).exists() for f in (CLEAN, CONDITIONS)) for s in sources
-    ]
+    rendered = [any((home_path(s) / f).exists() for f in (CLEAN, CONDITIONS)) for s in sources]
     if all(rendered):
         return "rendered"
     if len(sources) > 1:

@@ -15,7 +15,7 @@ import numpy as np
 from splus_srgan import splus
 from splus_srgan.pixels.psf import core_profile
 from splus_srgan.simulate.field import simulate_field
-from splus_srgan.utils.files import atomic_path, check_folder, check_target, make_folder
+from splus_srgan.utils.files import atomic_path, check_folder, check_target, home_path, make_folder
 from splus_srgan.utils.validate import check_integer, check_one_of
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def _checked_shape(shape):
 
 def _checked_folder(folder, overwrite):
     """Refuse to replace files that nobody has given up, before any work is done."""
-    folder = Path(folder).expanduser()
+    folder = home_path(folder)
     check_folder(folder)
     for name in (CLEAN, SHARP, CONDITIONS) if folder.exists() else ():
         check_target(folder / name, overwrite=overwrite)
@@ -229,7 +229,7 @@ class RenderedFolder:
     """
 
     def __init__(self, path, bands=None):
-        self.path = Path(path).expanduser()
+        self.path = home_path(path)
         table = self._read_table()
         known = list(table["bands"])
         self.bands = tuple(known if bands is None else bands)
