@@ -155,6 +155,8 @@ class OpenVINOEngine:
             settings = {
                 "INFERENCE_PRECISION_HINT": _HINTS[precision],
                 "INFERENCE_NUM_THREADS": threads,
+                # Processes that are each bound to the first cores would share these alone.
+                "ENABLE_CPU_PINNING": False,
             }
             if "widen" in self._models:
                 own = _linked_in_bfloat16(own, name, self.precision)

@@ -303,3 +303,30 @@ def test_its_version_is_known_before_it_has_run():
     )
     expected = ["torch", torch.__version__, "openvino", openvino.__version__]
     assert told == ["False", *" ".join(expected).split()]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="reads /proc")
+def test_no_thread_is_bound_to_a_core():
+    """Two processes would be bound to the same ones; seen while the engine is at work."""
+    told = run("""
+        free, bound = os.sched_getaffinity(0), set()
+        def look():
+            while looking:
+                for task in os.listdir("/proc/self/task"):
+                    try:
+                        bound.add(frozenset(os.sched_getaffinity(int(task))))
+                    except ProcessLookupError:
+                        pass
+        for n_threads in (1, 2):
+            torch.set_num_threads(n_threads)
+            engine(image(256))  # compiles, when OpenVINO visits each core
+            looking = True
+            watcher = threading.Thread(target=look)
+            watcher.start()
+            for _ in range(50):
+                engine(image(256))
+            looking = False
+            watcher.join()
+        print(bound == {frozenset(free)})
+    """)
+    assert told == ["True"]
