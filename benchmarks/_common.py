@@ -160,7 +160,7 @@ def fields(number, *, seed=TEST_SEED, **keywords):
     for k in range(number):
         if sys.stderr.isatty():
             print(f"\rfield {k + 1}/{number} ", end="", file=sys.stderr)
-        yield k, simulate_field((seed, k), bands=BANDS, **(_simulation | keywords))
+        yield k, simulate_field((seed, k), **({"bands": BANDS} | _simulation | keywords))
     if sys.stderr.isatty():
         print("\r" + 20 * " " + "\r", end="", file=sys.stderr)
 

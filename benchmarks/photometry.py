@@ -132,12 +132,22 @@ def windowed_centroid(image, x, y, width, *, half=7):
     return place + np.array([column, row])
 
 
+def without_psf(images):
+    """The images without what their headers say of the PSF."""
+    bare = {}
+    for band, image in images.items():
+        bare[band] = image.copy()
+        for name in [name for name in bare[band].meta if "FWHM" in name]:
+            del bare[band].meta[name]
+    return bare
+
+
 def simulated_sources(field):
     """The catalogue of a simulated field, in ADU."""
     sources = Table({name: field.sources[name].value for name in ("x", "y")})
     sources["kind"] = np.asarray(field.sources["kind"])
     sources["size"] = field.sources["half_light_radius"].value
-    for b in BANDS:
+    for b in field.observed:
         flux = field.sources[f"flux_{b}"].value
         sources[f"flux_{b}"] = flux * field.conditions[b].adu_per_nmgy
     return sources
@@ -145,11 +155,12 @@ def simulated_sources(field):
 
 def measure_simulated(options, enhancers):
     """All rows of the simulated fields."""
-    rows = []
-    for k, field in fields(options.fields, shape=tuple(options.shape), kind=options.kind):
+    rows, drawn = [], {"shape": tuple(options.shape), "kind": options.kind, "bands": options.bands}
+    for k, field in fields(options.fields, **drawn):
         sources = simulated_sources(field)
-        made = {name: enhance(e, field.observed) for name, e in enhancers.items()}
-        for b in BANDS:
+        given = without_psf(field.observed) if options.stripped else field.observed
+        made = {name: enhance(e, given) for name, e in enhancers.items()}
+        for b in options.bands:
             observed, truth = field.observed[b], np.asarray(field.target[b].data, float)
             # Brighter than 2.5 sigma a pixel without its noise: what annuli leave out.
             mask = field.noiseless[b] > 2.5 * field.sigma[b]
@@ -252,7 +263,7 @@ def report_fluxes(rows, what, title, groups):
     methods = list(dict.fromkeys(row["method"] for row in rows))
     lines = []
     for method in methods:
-        for b in BANDS:
+        for b in dict.fromkeys(row["band"] for row in rows):
             mine = [r for r in rows if r["method"] == method and r["band"] == b]
             for label, chosen in groups(mine):
                 lines.append((f"{method} {b}", label, *flux_line(chosen)))
@@ -280,7 +291,7 @@ def report_stars(rows, *, simulated):
     rows = [row for row in rows if row["what"] == "stars"]
     lines = []
     for method in dict.fromkeys(row["method"] for row in rows):
-        for b in BANDS:
+        for b in dict.fromkeys(row["band"] for row in rows):
             mine = [r for r in rows if r["method"] == method and r["band"] == b]
             for low, high in ((30, 100), (100, 300), (300, np.inf)):
                 chosen = [r for r in mine if low <= r["snr"] < high]
@@ -419,6 +430,11 @@ def main():
         help="of the simulated fields; default %(default)s",
     )
     parser.add_argument("--kind", help="kind of simulated field; default: drawn")
+    parser.add_argument("--bands", nargs="+", default=BANDS, help="of the simulated fields")
+    parser.add_argument("--flux-anchor", type=float, help="strength; default: of the weights")
+    parser.add_argument(
+        "--stripped", action="store_true", help="simulated fields whose headers state no PSF"
+    )
     parser.add_argument(
         "--real",
         nargs="?",
@@ -430,7 +446,7 @@ def main():
     options = parse(parser)
     if options.real == "":
         parser.error("--real needs a folder, or the environment variable SPLUS_SRGAN_REAL_DATA")
-    enhancers = make_enhancers(options)
+    enhancers = make_enhancers(options, flux_anchor=options.flux_anchor)
     title = 'Output at the PSF of the input against the input, r = 6"; target 10 and 30 beyond'
     if options.real:
         rows = measure_real(options, enhancers)
@@ -447,7 +463,8 @@ def main():
         )
         report_fluxes(rows, "matched", title, by_kind_and_snr)
         report_stars(rows, simulated=True)
-        report_grid(options)
+        if options.bands == BANDS:
+            report_grid(options)
     write_rows(options.output, rows)
 
 
