@@ -463,8 +463,7 @@ def main():
         )
         report_fluxes(rows, "matched", title, by_kind_and_snr)
         report_stars(rows, simulated=True)
-        if options.bands == BANDS:
-            report_grid(options)
+        report_grid(options)
     write_rows(options.output, rows)
 
 

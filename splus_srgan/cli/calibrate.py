@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from splus_srgan.cli.common import (
     int_from,
 )
 from splus_srgan.cli.output import say
-from splus_srgan.utils.files import check_folder, check_name, home_path
+from splus_srgan.utils.files import check_folder, check_name
 from splus_srgan.utils.tables import rows_of
 from splus_srgan.utils.validate import present
 
@@ -115,7 +116,7 @@ def run(options: Namespace) -> None:
         _check_name(options.name or card.name)
         if options.minutes > 0 and pairs is None:
             pairs = _rendered(card, options)
-        target = home_path(options.output) / f"{options.name or card.name}.json"
+        target = Path(options.output) / f"{options.name or card.name}.json"
         check_free([target, target.with_suffix(".safetensors")], options.overwrite)
         generator = load_generator(card)
         if options.minutes > 0:

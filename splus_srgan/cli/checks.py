@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "as_usage",
     "check_address",
+    "check_anchor",
     "check_bands",
     "check_engine",
     "check_hdu",
@@ -56,6 +57,16 @@ def check_unit(text: str | None) -> None:
 
     with as_usage():
         flux_per_pixel_factor(parse_unit(text))
+
+
+def check_anchor(strength: float | None) -> None:
+    """Refuse what is no strength of the flux anchor; `None` is that of the weights."""
+    if strength is None:
+        return
+    from splus_srgan.enhance.flux_anchor import check_strength
+
+    with as_usage():
+        check_strength(strength)
 
 
 def check_hdu(hdu: int | str | None) -> None:

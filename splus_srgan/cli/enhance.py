@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Literal
 from splus_srgan.cli.bar import progress
 from splus_srgan.cli.batch import check_batch, run_batch
 from splus_srgan.cli.by_band import ByBand, finite, read_by_band
-from splus_srgan.cli.checks import as_usage, check_bands, check_engine, check_hdu, check_unit
+from splus_srgan.cli.checks import (
+    check_anchor,
+    check_bands,
+    check_engine,
+    check_hdu,
+    check_unit,
+)
 from splus_srgan.cli.cluster import add_scheduler, check_option, client_of
 from splus_srgan.cli.common import (
     IfTyped,
@@ -26,7 +32,7 @@ from splus_srgan.cli.common import (
 )
 from splus_srgan.cli.output import say, tell
 from splus_srgan.cli.summary import bands_of_file, say_bands, say_plan
-from splus_srgan.utils.files import FITS_ENDINGS, check_not_read, fits_stem, home_path, make_folder
+from splus_srgan.utils.files import FITS_ENDINGS, check_not_read, fits_stem, make_folder
 from splus_srgan.utils.optional import import_optional
 
 if TYPE_CHECKING:
@@ -245,7 +251,7 @@ def _run_clean(options: Namespace) -> None:
 
 def _target(options: Namespace) -> Path:
     """The file to write: as it is named, or in the folder that is."""
-    output = home_path(options.output)
+    output = Path(options.output)
     if output.name.lower().endswith(FITS_ENDINGS) and not output.is_dir():
         return output
     return output / f"{output_stem(options.files)}_sr.fits"
@@ -295,11 +301,7 @@ def _check(options: Namespace) -> _Given:
     check_unit(options.unit)
     check_hdu(options.hdu)
     check_option(options.scheduler)
-    if options.flux_anchor is not None:
-        from splus_srgan.enhance.flux_anchor import check_strength
-
-        with as_usage():
-            check_strength(options.flux_anchor)
+    check_anchor(options.flux_anchor)
     if options.format == "scubes":
         survey_bands(options.bands or ())
         options.uncertainty = options.uncertainty or "generator"

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from splus_srgan.images.unpack import BandStack
     from splus_srgan.utils.types import FloatArray
 
-__all__ = ["InputPSF", "check_psf", "input_psfs"]
+__all__ = ["PSF_MODES", "InputPSF", "check_psf", "input_psfs"]
 
 PSF_MODES = ("auto", "header", "measure")
+"""Where the PSF of the input may come from, if it is not given."""
+
 _TOLERANCE = 0.1  # of the FWHM, between header and stars
 _SURE = 4.0  # standard errors, by which they have to differ
 _DEFAULT_BETA = 3.0

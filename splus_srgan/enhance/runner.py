@@ -79,13 +79,6 @@ class Runner:
             self.engine = TurnedEngine(self.engine)
 
     @property
-    def threads(self) -> int:
-        """Number of threads for work on the CPU: that of the generator."""
-        import torch
-
-        return torch.get_num_threads()
-
-    @property
     def libraries(self) -> tuple[str, ...]:
         """Names and versions of what runs it."""
         import torch

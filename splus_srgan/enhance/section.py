@@ -24,6 +24,7 @@ from splus_srgan.images.quality import quality_plane
 from splus_srgan.images.unpack import fill_missing
 from splus_srgan.pixels.inspection import local_oddities
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
+from splus_srgan.utils.threads import thread_count
 
 if TYPE_CHECKING:
     from typing import Any
@@ -212,7 +213,7 @@ def _anchor(work: Enhancement, view: Prepared, fine: FloatArray) -> None:
     """Anchor the flux, band by band and in place."""
     for k in range(len(fine)):
         band = slice(k, k + 1)
-        with fft.set_workers(work.restorers[0].runner.threads):
+        with fft.set_workers(thread_count()):
             fine[band] = anchor_flux(
                 fine[band],
                 view.filled[band],

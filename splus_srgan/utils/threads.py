@@ -79,9 +79,9 @@ def map_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) ->
     number = min(len(items), thread_count(), _MOST)
     if number < 2:
         return [function(item) for item in items]
-    # How numpy treats errors belongs to a thread.
     pool = ThreadPoolExecutor(number, thread_name_prefix="splus_srgan-bands")
     try:
+        # How numpy treats errors belongs to a thread.
         return list(pool.map(numpy_defaults(function), items))
     finally:
         pool.shutdown(cancel_futures=True)

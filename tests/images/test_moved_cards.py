@@ -49,8 +49,8 @@ FORMS = {
 }
 
 
-def lettered(cards, letter="B"):
-    return {f"{key}{letter}": value for key, value in cards.items()}
+def lettered(cards):
+    return {f"{key}B": value for key, value in cards.items()}
 
 
 def places(cards, x, y):

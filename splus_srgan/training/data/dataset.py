@@ -205,7 +205,7 @@ def make_dataset(config: TrainingConfig, purpose: Literal["train", "validation"]
     kind = "simulation" if data.simulated else _kind_of(data.sources)
     if kind == "folder":
         held = {"how": data.validation, "seed": config.run.seed}
-        folder = PairFolder(home_path(data.sources[0]))
+        folder = PairFolder(data.sources[0])
         chosen = hold_out(folder, data.n_validation, **held)[validation]
         return FolderPairs(folder, names=chosen, **options)
     if kind == "rendered" and not validation:
