@@ -4,7 +4,8 @@ Break the truth in many ways, each in three strengths, and see whether the evalu
 
 The truth of simulated fields is taken for an output: it must fail no check.  Then a defect is put
 into it; it is caught if a check fails that the truth of that field passes.  --per-defect says on
-how many of the fields each defect is tried (in turn), and --only tries some of the defects.
+how many of the fields each defect is tried (in turn), and --only tries some of the defects.  With
+--together the fields are judged in one evaluation, as a user judges an enhancer, not one by one.
 """
 
 import sys
@@ -517,17 +518,18 @@ class Remembered:
         return table.copy(), mask.copy()
 
 
-def checks_of(field, output):
-    """All checks of an output."""
+def checks_of(outputs):
+    """All checks of a list of fields with their outputs, judged together."""
     measured = Measurements()
     with quiet():
-        measured.add(compare_field(field.pair, output))
-    return measured.checks(field.pair.bands)
+        for field, output in outputs:
+            measured.add(compare_field(field.pair, output))
+    return measured.checks(outputs[0][0].pair.bands)
 
 
-def failures(field, output):
+def failures(*outputs):
     """What fails, as plain words of each failed check."""
-    return {check.fault for check in checks_of(field, output) if check.passed is False}
+    return {check.fault for check in checks_of(outputs) if check.passed is False}
 
 
 def random_of(name, *numbers):
@@ -535,17 +537,22 @@ def random_of(name, *numbers):
     return np.random.default_rng((zlib.crc32(name.encode()), *numbers))
 
 
-def try_defect(name, level, fields):
-    """On how many of the fields a defect of a level (0 to 2) is caught, and by what."""
+def try_defect(name, level, groups):
+    """By what a defect of a level (0 to 2) is caught in each group of fields judged together."""
     make, strengths = DEFECTS[name]
     found = {}
-    for field in fields:
-        output = make(field, strengths[level], random_of(name, level))
-        found[field.name] = failures(field, output) - field.clean
+    for group in groups:
+        outputs = [(f, make(f, strengths[level], random_of(name, level))) for f in group]
+        found[name_of(group)] = failures(*outputs) - group[0].clean
     return found
 
 
-def look_for_false_alarms(fields):
+def name_of(group):
+    """Name of a field, or how many there are."""
+    return group[0].name if len(group) == 1 else f"{len(group)} fields"
+
+
+def look_for_false_alarms(groups):
     """Judge what has no defect, and print what fails all the same."""
     clean = {
         "truth": lambda field: field.output(),
@@ -553,12 +560,14 @@ def look_for_false_alarms(fields):
     }
     for kind, make in clean.items():
         wrong, number = [], 0
-        for field in fields:
-            checks = [c for c in checks_of(field, make(field)) if c.passed is not None]
+        for group in groups:
+            outputs = [(field, make(field)) for field in group]
+            checks = [check for check in checks_of(outputs) if check.passed is not None]
             if kind == "truth":
-                field.clean = {check.fault for check in checks if not check.passed}
+                for field in group:
+                    field.clean = {check.fault for check in checks if not check.passed}
             number += len(checks)
-            wrong += [(field.name, check) for check in checks if not check.passed]
+            wrong += [(name_of(group), check) for check in checks if not check.passed]
         print(f"{kind}: {len(wrong)} false alarms in {number} checks")
         for name, check in wrong:
             print(f"    {name}: {check.name} in {check.band}, {check.value:.3g}")
@@ -573,19 +582,22 @@ def main():
     parser.add_argument("--per-defect", type=int, default=1, help="fields on which each is tried")
     parser.add_argument("--seed", type=int, default=SEED, help="of the fields")
     parser.add_argument("--only", nargs="*", help="names of defects")
+    parser.add_argument("--together", action="store_true", help="judge all fields at once")
     parser.add_argument(
         "--levels", type=int, nargs="*", default=[1, 0, 2], help="0 weak, 1 middle, 2 strong"
     )
     options = parse(parser)
     completeness.detect = hallucination.detect = Remembered(sources.detect)
     fields = [Field(k, seed=options.seed) for k in range(options.fields)]
-    look_for_false_alarms(fields)
+    look_for_false_alarms([fields] if options.together else [[field] for field in fields])
     rows = []
     for level in options.levels:
         for k, name in enumerate(options.only or DEFECTS):
             fitting = [f for f in fields if name not in NEEDS_STARS or "stars" in f.name]
             number = min(options.per_defect, len(fitting))
-            chosen = [fitting[(k + j) % len(fitting)] for j in range(number)]
+            chosen = [[fitting[(k + j) % len(fitting)]] for j in range(number)]
+            if options.together:
+                chosen = [fitting]
             start = time.perf_counter()
             found = try_defect(name, level, chosen)
             caught = sum(bool(faults) for faults in found.values())
@@ -595,7 +607,7 @@ def main():
                     "defect": name,
                     "level": ("weak", "middle", "strong")[level],
                     "strength": float(DEFECTS[name][1][level]),
-                    "fields": len(chosen),
+                    "trials": len(chosen),
                     "caught": caught,
                     "by": "; ".join(faults)[:200],
                 }
@@ -606,7 +618,7 @@ def main():
             sys.stdout.flush()
     for level in ("weak", "middle", "strong"):
         mine = [row for row in rows if row["level"] == level]
-        print(f"{level}: {sum(r['caught'] == r['fields'] for r in mine)} of {len(mine)} caught")
+        print(f"{level}: {sum(r['caught'] == r['trials'] for r in mine)} of {len(mine)} caught")
     write_table(options.output, rows)
 
 

@@ -32,7 +32,8 @@ def make_generator(config):
 
 def make_discriminator(config):
     """Make the discriminator of a configuration, or give `None` if no loss needs one."""
-    own, n_bands = config.discriminator, config.data.n_bands
+    # Of subsets, each band is judged by itself.
+    own, n_bands = config.discriminator, 1 if config.data.subsets else config.data.n_bands
     if not config.losses.needs_discriminator:
         return None
     if own.kind == "unet":

@@ -7,7 +7,7 @@ from splus_srgan.models.features import VGGFeatures
 from splus_srgan.training import losses
 from splus_srgan.training.config.networks import DISCRIMINATOR_TERMS
 
-__all__ = ["GeneratorTerms", "with_added"]
+__all__ = ["GeneratorTerms", "each_alone", "with_added"]
 
 _RESTORED = 0.3  # sky noises of the input that may be left in the output
 _PRECISION = 0.05  # of what is bright
@@ -38,6 +38,23 @@ def with_added(batch):
     }
     doubled["weight"] = torch.cat((batch["weight"], _RARE * batch["weight"]))
     return {"index": batch["index"], "aperture": batch["aperture"], **doubled}
+
+
+def each_alone(images):
+    """
+    Make samples of one band of samples of several.
+
+    Parameters
+    ----------
+    images : `~torch.Tensor`, shape (n, n_band, ny, nx)
+        Images of bands that change from sample to sample.
+
+    Returns
+    -------
+    images : `~torch.Tensor`, shape (n n_band, 1, ny, nx)
+        The same images.
+    """
+    return images.flatten(0, 1)[:, None]
 
 
 class GeneratorTerms:
@@ -133,10 +150,13 @@ class GeneratorTerms:
 
     def judged(self, images):
         """Images as the discriminator sees them."""
-        softening = self.options.adversarial_softening
-        if softening is None:
-            return images
-        return losses.stretch(self.linear(images), softening, self.data.range)
+        return self._as_seen(images, self.options.adversarial_softening)
+
+    def _as_seen(self, images, softening):
+        """Images in the stretch, and with the bands, that a network sees."""
+        if softening is not None:
+            images = losses.stretch(self.linear(images), softening, self.data.range)
+        return each_alone(images) if self.data.subsets else images
 
     def _pixel(self, batch, made):
         if self.options.pixel_kind == "noise":
@@ -173,10 +193,14 @@ class GeneratorTerms:
         )
 
     def _feature(self, batch, made, precision):
+        seen = [
+            self._as_seen(images, self.options.feature_softening)
+            for images in (batch["target"], made)
+        ]
         with torch.autocast(made.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             with torch.no_grad():
-                wanted = self.vgg(batch["target"])
-            found = self.vgg(made)
+                wanted = self.vgg(seen[0])
+            found = self.vgg(seen[1])
         return losses.feature_loss(found, wanted, kind=self.options.feature_kind)
 
     def _flux(self, batch, made):

@@ -31,7 +31,7 @@ def test_there_are_many_defects_each_in_three_strengths(mutations):
 
 
 def test_the_truth_fails_no_check(mutations, field):
-    assert mutations.failures(field, field.output()) == set()
+    assert mutations.failures((field, field.output())) == set()
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,14 @@ def test_the_truth_fails_no_check(mutations, field):
 def test_a_defect_of_middle_strength_is_noticed(mutations, field, name, fault):
     make, strengths = mutations.DEFECTS[name]
     output = make(field, strengths[1], mutations.random_of(name, 1))
-    assert fault in mutations.failures(field, output)
+    assert fault in mutations.failures((field, output))
+
+
+def test_fields_can_be_judged_together(mutations, field):
+    other = mutations.Field(0, shape=(64, 64))
+    group = [other, field]
+    mutations.look_for_false_alarms([group])
+    assert all(one.clean == set() for one in group)
+    found = mutations.try_defect("an invented star", 1, [group])
+    assert "invented sources" in found.pop("2 fields")
+    assert not found

@@ -30,8 +30,15 @@ def test_a_new_run_begins_and_a_stopped_one_goes_on(tool, tmp_path):
     assert "--preset" not in again
 
 
+def test_the_srgan_form_goes_on_from_the_shipped_weights(tool, tmp_path):
+    typed = tool.command(tmp_path, form="srgan")
+    assert typed[typed.index("--name") + 1] == "splus-srgan"
+    assert typed[typed.index("--run.start_from") + 1] == "splus"
+    assert float(typed[typed.index("--losses.adversarial") + 1]) > 0
+
+
 @pytest.mark.slow
 def test_rehearsal_ends_with_weights(tool, tmp_path):
     assert tool.main([str(tmp_path), "--rehearse"]) == 0
-    assert list((tmp_path / "run" / "weights").glob("*.json"))
+    assert (tmp_path / "run" / "weights" / "splus.json").is_file()
     assert tool.main([str(tmp_path), "--rehearse"]) == 0

@@ -234,10 +234,25 @@ def test_what_does_not_fit_is_refused(changes, text):
         load_config({"preset": "twelve"}, changes)
 
 
-def test_a_run_ends_with_weights_for_any_subset(tmp_path, capsys):
+SEEN = {  # what only networks see
+    "adversarial": 0.01,
+    "adversarial_softening": 0.3,
+    "feature": 0.1,
+    "feature_softening": 0.3,
+    "feature_matching": 0.1,
+    "vgg_network": "vgg16",
+    "vgg_weights": "random",
+    "spectrum": 0.1,
+}
+
+
+@pytest.mark.parametrize("losses", [{}, SEEN], ids=["fidelity", "srgan"])
+def test_a_run_ends_with_weights_for_any_subset(tmp_path, capsys, losses):
     small = {"n_features": 8, "n_blocks": 1}
     changes = {
         "generator": small,
+        "discriminator": {"kind": "patch", "n_features": 4, "n_dense": 8},
+        "losses": losses,
         "optimizer": {"name": "muon" if hasattr(torch.optim, "Muon") else "adam"},
         "data": {
             "bands": ["g", "r", "J0660"],

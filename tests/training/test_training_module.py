@@ -14,6 +14,7 @@ from torch.nn import functional
 
 L = pytest.importorskip("lightning")
 
+from splus_srgan.models.features import VGGFeatures
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.weights import load_generator, save_weights
 from splus_srgan.training import module
@@ -464,6 +465,28 @@ def test_discriminator_sees_images_in_its_own_stretch(monkeypatch):
     network._judge(images)
     linear = 3 * np.sinh(2 * images.numpy())
     assert_allclose(seen[0].numpy(), np.arcsinh(linear / 0.5) / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_networks_see_each_band_of_a_subset_alone():
+    losses = {"adversarial": 0.1, "feature": 1.0, "feature_softening": 0.5}
+    losses |= {"vgg_network": "vgg16", "vgg_weights": "random", "vgg_layer": "block1_conv2"}
+    keys = {f"losses.{name}": value for name, value in losses.items()}
+    keys |= {"generator.n_blocks": 1, "discriminator.kind": "patch", "run.precision": "float32"}
+    config = load_config({"preset": "twelve"}, keys)
+    network = module.SRGANModule(config)
+    rng = np.random.default_rng(1)
+    made, target = (torch.from_numpy(rng.random((2, 4, 32, 32), np.float32)) for _ in range(2))
+    logits, _ = network._judge(made)
+    alone, _ = network.discriminator.forward_with_activations(made.reshape(8, 1, 32, 32))
+    assert_allclose(logits.detach(), alone.detach(), rtol=1e-5, atol=1e-6)
+    seen = [
+        torch.asinh(3 * torch.sinh(2 * one.reshape(8, 1, 32, 32)) / 0.5) / 2
+        for one in (made, target)
+    ]
+    features = VGGFeatures(network="vgg16", weights="random", layer="block1_conv2")
+    wanted = (features(seen[0]) - features(seen[1])).square().mean()
+    found = network._terms._feature({"target": target}, made, "float32")
+    assert_allclose(found.item(), wanted.item(), rtol=1e-4)
 
 
 def test_scale_alone_gets_no_weight_without_its_likelihood():

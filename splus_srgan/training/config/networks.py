@@ -194,9 +194,11 @@ class LossConfig(_Section):
         Weight, at least 0, of the difference of linear images over the noise of the input and 5 %
         of the truth: what counts in bright sources.
     feature : float, optional
-        Weight, at least 0, of the difference of VGG features (bands: one or three).
+        Weight, at least 0, of the difference of VGG features (bands: one or three; of subsets
+        each band by itself).
     adversarial : float, optional
-        Weight, at least 0, of the discriminator's judgement; above 0 it is trained.
+        Weight, at least 0, of the discriminator's judgement; above 0 it is trained.  Of subsets it
+        judges each band by itself.
     flux : float, optional
         Weight, at least 0, of the flux in boxes against the truth.
     aperture : float, optional
@@ -225,6 +227,9 @@ class LossConfig(_Section):
         Smoothing of ``"charbonnier"``, in stretched units, above 0.
     feature_kind : {"mse", "l1"}, optional
         Difference of VGG features.
+    feature_softening : float, optional
+        Softening, in sky noises, of the stretch in which the VGG network sees images, above 0; by
+        default that of the networks, ``data.softening``.
     adversarial_kind : {"bce", "least_squares", "relativistic"}, optional
         Adversarial loss of the generator.
     discriminator_kind : {"bce", "least_squares", "relativistic", "mse"}, optional
@@ -274,6 +279,7 @@ class LossConfig(_Section):
     pixel_softening: float | None = None
     charbonnier_epsilon: float = 1e-3
     feature_kind: FeatureKind = "mse"
+    feature_softening: float | None = None
     adversarial_kind: GeneratorAdversarial = "relativistic"
     discriminator_kind: DiscriminatorAdversarial = "relativistic"
     adversarial_softening: float | None = None
@@ -299,7 +305,7 @@ class LossConfig(_Section):
             adversarial_kind=GeneratorAdversarial, discriminator_kind=DiscriminatorAdversarial
         )
         self._positive("charbonnier_epsilon")
-        for name in ("pixel_softening", "adversarial_softening"):
+        for name in ("pixel_softening", "feature_softening", "adversarial_softening"):
             if getattr(self, name) is not None:
                 self._positive(name)
         self._tuple("flux_sizes", minimum=2)

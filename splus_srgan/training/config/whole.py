@@ -23,8 +23,6 @@ _LINEAR_TERMS = ("bright", "flux", "aperture", "binned_flux")
 # Samples of subsets are of some of the bands, drawn anew each time, without the noisy input.
 _NOT_OF_SUBSETS = {
     "binned_flux": "the noisy input, which samples of subsets do not have",
-    "feature": "one or three bands",
-    **dict.fromkeys(DISCRIMINATOR_TERMS, "a discriminator, which judges the same bands each time"),
 }
 
 
@@ -115,6 +113,8 @@ class TrainingConfig:
             wrong.append("pixel (of the kind 'noise')")
         if self.losses.pixel > 0 and self.losses.pixel_softening is not None:
             wrong.append("pixel_softening (of pixel)")
+        if self.losses.feature > 0 and self.losses.feature_softening is not None:
+            wrong.append("feature_softening (of feature)")
         if self.losses.needs_discriminator and self.losses.adversarial_softening is not None:
             wrong.append("adversarial_softening (of adversarial)")
         if wrong:
