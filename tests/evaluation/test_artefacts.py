@@ -32,6 +32,7 @@ from splus_srgan.evaluation.measure.common import checks_mean
 from splus_srgan.evaluation.measure.patterns import pattern_lines, seams
 from splus_srgan.evaluation.measure.turning import checks_symmetry, symmetry_residual
 from splus_srgan.evaluation.pairs import EvaluationPair
+from splus_srgan.pixels.psf import psf_image
 
 Y, X = np.mgrid[:256, :256]
 
@@ -398,6 +399,26 @@ def test_color_residual_knows_different_seeing():
     assert bright.sum() > 1000
     assert np.quantile(np.abs(change[bright]), 0.99) < 0.06
     assert np.median(error[bright]) < 0.05
+
+
+def test_an_elliptical_and_lopsided_psf_gives_a_bright_star_no_false_color():
+    """The PSF of g, of which the header tells only the width, has an ellipticity of 0.1."""
+    simulated = simulate_field((33, 4), shape=(96, 96), kind="fill", bands=("g", "r"))
+    seen = simulated.conditions["g"]
+    assert seen.ellipticity > 0.09
+    assert np.hypot(*seen.coma) > 0.03
+    pair = EvaluationPair.from_simulation(simulated, name="star")
+    made = {band: image.copy() for band, image in pair.target.items()}
+    for band, image in made.items():
+        psf = 1.0, 3.0, simulated.conditions[band].wings
+        image.psf = psf_image(psf, pixel_scale=0.275, radius=40)
+    change, error = color_residual(compare_field(pair, made).bands)["g", "r"]
+    assert np.max(np.abs(change)[np.abs(change) > 5 * error]) < 0.2
+    # And a color that is wrong in one place is still seen.
+    made["r"].data[100:140, 100:140] *= 1.5
+    change, error = color_residual(compare_field(pair, made).bands)["g", "r"]
+    assert np.abs(np.nanmedian(change[52:68, 52:68])) > 0.35
+    assert np.nanmedian(error[52:68, 52:68]) < 0.03
 
 
 # Symmetry.

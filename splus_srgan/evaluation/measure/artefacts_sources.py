@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["color_residual", "ringing"]
 
 _MAG = 2.5 / math.log(10)  # magnitudes per relative change
-_PSF_ERROR = 0.05  # of the width of a PSF
+# What a PSF may be wrong by: its width, ellipticity, and coma as
+# `splus_srgan.pixels.psf.coma_transfer` has it.
+_WIDTH, _ELLIPTICITY, _COMA = 0.05, 0.1, 0.05
 _RADIUS = 20  # output pixels around a star
 _BRIGHTEST = 20.0  # sky units, smoothed, in every band of a bright region
 _SMOOTH = 1.5  # input pixels, sigma
@@ -112,7 +114,8 @@ def color_residual(
     :math:`i` and the output :math:`o` at the PSF and on the pixels of the input, band by
     band, so that bands of different seeing have no false colors.  What a PSF that is 5 % wider
     or narrower would explain,
-    :math:`0.05 \, \sigma_\mathrm{PSF}^2 \, |\nabla^2 G[o]| / G[o]` of each band, is taken off.
+    :math:`0.05 \, \sigma_\mathrm{PSF}^2 \, |\nabla^2 G[o]| / G[o]` of each band, is taken off,
+    and so is what an elliptical one (0.1) and a lopsided one (0.05) would.
 
     Examples
     --------
@@ -138,8 +141,7 @@ def color_residual(
         blurred = smoothed_noise(_SMOOTH) * smoothed(noise, good, _SMOOTH)
         errors[name] = _MAG * blurred / np.maximum(before, least)
         width = 0.0 if band.psf is None else band.psf[0] / band.pixel_scale / 2.355
-        curved = np.abs(ndimage.laplace(after)) / np.maximum(after, least)
-        shapes[name] = _MAG * _PSF_ERROR * width**2 * curved
+        shapes[name] = _MAG * _wrong(after, width) / np.maximum(after, least)
     result = {}
     for one, two in pairwise(bands):
         change = ratios[two] - ratios[one]
@@ -149,3 +151,13 @@ def color_residual(
         change, error = (np.where(bright, plane, np.nan) for plane in planes)
         result[one, two] = change, error
     return result
+
+
+def _wrong(image: FloatArray, width: float) -> FloatArray:
+    """What an image is wrong by where its PSF, of this width in pixels, is."""
+    slopes = np.gradient(image)
+    (yy, yx), (_, xx) = (np.gradient(one) for one in slopes)
+    wider = _WIDTH * width**2 * ndimage.laplace(image)
+    elliptical = _ELLIPTICITY * width**2 * np.hypot((xx - yy) / 2, yx)
+    lopsided = _COMA * width**3 * np.hypot(*map(ndimage.laplace, slopes))
+    return np.sqrt(wider**2 + elliptical**2 + lopsided**2)
