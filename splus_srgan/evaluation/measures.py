@@ -22,7 +22,7 @@ from splus_srgan.evaluation.measure.colors import (
     checks_growth,
     compare_colors,
 )
-from splus_srgan.evaluation.measure.common import checks_mean
+from splus_srgan.evaluation.measure.common import Sky, checks_mean, sky_of
 from splus_srgan.evaluation.measure.completeness import checks_completeness, find_and_match
 from splus_srgan.evaluation.measure.consistency import checks_consistency, data_consistency
 from splus_srgan.evaluation.measure.frame import checks_frame, shift_map
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 
     from splus_srgan.evaluation.checks import Check
     from splus_srgan.evaluation.compared import ComparedField
-    from splus_srgan.utils.types import FloatArray
 
 __all__ = ["ALONE", "MEASURES", "TRIALS", "Measurements"]
 
@@ -99,12 +98,12 @@ class Measurements:
     ----------
     tables : dict of str to list of `~astropy.table.Table`, optional
         Rows by measure.
-    skies : list of dict of str to `~numpy.ndarray`, optional
-        Outputs in sky units, of each field.
+    skies : list of dict of str to `~splus_srgan.evaluation.measure.common.Sky`, optional
+        The sky of each field.
     """
 
     tables: dict[str, list[Table]] = field(default_factory=dict)
-    skies: list[dict[str, FloatArray]] = field(default_factory=list)
+    skies: list[dict[str, Sky]] = field(default_factory=list)
 
     def add(self, compared: ComparedField) -> None:
         """
@@ -122,7 +121,7 @@ class Measurements:
         if any(band.std is not None for band in compared.bands.values()):
             # Stated uncertainties are needed to be tried, whether or not that is done later.
             self.keep("repeats", untried(compared))
-        self.skies.append({name: band.sky_units for name, band in compared.bands.items()})
+        self.skies.append({name: sky_of(band) for name, band in compared.bands.items()})
 
     def keep(self, name: str, table: Table) -> None:
         """Keep rows of a table."""

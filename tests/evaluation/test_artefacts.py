@@ -28,7 +28,7 @@ from splus_srgan.evaluation.measure.artefacts_sky import (
     sky_pixels,
 )
 from splus_srgan.evaluation.measure.artefacts_sources import color_residual, ringing
-from splus_srgan.evaluation.measure.common import checks_mean
+from splus_srgan.evaluation.measure.common import checks_mean, sky_of
 from splus_srgan.evaluation.measure.patterns import pattern_lines, seams
 from splus_srgan.evaluation.measure.turning import checks_symmetry, symmetry_residual
 from splus_srgan.evaluation.pairs import EvaluationPair
@@ -538,7 +538,7 @@ def test_pure_sky_of_a_surface_brightness_is_no_artefact(alone):
     field = compare_field(pair, {"r": fine})
     assert abs(np.mean(field.bands["r"].sky_units)) < 0.01
     checks = checks_artefacts(artefact_table(field)) + checks_mean(
-        [{"r": field.bands["r"].sky_units}] * 4
+        [{"r": sky_of(field.bands["r"])}] * 4
     )
     assert not any(check.passed is False for check in checks)
     turned = symmetry_residual(lambda images: plain_brightness(images, meta), {"r": seen})
@@ -670,7 +670,7 @@ def test_mean_of_outputs_is_judged():
 
     def passed(outputs, **options):
         fields = [compare_field(None, one) for one in outputs]
-        skies = [{"r": field.bands["r"].sky_units} for field in fields]
+        skies = [{"r": sky_of(field.bands["r"])} for field in fields]
         return [check.passed for check in checks_mean(skies, **options)]
 
     assert passed(clean) == [True, True]
@@ -680,3 +680,21 @@ def test_mean_of_outputs_is_judged():
     key = "mean low frequency"
     strict = LIMITS | {key: dataclasses.replace(LIMITS[key], high=1e-6)}
     assert passed(clean, limits=strict)[1] is False
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["truth", "input"])
+def test_halos_in_the_middle_of_all_fields_are_nothing_that_outputs_add(known):
+    rise = 0.3 * (np.arange(192) / 192 - 0.5)
+    skies, sloping = [], []
+    for k in range(4):
+        simulated = simulate_field((34, k), shape=(96, 96), kind="galaxy", bands=("r",))
+        pair = EvaluationPair.from_simulation(simulated, name=str(k))
+        made = pair.target
+        if not known:
+            pair = EvaluationPair(str(k), pair.input, sky=pair.sky)
+        band = compare_field(pair, made, output_psf=(1.0, 3.0)).bands["r"]
+        skies.append({"r": sky_of(band)})
+        sloping.append({"r": skies[-1]["r"]._replace(image=skies[-1]["r"].image + rise)})
+    assert [check.passed for check in checks_mean(skies)] == [True, True]
+    assert checks_mean(sloping)[1].passed is False
+    assert (skies[0]["r"].observed is None) == known

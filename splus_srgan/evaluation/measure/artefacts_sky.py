@@ -182,6 +182,7 @@ def low_frequency_residual(
     *,
     free: BoolArray | None = None,
     light: FloatArray | None = None,
+    n_images: int = 1,
 ) -> tuple[float, float]:
     r"""
     Large-scale structure that the sky of an output should not have.
@@ -196,6 +197,8 @@ def low_frequency_residual(
         The sky; `sky_pixels` where not given.
     light : `~numpy.ndarray`, shape (ny / 2, nx / 2), optional
         What sources give, in sky units, where ``free`` is not sky alone.
+    n_images : int, optional
+        Images of which these are the mean.
 
     Returns
     -------
@@ -238,7 +241,7 @@ def low_frequency_residual(
         power = float(squares.mean())
         error = power * math.sqrt(2 / enough.sum())
     else:
-        noise = (area_noise(count[enough]) / count[enough]) ** 2
+        noise = (area_noise(count[enough]) / count[enough]) ** 2 / n_images
         if light is not None:
             # The PSF carries light over the borders of the meshes, too.
             near = ndimage.maximum_filter(block_reduce(light, mesh, np.mean), 3)
