@@ -134,12 +134,18 @@ def _failures(card):
 
 
 def _purpose(card, parameters, radius):
+    form = ""
+    if _is_adversarial(card):
+        form = (
+            "The srgan form, trained with a discriminator: detail on the scale of the PSF is of "
+            "nearly the right strength on the whole, and not always in the right place.  "
+        )
     if card.takes_subsets:
         return (
             f"For any of the bands {', '.join(card.bands)}, in any number and order, restored "
-            f"together.  A second stage: each band is restored by {_all(card.first_stage)}, then "
-            "corrected by what all bands show, and by a Wiener filter that knows its PSF.  Its "
-            f"generator has {parameters:,} parameters and sees {radius + REACH} input pixels "
+            f"together.  {form}A second stage: each band is restored by {_all(card.first_stage)}, "
+            "then corrected by what all bands show, and by a Wiener filter that knows its PSF.  "
+            f"Its generator has {parameters:,} parameters and sees {radius + REACH} input pixels "
             "beyond the field of view of those, and is told the PSF of each band, and its depth "
             "where the pixels have a unit of flux density."
         )
@@ -151,12 +157,7 @@ def _purpose(card, parameters, radius):
     if card.takes_any_band:
         seen = card.training["stages"][-1]["data"]["bands"]
         text = text.replace("any one band.", f"any one band; trained on {', '.join(seen)}.")
-    if _is_adversarial(card):
-        text += (
-            "  The srgan form, trained with a discriminator: detail on the scale of the PSF is of "
-            "nearly the right strength on the whole, and not always in the right place."
-        )
-    return text
+    return f"{text}  {form}".rstrip()
 
 
 def _all(names):
