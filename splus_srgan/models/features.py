@@ -2,10 +2,11 @@
 """
 Features for perceptual losses: those of VGG networks, and wavelets, which need no weights.
 
-VGG19 and VGG16 are networks of Simonyan & Zisserman (2015), trained with the photographs of
-ImageNet.  VGG16 is the form of Zhang (2019), which blurs before it halves the image, so that its
+VGG19 and VGG16 are networks of Simonyan & Zisserman (2015).  VGG19 was trained with the photographs
+of ImageNet.  VGG16 is the form of Zhang (2019), which blurs before it halves the image, so that its
 features change little when an image moves by less than a pixel; its weights are those of Ghildyal &
-Liu (2022).  The starlet is the isotropic undecimated wavelet transform of Starck & Murtagh (2006).
+Liu (2022), who trained it to judge as people do which of two photographs is more like a third.  The
+starlet is the isotropic undecimated wavelet transform of Starck & Murtagh (2006).
 """
 
 from __future__ import annotations

@@ -255,8 +255,9 @@ class LossConfig(_Section):
     vgg_network : {"vgg19", "vgg16"}, optional
         Network of ``feature``; ``"vgg16"`` blurs before it halves the image.
     vgg_weights : {None, "random"} or path, optional
-        File of its weights; `None` for ImageNet weights, VGG19's from torchvision (a download),
-        VGG16's from the package ``stlpips-pytorch`` (extra ``perceptual``).
+        File of its weights; `None` for VGG19's of ImageNet from torchvision (a download), or
+        VGG16's from the package ``stlpips-pytorch`` (extra ``perceptual``), whose features are
+        smaller: they need about 100 times the weight.
     vgg_layer : str, optional
         Layer whose output is compared, such as ``"block3_conv3"``.
     vgg_normalize : bool, optional
