@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from splus_srgan.evaluation.measure.artefacts_sky import smoothed
 from splus_srgan.evaluation.measure.consistency import residuals
+from splus_srgan.evaluation.measure.psf_errors import FWHM_OF_SIGMA, psf_errors
 from splus_srgan.pixels.coadd_noise import smoothed_noise
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def color_residual(
         ratios[name] = 2.5 * np.log10(np.maximum(after, least) / np.maximum(before, least))
         blurred = smoothed_noise(_SMOOTH) * smoothed(noise, good, _SMOOTH)
         errors[name] = _MAG * blurred / np.maximum(before, least)
-        width = 0.0 if band.psf is None else band.psf[0] / band.pixel_scale / 2.355
+        width = 0.0 if band.psf is None else band.psf[0] / band.pixel_scale / FWHM_OF_SIGMA
         shapes[name] = _MAG * _wrong(after, width) / np.maximum(after, least)
     result = {}
     for one, two in pairwise(bands):
@@ -155,9 +156,6 @@ def color_residual(
 
 def _wrong(image: FloatArray, width: float) -> FloatArray:
     """What an image is wrong by where its PSF, of this width in pixels, is."""
-    slopes = np.gradient(image)
-    (yy, yx), (_, xx) = (np.gradient(one) for one in slopes)
+    errors = psf_errors(image, width, ellipticity=_ELLIPTICITY, coma=_COMA)
     wider = _WIDTH * width**2 * ndimage.laplace(image)
-    elliptical = _ELLIPTICITY * width**2 * np.hypot((xx - yy) / 2, yx)
-    lopsided = _COMA * width**3 * np.hypot(*map(ndimage.laplace, slopes))
-    return np.sqrt(wider**2 + elliptical**2 + lopsided**2)
+    return np.sqrt(sum(error**2 for error in (wider, *errors)))

@@ -18,6 +18,7 @@ from scipy import ndimage
 from splus_srgan.evaluation.limits import LIMITS
 from splus_srgan.evaluation.measure.artefacts_sky import smoothed
 from splus_srgan.evaluation.measure.displacement import Displacement, measure_displacement
+from splus_srgan.evaluation.measure.psf_errors import FWHM_OF_SIGMA, psf_errors
 from splus_srgan.evaluation.statistics import pooled
 from splus_srgan.pixels.coadd_noise import weighted_noise
 from splus_srgan.pixels.psf import TARGET_PSF, WINGS
@@ -48,7 +49,6 @@ _SYSTEMATIC = 0.02  # output pixels: what one PSF for the frame is wrong by
 _PSF_ERRORS = {"input": (0.05, 0.02, 0.05), "target": (0.02, 0.01, 0.0)}
 _FEWEST_STRENGTHS = 4  # of tiles, whose median tells how much noise there is in an output
 _MEDIAN = 0.6745  # of the absolute value of a normal deviate
-_FWHM = 2.355  # of a Gaussian of unit width
 _NAMES = ("band", "x", "y", "shift_x", "shift_y", "error")
 
 
@@ -135,11 +135,8 @@ def _psf_errors(reference: FloatArray, band: ComparedBand, factor: int) -> Any:
     known = "input" if band.target is None else "target"
     ellipticity, coma, wings = _PSF_ERRORS[known]
     psf = (band.psf if band.target is None else band.target_psf) or TARGET_PSF
-    width = factor * psf[0] / band.pixel_scale / _FWHM
-    gradient = np.gradient(reference)
-    (yy, yx), (_, xx) = (np.gradient(one) for one in gradient)
-    errors = [ellipticity * width**2 * (xx - yy) / 2, ellipticity * width**2 * yx]
-    errors += [coma * width**3 * ndimage.laplace(one) for one in gradient]
+    width = factor * psf[0] / band.pixel_scale / FWHM_OF_SIGMA
+    errors = psf_errors(reference, width, ellipticity=ellipticity, coma=coma)
     if wings:
         wide = ndimage.gaussian_filter(reference, factor * WINGS[0] / band.pixel_scale)
         errors.append(wings * (wide - reference))
