@@ -26,6 +26,10 @@ _OF_ROWS = (
 )
 _PEDESTAL = 10.0  # noise: levels below are no pedestal
 _LEAST = 400  # pixels
+_MOTTLED = (
+    1.3  # what the noise of coadds has at most, see `splus_srgan.pixels.oddities.noise_mottle`
+)
+_BROAD, _FAINT = 8.0, 1.5  # pixels, and the noise of one: smoothed levels that are not a galaxy's
 _WILD = 1e7  # sigma: beyond, one value is as odd as another
 
 
@@ -102,6 +106,11 @@ def _of_noise(plane, valid, flat, sigma):
     alone = locally_faint(plane, valid, sigma)
     ratios, error = oddities.noise_texture(plane, alone)
     mottle, mottle_error = oddities.noise_mottle(plane, alone)
+    if mottle > _MOTTLED:
+        # Where a galaxy fills the frame, its structure is none of the noise.
+        level = ndimage.gaussian_filter(np.where(valid, plane, 0.0), _BROAD)
+        darker = alone & (level < _FAINT * sigma)
+        mottle, mottle_error = oddities.noise_mottle(plane, darker)
     return {
         "texture": float(np.mean(ratios)),
         "texture_error": error,

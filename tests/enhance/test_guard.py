@@ -12,6 +12,7 @@ from splus_srgan import Quality, SRGANEnhancer, simulate_field
 from splus_srgan.enhance.guard import check_input
 from splus_srgan.enhance.kinds import KINDS
 from splus_srgan.exceptions import UnusualInputWarning
+from splus_srgan.splus import BANDS
 
 
 @pytest.fixture(scope="module")
@@ -218,3 +219,11 @@ def test_galaxies_of_one_width_are_no_stars():
     stars = simulate_field((6500, 1), kind="stars", shape=(128, 128), bands=("r",)).observed["r"]
     stars.header["HIERARCH OAJ PRO FWHMMEAN"] *= 0.7
     assert check_input(stars).kinds["psf"] == ["r"]
+
+
+def test_a_galaxy_that_fills_the_frame_is_no_pattern_in_the_noise():
+    """Its structure is as coarse as such a pattern, and on every pixel."""
+    field = simulate_field((2, 140), shape=(128, 128), bands=tuple(BANDS))
+    assert field.kind == "fill"
+    chosen = {band: field.observed[band] for band in ("J0430", "J0515", "J0861", "z")}
+    assert not check_input(chosen).kinds
