@@ -29,6 +29,8 @@ _LEAST = 400  # pixels
 _MOTTLED = (
     1.3  # what the noise of coadds has at most, see `splus_srgan.pixels.oddities.noise_mottle`
 )
+# Part of a step and of a tilt that counts where most of the frame is not faint: arms end, too.
+_OF_A_GALAXY, _STEEP = (0.75, 0.6), 2.0  # a steeper sky is bright by itself
 _BROAD, _FAINT = 8.0, 1.5  # pixels, and the noise of one: smoothed levels that are not a galaxy's
 _WILD = 1e7  # sigma: beyond, one value is as odd as another
 
@@ -108,8 +110,7 @@ def _of_noise(plane, valid, flat, sigma):
     mottle, mottle_error = oddities.noise_mottle(plane, alone)
     if mottle > _MOTTLED:
         # Where a galaxy fills the frame, its structure is none of the noise.
-        level = ndimage.gaussian_filter(np.where(valid, plane, 0.0), _BROAD)
-        darker = alone & (level < _FAINT * sigma)
+        darker = alone & (_broad_level(plane, valid) < _FAINT * sigma)
         mottle, mottle_error = oddities.noise_mottle(plane, darker)
     return {
         "texture": float(np.mean(ratios)),
@@ -136,14 +137,21 @@ def _of_levels(plane, valid, shape):
     tilt, tilt_error = sky_levels.sky_tilt(windows, _sky_of, places)
     bowl, bowl_error = sky_levels.sky_bowl(windows, _sky_of, places)
     largest, scatter = sky_levels.row_steps(plane, valid)
+    filled = np.mean(_broad_level(plane, valid)[valid] < _FAINT) < 0.5
+    of_step, of_tilt = _OF_A_GALAXY if filled and tilt < _STEEP else (1.0, 1.0)
     return {
-        "tilt": tilt,
+        "tilt": of_tilt * tilt,
         "tilt_error": tilt_error,
         "bowl": bowl,
         "bowl_error": bowl_error,
-        "step": max(_OF_ROWS * largest, *steps),
+        "step": max(_OF_ROWS * largest, *(of_step * step for step in steps)),
         "banding": scatter,
     }
+
+
+def _broad_level(plane, valid):
+    """What the sky and large sources are like around each pixel."""
+    return ndimage.gaussian_filter(np.where(valid, plane, 0.0), _BROAD)
 
 
 def _sky_of(window):

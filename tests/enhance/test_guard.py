@@ -227,3 +227,21 @@ def test_a_galaxy_that_fills_the_frame_is_no_pattern_in_the_noise():
     assert field.kind == "fill"
     chosen = {band: field.observed[band] for band in ("J0430", "J0515", "J0861", "z")}
     assert not check_input(chosen).kinds
+
+
+@pytest.mark.parametrize(
+    ("k", "shape", "bands", "psf"),
+    [
+        (9285, (256, 64), ("z", "u", "g"), "real"),
+        (7431, (96, 96), ("u",), "moffat"),
+        (7067, (96, 96), ("i", "r", "u"), "real"),
+    ],
+)
+def test_the_arms_of_a_galaxy_that_fills_the_frame_are_no_step_and_no_tilt(k, shape, bands, psf):
+    field = simulate_field((5, k), shape=shape, bands=bands, psf=psf)
+    assert field.kind == "fill"
+    assert not check_input(field.observed).kinds
+    # A large step is still seen.
+    for band, image in field.observed.items():
+        image.data[shape[0] // 2 :] += 6 * field.sigma[band]
+    assert "step" in check_input(field.observed).kinds
