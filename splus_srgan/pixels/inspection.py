@@ -30,7 +30,7 @@ _MOTTLED = (
     1.3  # what the noise of coadds has at most, see `splus_srgan.pixels.oddities.noise_mottle`
 )
 # Part of a step and of a tilt that counts where most of the frame is not faint: arms end, too.
-_OF_A_GALAXY, _STEEP = (0.75, 0.6), 2.0  # a steeper sky is bright by itself
+_OF_A_GALAXY, _STEEP = (0.5, 0.6), 2.0  # a steeper sky is bright by itself
 _BROAD, _FAINT = 8.0, 1.5  # pixels, and the noise of one: smoothed levels that are not a galaxy's
 _WILD = 1e7  # sigma: beyond, one value is as odd as another
 
