@@ -29,7 +29,8 @@ _LEAST = 400  # pixels
 _MOTTLED = (
     1.3  # what the noise of coadds has at most, see `splus_srgan.pixels.oddities.noise_mottle`
 )
-# Part of a step and of a tilt that counts where most of the frame is not faint: arms end, too.
+# Part of a step and of a tilt that counts where less of the frame is faint: arms end, too.
+_MOSTLY = 0.75
 _OF_A_GALAXY, _STEEP = (0.5, 0.6), 2.0  # a steeper sky is bright by itself
 _BROAD, _FAINT = 8.0, 1.5  # pixels, and the noise of one: smoothed levels that are not a galaxy's
 _WILD = 1e7  # sigma: beyond, one value is as odd as another
@@ -106,11 +107,12 @@ def _of_noise(plane, valid, flat, sigma):
     faint, flux = sourceless(plane, valid, 0.0, sigma)
     lowest, highest = np.percentile(flux[valid], (1, 99.9))
     alone = locally_faint(plane, valid, sigma)
-    ratios, error = oddities.noise_texture(plane, alone)
+    level = _broad_level(plane, valid)
+    ratios, error = oddities.noise_texture(plane, alone & (level < 2 * _FAINT * sigma))
     mottle, mottle_error = oddities.noise_mottle(plane, alone)
     if mottle > _MOTTLED:
         # Where a galaxy fills the frame, its structure is none of the noise.
-        darker = alone & (_broad_level(plane, valid) < _FAINT * sigma)
+        darker = alone & (level < _FAINT * sigma)
         mottle, mottle_error = oddities.noise_mottle(plane, darker)
     return {
         "texture": float(np.mean(ratios)),
@@ -137,7 +139,7 @@ def _of_levels(plane, valid, shape):
     tilt, tilt_error = sky_levels.sky_tilt(windows, _sky_of, places)
     bowl, bowl_error = sky_levels.sky_bowl(windows, _sky_of, places)
     largest, scatter = sky_levels.row_steps(plane, valid)
-    filled = np.mean(_broad_level(plane, valid)[valid] < _FAINT) < 0.5
+    filled = np.mean(_broad_level(plane, valid)[valid] < _FAINT) < _MOSTLY
     of_step, of_tilt = _OF_A_GALAXY if filled and tilt < _STEEP else (1.0, 1.0)
     return {
         "tilt": of_tilt * tilt,

@@ -233,6 +233,8 @@ def test_a_galaxy_that_fills_the_frame_is_no_pattern_in_the_noise():
     ("k", "shape", "bands", "psf"),
     [
         (9285, (256, 64), ("z", "u", "g"), "real"),
+        (11553, (64, 192), ("g", "z", "r"), "real"),
+        (11677, (64, 64), ("i",), "real"),
         (10135, (96, 128), ("r", "u", "i"), "real"),
         (7431, (96, 96), ("u",), "moffat"),
         (7067, (96, 96), ("i", "r", "u"), "real"),
