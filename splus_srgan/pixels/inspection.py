@@ -21,17 +21,16 @@ _QUARTER = 2000  # pixels, of which noise has no more than the usual share at it
 _BLOCK = 4  # pixels whose smoothed level stands for all
 _AROUND = 9  # blocks: what is around a pixel
 _FAINTEST = 35  # percentile of that, which is the level of the sky there
-_OF_ROWS = (
-    0.85  # what a step between two rows counts, in one between two boxes: galaxies have edges
-)
+# What a step between two rows counts, in one between two boxes: galaxies have edges.
+_OF_ROWS = 0.85
 _PEDESTAL = 10.0  # noise: levels below are no pedestal
 _LEAST = 400  # pixels
 _MOTTLED = (
     1.3  # what the noise of coadds has at most, see `splus_srgan.pixels.oddities.noise_mottle`
 )
-# Part of a step and of a tilt that counts where less of the frame is faint: arms end, too.
-_MOSTLY = 0.75
-_OF_A_GALAXY, _STEEP = (0.5, 0.6), 2.0  # a steeper sky is bright by itself
+# Part that counts of a step, of one between two rows, and of a tilt, where less of the frame is
+# faint: arms end, too.  A steeper sky is bright by itself.
+_MOSTLY, _OF_A_GALAXY, _STEEP = 0.65, (0.5, 0.8, 0.6), 2.0
 _BROAD, _FAINT = 8.0, 1.5  # pixels, and the noise of one: smoothed levels that are not a galaxy's
 _WILD = 1e7  # sigma: beyond, one value is as odd as another
 
@@ -140,13 +139,13 @@ def _of_levels(plane, valid, shape):
     bowl, bowl_error = sky_levels.sky_bowl(windows, _sky_of, places)
     largest, scatter = sky_levels.row_steps(plane, valid)
     filled = np.mean(_broad_level(plane, valid)[valid] < _FAINT) < _MOSTLY
-    of_step, of_tilt = _OF_A_GALAXY if filled and tilt < _STEEP else (1.0, 1.0)
+    of_step, of_row, of_tilt = _OF_A_GALAXY if filled and tilt < _STEEP else (1.0, 1.0, 1.0)
     return {
         "tilt": of_tilt * tilt,
         "tilt_error": tilt_error,
         "bowl": bowl,
         "bowl_error": bowl_error,
-        "step": max(_OF_ROWS * largest, *(of_step * step for step in steps)),
+        "step": max(_OF_ROWS * of_row * largest, *(of_step * step for step in steps)),
         "banding": scatter,
     }
 
