@@ -57,7 +57,7 @@ SRGAN = (
 SMALL = ("--generator.n_features", "8", "--generator.n_blocks", "1")
 REHEARSAL = (
     *("--data.n_pairs", "2", "--data.n_validation", "1", "--data.crop", "24"),
-    *("--data.shape", "[32,32]", "--data.batch_size", "2"),
+    *("--data.shape", "[40,40]", "--data.batch_size", "2"),
     *("--run.epochs", "2", "--run.steps_per_epoch", "2", "--run.validate_every", "1"),
 )
 
