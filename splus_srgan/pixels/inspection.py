@@ -25,9 +25,8 @@ _FAINTEST = 35  # percentile of that, which is the level of the sky there
 _OF_ROWS = 0.85
 _PEDESTAL = 10.0  # noise: levels below are no pedestal
 _LEAST = 400  # pixels
-_MOTTLED = (
-    1.3  # what the noise of coadds has at most, see `splus_srgan.pixels.oddities.noise_mottle`
-)
+# What the noise of coadds has at most, see `splus_srgan.pixels.oddities.noise_mottle`.
+_MOTTLED = 1.3
 # Part that counts of a step, of one between two rows, and of a tilt, where less of the frame is
 # faint: arms end, too.  A steeper sky is bright by itself.
 _MOSTLY, _OF_A_GALAXY, _STEEP = 0.65, (0.5, 0.8, 0.6), 2.0
@@ -70,8 +69,9 @@ def inspect_band(data, mask, sky, sigma, *, saturation=np.inf):
     values = {"blank": float(np.mean(blank[~missing]))}
     values |= _of_values(sample, plane, valid, sigma)
     values["floor"] = _largest_floor(plane, valid, sigma, data.shape)
-    values |= _of_noise(plane, valid, flat, sigma)
-    values |= _of_levels(plane / sigma, valid, data.shape)
+    level = _broad_level(plane / sigma, valid)
+    values |= _of_noise(plane, valid, flat, sigma, level)
+    values |= _of_levels(plane / sigma, valid, data.shape, level)
     values["spikes"] = float(oddities.spike_pixels(plane, valid, 0.0, sigma).sum())
     return values
 
@@ -101,17 +101,16 @@ def _quarters(window):
     return [half for both in np.array_split(window, 2) for half in np.array_split(both, 2, axis=1)]
 
 
-def _of_noise(plane, valid, flat, sigma):
+def _of_noise(plane, valid, flat, sigma, level):
     """What the noise is like; saturated stars, which are flat, have none."""
     faint, flux = sourceless(plane, valid, 0.0, sigma)
     lowest, highest = np.percentile(flux[valid], (1, 99.9))
     alone = locally_faint(plane, valid, sigma)
-    level = _broad_level(plane, valid)
-    ratios, error = oddities.noise_texture(plane, alone & (level < 2 * _FAINT * sigma))
+    ratios, error = oddities.noise_texture(plane, alone & (level < 2 * _FAINT))
     mottle, mottle_error = oddities.noise_mottle(plane, alone)
     if mottle > _MOTTLED:
         # Where a galaxy fills the frame, its structure is none of the noise.
-        darker = alone & (level < _FAINT * sigma)
+        darker = alone & (level < _FAINT)
         mottle, mottle_error = oddities.noise_mottle(plane, darker)
     return {
         "texture": float(np.mean(ratios)),
@@ -125,7 +124,7 @@ def _of_noise(plane, valid, flat, sigma):
     }
 
 
-def _of_levels(plane, valid, shape):
+def _of_levels(plane, valid, shape, level):
     """What the levels of the sky are like over the frame."""
     windows, places, steps = [], [], []
     for rows, cut in _parts(shape):
@@ -138,7 +137,7 @@ def _of_levels(plane, valid, shape):
     tilt, tilt_error = sky_levels.sky_tilt(windows, _sky_of, places)
     bowl, bowl_error = sky_levels.sky_bowl(windows, _sky_of, places)
     largest, scatter = sky_levels.row_steps(plane, valid)
-    filled = np.mean(_broad_level(plane, valid)[valid] < _FAINT) < _MOSTLY
+    filled = np.mean(level[valid] < _FAINT) < _MOSTLY
     of_step, of_row, of_tilt = _OF_A_GALAXY if filled and tilt < _STEEP else (1.0, 1.0, 1.0)
     return {
         "tilt": of_tilt * tilt,

@@ -403,7 +403,9 @@ def test_cards_state_uncertainties_that_cover_what_they_say(name):
     )
     assert len(by_truth) == len(by_image) == len(SNR_EDGES) - 1
     # Sets of one to twelve bands, whose errors differ, share the calibration of a band.
-    near, far = (0.08, 0.05) if card.takes_subsets else (0.035, 0.03)
+    near, far = (0.08, 0.04) if card.takes_subsets else (0.035, 0.03)
+    if name == "splus-srgan":
+        far = 0.05  # as its model card says
     assert_allclose(by_truth[:, 0], 0.68, atol=near)
     assert_allclose(by_truth[:, 1], 0.95, atol=far)
     # The rare pixel that hides a source, where the image is dark, and the many that do not: no
