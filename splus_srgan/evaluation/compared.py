@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from astropy.nddata import block_reduce
 from astropy.table import Table, vstack
 from scipy import ndimage
 
@@ -174,6 +175,17 @@ class ComparedBand:
     def seen_output(self) -> FloatArray:
         """Output at the PSF and on the pixels of the input."""
         return self._seen(self.output, self.output_psf)
+
+    @cached_property
+    def shown_light(self) -> FloatArray:
+        """
+        Input as sharp as the output, in sigma of an input pixel; NaN where it is spoiled.
+
+        The input, and what the PSF takes away from the output: what is too faint to be seen in
+        the output stays as broad as it is.
+        """
+        sharpness = block_reduce(4 * self.output, 2, np.mean) - self.seen_output
+        return np.where(self.spoiled, np.nan, (present(self.input) + sharpness) / self.sigma)
 
     @cached_property
     def seen_target(self) -> FloatArray | None:

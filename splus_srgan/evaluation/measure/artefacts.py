@@ -156,11 +156,9 @@ def _large_scale(band: ComparedBand, image: FloatArray, free: BoolArray) -> tupl
         free = ~band.hidden
         found.append(low_frequency_residual(left, np.zeros(band.shape), free=free, light=light))
     if band.input is not None:
-        # Seen alike, the wings of bright stars are no structure: the output's are narrower.
-        blurred = block_reduce(4 * band.output, 2, np.mean) - band.seen_output
-        seen = np.where(band.spoiled, np.nan, (band.input + blurred) / band.sigma)
         # The input has light of what lies beyond the border, which no truth shows.
-        found.append(low_frequency_residual(image, seen, free=free, light=light))
+        shown = band.shown_light  # as sharp: the output's wings of bright stars are no structure
+        found.append(low_frequency_residual(image, shown, free=free, light=light))
     return min(found, key=lambda one: math.inf if math.isnan(one[0]) else one[0])
 
 

@@ -75,10 +75,7 @@ def sky_of(band: ComparedBand) -> Sky:
         free = free & ~band.hidden
         image = image - 4 * band.target / band.sigma
     elif band.input is not None:
-        # At the PSF of the output, but for what is too faint to be seen.
-        sharper = block_reduce(4 * band.output, 2, np.mean) - band.seen_output
-        observed = (band.input + sharper) / band.sigma
-        observed = np.where(band.spoiled, np.nan, observed)
+        observed = band.shown_light
         free = free & np.isfinite(observed).repeat(2, 0).repeat(2, 1)
     whole = block_reduce(free, 2, np.all)
     return Sky(image, whole.repeat(2, 0).repeat(2, 1), observed)
