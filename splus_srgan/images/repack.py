@@ -54,7 +54,7 @@ def repack(
         metadata, as `~astropy.nddata.CCDData.read` does.
     metas : sequence of mapping
         Metadata per band. For a stack they are merged: what differs between
-        bands is numbered (``SRSKY1``, ``SRSKY2``, ...).
+        bands is numbered (``SRSKY1``, ``SRSKY2``, ...), and ``BANDS`` names them.
     psfs : sequence of `~numpy.ndarray` or None
         PSF image per band.
     uncertainty : `~numpy.ndarray`, same shape, optional
@@ -79,6 +79,8 @@ def repack(
     if stack.form == "stack":
         cube_wcs = _stack_wcs(stack.source.wcs, wcs, np.shape(data))
         merged = _merge_metas(metas)
+        if not merged.get("BANDS"):
+            merged["BANDS"] = ",".join(stack.bands)
         return _build(stack, stack.source, data, cube_wcs, merged, _psf_cube(psfs), planes)
     sources = stack.source if stack.form == "mapping" else {stack.bands[0]: stack.source}
     results = {}

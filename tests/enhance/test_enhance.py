@@ -25,6 +25,7 @@ from splus_srgan.exceptions import (
     WeightsError,
 )
 from splus_srgan.images.io.fields import read_bands, write_bands
+from splus_srgan.images.unpack import unpack
 from splus_srgan.models.weights import load_card, load_generator
 from splus_srgan.pixels.psf import WING_SHARE
 
@@ -107,6 +108,8 @@ def test_stack_gives_a_stack(enhancer, field, sharp):
         for plane, band in zip(cube.data, "grz", strict=True):
             assert_array_equal(plane, sharp[band].data)
     assert_array_equal(named.meta["QUALITY"], carded.flags)
+    assert (named.meta["BANDS"], carded.meta["BANDS"]) == ("g,r,z", "grz")
+    assert list(unpack(named).bands) == ["g", "r", "z"]
 
 
 def test_stack_that_ccddata_writes_is_read_by_band(enhancer, field, tmp_path):
