@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from splus_srgan._version import __version__
 from splus_srgan.training.config.training import dump_config
-from splus_srgan.utils.files import home_path, replace_file
+from splus_srgan.utils.files import UNFINISHED, home_path, replace_file
 
 __all__ = ["checkpoint_folder", "prepare_folder"]
 
@@ -25,7 +25,6 @@ _PARTS = {
 }
 """Files of a run, and its folders with the names of what they hold."""
 
-_HIDDEN = r"|\..*\.[0-9a-f]{32}\.\w+"  # what a kill left of `atomic_path`
 _PACKAGES = ("torch", "lightning", "numpy", "scipy", "astropy", "photutils", "scikit-image")
 
 
@@ -114,7 +113,7 @@ def _check_own(path, pattern):
     if pattern is None or path.is_symlink() or not path.is_dir():
         foreign = [path.name]
     else:
-        own = re.compile(pattern + _HIDDEN)
+        own = re.compile(f"{pattern}|{UNFINISHED}")
         foreign = [
             f"{path.name}/{one.name}"
             for one in sorted(path.iterdir())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FITS_ENDINGS",
+    "UNFINISHED",
     "atomic_path",
     "check_folder",
     "check_name",
@@ -34,6 +35,9 @@ __all__ = [
 
 FITS_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fit.gz", ".fts.gz")
 """Endings of the FITS files that are written, in small letters."""
+
+UNFINISHED = r"\..*\.[0-9a-f]{32}(\.\w+)*"
+"""Names of the files that a kill leaves of `atomic_path`, as a regular expression."""
 
 _NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_.+-]*")
 _LONGEST = 200  # bytes; file systems take 255, and an ending and the mark of a temporary file
@@ -380,7 +384,7 @@ def atomic_path(path: FilePath, *, overwrite: bool = False) -> Iterator[Path]:
     path = check_target(path, overwrite=overwrite)
     target = Path(os.path.realpath(path))
     ending = "".join(target.suffixes[-2:]) if target.suffix in (".gz", ".fz") else target.suffix
-    # Not longer than the name itself may be: file systems take 255 bytes.
+    # Not longer than the name itself may be: file systems take 255 bytes.  See UNFINISHED.
     temporary = target.with_name(f".{target.name[:40]}.{uuid.uuid4().hex}{ending[:20]}")
     try:
         mode = _create(temporary, target)

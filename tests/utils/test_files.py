@@ -3,13 +3,20 @@
 
 import errno
 import os
+import re
 import socket
 import stat
 from pathlib import Path
 
 import pytest
 
-from splus_srgan.utils.files import atomic_path, check_not_read, check_target, replace_file
+from splus_srgan.utils.files import (
+    UNFINISHED,
+    atomic_path,
+    check_not_read,
+    check_target,
+    replace_file,
+)
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes, pipes and links are of POSIX")
 
@@ -174,6 +181,7 @@ def test_endings_stay(tmp_path):
     for name, ending in (("a.fits.gz", ".fits.gz"), ("a.png", ".png"), ("a.v2.json", ".json")):
         with atomic_path(tmp_path / name) as temporary:
             assert temporary.name.endswith(ending)
+            assert re.fullmatch(UNFINISHED, temporary.name)
             assert temporary.stat().st_size == 0
 
 
