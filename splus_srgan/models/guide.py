@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["GUIDED_PLANES", "PHASES", "REACH", "each_guided", "guided_planes"]
 
-SCALES = (1.5, 3.0, 6.0)
+SCALES = (1.5, 3.0, 6.0, 16.0)
 """Standard deviations of the Gaussians (output pixels) on whose scales spectra are measured."""
 
 FAINT = 0.3
 """Softening of the stretch of faint light, in sky noises of an input pixel."""
 
 _TRUNCATE = 3.0
+_BROAD = 8.0  # output pixels: means on larger scales need no more than the grid of the input
 _NOISE = 0.02  # of the smoothed first stage, in sky noises
 _BRIGHTEST = 1e6  # sky noises; squares of more could overflow
 _UPSCALING = 2
@@ -69,7 +70,7 @@ def guided_planes(
 
     Returns
     -------
-    planes : `~numpy.ndarray`, shape (n_band, 21, ny, nx)
+    planes : `~numpy.ndarray`, shape (n_band, 25, ny, nx)
         float32.  The input; the phases of the fine grid of the first stage; the same as
         :math:`f(x_b) = {\rm arcsinh}(x_b / 0.3)`; and of :math:`f(p_b) - f(x_b)` for each scale.
 
@@ -80,7 +81,7 @@ def guided_planes(
     >>> flat = np.full((2, 8, 6), 0.5, np.float32)
     >>> planes = guided_planes(flat, flat.repeat(2, 1).repeat(2, 2), softening=3.0, range=2.0)
     >>> planes.shape, bool(np.abs(planes[:, 9:]).max() < 1e-6)
-    ((2, 21, 8, 6), True)
+    ((2, 25, 8, 6), True)
     """
     return np.stack(list(each_guided(y, made, softening=softening, range=range)))
 
@@ -98,27 +99,46 @@ def each_guided(
 
     Yields
     ------
-    planes : `~numpy.ndarray`, shape (21, ny, nx)
+    planes : `~numpy.ndarray`, shape (25, ny, nx)
         Planes of a band, float32.
     """
     made = np.asarray(made, np.float32)
     linear = np.float32(softening) * np.sinh(np.float32(range) * made)
     linear = np.clip(linear, -_BRIGHTEST, _BRIGHTEST)
-    guides = [_guide(linear, scale) for scale in SCALES]
+    fits = [_fit(linear, scale) for scale in SCALES]
     for k, one in enumerate(linear):
         faint = _faint(one)
         parts = [np.asarray(y[k], np.float32)[None], _phases(made[k]), _phases(faint)]
-        parts += [_phases(_faint(guide[k]) - faint) for guide in guides]
+        for means, ratio in fits:
+            parts.append(_phases(_faint(_on_fine_grid(means[k], one.shape) * ratio) - faint))
         yield np.concatenate(parts)
 
 
-def _guide(linear: FloatArray, scale: float) -> FloatArray:
+def _fit(linear: FloatArray, scale: float) -> tuple[FloatArray, FloatArray]:
+    """Local means of the bands, and the ratio of the fit to them, which is that of all bands."""
+    means = _smoothed(linear, scale)
+    excess, power = np.zeros_like(linear[0]), np.zeros_like(linear[0])
+    for mean, one in zip(means, linear, strict=True):
+        mean = _on_fine_grid(mean, one.shape)
+        excess += mean * (one - mean)
+        power += mean**2 + np.float32(_NOISE**2)
+    return means, 1 + excess / power
+
+
+def _smoothed(linear: FloatArray, scale: float) -> FloatArray:
+    if scale <= _BROAD:
+        return _filtered(linear, scale)
+    binned = linear[:, ::2] + linear[:, 1::2]
+    return _filtered((binned[:, :, ::2] + binned[:, :, 1::2]) / PHASES, scale / _UPSCALING)
+
+
+def _on_fine_grid(mean: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    return mean if mean.shape == shape else mean.repeat(2, 0).repeat(2, 1)
+
+
+def _filtered(images: FloatArray, scale: float) -> FloatArray:
     axes = (0, scale, scale)
-    mean = ndimage.gaussian_filter(linear, axes, mode="nearest", truncate=_TRUNCATE)
-    excess = sum(m * (one - m) for m, one in zip(mean, linear, strict=True))
-    power = sum(m**2 + np.float32(_NOISE**2) for m in mean)
-    mean *= 1 + excess / power
-    return mean
+    return ndimage.gaussian_filter(images, axes, mode="nearest", truncate=_TRUNCATE)
 
 
 def _faint(linear: FloatArray) -> FloatArray:

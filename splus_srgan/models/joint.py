@@ -109,7 +109,7 @@ def joint_planes(
 
     Parameters
     ----------
-    guided : `~numpy.ndarray`, shape (n_band, 21, ny, nx)
+    guided : `~numpy.ndarray`, shape (n_band, 25, ny, nx)
         As `~splus_srgan.models.guide.guided_planes` gives them.
     filtered : `~numpy.ndarray`, shape (n_band, 4, ny, nx)
         As `~splus_srgan.models.wiener.restored_phases` gives them.
@@ -118,7 +118,7 @@ def joint_planes(
 
     Returns
     -------
-    planes : `~numpy.ndarray`, shape (n_band, 33, ny, nx)
+    planes : `~numpy.ndarray`, shape (n_band, 37, ny, nx)
         What a `JointResNet` reads.
     """
     told = np.broadcast_to(told[..., None, None], (*told.shape, *guided.shape[-2:]))
@@ -237,7 +237,7 @@ class JointResNet(Generator):
 
         Parameters
         ----------
-        planes : `~torch.Tensor`, shape (n, 33, ny, nx) or (n, n_band, 33, ny, nx)
+        planes : `~torch.Tensor`, shape (n, 37, ny, nx) or (n, n_band, 37, ny, nx)
             See `joint_planes`.
 
         Returns
@@ -264,7 +264,7 @@ class JointResNet(Generator):
 
         Parameters
         ----------
-        planes : `~torch.Tensor`, shape (n, 33, ny, nx)
+        planes : `~torch.Tensor`, shape (n, 37, ny, nx)
             See `joint_planes`.
         features : `~torch.Tensor`, shape (n, n_features, ny, nx)
             Result of `Generator.features`.
@@ -295,7 +295,7 @@ class JointResNet(Generator):
 
         Parameters
         ----------
-        planes : `~torch.Tensor`, shape (n, 33, ny, nx)
+        planes : `~torch.Tensor`, shape (n, 37, ny, nx)
             See `joint_planes`.
         features : `~torch.Tensor`, shape (n, n_features, ny, nx)
             Result of `Generator.features`.

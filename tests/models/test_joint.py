@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import ndimage
 from torch.nn.functional import pixel_shuffle
 
 from splus_srgan import NoiseAsinhStretch, SRGANEnhancer, simulate_field, splus
@@ -89,6 +90,20 @@ def test_guides_are_the_fit_of_one_image_to_all_bands():
         assert_allclose(planes[:, 9 + phase, row // 2, column // 2], stretched, atol=2e-5)
     assert_array_equal(planes[:, 0], y)
     assert_array_equal(pixel_shuffle(torch.from_numpy(planes[:, 1:5]), 2)[:, 0], made)
+
+
+def test_the_broadest_guide_is_that_of_a_gaussian():
+    """Its means are those of the grid of the input, which are nearly those of the fine one."""
+    y, made = bands_of(3, (40, 44))
+    made = 0.5 + ndimage.gaussian_filter(made, (0, 2, 2))
+    planes = guided_planes(y, made, **STRETCH)
+    linear = NoiseAsinhStretch(0.0, 1.0, **STRETCH).inverse(made).astype(float)
+    mean = ndimage.gaussian_filter(linear, (0, 16, 16), mode="nearest", truncate=3)
+    excess = (mean * (linear - mean)).sum(0) / (mean**2 + 0.02**2).sum(0)
+    guide = np.arcsinh(mean * (1 + excess) / 0.3) - np.arcsinh(linear / 0.3)
+    found = pixel_shuffle(torch.from_numpy(planes[:, -4:]), 2)[:, 0]
+    assert_allclose(found, guide, atol=0.2 * np.std(guide))
+    assert np.corrcoef(found.ravel(), guide.ravel())[0, 1] > 0.999
 
 
 @given(order=st.permutations(range(4)), seed=st.integers(0, 99))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan import splus
+from splus_srgan.models.joint import PLANES
 from splus_srgan.pixels.psf import TARGET_PSF, psf_image
 from splus_srgan.training.config.training import load_config, preset
 from splus_srgan.training.data.added import added_sources, aperture_of, draw_added
@@ -108,7 +109,7 @@ def test_samples_differ_by_a_source(pairs):
     kinds = set()
     for k in range(30):
         sample = pairs[k]
-        assert sample["added_input"].shape == sample["input"].shape == (4, 33, 24, 24)
+        assert sample["added_input"].shape == sample["input"].shape == (4, PLANES, 24, 24)
         added = sample["added_truth"] - sample["truth"]
         flux = (sample["aperture"] * added).sum((1, 2))
         largest = float(flux.max())
@@ -186,7 +187,7 @@ def test_a_loss_counts_lost_and_leaked_light_alike():
 def test_fields_with_and_without_the_source_go_through_the_generator_together(pairs):
     batch = {name: torch.as_tensor(value)[None] for name, value in pairs[3].items()}
     both = with_added(batch)
-    assert both["input"].shape == (2, 4, 33, 24, 24)
+    assert both["input"].shape == (2, 4, PLANES, 24, 24)
     assert_array_equal(both["truth"][1], batch["added_truth"][0])
     assert_array_equal(both["weight"][1], batch["weight"][0] / 4)
     assert with_added({"input": 1}) == {"input": 1}

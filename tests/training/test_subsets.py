@@ -13,7 +13,7 @@ from torch.nn.functional import pixel_shuffle
 
 from splus_srgan import splus
 from splus_srgan.cli.main import main
-from splus_srgan.models.guide import GUIDED_PLANES
+from splus_srgan.models.guide import GUIDED_PLANES, REACH
 from splus_srgan.models.joint import PLANES, JointResNet
 from splus_srgan.models.weights import load_card, load_generator
 from splus_srgan.models.wiener import restored_phases, wiener_kernels
@@ -21,8 +21,9 @@ from splus_srgan.pixels.psf import core_profile
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
 from splus_srgan.simulate.field import simulate_field
 from splus_srgan.training.config.training import load_config, preset
+from splus_srgan.training.data.crops import turn
 from splus_srgan.training.data.fields import SEEDS
-from splus_srgan.training.data.restored import RestoredPairs
+from splus_srgan.training.data.restored import RestoredPairs, _surroundings
 from splus_srgan.training.data.subsets import SETS, draw_subset, tell_bands
 from splus_srgan.training.networks import make_generator
 from splus_srgan.training.run import train
@@ -146,8 +147,7 @@ def test_the_filter_is_that_of_the_psf_and_knows_no_border():
     """In a crop as in the whole field, and in a field that was turned as well."""
     whole = make_pairs(augmentation="none", number=1)[0]
     part = make_pairs(augmentation="none", number=1, crop=16)[0]
-    # Guides reach a little further, with hardly any weight.
-    assert_allclose(part["input"], whole["input"][:, :, 12:28, 12:28], rtol=0, atol=1e-4)
+    assert_allclose(part["input"], whole["input"][:, :, 12:28, 12:28], rtol=0, atol=1e-5)
     assert_array_equal(part["truth"], whole["truth"][:, 24:56, 24:56])
     planes, told = whole["input"][:, GUIDED_PLANES:], whole["input"][:, GUIDED_PLANES + 4 :, 0, 0]
     for k, row in enumerate(told.numpy()):
@@ -157,6 +157,22 @@ def test_the_filter_is_that_of_the_psf_and_knows_no_border():
         expected = np.arcsinh(restored_phases(y, kernels, softening=3.0, range=2.0)[0] / 0.3)
         # The kernels of training are those of a rounded PSF.
         assert np.std(planes[k, :4].numpy() - expected) < 0.1 * np.std(expected)
+
+
+@given(
+    first=st.tuples(st.integers(0, 70), st.integers(0, 60)),
+    symmetry=st.tuples(st.integers(0, 3), st.integers(0, 1)),
+)
+def test_the_surroundings_of_a_crop_are_turned_with_it(first, symmetry):
+    shape, side = (90, 80), 20
+    field = np.arange(90 * 80, dtype=np.float32).reshape(1, *shape)
+    window = tuple(slice(start, start + side) for start in first)
+    wide, inner = _surroundings(window, shape, symmetry)
+    turned = turn(field[:, *wide], *symmetry)
+    assert_array_equal(turned[:, *inner], turn(field[:, *window], *symmetry))
+    for part, around, length in zip(window, wide, shape, strict=True):
+        assert around.start == max(0, part.start - REACH)
+        assert around.stop == min(length, part.stop + REACH)
 
 
 def test_truth_is_the_target_without_stretch(pairs):

@@ -14,7 +14,7 @@ import torch
 
 from splus_srgan.models.choice import choose_among, restored_together
 from splus_srgan.models.engines import make_engine
-from splus_srgan.models.guide import guided_planes
+from splus_srgan.models.guide import REACH, guided_planes
 from splus_srgan.models.joint import joint_planes
 from splus_srgan.models.weights import load_card, load_generator
 from splus_srgan.models.wiener import restored_phases, wiener_kernels
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["EDGE", "RestoredPairs"]
 
 EDGE = 8
-"""Input pixels beside a crop that filter and guides may read."""
+"""Input pixels beside a crop that the filter may read."""
 
 _TRIES = 50  # draws of a subset that holds a certain band
 _ENOUGH = 10.0  # S/N of a source that should be kept whole
@@ -99,7 +99,7 @@ class RestoredPairs(SimulatedPairs):
     >>> from splus_srgan.training.data.restored import RestoredPairs
     >>> pairs = RestoredPairs(1, first_stage=["splus-any"], shape=(24, 24), bands=("g", "r"))
     >>> pairs[0]["input"].shape, pairs[0]["target"].shape
-    (torch.Size([4, 33, 24, 24]), torch.Size([4, 48, 48]))
+    (torch.Size([4, 37, 24, 24]), torch.Size([4, 48, 48]))
     """
 
     n_bands = 4
@@ -159,6 +159,7 @@ class RestoredPairs(SimulatedPairs):
         names = self._subset(k, main)
         bands = [self.bands.index(name) for name in names]
         window = self._cut(k, whole["input"].shape[1:], source)
+        wide, inner = _surroundings(window, whole["input"].shape[1:], place.symmetry)
         seen = [{"psf": psf} for psf in whole["psf"][bands]]
         told, psfs = tell_bands(
             self._rng_of(place, "told"),
@@ -170,12 +171,12 @@ class RestoredPairs(SimulatedPairs):
         kernels = np.stack([_kernels(psf) for psf in psfs])
         sample = {"weight": turn(whole["weight"][bands][:, *_fine(window)], *place.symmetry)}
         for mark in self._marks:
-            y = turn(whole[f"{mark}input"][bands][:, *window], *place.symmetry)
-            made = self._made(whole, names, mark)[:, *_fine(window)]
+            y = turn(whole[f"{mark}input"][bands][:, *wide], *place.symmetry)
+            made = self._made(whole, names, mark)[:, *_fine(wide)]
             target = whole[f"{mark}target"][bands][:, *_fine(window)]
             guided = guided_planes(y, turn(made, *place.symmetry), **self.stretch)
-            filtered = restored_phases(y, kernels, **self.stretch)
-            sample[f"{mark}input"] = joint_planes(guided, filtered, told)
+            filtered = restored_phases(y[:, *inner], kernels, **self.stretch)
+            sample[f"{mark}input"] = joint_planes(guided[:, :, *inner], filtered, told)
             sample[f"{mark}target"] = turn(target, *place.symmetry)
         if self.added:
             inside = self._aperture(source, whole)[None, *_fine(window)]
@@ -314,6 +315,17 @@ class RestoredPairs(SimulatedPairs):
         if not set(card.bands) <= set(self.bands):
             return np.empty((0, 0, 0), np.float32)
         return engine(y[[self.bands.index(band) for band in card.bands]])
+
+
+def _surroundings(window, shape, symmetry):
+    """Pixels on which guides depend, as far as the field goes; where they hold the turned crop."""
+    ends = zip(window, shape, strict=True)
+    wide = tuple(slice(max(0, w.start - REACH), min(n, w.stop + REACH)) for w, n in ends)
+    mark = np.zeros((1, *shape), bool)
+    mark[0, *window] = True
+    mark = turn(mark[:, *wide], *symmetry)[0]
+    places = (np.flatnonzero(mark.any(axis)) for axis in (1, 0))
+    return wide, tuple(slice(int(one[0]), int(one[-1]) + 1) for one in places)
 
 
 def _fine(window):
