@@ -46,7 +46,7 @@ _MADE, _FAINT, _GUIDES = (slice(1 + k * PHASES, 1 + (k + 1) * PHASES) for k in r
 _GUIDES = slice(_GUIDES.start, GUIDED_PLANES)
 _FILTERED = slice(GUIDED_PLANES, GUIDED_PLANES + PHASES)
 _LARGEST = 20.0  # of a faint stretch: 7e7 sky noises; a hyperbolic sine must not overflow
-_BRIGHT = 30.0
+_BRIGHT = 150.0
 _GATE = -4.0  # of the filter at the start
 # Mean and spread of these values, which bring them to order one.
 _FWHM, _BETA, _WINGS, _DEPTH = (1.35, 0.3), (3.7, 0.9), (0.25, 0.1), 0.5

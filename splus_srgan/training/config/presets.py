@@ -128,7 +128,7 @@ def _twelve():
             pixel=1.0,
             pixel_kind="charbonnier",
             pixel_softening=0.7,
-            charbonnier_epsilon=0.05,
+            charbonnier_epsilon=0.3,
             bright=0.15,
             response=0.3,
             flux=0.0,
