@@ -309,37 +309,44 @@ def honesty(options, enhancers):
                 false += int((plain[band] > 5 * noise).sum() > 0)
             found = added(enhancer, blank, plain, ("J0660",), 10)
             kept.append(found["J0660"])
-            leaked.append(max(abs(found["r"]), abs(found["i"])))
+            leaked.append((found["r"], found["i"]))
             found = added(enhancer, blank, plain, [b for b in ALL if b != "J0515"], 100)
             painted.append(found["J0515"])
             moved.append(swapped(enhancer, k))
         if not kept:
             continue
-        rows.append(
-            {
-                "method": mine,
-                "kept": np.mean(kept),
-                "leaked": np.mean(leaked),
-                "painted": np.mean(painted),
-                "moved": np.nanmedian(moved),
-                "false": false,
-            }
-        )
+        in_r, in_i = np.transpose(leaked)
+        columns = {"kept": kept, "in r": in_r, "in i": in_i, "painted": painted}
+        means = {name: mean_and_error(values) for name, values in columns.items()}
+        more = {"larger": np.abs(leaked).max(1).mean(), "moved": np.nanmedian(moved)}
+        rows.append({"method": mine, **means, **more, "false": false})
     print_table(
-        "HII region of S/N 10 in J0660: flux kept and leaked to r and i; a star of S/N 100 painted "
-        "into J0515, which lacks it; change of the others' flux with a foreign g (all in %); "
-        "bands of blank fields with anything above 5 sigma",
-        ("weights", "kept", "leaked", "painted", "moved", "false"),
+        "HII region of S/N 10 in J0660: flux kept, and what r and i gain of that of such a source "
+        "in them, means, and the larger of both without its sign; a star of S/N 100 painted into "
+        "J0515, which lacks it; change of the others' flux with a foreign g (all in %); bands of "
+        "blank fields with anything above 5 sigma",
+        ("weights", *columns, "larger", "moved", "false"),
         [
             (
-                r["method"],
-                *(f"{100 * r[c]:.1f}" for c in ("kept", "leaked", "painted", "moved")),
-                r["false"],
+                row["method"],
+                *("{:+.1f}+-{:.1f}".format(*(100 * x for x in row[name])) for name in columns),
+                *(f"{100 * row[name]:.1f}" for name in more),
+                row["false"],
             )
-            for r in rows
+            for row in rows
         ],
     )
-    return rows
+    return [
+        {key: value[0] if isinstance(value, tuple) else value for key, value in row.items()}
+        for row in rows
+    ]
+
+
+def mean_and_error(values):
+    """Mean, and its standard error."""
+    values = np.asarray(values)
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return float(values.mean()), float(error)
 
 
 def added(enhancer, blank, plain, bands, sn):
