@@ -90,8 +90,8 @@ _JOINT_FAILURES = """\
   independent.  ``line_map`` reckons with it, and still states too much: 79 % of the truths lay
   within its standard deviation, since those of three bands are too large, see below.
 * What one band alone shows may appear in others: of a source of S/N 10 in J0660 alone, all of the
-  flux within 3 arcsec stayed there (102.5 ± 1.8 %), and r and i rose by 2.1 ± 0.4 and 4.0 ± 0.5 % of
-  the flux of a source of S/N 10 in them; of a star of S/N 100 in eleven bands 0.5 % appeared in
+  flux within 3 arcsec stayed there (102.5 ± 1.8 %), and r and i rose by 2.1 ± 0.4 and 4.0 ± 0.5 %
+  of the flux of a source of S/N 10 in them; of a star of S/N 100 in eleven bands 0.5 % appeared in
   J0515, which lacked it (means of 60 blank fields, ``--parts honesty``).
 * Uncertainties have one calibration for each band, made with all twelve, whatever other bands there
   are: in the bins above 64 to 73 % of the truths lie within one standard deviation, where 68 %
