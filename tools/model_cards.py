@@ -98,12 +98,12 @@ _JOINT_FAILURES = """\
   should; of spirals in r, J0660 and i alone 72 to 80 %.
 * A lone bright star is not restored better than by ``splus-any``: at S/N 160 its squared error is
   12 dB above what noise allows.
-* Fluxes and places of stars are much as those of ``splus-grz``.  With g, r and z the medians of isolated
-  sources of S/N above 20 in 40 simulated fields were -1.6 ± 1.4, +1.6 ± 1.1 and +0.5 ± 1.2 mmag off
-  the truth in 3 arcsec, on nine real tiles +1.2 ± 2.1, -1.8 ± 1.4 and +4.4 ± 2.2 mmag off the input
-  in 6 arcsec, and stars on the tiles 1.07 to 1.09 arcsec wide, on simulated fields 1.02, where 1.0
-  is stated (``benchmarks/photometry.py``, ``benchmarks/star_widths.py``).  Those in twelve bands are
-  told in :doc:`/user_guide/weights`.
+* Fluxes and places of stars are much as those of ``splus-grz``.  With g, r and z the medians of
+  isolated sources of S/N above 20 in 40 simulated fields were -1.6 ± 1.4, +1.6 ± 1.1 and
+  +0.5 ± 1.2 mmag off the truth in 3 arcsec, on nine real tiles +1.2 ± 2.1, -1.8 ± 1.4 and
+  +4.4 ± 2.2 mmag off the input in 6 arcsec, and stars on the tiles 1.07 to 1.09 arcsec wide, on
+  simulated fields 1.02, where 1.0 is stated (``benchmarks/photometry.py``,
+  ``benchmarks/star_widths.py``).  Those in twelve bands are told in :doc:`/user_guide/weights`.
 * The figures below are of ``splus-grz`` and ``splus-any``, which come first."""
 
 
