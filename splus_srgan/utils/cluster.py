@@ -8,11 +8,11 @@ import os
 import pickle
 import re
 import signal
+import threading
 import warnings
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import lru_cache
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from splus_srgan.exceptions import SplusSrganWarning
@@ -33,7 +33,7 @@ __all__ = [
 
 _AHEAD = 2  # calls for each worker: one that runs, and one that waits
 # Of a worker: warning filters belong to the process, and torch has threads of its own.
-_ONE_AT_A_TIME = Lock()
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def check_scheduler(scheduler: str) -> int | None:
@@ -199,17 +199,30 @@ def one_at_a_time() -> Iterator[list[tuple[Any, ...]]]:
     """
     Have a worker make one call at a time, and note its warnings instead of showing them there.
 
+    Where the worker is a thread of the caller's own process, warnings of threads that were there
+    before the call, such as the caller's, are not the call's: they are shown as ever.
+
     Yields
     ------
     told : list of tuple
         Category and text of each warning of this package; complete at the end.
     """
     told: list[tuple[Any, ...]] = []
-    with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
+    caught: dict[tuple[Any, ...], None] = {}
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
+        shown = warnings.showwarning
+        others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+
+        def note(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if threading.get_ident() in others:
+                shown(message, category, *where, **more)
+            elif issubclass(category, SplusSrganWarning):
+                caught[category, str(message)] = None
+
         warnings.simplefilter("always")
+        warnings.showwarning = note  # as its documentation allows
         yield told
-    ours = (w for w in caught if issubclass(w.category, SplusSrganWarning))
-    told += dict.fromkeys((w.category, str(w.message)) for w in ours)
+    told += caught
 
 
 def calls_as_completed(

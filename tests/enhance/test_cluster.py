@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import dask
@@ -27,7 +28,12 @@ from splus_srgan.enhance.tiles import sections
 from splus_srgan.exceptions import FallbackWarning, SplusSrganWarning
 from splus_srgan.images.io.fields import read_bands, write_bands
 from splus_srgan.models.weights import load_card
-from splus_srgan.utils.cluster import calls_as_completed, check_scheduler, open_client
+from splus_srgan.utils.cluster import (
+    calls_as_completed,
+    check_scheduler,
+    one_at_a_time,
+    open_client,
+)
 
 distributed = pytest.importorskip("distributed", reason="needs the extra 'distributed'")
 from cluster_helpers import cluster_here  # noqa: E402
@@ -62,7 +68,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client():
-    """One worker: two that note warnings in one process note each other's."""
+    """A cluster of one worker."""
     with cluster_here(1) as cluster, distributed.Client(cluster) as client:
         yield client
 
@@ -109,6 +115,25 @@ def test_rows_warnings_and_what_is_skipped(client, folder, tmp_path, monkeypatch
     (tmp_path / "c_sr.fits").unlink()
     summary = enhance_batch(Copier(), fields, tmp_path, client=client, resume=True)
     assert list(summary["status"]) == ["skipped", "skipped", "failed", "done", "skipped"]
+
+
+def test_warnings_of_other_threads_are_not_those_of_a_call():
+    """A worker may be a thread of the process whose own warnings are shown meanwhile."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(int).result()  # its thread is there before the call
+
+        def call():
+            with one_at_a_time() as told, ThreadPoolExecutor(1) as own:
+                warnings.warn("of the call", FallbackWarning, stacklevel=2)
+                warnings.warn("not of this package", UserWarning, stacklevel=2)
+                pool.submit(warnings.warn, "of the caller", FallbackWarning).result()
+                own.submit(warnings.warn, "of its thread", FallbackWarning).result()
+            return told
+
+        with pytest.warns(FallbackWarning, match="^of the caller$") as shown:
+            told = call()
+    assert [str(one.message) for one in shown] == ["of the caller"]
+    assert told == [(FallbackWarning, "of the call"), (FallbackWarning, "of its thread")]
 
 
 def test_a_file_that_changed_is_read_anew(client, folder, tmp_path):
