@@ -245,12 +245,16 @@ def _rendered(card: WeightsCard, options: Namespace) -> Any:
 
 
 def _fields(card: WeightsCard, purpose: str, number: int) -> Iterator[SimulatedField]:
+    """Fields with all bands to calibrate on, with those that users may have to test on."""
+    from splus_srgan.simulate.field import simulate_field
     from splus_srgan.training.data.fields import SEEDS
-    from splus_srgan.training.export import calibration_field
+    from splus_srgan.training.export import subset_field
 
     bands = card.bands if card.takes_subsets else _BANDS
     seeds = ((SEEDS[purpose], k) for k in progress(range(number)))
-    return (calibration_field(card, seed, shape=_SHAPE, bands=bands) for seed in seeds)
+    if purpose == "test":
+        return (subset_field(card, seed, shape=_SHAPE, bands=bands) for seed in seeds)
+    return (simulate_field(seed, shape=_SHAPE, bands=bands) for seed in seeds)
 
 
 def _format(table: Table) -> Iterator[str]:

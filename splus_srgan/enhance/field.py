@@ -16,7 +16,7 @@ from splus_srgan.enhance.planes import FACTOR, cut, fine_place, upsample
 from splus_srgan.enhance.remote import sections_on_workers
 from splus_srgan.enhance.section import finish, generate, prepare
 from splus_srgan.enhance.tiles import sections, within
-from splus_srgan.enhance.uncertainty import calibrate_std, table_of
+from splus_srgan.enhance.uncertainty import calibrate_std, table_of, uncertainty_of
 from splus_srgan.images.bands import tidy_band
 from splus_srgan.images.grid import pixel_scale
 from splus_srgan.pixels.background import sky_of_enhanced
@@ -228,8 +228,9 @@ class Enhancement:
 
     def _calibration(self, k: int) -> Any:
         name = "calibration" if self.uncertainty is True else "ensemble"
-        table = self.restorer_of(k).card.uncertainty.get(name)
-        return table_of(table, tidy_band(self.stack.bands[k]))
+        restorer = self.restorer_of(k)
+        stated = uncertainty_of(restorer.card.uncertainty, len(restorer.places))
+        return table_of(stated.get(name), tidy_band(self.stack.bands[k]))
 
     def _calibrate(
         self, planes: Planes, fine_sky: Sequence[float], journal: Journal | None

@@ -11,6 +11,7 @@ import numpy as np
 
 from splus_srgan._version import __version__
 from splus_srgan.enhance.planes import FACTOR, Planes
+from splus_srgan.enhance.uncertainty import uncertainty_of
 from splus_srgan.images.bands import describe_plane, tidy_band
 from splus_srgan.images.io.fields import add_provenance
 from splus_srgan.images.meta import upsample_meta
@@ -125,7 +126,8 @@ def _repack(work: Enhancement, stack: Any, planes: Planes, fine_sky: Sequence[fl
 def _correlation(work: Enhancement, k: int) -> Any:
     """Correlation of the errors of a band with those of the others that have the same weights."""
     restorer, bands = work.restorer_of(k), work.stack.bands
-    known = restorer.card.uncertainty.get("correlation") if work.uncertainty else None
+    stated = uncertainty_of(restorer.card.uncertainty, len(restorer.places))
+    known = stated.get("correlation") if work.uncertainty else None
     if not known:
         return None
     found = {}

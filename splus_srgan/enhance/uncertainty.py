@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
     from splus_srgan.utils.types import FloatArray
 
-__all__ = ["MODES", "calibrate_std", "linear_std", "table_of", "table_weights"]
+__all__ = [
+    "MODES",
+    "calibrate_std",
+    "linear_std",
+    "table_of",
+    "table_weights",
+    "uncertainty_of",
+]
 
 MODES = (False, True, "ensemble")
 """Modes: no uncertainty, the generator's own scale, the spread of eight symmetries."""
@@ -106,6 +113,36 @@ def calibrate_std(
             index, weight = table_weights(plane[rows], flux[rows], noise[rows], table)
             plane[rows] *= np.exp(np.sum(weight * factors[index], axis=0))
     return std
+
+
+def uncertainty_of(stated: Mapping[str, Any], n_bands: int) -> Mapping[str, Any]:
+    """
+    Find what a model card states about the uncertainty where so many bands are restored together.
+
+    The fewer bands there are, the less is known about each, and a single calibration cannot be
+    right for one band and for twelve.
+
+    Parameters
+    ----------
+    stated : dict
+        ``uncertainty`` of a model card.
+    n_bands : int
+        Bands that the weights restore together.
+
+    Returns
+    -------
+    stated : dict
+        Calibrations and correlation: those for ``few`` bands, if there are any and there are at
+        ``most`` so many bands.
+
+    Examples
+    --------
+    >>> from splus_srgan.enhance.uncertainty import uncertainty_of
+    >>> uncertainty_of({"calibration": 1, "few": {"most": 5, "calibration": 2}}, 3)
+    {'most': 5, 'calibration': 2}
+    """
+    few = stated.get("few")
+    return few if few and n_bands <= few["most"] else stated
 
 
 def table_of(calibration: Mapping[str, Any] | None, band: str) -> Mapping[str, Any] | None:

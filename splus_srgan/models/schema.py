@@ -218,6 +218,14 @@ def _uncertainty(key: str, value: Any) -> None:
     _table(key, value)
     kind = value.get("kind", _KINDS[0])
     _check(kind in _KINDS, f"{key}.kind", f"one of {', '.join(_KINDS)}", kind)
+    _tables(key, value)
+    if few := value.get("few"):
+        _table(f"{key}.few", few)
+        _number(f"{key}.few.most", few.get("most"), 0, 1e3)
+        _tables(f"{key}.few", few)
+
+
+def _tables(key: str, value: Any) -> None:
     for name in ("calibration", "ensemble"):
         if value.get(name):
             _calibration(f"{key}.{name}", value[name])

@@ -92,7 +92,8 @@ class WeightsCard:
     uncertainty : dict
         Nothing, or how errors become standard deviations: ``kind`` of the scale that the
         generator predicts, its ``calibration``, that of the ``ensemble`` of eight, and the
-        ``correlation`` of the errors of two bands (`splus_srgan.training.calibration`).
+        ``correlation`` of the errors of two bands (`splus_srgan.training.calibration`); and of
+        weights for subsets of many bands, the same for ``few``, at ``most`` so many bands.
     first_stage : dict
         Of a joint generator: name of each of the shipped weights that it builds on, in the order
         in which they are chosen, and their SHA-256.

@@ -32,6 +32,7 @@ from splus_srgan.images.quality import Quality
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.models.weights import WeightsCard, build_generator
 from splus_srgan.training.calibration_fit import fit_table
+from splus_srgan.training.data.subsets import FEW, split_bands
 from splus_srgan.training.losses import gaussian_nll, laplace_nll
 from splus_srgan.training.optimizers import learning_rate
 from splus_srgan.utils.tables import rows_of
@@ -188,7 +189,9 @@ def calibrate(
     within 0.994 and 1.960 standard deviations in every bin of signal to noise
     (`~splus_srgan.evaluation.measure.uncertainty.SNR_EDGES`), both as the image states it and by
     the truth over the noise of the sky.  Of all such tables a smooth one is chosen.  Weights for
-    any subset of their bands have, beside the table of all bands, one for each.
+    any subset of their bands have, beside the table of all bands, one for each; and if there are
+    more than five, others for few bands: each field is then enhanced as a whole, and once more in
+    parts of up to five bands (`~splus_srgan.training.data.subsets.split_bands`).
 
     Parameters
     ----------
@@ -200,7 +203,7 @@ def calibrate(
         ``observed`` and ``target``.  The final image is measured, after the flux anchor and
         in its unit.  Take at least some dozens: the errors within one field are correlated.
     seed : int, optional
-        Seed of the choice of pixels in each step of the fit.
+        Seed of the choice of pixels in each step of the fit, and of the parts.
     progress_bar : callable, optional
         Wraps ``fields``.
 
@@ -208,8 +211,8 @@ def calibrate(
     -------
     uncertainty : dict
         For the model card: that of the enhancer's weights, with the calibration in
-        ``calibration``, or ``ensemble`` for the ensemble, and the ``correlation`` of the errors of
-        each two bands of a field: the median over the fields of
+        ``calibration``, or ``ensemble`` for the ensemble, the same for ``few`` bands, and the
+        ``correlation`` of the errors of each two bands of a field: the median over the fields of
 
         .. math:: \rho = \frac{\sum e_1 e_2}{\sqrt{\sum e_1^2 \sum e_2^2}}
 
@@ -224,26 +227,28 @@ def calibrate(
     card = _own_card(enhancer)
     raw = copy.copy(enhancer)
     raw.weights = dataclasses.replace(card, uncertainty={})
-    errors: list[dict[tuple[str, str], float]] = []
-    parts: dict[str, list[slice]] = {}
-    pixels = _pixels(raw, fields, progress_bar, parts, errors)
-    table = fit_table(*pixels, seed=seed)
-    if card.takes_subsets:
-        own = {
-            band: np.concatenate([pixels[:, part] for part in slices], axis=1)
-            for band, slices in parts.items()
-        }
-        table["bands"] = {
-            band: fit_table(*one, seed=seed)
-            for band, one in own.items()
-            if one.shape[1] >= _MIN_PIXELS
-        }
-    kept = {key: value for key, value in card.uncertainty.items() if key == "ensemble"}
-    if correlation := _correlation(errors):
-        kept["correlation"] = correlation
-    if enhancer.uncertainty == "ensemble":
-        return {**card.uncertainty, "ensemble": table}
-    return {"kind": card.scale, "calibration": table, **kept}
+    whole, parts = _Pixels(), _Pixels()
+    split = card.takes_subsets and len(card.bands) > FEW
+    for number, field in enumerate(fields if progress_bar is None else progress_bar(fields)):
+        if not (split and len(field.observed) <= FEW):
+            whole.add(raw, field.observed, field.target)
+        if split:
+            for bands in split_bands(np.random.default_rng((seed, number)), list(field.observed)):
+                parts.add(raw, {band: field.observed[band] for band in bands}, field.target)
+    name = "ensemble" if enhancer.uncertainty == "ensemble" else "calibration"
+    found = _kept(card.uncertainty, name, card.scale) | whole.fitted(name, card, seed)
+    if split:
+        few = _kept(card.uncertainty.get("few", {}), name, None)
+        found["few"] = {"most": FEW} | few | parts.fitted(name, card, seed)
+    return found
+
+
+def _kept(stated, name, kind):
+    """What was stated and is not found anew: a new head makes the ensemble's no worse."""
+    if name == "ensemble":
+        return dict(stated)
+    kept = {key: value for key, value in stated.items() if key == "ensemble"}
+    return ({} if kind is None else {"kind": kind}) | kept
 
 
 def measure_coverage(
@@ -274,11 +279,11 @@ def measure_coverage(
         If the enhancer gives no uncertainty, or there are too few pixels.
     """
     _check_uncertain(enhancer)
-    parts: dict[str, list[slice]] = {}
-    pixels = _pixels(enhancer, fields, progress_bar, parts)
-    rows = []
-    for band, slices in (*parts.items(), ("all", [slice(None)])):
-        image, std, truth, sigma = np.concatenate([pixels[:, part] for part in slices], axis=1)
+    pixels, rows = _Pixels(), []
+    for field in fields if progress_bar is None else progress_bar(fields):
+        pixels.add(enhancer, field.observed, field.target)
+    for band in (*pixels.bands, "all"):
+        image, std, truth, sigma = pixels.of(band)
         for by, ratio in (("truth", truth / sigma), ("image", image / std)):
             table = coverage(truth, image, std, signal_to_noise=ratio)
             rows += [{"band": band, "by": by, **dict(row)} for row in rows_of(table)]
@@ -304,28 +309,46 @@ def _own_card(enhancer: SRGANEnhancer) -> WeightsCard:
     return enhancer.weights
 
 
-def _pixels(enhancer, fields, progress_bar, parts=None, errors=None):
+class _Pixels:
     """Images less sky, their deviations, truths and sky noises, flat, per output pixel."""
-    found, count = [], 0
-    for field in fields if progress_bar is None else progress_bar(fields):
+
+    def __init__(self):
+        self.bands, self.errors = {}, []
+
+    def add(self, enhancer, observed, target):
+        """Enhance images of one field, and take their good pixels."""
         with warnings.catch_warnings():
             # Fields without sky in the frame have to be covered as well.
             warnings.simplefilter("ignore", NoSkyWarning)
-            sharp = enhancer(field.observed)
-        own = {}
+            sharp = enhancer(observed)
+        errors = {}
         for band, made in sharp.items():
-            one, good = _pixels_of(made, field.target[band])
-            if errors is not None:
-                own[band] = _errors(one, good)
-            if parts is not None:
-                parts.setdefault(band, []).append(slice(count, count + one.shape[1]))
-            count += one.shape[1]
-            found.append(one)
-        if errors is not None:
-            errors.append(_field_correlation(own))
-    if count < _MIN_PIXELS:
-        raise ValueError(f"fields must hold at least {_MIN_PIXELS} good pixels; got {count}")
-    return np.concatenate(found, axis=1)
+            pixels, good = _pixels_of(made, target[band])
+            self.bands.setdefault(band, []).append(pixels)
+            errors[band] = _errors(pixels, good)
+        self.errors.append(_field_correlation(errors))
+
+    def of(self, band):
+        """Pixels of a band, or of all, ``(4, n)``."""
+        found = self.bands.values() if band == "all" else (self.bands[band],)
+        found = [pixels for one in found for pixels in one]
+        count = sum(pixels.shape[1] for pixels in found)
+        if band == "all" and count < _MIN_PIXELS:
+            raise ValueError(f"fields must hold at least {_MIN_PIXELS} good pixels; got {count}")
+        return np.concatenate(found, axis=1)
+
+    def fitted(self, name, card, seed):
+        """The calibration, and with that of the generator the correlations."""
+        table = fit_table(*self.of("all"), seed=seed)
+        if card.takes_subsets:
+            own = {band: self.of(band) for band in self.bands}
+            table["bands"] = {
+                band: fit_table(*pixels, seed=seed)
+                for band, pixels in own.items()
+                if pixels.shape[1] >= _MIN_PIXELS
+            }
+        correlation = _correlation(self.errors) if name == "calibration" else None
+        return {name: table} | ({"correlation": correlation} if correlation else {})
 
 
 def _pixels_of(made, target):

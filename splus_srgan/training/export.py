@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "calibrate_weights",
-    "calibration_field",
     "export_weights",
     "is_simulated",
     "load_average",
+    "subset_field",
 ]
 
 # Seen in the simulation: seeing in arcsec, and pixels of so many sky noises.
@@ -195,7 +195,7 @@ def calibrate_weights(
     known = load_card(card)
     bands = tuple(known.bands if bands is None else bands)
     seeds = ((SEEDS["validation"], k) for k in range(n_fields))
-    fields = (calibration_field(known, seed, shape=shape, bands=bands) for seed in seeds)
+    fields = (simulate_field(seed, shape=shape, bands=bands) for seed in seeds)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SplusSrganWarning)
         found = calibrate(SRGANEnhancer(known, uncertainty=True), fields, progress_bar=progress_bar)
@@ -205,11 +205,11 @@ def calibrate_weights(
     return known
 
 
-def calibration_field(
+def subset_field(
     card: WeightsCard, seed: tuple[int, int], *, shape: tuple[int, int], bands: Sequence[str]
 ) -> SimulatedField:
     """
-    Simulate a field like those that the weights are meant for.
+    Simulate a field as users of weights may have it.
 
     Parameters
     ----------

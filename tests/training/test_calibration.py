@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.interpolate import RegularGridInterpolator
 
 from splus_srgan import SRGANEnhancer, simulate_field
-from splus_srgan.enhance.uncertainty import calibrate_std
+from splus_srgan.enhance.uncertainty import calibrate_std, table_of, uncertainty_of
 from splus_srgan.evaluation.measure.uncertainty import SNR_EDGES, coverage
 from splus_srgan.models.generator import SRResNet
 from splus_srgan.models.weights import available, load_card, load_generator, save_weights
@@ -21,7 +21,7 @@ from splus_srgan.training.calibration import calibrate, measure_coverage, train_
 from splus_srgan.training.calibration_fit import fit_table
 from splus_srgan.training.coverage import coverage_misfit
 from splus_srgan.training.data.dataset import render_pairs
-from splus_srgan.training.export import calibration_field
+from splus_srgan.training.export import subset_field
 
 SCALES = {0.0: 0.02, 1.0: 0.2}
 SMALL = {"n_features": 8, "n_blocks": 1, "n_tail_features": 8}
@@ -284,6 +284,46 @@ def test_calibrating_twice_is_calibrating_once(card):
     assert again == once
 
 
+def test_few_bands_have_a_calibration_of_their_own():
+    """The fewer bands there are, the larger these errors are than what is stated."""
+    subsets = load_card("splus")
+    subsets = dataclasses.replace(subsets, uncertainty={"few": {"most": 5, "ensemble": {}}})
+    seen = []
+
+    class Twelve:
+        def __init__(self, seed):
+            rng = np.random.default_rng(seed)
+            draws = rng.normal(size=(2, len(subsets.bands), 40, 40))
+            self.observed, self.target = (dict(zip(subsets.bands, d, strict=True)) for d in draws)
+            self.target = {b: CCDData(100 + t, unit="adu") for b, t in self.target.items()}
+
+    class Worse(Enhancer):
+        def __call__(self, observed):
+            seen.append(list(observed))
+            meta, zeros = {"SRSKY": 0.0, "SRSIGMA": 1.0}, np.zeros((40, 40))
+            options = {"meta": meta, "flags": zeros.astype(int), "unit": "adu"}
+            std = zeros + (1 if len(observed) > 5 else 0.5)
+            return {
+                band: CCDData(zeros + 100, uncertainty=StdDevUncertainty(std), **options)
+                for band in observed
+            }
+
+    uncertainty = calibrate(Worse(subsets), [Twelve(k) for k in range(4)])
+    whole = [bands for bands in seen if len(bands) == len(subsets.bands)]
+    parts = [bands for bands in seen if len(bands) < len(subsets.bands)]
+    assert len(whole) == 4
+    assert max(map(len, parts)) <= 5
+    assert sorted(band for part in parts for band in part) == sorted(4 * subsets.bands)
+    few = uncertainty_of(uncertainty, 5)
+    assert set(few) == {"most", "calibration", "ensemble", "correlation"}
+    assert uncertainty_of(uncertainty, 6) is uncertainty
+    for band in ("r", "J0660"):
+        factors = (table_of(one["calibration"], band)["factor"] for one in (few, uncertainty))
+        ratio = np.divide(*map(np.mean, factors))
+        assert ratio == pytest.approx(2, rel=0.1)
+    assert json.loads(json.dumps(uncertainty)) == uncertainty
+
+
 def test_the_ensemble_has_a_table_of_its_own(card):
     enhancer = Enhancer(dataclasses.replace(card, uncertainty={"kind": "laplace"}))
     enhancer.uncertainty = "ensemble"
@@ -328,10 +368,10 @@ def test_one_command_makes_a_card_with_uncertainties(tmp_path, capsys, monkeypat
     tiny = generator_of()
     save_weights(tiny, tmp_path / "old", **entries)
     render_pairs(tmp_path / "pairs", 2, shape=(32, 32), bands=("g", "r"))
-    small = {"shape": (48, 48), "bands": ("r",)}
+    small = {"shape": (48, 48), "bands": ("g", "r")}
     monkeypatch.setattr(
         "splus_srgan.simulate.field.simulate_field",
-        lambda seed, **keys: simulate_field(seed, **keys, **small),
+        lambda seed, **keys: simulate_field(seed, **keys | small),
     )
     new = tmp_path / "new"
     options = ["--steps", "3", "--crop", "24", "--fields", "2", "--test", "1", "--ensemble"]
@@ -384,7 +424,7 @@ def test_shipped_uncertainties_cover_what_they_say(name):
     number = int(stated.pop("measured_on").split()[0])
     card = load_card(name)
     bands = card.bands if card.takes_subsets else ("g", "r", "z")
-    fields = (calibration_field(card, (3, k), shape=(128, 128), bands=bands) for k in range(number))
+    fields = (subset_field(card, (3, k), shape=(128, 128), bands=bands) for k in range(number))
     table = measure_coverage(SRGANEnhancer(name, uncertainty=True), fields)
     pooled, shares = table[table["band"] == "all"], np.array(list(stated.values()))
     assert_allclose(pooled["coverage_68"], shares[:, 0], atol=0.01)

@@ -5,15 +5,20 @@ import numpy as np
 
 from splus_srgan.models.joint import TOLD, told_values
 
-__all__ = ["SETS", "draw_subset", "tell_bands"]
+__all__ = ["FEW", "SETS", "draw_subset", "split_bands", "tell_bands"]
 
 SETS = ("grz", "gri", "griz", "ugriz")
 """Sets of broad bands that are common."""
+
+FEW = 5
+"""Bands of the largest of the parts that `split_bands` gives."""
 
 _BROAD = "ugriz"
 # How often a sample is of one band, of one of `SETS`, of narrow bands, any, or all.
 _KINDS = ("one", "set", "narrow", "any", "all")
 _SHARES = (0.2, 0.25, 0.1, 0.2, 0.25)
+_LINE = ("r", "J0660", "i")
+_APART = 3  # bands of a part at most that is none of the common sets
 _KNOWN = 0.85  # share of the bands of which PSF or depth are told
 _PSF_ERROR, _DEPTH_ERROR = 0.02, 0.05  # relative
 
@@ -60,6 +65,41 @@ def draw_subset(rng, bands, number=0):
         chosen = rng.choice(among, rng.integers(1, len(among) + 1), replace=False)
     # If only a few bands are given, a set may contain none of them.
     return [band for band in bands if band in chosen] or bands
+
+
+def split_bands(rng, bands):
+    """
+    Split bands into parts as users of few bands may have them.
+
+    Parameters
+    ----------
+    rng : `~numpy.random.Generator`
+        Source of the draw.
+    bands : sequence of str
+        All bands.
+
+    Returns
+    -------
+    parts : list of list of str
+        Each band is in one of them: a common set (`SETS`, or r, J0660 and i for maps of Halpha),
+        as far as it is there, and parts of one to three bands.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.training.data.subsets import split_bands
+    >>> parts = split_bands(np.random.default_rng(1), ("u", "g", "r", "J0660", "i", "z"))
+    >>> sorted(sum(parts, [])), max(map(len, parts)) <= 5
+    (['J0660', 'g', 'i', 'r', 'u', 'z'], True)
+    """
+    common = (*map(list, SETS), _LINE)[rng.integers(len(SETS) + 1)]
+    parts = [[band for band in bands if band in common]]
+    others = [str(band) for band in rng.permutation([band for band in bands if band not in common])]
+    while others:
+        size = rng.integers(1, _APART + 1)
+        parts.append([band for band in bands if band in others[:size]])
+        others = others[size:]
+    return [part for part in parts if part]
 
 
 def tell_bands(rng, bands, conditions, sigmas, together):
