@@ -177,10 +177,10 @@ def make_enhancers(options, **keywords):
     }
 
 
-def enhance(enhancer, images):
+def enhance(enhancer, images, **given):
     """Enhance a field without its warnings."""
     with quiet():
-        return enhancer(images)
+        return enhancer(images, **given)
 
 
 def without_sky(made):

@@ -6,7 +6,8 @@ What bands gain from each other, and whether they stay honest.
     PSNR of each band in sets of bands (grz, gri, griz, ugriz, all twelve, each alone), beside
     the best of all classical methods of ``splus_srgan.evaluation.baselines``, band by band and
     joint over the bands: in the whole frame, inside the isophote of S/N > 3, in the sky, and with
-    all at the PSF of the input.
+    all at the PSF of the input.  All methods are told the sky and its noise; with ``--own-sky``
+    ours measures both, as it does for a user.
 ``stars``
     Lone stars against the Cramer-Rao bound with the PSF known, in every band.
 ``lines``
@@ -55,12 +56,10 @@ SETS = {name: tuple(name) for name in ("grz", "gri", "griz", "ugriz")} | {"twelv
 # Gains
 
 
-def classical(field, bands, options):
+def classical(observed, given, options):
     """Fine images by each classical method that can run, without sky, and whether it sharpens."""
-    observed = {band: field.observed[band] for band in bands}
-    given = {"sky": {b: field.sky[b] for b in bands}, "sigma": {b: field.sigma[b] for b in bands}}
     made = {}
-    for name, method in default_baselines(len(bands)).items():
+    for name, method in default_baselines(len(observed)).items():
         if options.methods and name not in options.methods:
             continue
         with quiet():
@@ -79,10 +78,13 @@ def gains(options, enhancers):
         for name, bands in (SETS | {f"{b} alone": (b,) for b in ALL}).items():
             if options.sets and name not in options.sets:
                 continue
-            made = classical(field, bands, options)
+            observed = {band: field.observed[band] for band in bands}
+            given = {"sky": field.sky, "sigma": field.sigma}
+            given = {key: {b: value[b] for b in bands} for key, value in given.items()}
+            made = classical(observed, given, options)
             for mine, enhancer in enhancers.items():
                 try:
-                    images = enhance(enhancer, {band: field.observed[band] for band in bands})
+                    images = enhance(enhancer, observed, **({} if options.own_sky else given))
                 except WeightsError:
                     continue  # weights for other bands
                 made[mine] = (without_sky(images), True)
@@ -126,9 +128,16 @@ def gain_over(mine, best):
     """Cells of the PSNR of ours, and of how far it is ahead with the error of the mean."""
     if mine is None or not np.isfinite(mine - best).any():
         return ["-", "-"]
-    gain = mine - best
-    error = np.nanstd(gain) / np.sqrt(np.isfinite(gain).sum())
-    return [f"{np.nanmean(mine):.2f}", f"{np.nanmean(gain):+.2f}+-{error:.2f}"]
+    gain, error = mean_and_error(mine - best)
+    return [f"{np.nanmean(mine):.2f}", f"{gain:+.2f}+-{error:.2f}"]
+
+
+def mean_and_error(values):
+    """Mean of what is finite, and its standard error."""
+    values = np.asarray(values)
+    values = values[np.isfinite(values)]
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return float(values.mean()), float(error)
 
 
 # Lone stars
@@ -342,13 +351,6 @@ def honesty(options, enhancers):
     ]
 
 
-def mean_and_error(values):
-    """Mean, and its standard error."""
-    values = np.asarray(values)
-    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    return float(values.mean()), float(error)
-
-
 def added(enhancer, blank, plain, bands, sn):
     """What a star of some bands adds within 3 arcsec: flux found by what it should be there."""
     from noise_limit import star
@@ -393,6 +395,7 @@ def main():
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
     parser.add_argument("--methods", nargs="*", help="classical methods; default: all")
     parser.add_argument("--sets", nargs="*", help="sets of bands; default: all")
+    parser.add_argument("--own-sky", action="store_true", help="gains: ours measures the sky")
     parser.add_argument("--draws", type=int, default=30, help="stars per S/N; default %(default)s")
     parser.add_argument("--shape", type=int, nargs=2, default=(128, 128))
     options = parse(parser)

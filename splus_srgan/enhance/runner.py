@@ -3,12 +3,21 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from splus_srgan.enhance.tiles import block_shape, generate_blocks, within
 from splus_srgan.exceptions import SplusSrganWarning
+from splus_srgan.pixels.fine_grid import FACTOR
+from splus_srgan.utils.windows import SIDE_MULTIPLE, windows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from splus_srgan.models.weights import WeightsCard
@@ -53,6 +62,7 @@ class Runner:
         from splus_srgan.models.symmetries import EnsembleEngine, TurnedEngine
         from splus_srgan.models.weights import load_generator
 
+        self._second_radius = 0
         turned = card.turned if turned is None else turned
         made = {} if made is None else made
         options = {"device": device, "precision": precision, "engine": engine}
@@ -64,7 +74,8 @@ class Runner:
         if card.takes_subsets:
             key = "first stage", card.sha256
             first = made[key] = made.get(key) or FirstStage(card, **options)
-            self.radius += first.radius + TwoStageEngine.reach
+            self._second_radius = self.radius + TwoStageEngine.reach
+            self.radius = self._second_radius + first.radius
             self.engine = TwoStageEngine(
                 first,
                 self.engine,
@@ -94,27 +105,64 @@ class Runner:
         self, y: FloatArray, *, block_size: Any, bar: ProgressBar | None, region: Any = None
     ) -> FloatArray:
         """Generate (a region) in blocks, in smaller ones if memory runs out."""
-        from splus_srgan.enhance.tiles import block_shape, generate_blocks
+        from splus_srgan.models.stages import TwoStageEngine
+
+        engine, everything = self.engine, tuple(slice(0, n) for n in y.shape[1:])
+        region = region or everything
+        if isinstance(engine, TwoStageEngine):
+            return self._by_stages(engine, y, block_size, bar, region)
+        blocks = _Blocks(engine, self.radius, y.shape[1:], region, block_size)
+        if block_size == "auto":
+            blocks = blocks.of(engine.pixels(whole=region == everything))
+        return self._in_blocks(blocks, y, bar, _n_planes(engine, y))
+
+    def _by_stages(
+        self, engine: Any, y: FloatArray, block_size: Any, bar: ProgressBar | None, region: Any
+    ) -> FloatArray:
+        """Each stage in blocks of its own: the halo of both together is twice as wide."""
+        from splus_srgan.models.stages import Restored
+
+        radius, shape = self._second_radius, y.shape[1:]
+        options = {"margin": radius, "multiple": SIDE_MULTIPLE}
+        places = zip(region, shape, strict=True)
+        wide = tuple(
+            slice(*windows([(one.start, one.stop)], length=n, **options)[0]) for one, n in places
+        )
+        sides = tuple(part.stop - part.start for part in wide)
+        first = [
+            (own, _Blocks(one, reach, shape, wide, block_size))
+            for own, one, reach in engine.first.parts(engine.bands)
+        ]
+        second = _Blocks(engine.correct, radius, sides, within(region, wide), block_size)
+        if block_size == "auto":
+            # Beside the first stage there is less in memory than beside the second.
+            first = [(own, one.of(one.engine.pixels(whole=True))) for own, one in first]
+            second = second.of(engine.pixels(whole=False))
+        number = sum(one.number for _, one in first) + second.number
+        made = np.empty((len(y), *(FACTOR * side for side in sides)), np.float32)
+        with _shared(bar, number) as bar:
+            for own, one in first:
+                made[own] = self._in_blocks(one, y[own], bar, len(own))
+            both = Restored(y[:, *wide], made)
+            return self._in_blocks(second, both, bar, _n_planes(engine, y))
+
+    def _in_blocks(
+        self, blocks: _Blocks, image: Any, bar: ProgressBar | None, n_planes: int
+    ) -> FloatArray:
         from splus_srgan.models.engines import is_out_of_memory
 
-        everything = tuple(slice(0, n) for n in y.shape[1:])
-        region = region or everything
-        if block_size == "auto":
-            pixels = self.engine.pixels(whole=region == everything)
-            sides = block_shape(region, y.shape[1:], radius=self.radius, pixels=pixels)
-        else:
-            sides = block_size, block_size
+        sides = blocks.sides
         while True:
             if self._largest is not None:
                 sides = min(sides[0], self._largest), min(sides[1], self._largest)
             try:
                 return generate_blocks(
-                    self.engine,
-                    y,
-                    radius=self.radius,
+                    blocks.engine,
+                    image,
+                    radius=blocks.radius,
                     block_size=sides,
-                    n_planes=_n_planes(self.engine, y),
-                    region=region,
+                    n_planes=n_planes,
+                    region=blocks.region,
                     progress_bar=bar,
                 )
             except (MemoryError, RuntimeError) as error:
@@ -142,3 +190,46 @@ class Runner:
 def _n_planes(engine: Any, y: FloatArray) -> int:
     """Number of planes that an engine returns: with the scale of the errors, two for each band."""
     return 2 * len(y) if getattr(engine, "with_scale", False) else len(y)
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """An engine, and the blocks in which it generates a region of an image of some shape."""
+
+    engine: Any
+    radius: int
+    shape: tuple[int, ...]
+    region: tuple[slice, ...]
+    block_size: Any
+
+    def of(self, pixels: int) -> _Blocks:
+        """The blocks of at most so many pixels in which the least is seen twice."""
+        sides = block_shape(self.region, self.shape, radius=self.radius, pixels=pixels)
+        return replace(self, block_size=sides)
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        one = self.block_size
+        return one if isinstance(one, tuple) else (one, one)
+
+    @property
+    def number(self) -> int:
+        lengths = (part.stop - part.start for part in self.region)
+        return math.prod(-(-n // side) for n, side in zip(lengths, self.sides, strict=True))
+
+
+@contextmanager
+def _shared(bar: ProgressBar | None, number: int) -> Iterator[ProgressBar | None]:
+    """One bar for the blocks of several passes."""
+    if bar is None:
+        yield None
+        return
+    ticks = iter(bar(range(number)))
+
+    def share(blocks: Iterable[Any]) -> Iterator[Any]:
+        for block in blocks:
+            next(ticks, None)
+            yield block
+
+    yield share
+    next(ticks, None)  # so that it ends

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
     from splus_srgan.utils.types import FloatArray
 
-__all__ = ["GUIDED_PLANES", "PHASES", "REACH", "each_guided", "guided_planes"]
+__all__ = [
+    "GUIDED_PLANES",
+    "PHASES",
+    "REACH",
+    "each_guided",
+    "from_phases",
+    "guided_planes",
+    "to_phases",
+]
 
 SCALES = (1.5, 3.0, 6.0, 16.0)
 """Standard deviations of the Gaussians (output pixels) on whose scales spectra are measured."""
@@ -108,9 +116,9 @@ def each_guided(
     fits = [_fit(linear, scale) for scale in SCALES]
     for k, one in enumerate(linear):
         faint = _faint(one)
-        parts = [np.asarray(y[k], np.float32)[None], _phases(made[k]), _phases(faint)]
+        parts = [np.asarray(y[k], np.float32)[None], to_phases(made[k]), to_phases(faint)]
         for means, ratio in fits:
-            parts.append(_phases(_faint(_on_fine_grid(means[k], one.shape) * ratio) - faint))
+            parts.append(to_phases(_faint(_on_fine_grid(means[k], one.shape) * ratio) - faint))
         yield np.concatenate(parts)
 
 
@@ -145,8 +153,49 @@ def _faint(linear: FloatArray) -> FloatArray:
     return np.arcsinh(linear / np.float32(FAINT))
 
 
-def _phases(image: FloatArray) -> FloatArray:
-    """The phases of a fine image on the coarse grid, ``(4, ny, nx)``."""
+def to_phases(image: FloatArray) -> FloatArray:
+    """
+    Sort the pixels of a fine image by their place within a pixel of the coarse grid.
+
+    Parameters
+    ----------
+    image : `~numpy.ndarray`, shape (2 ny, 2 nx)
+        Image on the fine grid.
+
+    Returns
+    -------
+    phases : `~numpy.ndarray`, shape (4, ny, nx)
+        Its phases.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.models.guide import from_phases, to_phases
+    >>> fine = np.arange(8).reshape(2, 4)
+    >>> to_phases(fine).tolist()
+    [[[0, 2]], [[1, 3]], [[4, 6]], [[5, 7]]]
+    >>> bool((from_phases(to_phases(fine)) == fine).all())
+    True
+    """
     ny, nx = (n // _UPSCALING for n in image.shape)
     cut = image.reshape(ny, _UPSCALING, nx, _UPSCALING)
     return cut.transpose(1, 3, 0, 2).reshape(PHASES, ny, nx)
+
+
+def from_phases(phases: FloatArray) -> FloatArray:
+    """
+    Put an image together that `to_phases` took apart.
+
+    Parameters
+    ----------
+    phases : `~numpy.ndarray`, shape (4, ny, nx)
+        Phases of an image.
+
+    Returns
+    -------
+    image : `~numpy.ndarray`, shape (2 ny, 2 nx)
+        The image.
+    """
+    ny, nx = phases.shape[1:]
+    cut = phases.reshape(_UPSCALING, _UPSCALING, ny, nx)
+    return cut.transpose(2, 0, 3, 1).reshape(_UPSCALING * ny, _UPSCALING * nx)

@@ -9,13 +9,13 @@ import numpy as np
 
 from splus_srgan.models.choice import choose_among, first_stage_of, restored_together
 from splus_srgan.models.engines import make_engine
-from splus_srgan.models.guide import REACH, each_guided
+from splus_srgan.models.guide import PHASES, REACH, each_guided, from_phases, to_phases
 from splus_srgan.models.joint import joint_planes, told_values
 from splus_srgan.models.weights import load_generator
 from splus_srgan.models.wiener import restored_phases, wiener_kernels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from numpy.typing import NDArray
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from splus_srgan.models.weights import WeightsCard
     from splus_srgan.utils.types import FloatArray
 
-__all__ = ["FirstStage", "TwoStageEngine"]
+__all__ = ["FirstStage", "Restored", "TwoStageEngine"]
 
 _UPSCALING = 2
-_PIXELS = 2**19  # seen at once: what twelve bands are guided by takes 1 kB for each
+_PIXELS = 9 * 2**16  # seen at once: what twelve bands are guided by takes 1 kB for each
 
 
 class FirstStage:
@@ -51,8 +51,31 @@ class FirstStage:
     def __init__(self, card: WeightsCard, **options: Any) -> None:
         self.cards = first_stage_of(card)
         generators = {one.name: load_generator(one) for one in self.cards}
-        self.radius = max(g.receptive_field_radius for g in generators.values())
+        self._radii = {name: g.receptive_field_radius for name, g in generators.items()}
+        self.radius = max(self._radii.values())
         self._engines = {name: make_engine(g, **options) for name, g in generators.items()}
+
+    def parts(self, bands: Sequence[str]) -> Iterator[tuple[list[int], Any, int]]:
+        """
+        Which bands are restored together, or alone.
+
+        Parameters
+        ----------
+        bands : sequence of str
+            Names of the bands of a field.
+
+        Yields
+        ------
+        places : list of int
+            Indices of bands that an engine takes at a time.
+        engine : callable
+            The engine.
+        radius : int
+            Radius of its receptive field, input pixels.
+        """
+        for card, places in choose_among(self.cards, bands):
+            for group in card.groups(places):
+                yield group, self._engines[card.name], self._radii[card.name]
 
     def __call__(self, y: NDArray[np.float32], *, bands: Sequence[str]) -> NDArray[np.float32]:
         """
@@ -72,10 +95,49 @@ class FirstStage:
         """
         n_band, ny, nx = y.shape
         fine = np.empty((n_band, _UPSCALING * ny, _UPSCALING * nx), np.float32)
-        for card, places in choose_among(self.cards, bands):
-            for group in card.groups(places):
-                fine[group] = self._engines[card.name](y[group])
+        for places, engine, _ in self.parts(bands):
+            fine[places] = engine(y[places])
         return fine
+
+
+class Restored:
+    """
+    An image and what the first stage made of it, on the grid of the image.
+
+    It is sliced as an array is, so that the second stage may see it block by block.
+
+    Parameters
+    ----------
+    y : `~numpy.ndarray`, shape (n_band, ny, nx)
+        Stretched image.
+    made : `~numpy.ndarray`, shape (n_band, 2 ny, 2 nx)
+        Result of the first stage.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(5 n_band, ny, nx)``: the bands, then the four phases of each fine one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from splus_srgan.models.stages import Restored
+    >>> both = Restored(np.zeros((3, 8, 9)), np.ones((3, 16, 18)))
+    >>> both.shape, both[:, 2:6, :].shape
+    ((15, 8, 9), (15, 4, 9))
+    """
+
+    def __init__(self, y: FloatArray, made: FloatArray) -> None:
+        self._y, self._made = y, made
+        self.shape = ((1 + PHASES) * len(y), *y.shape[1:])
+
+    def __getitem__(self, place: tuple[slice, slice, slice]) -> FloatArray:
+        """Planes of a block."""
+        planes, *region = place
+        ends = [part.indices(n)[:2] for part, n in zip(region, self.shape[1:], strict=True)]
+        fine = (slice(_UPSCALING * a, _UPSCALING * b) for a, b in ends)
+        made = map(to_phases, self._made[:, *fine])
+        return np.concatenate((self._y[:, *region], *made), dtype=np.float32)[planes]
 
 
 class TwoStageEngine:
@@ -101,7 +163,7 @@ class TwoStageEngine:
     """
 
     reach = REACH
-    """Input pixels that the guides add to the receptive fields of both stages."""
+    """Input pixels that the guides add to the receptive field of the second stage."""
 
     def __init__(
         self,
@@ -139,7 +201,27 @@ class TwoStageEngine:
     def __call__(self, y: FloatArray) -> NDArray[np.float32]:
         """Generate from one stretched image."""
         y = np.asarray(y, np.float32)
-        made = self.first(y, bands=self.bands)
+        return self._correct(y, self.first(y, bands=self.bands))
+
+    def correct(self, planes: FloatArray) -> NDArray[np.float32]:
+        """
+        Run the second stage alone.
+
+        Parameters
+        ----------
+        planes : `~numpy.ndarray`, shape (5 n_band, ny, nx)
+            Planes of a `Restored`, or of a block of it.
+
+        Returns
+        -------
+        fine : `~numpy.ndarray`, shape (n_band, 2 ny, 2 nx)
+            As the engine gives it; twice as many planes with the scale of the errors.
+        """
+        n_band = len(self.bands)
+        made = planes[n_band:].reshape(n_band, PHASES, *planes.shape[1:])
+        return self._correct(planes[:n_band], np.stack([from_phases(one) for one in made]))
+
+    def _correct(self, y: FloatArray, made: FloatArray) -> NDArray[np.float32]:
         fine = np.empty((len(y) * (1 + self.with_scale), *made.shape[1:]), np.float32)
         for k, guided in enumerate(each_guided(y, made, **self.stretch)):
             own = slice(k, k + 1)

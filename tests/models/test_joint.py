@@ -14,6 +14,7 @@ from scipy import ndimage
 from torch.nn.functional import pixel_shuffle
 
 from splus_srgan import NoiseAsinhStretch, SRGANEnhancer, simulate_field, splus
+from splus_srgan.enhance.runner import Runner
 from splus_srgan.enhance.tiles import generate_blocks
 from splus_srgan.exceptions import WeightsError
 from splus_srgan.models.choice import choose_cards
@@ -282,6 +283,58 @@ def test_blocks_are_the_whole_image(generator, shape):
     assert_allclose(made, engine(y), rtol=0, atol=1e-6)
 
 
+class Means:
+    """A first stage that reads two pixels to each side; restores the first two bands together."""
+
+    cards = (load_card("splus-any"),)
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, y, bands=None):
+        self.seen.append(y.shape)
+        means = ndimage.uniform_filter(y, (0, 5, 5), mode="nearest")
+        return np.kron(means, np.ones((1, 2, 2), np.float32))
+
+    def parts(self, bands):
+        yield [0, 2], self, 2
+        yield [1], self, 2
+
+    def pixels(self, *, whole):
+        return 5000
+
+
+@pytest.mark.parametrize("block_size", ["auto", 40])
+@pytest.mark.parametrize("region", [np.s_[0:130, 0:121], np.s_[0:30, 60:110], np.s_[50:90, 40:121]])
+def test_stages_in_blocks_of_their_own_are_those_of_the_whole_image(generator, block_size, region):
+    """Each with its halo: what lies farther from the region than both is not read."""
+    first, ticks = Means(), []
+    runner, y = object.__new__(Runner), bands_of(3, (130, 121))[0]
+    runner.engine = two_stages(generator, ("g", "J0660", "z"), first=first)
+    runner.engine.pixels = lambda whole: 9000
+    runner._second_radius = generator.receptive_field_radius + REACH
+    whole = runner.engine(y)
+    first.seen.clear()
+    radius = runner._second_radius + 2 + 2 * 8  # both round up to a multiple of 8
+    near = [slice(max(0, part.start - radius), part.stop + radius) for part in region]
+    given = np.full_like(y, np.nan)
+    given[:, *near] = y[:, *near]
+
+    def bar(blocks):
+        for block in blocks:
+            ticks.append(block)
+            yield block
+        ticks.append("end")
+
+    made = runner.generate(given, block_size=block_size, bar=bar, region=region)
+    fine = (slice(2 * part.start, 2 * part.stop) for part in region)
+    assert_allclose(made, whole[:, *fine], rtol=0, atol=1e-6)
+    assert ticks == [*range(len(ticks) - 1), "end"]
+    most = 5000 if block_size == "auto" else (40 + 2 * 2 + 7) ** 2
+    assert max(ny * nx for _, ny, nx in first.seen) <= most
+    assert {n_band for n_band, _, _ in first.seen} == {1, 2}
+
+
 @torch.inference_mode()
 def test_scales_of_the_errors_follow_the_bands(generator):
     """Each is what the generator says of its band; the images are those without them."""
@@ -311,9 +364,10 @@ class Repeat:
         return np.kron(y, np.ones((1, 2, 2), np.float32))
 
 
-def two_stages(generator, bands, *, with_scale=True, **options):
+def two_stages(generator, bands, *, with_scale=True, first=None, **options):
     second = TorchEngine(generator, device="cpu", precision="float32", with_scale=with_scale)
-    return TwoStageEngine(Repeat(), second, stretch=STRETCH, bands=bands, **OUTPUT, **options)
+    options |= {"stretch": STRETCH, "bands": bands, **OUTPUT}
+    return TwoStageEngine(first or Repeat(), second, **options)
 
 
 @torch.inference_mode()
