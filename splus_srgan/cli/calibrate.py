@@ -155,11 +155,12 @@ def _calibrate(
     from splus_srgan.training.data.fields import SEEDS
 
     card = save_weights(generator, work, **entries)
-    enhancer = SRGANEnhancer(card, uncertainty=mode)
+    trusted: Any = {"psf": "header", "check_input": False}  # simulated fields are what they say
+    enhancer = SRGANEnhancer(card, uncertainty=mode, **trusted)
     entries["uncertainty"] = calibrate(enhancer, _fields(card, "validation", options.fields))
     if options.test:
         card = save_weights(generator, work, **entries)
-        enhancer = SRGANEnhancer(card, uncertainty=mode)
+        enhancer = SRGANEnhancer(card, uncertainty=mode, **trusted)
         table = measure_coverage(enhancer, _fields(card, "test", options.test))
         say(f"uncertainty={mode!r}, {options.test} fields of seeds ({SEEDS['test']}, k)")
         say("\n".join(_format(table)))

@@ -132,17 +132,21 @@ def uncertainty_of(stated: Mapping[str, Any], n_bands: int) -> Mapping[str, Any]
     Returns
     -------
     stated : dict
-        Calibrations and correlation: those for ``few`` bands, if there are any and there are at
-        ``most`` so many bands.
+        Calibrations and correlation: as far as there are any, those for ``few`` bands, if there
+        are at ``most`` so many.
 
     Examples
     --------
     >>> from splus_srgan.enhance.uncertainty import uncertainty_of
-    >>> uncertainty_of({"calibration": 1, "few": {"most": 5, "calibration": 2}}, 3)
-    {'most': 5, 'calibration': 2}
+    >>> stated = {"calibration": 1, "ensemble": 2, "few": {"most": 5, "calibration": 3}}
+    >>> found = uncertainty_of(stated, 5)
+    >>> found["calibration"], found["ensemble"]
+    (3, 2)
+    >>> uncertainty_of(stated, 6)["calibration"]
+    1
     """
     few = stated.get("few")
-    return few if few and n_bands <= few["most"] else stated
+    return {**stated, **few} if few and n_bands <= few["most"] else stated
 
 
 def table_of(calibration: Mapping[str, Any] | None, band: str) -> Mapping[str, Any] | None:

@@ -315,7 +315,7 @@ def test_few_bands_have_a_calibration_of_their_own():
     assert max(map(len, parts)) <= 5
     assert sorted(band for part in parts for band in part) == sorted(4 * subsets.bands)
     few = uncertainty_of(uncertainty, 5)
-    assert set(few) == {"most", "calibration", "ensemble", "correlation"}
+    assert set(uncertainty["few"]) == {"most", "calibration", "ensemble", "correlation"}
     assert uncertainty_of(uncertainty, 6) is uncertainty
     for band in ("r", "J0660"):
         factors = (table_of(one["calibration"], band)["factor"] for one in (few, uncertainty))
