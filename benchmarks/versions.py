@@ -134,9 +134,10 @@ def main():
             )
         )
     heads = ("version", "s", "ratio", "median difference (mmag)", "99 %")
-    print_table(f"{options.side} x {options.side} x {len(options.bands)}", heads, rows)
+    number = len(options.bands)
+    print_table(f"{options.side} x {options.side} x {number}", heads, rows)
     print_table(
-        f"command line, {options.cli_side} x {options.cli_side} x {len(options.bands)}, start to file",
+        f"command line, {options.cli_side} x {options.cli_side} x {number}, start to file",
         ("version", "s"),
         [(name, f"{np.median(found):.1f}") for name, found in line.items()],
     )
