@@ -33,6 +33,7 @@ from splus_srgan.utils.files import (
     home_path,
     make_folder,
 )
+from splus_srgan.utils.quiet import about, names_shown
 from splus_srgan.utils.tables import read_table
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def enhance_batch(
     Enhance many fields into files, and continue if one fails.
 
     While one field is enhanced and written, the next one is read.  With a cluster, each worker
-    reads, enhances and writes one field at a time; the files differ in their dates only.
+    reads, enhances and writes one field at a time; the files differ in their dates only.  Warnings
+    begin with the name of their field.
 
     Parameters
     ----------
@@ -178,12 +180,19 @@ def _here(
 ) -> Generator[Any, None, None]:
     """Enhance in this process; the pixels of the next field are read meanwhile."""
     source = FieldReader(options)
-    with ThreadPoolExecutor(1) as reader:
-        coming = [reader.submit(source.read, field) for field in todo[:1]]
+
+    def read(field: BatchField) -> Any:
+        with about(field.name):
+            return source.read(field)
+
+    with names_shown(), ThreadPoolExecutor(1) as reader:
+        coming = [reader.submit(read, field) for field in todo[:1]]
         for k, field in enumerate(todo):
-            coming += [reader.submit(source.read, later) for later in todo[k + 1 : k + 2]]
-            read = coming.pop(0).result
-            yield field.name, *_attempt(enhancer, read, outputs[field.name], overwrite)
+            coming += [reader.submit(read, later) for later in todo[k + 1 : k + 2]]
+            result = coming.pop(0).result
+            with about(field.name):
+                end = _attempt(enhancer, result, outputs[field.name], overwrite)
+            yield field.name, *end
 
 
 def _attempt(

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
-"""Warning filters of a part of the work: those of Python belong to the whole process."""
+"""Warnings of a part of the work; those of Python belong to the whole process."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 
 from astropy.utils.exceptions import AstropyWarning
 
+from splus_srgan.exceptions import SplusSrganWarning
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
-__all__ = ["own_filters", "quiet"]
+__all__ = ["about", "names_shown", "own_filters", "quiet"]
 
 _LOCK = threading.RLock()
+_NAMES: dict[int, str] = {}  # of what each thread is at work on
 _PATIENCE = 2.0  # seconds: rather a filter that stays than a program that does
 
 
@@ -63,3 +67,58 @@ def quiet() -> Iterator[None]:
         warnings.simplefilter("ignore", AstropyWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
         yield
+
+
+@contextmanager
+def about(name: str) -> Iterator[None]:
+    """
+    Say what this thread is at work on, for `names_shown`.
+
+    Parameters
+    ----------
+    name : str
+        Such as that of a field.
+    """
+    thread = threading.get_ident()
+    before = _NAMES.get(thread)
+    _NAMES[thread] = name
+    try:
+        yield
+    finally:
+        if before is None:
+            del _NAMES[thread]
+        else:
+            _NAMES[thread] = before
+
+
+@contextmanager
+def names_shown() -> Iterator[None]:
+    """
+    Begin each warning with the name of what its thread is at work on, as `about` says.
+
+    Filters are left alone: what they ignore or turn into errors is no other than without.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from splus_srgan.utils.quiet import about, names_shown
+    >>> with warnings.catch_warnings(record=True) as caught, names_shown(), about("field 7"):
+    ...     warnings.simplefilter("always")
+    ...     warnings.warn("has no sky")
+    >>> [str(one.message) for one in caught]
+    ['field 7: has no sky']
+    """
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        name = _NAMES.get(threading.get_ident())
+        if name is not None:
+            text = f"{name}: {message}"
+            message = category(text) if issubclass(category, SplusSrganWarning) else text
+        shown(message, category, *where, **more)
+
+    warnings.showwarning = show  # as its documentation allows
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown

@@ -14,7 +14,8 @@ from astropy.table import QTable, Table
 
 from splus_srgan import SRGANEnhancer, simulate_field
 from splus_srgan.enhance.batch import enhance_batch
-from splus_srgan.enhance.batch_list import list_fields
+from splus_srgan.enhance.batch_list import FieldReader, list_fields
+from splus_srgan.exceptions import FallbackWarning
 from splus_srgan.images.io.fields import read_bands, write_bands
 
 BANDS = ("g", "r")
@@ -273,6 +274,33 @@ def test_a_batch_leaves_the_filters_of_warnings_alone(tmp_path):
     summary = enhance_batch(enhancer, list_fields(tmp_path), tmp_path / "out")
     assert set(summary["status"]) == {"done"}
     assert list(warnings.filters) == before
+
+
+def test_warnings_name_their_field(folder, tmp_path, monkeypatch):
+    """Whether of the field that is enhanced, or of the next one, which is read meanwhile."""
+
+    class Warns(Copier):
+        def to_file(self, images, path, *, overwrite):
+            warnings.warn("is enhanced", FallbackWarning, stacklevel=2)
+            super().to_file(images, path, overwrite=overwrite)
+
+    def read(self, field):
+        warnings.warn("is read", UserWarning, stacklevel=2)
+        return original(self, field)
+
+    original, shown = FieldReader.read, warnings.showwarning
+    monkeypatch.setattr(FieldReader, "read", read)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        enhance_batch(Warns(), list_fields(folder / "[ab].fits"), tmp_path)
+        warnings.warn("afterwards", UserWarning, stacklevel=1)
+    told = sorted((str(one.message), one.category) for one in caught)
+    assert told == [
+        *(("a: is enhanced", FallbackWarning), ("a: is read", UserWarning)),
+        ("afterwards", UserWarning),
+        *(("b: is enhanced", FallbackWarning), ("b: is read", UserWarning)),
+    ]
+    assert warnings.showwarning is shown
 
 
 def test_files_beside_a_folder_are_refused(folder):
