@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import shutil
+import threading
 import warnings
 
 import numpy as np
@@ -282,12 +283,18 @@ def test_warnings_name_their_field(folder, tmp_path, monkeypatch):
     class Warns(Copier):
         def to_file(self, images, path, *, overwrite):
             warnings.warn("is enhanced", FallbackWarning, stacklevel=2)
+            # A file that is written changes filters, which belong to the whole process.
+            assert is_read.wait(20)
             super().to_file(images, path, overwrite=overwrite)
 
     def read(self, field):
         warnings.warn("is read", UserWarning, stacklevel=2)
-        return original(self, field)
+        images = original(self, field)
+        if field.name == "b":
+            is_read.set()
+        return images
 
+    is_read = threading.Event()
     original, shown = FieldReader.read, warnings.showwarning
     monkeypatch.setattr(FieldReader, "read", read)
     with warnings.catch_warnings(record=True) as caught:
