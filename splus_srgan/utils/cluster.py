@@ -8,15 +8,16 @@ import os
 import pickle
 import re
 import signal
-import threading
 import warnings
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from splus_srgan.exceptions import SplusSrganWarning
 from splus_srgan.utils.optional import import_optional
+from splus_srgan.utils.quiet import own_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
@@ -33,7 +34,7 @@ __all__ = [
 
 _AHEAD = 2  # calls for each worker: one that runs, and one that waits
 # Of a worker: warning filters belong to the process, and torch has threads of its own.
-_ONE_AT_A_TIME = threading.Lock()
+_ONE_AT_A_TIME = Lock()
 
 
 def check_scheduler(scheduler: str) -> int | None:
@@ -208,21 +209,11 @@ def one_at_a_time() -> Iterator[list[tuple[Any, ...]]]:
         Category and text of each warning of this package; complete at the end.
     """
     told: list[tuple[Any, ...]] = []
-    caught: dict[tuple[Any, ...], None] = {}
-    with _ONE_AT_A_TIME, warnings.catch_warnings():
-        shown = warnings.showwarning
-        others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
-
-        def note(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if threading.get_ident() in others:
-                shown(message, category, *where, **more)
-            elif issubclass(category, SplusSrganWarning):
-                caught[category, str(message)] = None
-
+    with _ONE_AT_A_TIME, own_warnings() as caught:
         warnings.simplefilter("always")
-        warnings.showwarning = note  # as its documentation allows
         yield told
-    told += caught
+    ours = (w for w in caught if issubclass(w.category, SplusSrganWarning))
+    told += dict.fromkeys((w.category, str(w.message)) for w in ours)
 
 
 def calls_as_completed(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-__all__ = ["about", "names_shown", "own_filters", "quiet"]
+__all__ = ["about", "names_shown", "own_filters", "own_warnings", "quiet"]
 
 _LOCK = threading.RLock()
 _NAMES: dict[int, str] = {}  # of what each thread is at work on
@@ -53,11 +53,38 @@ def own_filters(*, record: bool = False) -> Iterator[list[warnings.WarningMessag
     """
     held = _LOCK.acquire(timeout=_PATIENCE)  # whoever holds it may wait for this thread
     try:
-        with warnings.catch_warnings(record=record) as caught:
+        with own_warnings() if record else warnings.catch_warnings() as caught:
             yield caught
     finally:
         if held:
             _LOCK.release()
+
+
+@contextmanager
+def own_warnings() -> Iterator[list[warnings.WarningMessage]]:
+    """
+    List warnings instead of showing them, but only those of this thread and of those it starts.
+
+    Those of threads that are there already, at work on something else, are shown as ever.
+
+    Yields
+    ------
+    caught : list of `warnings.WarningMessage`
+        The list.
+    """
+    caught: list[warnings.WarningMessage] = []
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+        others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+
+        def note(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if threading.get_ident() in others:
+                shown(message, category, *where, **more)
+            else:
+                caught.append(warnings.WarningMessage(message, category, *where, **more))
+
+        warnings.showwarning = note  # as its documentation allows
+        yield caught
 
 
 @contextmanager
@@ -117,7 +144,7 @@ def names_shown() -> Iterator[None]:
             message = category(text) if issubclass(category, SplusSrganWarning) else text
         shown(message, category, *where, **more)
 
-    warnings.showwarning = show  # as its documentation allows
+    warnings.showwarning = show
     try:
         yield
     finally:
