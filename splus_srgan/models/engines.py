@@ -12,6 +12,7 @@ generated bands, for each the natural logarithm of the scale of its errors.
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 """Precisions of the generator's body that can be asked for."""
 
 _ENGINES = ("auto", "torch", "openvino")
+_DOCSTRINGS = sys.flags.optimize < 2  # OpenVINO's converter parses its own
 
 
 @cache
@@ -102,7 +104,8 @@ def make_engine(
     precision : {"auto", "float32", "bfloat16"}, optional
         ``"auto"`` takes bfloat16 where the hardware has it.
     engine : {"auto", "torch", "openvino"}, optional
-        ``"auto"`` takes OpenVINO for bfloat16 on the CPU, where it is installed.
+        ``"auto"`` takes OpenVINO for bfloat16 on the CPU, where it is installed, unless Python
+        runs without docstrings (``-OO``), which it needs.
     with_scale : bool, optional
         Whether to give the scale of the errors too; the generator must have it.
 
@@ -121,8 +124,10 @@ def make_engine(
     precision = resolve_precision(precision, device)
     if engine == "auto":
         suits = device == "cpu" and precision == "bfloat16" and has("openvino")
-        engine = "openvino" if suits else "torch"
+        engine = "openvino" if suits and _DOCSTRINGS else "torch"
     if engine == "openvino":
+        if not _DOCSTRINGS:
+            raise ValueError("engine 'openvino' reads docstrings, which 'python -OO' leaves out")
         if device != "cpu":
             raise ValueError(f"engine 'openvino' runs on the CPU only; got device={device!r}")
         return OpenVINOEngine(generator, precision=precision, with_scale=with_scale)

@@ -179,6 +179,17 @@ def test_openvino_runs_on_the_cpu_only(generator, monkeypatch):
 # Out of memory
 
 
+def test_openvino_is_not_taken_where_docstrings_are_left_out(monkeypatch):
+    """Its converter parses its own; the slow test of ``python -OO`` sees the rest."""
+    monkeypatch.setattr(engines, "_DOCSTRINGS", False)
+    monkeypatch.setattr(engines, "has", lambda name: True)
+    generator = SRResNet(1, n_features=4, n_blocks=1)
+    engine = make_engine(generator, device="cpu", precision="bfloat16")
+    assert engine.name == "torch"
+    with pytest.raises(ValueError, match="reads docstrings, which 'python -OO' leaves out"):
+        make_engine(generator, device="cpu", engine="openvino")
+
+
 def test_out_of_memory_is_recognised():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**52, dtype=torch.uint8)
