@@ -103,15 +103,15 @@ def test_both_processes_end_where_one_has_a_loss_that_is_no_number(rendered, tmp
     script.write_text(
         "import json, sys, os, math\n"
         "from splus_srgan.training.config.training import load_config\n"
-        "from splus_srgan.training import _terms\n"
+        "from splus_srgan.training import terms\n"
         "from splus_srgan.training.run import train\n"
-        "original = _terms.GeneratorTerms.__call__\n"
+        "original = terms.GeneratorTerms.__call__\n"
         "def broken(self, *args, **kwargs):\n"
         "    found = original(self, *args, **kwargs)\n"
         "    if os.environ.get('LOCAL_RANK') == '1':\n"
         "        found['pixel'] = found['pixel'] * math.nan\n"
         "    return found\n"
-        "_terms.GeneratorTerms.__call__ = broken\n"
+        "terms.GeneratorTerms.__call__ = broken\n"
         "train(load_config(json.loads(open(sys.argv[1]).read())))\n"
     )
     config = make(rendered, tmp_path / "run", **PLAIN, **{"run.devices": 2})
