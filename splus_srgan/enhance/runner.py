@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Runner"]
 
+_FIRST_PIXELS = 9 * 2**16  # of a block of the first stage; a square of a megapixel is two of them
+
 
 class Runner:
     """
@@ -135,8 +137,9 @@ class Runner:
         ]
         second = _Blocks(engine.correct, radius, sides, within(region, wide), block_size)
         if block_size == "auto":
-            # Beside the first stage there is less in memory than beside the second.
-            first = [(own, one.of(one.engine.pixels(whole=True))) for own, one in first]
+            # What an engine takes for a shape of blocks it keeps, so they must not be the largest.
+            limits = [min(_FIRST_PIXELS, one.engine.pixels(whole=True)) for _, one in first]
+            first = [(own, one.of(n)) for (own, one), n in zip(first, limits, strict=True)]
             second = second.of(engine.pixels(whole=False))
         number = sum(one.number for _, one in first) + second.number
         made = np.empty((len(y), *(FACTOR * side for side in sides)), np.float32)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["FirstStage", "Restored", "TwoStageEngine"]
 
 _UPSCALING = 2
-_PIXELS = 9 * 2**16  # seen at once: what twelve bands are guided by takes 1 kB for each
+_PIXELS = 2**19  # seen at once: what twelve bands are guided by takes 1 kB for each
 
 
 class FirstStage:
