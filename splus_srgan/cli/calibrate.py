@@ -249,7 +249,7 @@ def _fields(card: WeightsCard, purpose: str, number: int) -> Iterator[SimulatedF
     """Fields with all bands to calibrate on, with those that users may have to test on."""
     from splus_srgan.simulate.field import simulate_field
     from splus_srgan.training.data.fields import SEEDS
-    from splus_srgan.training.export import subset_field
+    from splus_srgan.training.data.subsets import subset_field
 
     bands = card.bands if card.takes_subsets else _BANDS
     seeds = ((SEEDS[purpose], k) for k in progress(range(number)))

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,11 +12,20 @@ from splus_srgan import splus
 from splus_srgan.pixels.psf import WING_SHARE
 from splus_srgan.utils.validate import check_one_of
 
-__all__ = ["BandConditions", "draw_conditions"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["BandConditions", "draw_conditions", "with_wide_psf"]
 
 _COMA = (0.02, 0.05)  # standard deviation and limit, see coma_transfer
 
 _WINGS = (WING_SHARE, 0.05, 0.40)  # mean, standard deviation and limit
+
+# Of PSFs far from the usual: spread of ln FWHM, range of beta, spread and limit of the ellipticity,
+# range of the share of the wings.  In corners of real fields beta is up to 12, ellipticity to 0.25.
+_WIDE = 0.25, (2.0, 9.0), (0.1, 0.3), (0.0, 0.45)
+
+_WIDE_STREAM = 7
 
 _OFFSET = 0.06  # arcsec, largest standard deviation of a band's astrometric error
 
@@ -113,4 +123,38 @@ def draw_conditions(rng: np.random.Generator, band: str) -> BandConditions:
         coma=(float(coma[0]), float(coma[1])),
         wings=float(np.clip(optics.normal(wings, scatter), 0, most)),
         offset=(float(offset[0]), float(offset[1])),
+    )
+
+
+def with_wide_psf(
+    conditions: BandConditions, seed: int | Sequence[int], band: str
+) -> BandConditions:
+    """
+    Give conditions another PSF, of a wider range than is usual.
+
+    Parameters
+    ----------
+    conditions : `BandConditions`
+        Conditions as drawn.
+    seed : int or sequence of int
+        Seed of the field.
+    band : str
+        One of `splus_srgan.splus.BANDS`.
+
+    Returns
+    -------
+    conditions : `BandConditions`
+        The same but for ``fwhm``, ``beta``, ``ellipticity`` and ``wings``.
+    """
+    number = list(splus.BANDS).index(check_one_of("band", band, tuple(splus.BANDS)))
+    # Of its own, so that all other draws of a seed stay the same.
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_WIDE_STREAM, number)))
+    spread, betas, (elongation, most), wings = _WIDE
+    fwhm = splus.BANDS[band].fwhm[0] * rng.lognormal(0, spread)
+    return replace(
+        conditions,
+        fwhm=float(np.clip(fwhm, 0.95, 2.4)),
+        beta=float(np.exp(rng.uniform(*np.log(betas)))),
+        ellipticity=float(min(abs(rng.normal(0, elongation)), most)),
+        wings=float(rng.uniform(*wings)),
     )

@@ -23,7 +23,7 @@ from scipy import fft
 from splus_srgan import splus
 from splus_srgan.images.bands import listed_bands, tidy_band
 from splus_srgan.pixels.coadd_noise import correlated_noise, noise_variance
-from splus_srgan.simulate.conditions import draw_conditions
+from splus_srgan.simulate.conditions import draw_conditions, with_wide_psf
 from splus_srgan.simulate.headers import FieldHeaders
 from splus_srgan.simulate.observe import FINE, FineGrid, observe
 from splus_srgan.simulate.scene import draw_scene
@@ -52,7 +52,7 @@ __all__ = [
 KINDS = ("galaxy", "fill", "cluster", "stars", "blank")
 """Kinds of field: a galaxy, one larger than the frame, several, a crowded star field, blank sky."""
 
-PSFS = ("real", "moffat")
+PSFS = ("real", "wide", "moffat")
 """Kinds of PSF: lopsided and with wide wings, as real ones are; or Moffat profiles alone."""
 
 _KIND_SHARES = (0.52, 0.12, 0.14, 0.12, 0.10)
@@ -150,7 +150,7 @@ def simulate_field(
     shape: tuple[int, int] = (128, 128),
     bands: Bands = ("g", "r", "z"),
     kind: Literal["galaxy", "fill", "cluster", "stars", "blank"] | None = None,
-    psf: Literal["real", "moffat"] = "real",
+    psf: Literal["real", "wide", "moffat"] = "real",
 ) -> SimulatedField:
     """
     Simulate a field as S-PLUS sees it, and the sharp, noise-free image of it.
@@ -175,11 +175,12 @@ def simulate_field(
         sources that shine in one narrow band alone.
     kind : str, optional
         One of `KINDS`; drawn when `None`.
-    psf : {"real", "moffat"}, optional
+    psf : {"real", "wide", "moffat"}, optional
         PSFs as real ones are: lopsided (`~splus_srgan.pixels.psf.coma_transfer`), so that the
         position of a source depends on how it is measured, and with wide wings
-        (`~splus_srgan.pixels.psf.wing_transfer`), which the target has too.  Or Moffat
-        profiles alone.
+        (`~splus_srgan.pixels.psf.wing_transfer`), which the target has too.  The same of a wider
+        range, as in corners of some fields (`~splus_srgan.simulate.conditions.with_wide_psf`).
+        Or Moffat profiles alone.
 
     Returns
     -------
@@ -223,6 +224,8 @@ def simulate_field(
         conditions = draw_conditions(rng, band)
         if psf == "moffat":
             conditions = dataclasses.replace(conditions, coma=(0.0, 0.0), wings=0.0)
+        elif psf == "wide":
+            conditions = with_wide_psf(conditions, seed, band)
         drawn[band] = conditions
         clean, sharp = observe(plane, conditions, shape, grid, fold=band not in FITTED_BANDS)
         deviation = np.sqrt(noise_variance(clean, conditions.sigma, conditions.electrons))

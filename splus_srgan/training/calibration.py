@@ -236,17 +236,18 @@ def calibrate(
             for bands in split_bands(np.random.default_rng((seed, number)), list(field.observed)):
                 parts.add(raw, {band: field.observed[band] for band in bands}, field.target)
     name = "ensemble" if enhancer.uncertainty == "ensemble" else "calibration"
-    found = _kept(card.uncertainty, name, card.scale) | whole.fitted(name, card, seed)
+    found = _without(card.uncertainty, name, card.scale) | whole.fitted(name, card, seed)
     if split:
-        few = _kept(card.uncertainty.get("few", {}), name, None)
+        few = _without(card.uncertainty.get("few", {}), name, None)
         found["few"] = {"most": FEW} | few | parts.fitted(name, card, seed)
     return found
 
 
-def _kept(stated, name, kind):
-    """What was stated and is not found anew: a new head makes the ensemble's no worse."""
+def _without(stated, name, kind):
+    """What was stated and is not found anew."""
     if name == "ensemble":
         return dict(stated)
+    # A new head makes the calibration of the ensemble no worse.
     kept = {key: value for key, value in stated.items() if key == "ensemble"}
     return ({} if kind is None else {"kind": kind}) | kept
 

@@ -22,7 +22,6 @@ from splus_srgan.training.calibration import calibrate
 from splus_srgan.training.checkpoints import CONTENT, averaged_weights, read_checkpoint
 from splus_srgan.training.config.training import load_config
 from splus_srgan.training.data.fields import SEEDS
-from splus_srgan.training.data.subsets import draw_subset
 from splus_srgan.training.networks import make_generator
 from splus_srgan.utils.files import replace_file
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from splus_srgan.models.generator import SRResNet
     from splus_srgan.models.joint import JointResNet
     from splus_srgan.models.weights import WeightsCard
-    from splus_srgan.simulate.field import SimulatedField
     from splus_srgan.training.config.training import DataConfig
     from splus_srgan.utils.types import FilePath, ProgressBar
 
@@ -42,7 +40,6 @@ __all__ = [
     "export_weights",
     "is_simulated",
     "load_average",
-    "subset_field",
 ]
 
 # Seen in the simulation: seeing in arcsec, and pixels of so many sky noises.
@@ -51,7 +48,6 @@ _SIMULATED_THANKS = (
     "Trained on simulations alone, whose magnitudes, sizes, colors, seeing and noise follow "
     "S-PLUS and the Legacy Surveys."
 )
-_SUBSET = 1  # stream of random numbers, apart from those of the simulation
 _MATCHED_THANKS = "Trained on images of S-PLUS and of the DESI Legacy Imaging Surveys."
 
 
@@ -205,34 +201,6 @@ def calibrate_weights(
     path = Path(known.folder) / f"{known.name}.json"
     replace_file(path, json.dumps(known.to_dict(), indent=2) + "\n")
     return known
-
-
-def subset_field(
-    card: WeightsCard, seed: tuple[int, int], *, shape: tuple[int, int], bands: Sequence[str]
-) -> SimulatedField:
-    """
-    Simulate a field as users of weights may have it.
-
-    Parameters
-    ----------
-    card : `~splus_srgan.models.weights.WeightsCard`
-        Weights; those that take subsets of their bands see one that
-        `~splus_srgan.training.data.subsets.draw_subset` gives.
-    seed : tuple of int
-        Seed of the simulation, and of the subset.
-    shape : tuple of int
-        ``(ny, nx)`` in input pixels.
-    bands : sequence of str
-        Bands, or those from which the subset is drawn.
-
-    Returns
-    -------
-    field : `~splus_srgan.simulate.field.SimulatedField`
-        The field.
-    """
-    if card.takes_subsets:
-        bands = draw_subset(np.random.default_rng([*seed, _SUBSET]), bands)
-    return simulate_field(seed, shape=shape, bands=tuple(bands))
 
 
 def _write_whole(generator, folder, card):

@@ -115,7 +115,7 @@ def moffat_star(shape, x, y, scale, fwhm, beta, *, ellipticity=0.0, position_ang
 
 
 def test_only_psfs_are_those_asked_for():
-    real, plain = (simulate_field(3, shape=(32, 32), psf=kind) for kind in PSFS)
+    real, plain = (simulate_field(3, shape=(32, 32), psf=kind) for kind in ("real", "moffat"))
     for band in plain.conditions:
         one, two = (field.conditions[band] for field in (plain, real))
         assert one.coma == (0, 0) != two.coma
@@ -124,6 +124,26 @@ def test_only_psfs_are_those_asked_for():
         assert_array_equal(plain.sources["flux_" + band], real.sources["flux_" + band])
         assert not np.array_equal(plain.target[band].data, real.target[band].data)
         assert not np.array_equal(plain.observed[band].data, real.observed[band].data)
+
+
+def test_wide_psfs_are_of_a_wider_range_and_all_else_is_the_same():
+    kinds = {"real": [], "wide": []}
+    for psf, found in kinds.items():
+        fields = [simulate_field((3, k), shape=(16, 16), psf=psf) for k in range(60)]
+        found += [one for field in fields for one in field.conditions.values()]
+    names = ("fwhm", "beta", "ellipticity", "wings")
+    for real, wide in zip(*kinds.values(), strict=True):
+        same = {name: getattr(real, name) for name in names}
+        assert dataclasses.replace(wide, **same) == real
+        assert 0.95 <= wide.fwhm <= 2.4
+        assert 2 <= wide.beta <= 9
+        assert 0 <= wide.ellipticity <= 0.3
+        assert 0 <= wide.wings <= 0.45
+    for name in names:
+        real, wide = (np.std([getattr(one, name) for one in found]) for found in kinds.values())
+        assert wide > 1.3 * real, name
+    # Each band and field has its own.
+    assert len({one.beta for one in kinds["wide"]}) == len(kinds["wide"])
 
 
 def test_header_states_the_share_of_the_wings():

@@ -21,7 +21,7 @@ from splus_srgan.training.calibration import calibrate, measure_coverage, train_
 from splus_srgan.training.calibration_fit import fit_table
 from splus_srgan.training.coverage import coverage_misfit
 from splus_srgan.training.data.dataset import render_pairs
-from splus_srgan.training.export import subset_field
+from splus_srgan.training.data.subsets import subset_field
 
 SCALES = {0.0: 0.02, 1.0: 0.2}
 SMALL = {"n_features": 8, "n_blocks": 1, "n_tail_features": 8}

@@ -105,10 +105,10 @@ def test_rendered_pairs_are_the_simulated_fields(folder):
     assert table["conditions"][1][1]["adu_per_nmgy"] == conditions.adu_per_nmgy
 
 
-def test_some_training_fields_have_no_wings(tmp_path):
-    render_pairs(tmp_path, 2, shape=(16, 16), bands=("r",), first=10)
+def test_training_fields_have_several_kinds_of_psf(tmp_path):
+    render_pairs(tmp_path, 3, shape=(16, 16), bands=("r",), first=10)
     clean = np.load(tmp_path / "clean.npy")
-    for k, psf in enumerate(("moffat", "real")):
+    for k, psf in enumerate(("moffat", "real", "wide")):
         field = simulate_field((SEEDS["train"], 10 + k), shape=(16, 16), bands=("r",), psf=psf)
         wanted = field.noiseless["r"] / field.conditions["r"].adu_per_nmgy
         assert_allclose(clean[k, 0], wanted, rtol=1e-5)

@@ -88,7 +88,7 @@ class RestoredPairs(SimulatedPairs):
     Notes
     -----
     A sample is as in `~splus_srgan.training.data.samples.Pairs`, but for ``input``
-    (n_band, 33, ny, nx), which is what `~splus_srgan.models.joint.JointResNet` reads for each
+    (n_band, 37, ny, nx), which is what `~splus_srgan.models.joint.JointResNet` reads for each
     band; there is no ``noisy``.  With ``added`` also ``added_input``, ``added_target`` and
     ``added_truth``, with the same noise and a source more, and ``aperture``, as
     `~splus_srgan.training.losses.response_loss` takes it; the first band is one that shows the

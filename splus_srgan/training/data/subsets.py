@@ -4,8 +4,9 @@
 import numpy as np
 
 from splus_srgan.models.joint import TOLD, told_values
+from splus_srgan.simulate.field import simulate_field
 
-__all__ = ["FEW", "SETS", "draw_subset", "split_bands", "tell_bands"]
+__all__ = ["FEW", "SETS", "draw_subset", "split_bands", "subset_field", "tell_bands"]
 
 SETS = ("grz", "gri", "griz", "ugriz")
 """Sets of broad bands that are common."""
@@ -19,6 +20,7 @@ _KINDS = ("one", "set", "narrow", "any", "all")
 _SHARES = (0.2, 0.25, 0.1, 0.2, 0.25)
 _LINE = ("r", "J0660", "i")
 _APART = 3  # bands of a part at most that is none of the common sets
+_SUBSET = 1  # stream of random numbers, apart from those of the simulation
 _KNOWN = 0.85  # share of the bands of which PSF or depth are told
 _PSF_ERROR, _DEPTH_ERROR = 0.02, 0.05  # relative
 
@@ -65,6 +67,31 @@ def draw_subset(rng, bands, number=0):
         chosen = rng.choice(among, rng.integers(1, len(among) + 1), replace=False)
     # If only a few bands are given, a set may contain none of them.
     return [band for band in bands if band in chosen] or bands
+
+
+def subset_field(card, seed, *, shape, bands):
+    """
+    Simulate a field as users of weights may have it.
+
+    Parameters
+    ----------
+    card : `~splus_srgan.models.weights.WeightsCard`
+        Weights; those that take subsets of their bands see one that `draw_subset` gives.
+    seed : tuple of int
+        Seed of the simulation, and of the subset.
+    shape : tuple of int
+        ``(ny, nx)`` in input pixels.
+    bands : sequence of str
+        Bands, or those from which the subset is drawn.
+
+    Returns
+    -------
+    field : `~splus_srgan.simulate.field.SimulatedField`
+        The field.
+    """
+    if card.takes_subsets:
+        bands = draw_subset(np.random.default_rng([*seed, _SUBSET]), bands)
+    return simulate_field(seed, shape=shape, bands=tuple(bands))
 
 
 def split_bands(rng, bands):
