@@ -216,8 +216,8 @@ def test_sample_has_the_parts_that_training_reads(folder, single_band, n_band):
 
 def test_truth_is_the_target_in_noises_of_an_input_pixel():
     pairs = SimulatedPairs(3, shape=(32, 32), bands=("g", "r"), augmentation="none", **EXACT)
-    field = simulate_field((SEEDS["train"], 2), shape=(32, 32), bands=("g", "r"))
-    sample = pairs[2]
+    field = simulate_field((SEEDS["train"], 1), shape=(32, 32), bands=("g", "r"))
+    sample = pairs[1]
     for b, band in enumerate("gr"):
         c = field.conditions[band]
         target = field.target[band].data / c.adu_per_nmgy
