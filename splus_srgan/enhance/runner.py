@@ -64,7 +64,6 @@ class Runner:
         from splus_srgan.models.symmetries import EnsembleEngine, TurnedEngine
         from splus_srgan.models.weights import load_generator
 
-        self._second_radius = 0
         turned = card.turned if turned is None else turned
         made = {} if made is None else made
         options = {"device": device, "precision": precision, "engine": engine}
@@ -76,16 +75,16 @@ class Runner:
         if card.takes_subsets:
             key = "first stage", card.sha256
             first = made[key] = made.get(key) or FirstStage(card, **options)
-            self._second_radius = self.radius + TwoStageEngine.reach
-            self.radius = self._second_radius + first.radius
             self.engine = TwoStageEngine(
                 first,
                 self.engine,
+                radius=self.radius,
                 stretch=card.stretch,
                 target=(card.target_psf["fwhm"], card.target_psf["beta"]),
                 pixel_scale=card.pixel_scale,
                 **told,
             )
+            self.radius = self.engine.radius
         if uncertainty == "ensemble":
             self.engine = EnsembleEngine(self.engine, turned=turned)
         elif turned:
@@ -124,7 +123,7 @@ class Runner:
         """Each stage in blocks of its own: the halo of both together is twice as wide."""
         from splus_srgan.models.stages import Restored
 
-        radius, shape = self._second_radius, y.shape[1:]
+        radius, shape = engine.correct_radius, y.shape[1:]
         options = {"margin": radius, "multiple": SIDE_MULTIPLE}
         places = zip(region, shape, strict=True)
         wide = tuple(

@@ -150,6 +150,8 @@ class TwoStageEngine:
         The first stage.
     second : callable
         Engine of a `~splus_srgan.models.joint.JointResNet`.
+    radius : int
+        Radius of its receptive field, input pixels.
     stretch : dict
         ``softening`` and ``range``, see `~splus_srgan.NoiseAsinhStretch`.
     bands : sequence of str
@@ -160,16 +162,19 @@ class TwoStageEngine:
         Arcsec per input pixel.
     psfs, sigmas : sequence or None, optional
         PSF and sky noise of each, see `~splus_srgan.models.joint.told_values`.
-    """
 
-    reach = REACH
-    """Input pixels that the guides add to the receptive field of the second stage."""
+    Attributes
+    ----------
+    correct_radius : int
+        Radius of the receptive field of `correct`, guides included, input pixels.
+    """
 
     def __init__(
         self,
         first: FirstStage,
         second: TorchEngine | OpenVINOEngine,
         *,
+        radius: int,
         stretch: Mapping[str, float],
         bands: Sequence[str],
         target: Sequence[float],
@@ -178,6 +183,7 @@ class TwoStageEngine:
         sigmas: Sequence[float | None] | None = None,
     ) -> None:
         self.first, self.second, self.stretch = first, second, dict(stretch)
+        self.correct_radius = radius + REACH
         self.bands, n_bands = tuple(bands), len(bands)
         unknown = [None] * n_bands
         together = restored_together(first.cards, bands)
@@ -193,6 +199,11 @@ class TwoStageEngine:
         )
         self.with_scale = second.with_scale
         self.name, self.device, self.precision = second.name, second.device, second.precision
+
+    @property
+    def radius(self) -> int:
+        """Radius of the receptive field of both stages, input pixels."""
+        return self.first.radius + self.correct_radius
 
     def pixels(self, *, whole: bool) -> int:
         """Input pixels per band that it may see at once, of a whole image or not."""

@@ -286,7 +286,7 @@ def test_blocks_are_the_whole_image(generator, shape):
 class Means:
     """A first stage that reads two pixels to each side; restores the first two bands together."""
 
-    cards = (load_card("splus-any"),)
+    cards, radius = (load_card("splus-any"),), 2
 
     def __init__(self):
         self.seen = []
@@ -312,10 +312,9 @@ def test_stages_in_blocks_of_their_own_are_those_of_the_whole_image(generator, b
     runner, y = object.__new__(Runner), bands_of(3, (130, 121))[0]
     runner.engine = two_stages(generator, ("g", "J0660", "z"), first=first)
     runner.engine.pixels = lambda whole: 9000
-    runner._second_radius = generator.receptive_field_radius + REACH
     whole = runner.engine(y)
     first.seen.clear()
-    radius = runner._second_radius + 2 + 2 * 8  # both round up to a multiple of 8
+    radius = runner.engine.radius + 2 * 8  # both round up to a multiple of 8
     near = [slice(max(0, part.start - radius), part.stop + radius) for part in region]
     given = np.full_like(y, np.nan)
     given[:, *near] = y[:, *near]
@@ -367,6 +366,7 @@ class Repeat:
 def two_stages(generator, bands, *, with_scale=True, first=None, **options):
     second = TorchEngine(generator, device="cpu", precision="float32", with_scale=with_scale)
     options |= {"stretch": STRETCH, "bands": bands, **OUTPUT}
+    options["radius"] = generator.receptive_field_radius
     return TwoStageEngine(first or Repeat(), second, **options)
 
 
