@@ -32,6 +32,8 @@ from splus_srgan.training.terms import GeneratorTerms, with_added
 from splus_srgan.utils.optional import import_optional
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -173,15 +175,16 @@ class SRGANModule(L.LightningModule):
         with self._autocast():
             return self.average(self._ordered(y))
 
-    def start_from(self, source: FilePath) -> None:
+    def start_from(self, source: FilePath | Sequence[FilePath]) -> None:
         """
         Load the generator of another run, which may have fewer residual blocks.
 
         Parameters
         ----------
-        source : str or path-like
+        source : str, path-like, or sequence of them
             Name or path of a model card, a checkpoint, or the folder of a run.  Of a run its
-            best checkpoint is taken, or with a discriminator the last.
+            best checkpoint is taken, or with a discriminator the last.  Of several, the mean of
+            their weights: of runs from the same start it is better than each of them.
 
         Raises
         ------

@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The networks of a configuration, and the weights that a run starts from."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -49,7 +50,31 @@ def _glorot(network):
 
 
 def read_start(source):
-    """Give averaged weights and the stages that led to them."""
+    """Give averaged weights and the stages that led to them; of several sources their mean."""
+    if isinstance(source, str | os.PathLike):
+        return _read_one(source)
+    sources = list(source)
+    found = [_read_one(one) for one in sources]
+    # What is not of the generator itself, such as a head for its uncertainty, may be missing.
+    names = set.intersection(*(set(weights) for weights, _ in found))
+    for one, (weights, _) in zip(sources, found, strict=True):
+        ours = {name: tuple(weights[name].shape) for name in names}
+        first = {name: tuple(found[0][0][name].shape) for name in names}
+        if ours != first or any(not name.startswith("scale.") for name in set(weights) - names):
+            raise WeightsError(
+                f"run.start_from must name generators of one kind; got {str(sources[0])!r} and "
+                f"{str(one)!r}, whose weights differ in shape"
+            )
+    mean = {
+        name: torch.stack([weights[name].double() for weights, _ in found]).mean(0)
+        for name in names
+    }
+    mean = {name: value.to(found[0][0][name].dtype) for name, value in mean.items()}
+    stages = [stage for _, own in found for stage in own]
+    return mean, [stage for k, stage in enumerate(stages) if stage not in stages[:k]]
+
+
+def _read_one(source):
     path = Path(source)
     path = chosen_checkpoint(path / "checkpoints") or path
     if path.suffix != ".ckpt":

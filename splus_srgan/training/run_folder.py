@@ -70,7 +70,9 @@ def prepare_folder(folder, config, *, in_place, overwrite):
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"run.output must be a folder; {str(folder)!r} is a file")
     if not in_place:
-        _check_start(folder, config.run.start_from)
+        start = config.run.start_from or ()
+        for place in (start,) if isinstance(start, str) else start:
+            _check_start(folder, place)
         _make_room(folder, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / "config.yaml", dump_config(config))
@@ -79,8 +81,8 @@ def prepare_folder(folder, config, *, in_place, overwrite):
 
 def _check_start(folder, start):
     """Refuse to start from what making room would remove."""
-    place = None if start is None else home_path(start)
-    if place is None or not place.exists():  # the name of a model card
+    place = home_path(start)
+    if not place.exists():  # the name of a model card
         return
     folder, place = folder.resolve(), place.resolve()
     if folder in (place, *place.parents):

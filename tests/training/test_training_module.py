@@ -749,6 +749,44 @@ def test_run_starts_from_a_card_and_tells_so(tmp_path):
     assert_allclose(trained(image).detach(), load_generator(card)(image).detach(), atol=1e-6)
 
 
+def test_of_several_starts_the_mean_is_taken(tmp_path):
+    """Of their weights; what led to both is told once."""
+    cards, shared = [], {"steps": 7}
+    for k in range(3):
+        generator = SRResNet(2, n_features=4, n_blocks=1, n_tail_features=4, low_pass=2)
+        for value in generator.parameters():
+            torch.nn.init.normal_(value)
+        cards.append(
+            save_weights(
+                generator,
+                tmp_path,
+                name=f"start{k}",
+                version="0",
+                bands=["g", "r"],
+                pixel_scale=0.55,
+                stretch={"softening": 3.0, "range": 2.0},
+                target_psf={"fwhm": 1.0, "beta": 3.0},
+                training={"stages": [shared, {"steps": k}]},
+            )
+        )
+    paths = [str(tmp_path / f"start{k}.json") for k in range(3)]
+    trained = SRGANModule(tiny(**{"run.start_from": paths}))
+    trained.start_from(trained.config.run.start_from)
+    assert trained.history == [shared, *({"steps": k} for k in range(3))]
+    states = [load_generator(card).state_dict() for card in cards]
+    taken = trained.generator.state_dict()
+    for name in states[0]:
+        mean = sum(state[name] for state in states) / 3
+        assert_allclose(taken[name], mean, rtol=1e-6, atol=1e-6)
+
+
+def test_starts_of_several_kinds_are_refused():
+    with pytest.raises(
+        ValueError, match=r"generators of one kind; got 'splus-grz' and 'splus-any'"
+    ):
+        SRGANModule(tiny()).start_from(["splus-grz", "splus-any"])
+
+
 def test_start_that_is_missing_is_told(tmp_path):
     trained = SRGANModule(tiny())
     with pytest.raises(ValueError, match=r"run.start_from is no run, .* card: .*got 'nowhere'"):

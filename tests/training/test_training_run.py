@@ -543,11 +543,12 @@ def test_a_run_does_not_start_from_what_it_replaces(moved, tmp_path, place, over
     before = content_of(folder)
     (tmp_path / "link").symlink_to(folder)
     for start in (folder, tmp_path / "link"):
-        config = tiny(**{"run.start_from": str(start / place)})
-        with pytest.raises(ValueError, match=r"run.start_from must not lie in run.output") as told:
-            train(config, overwrite=overwrite)
-        assert str(start / place) in str(told.value)
-        assert content_of(folder) == before
+        for given in (str(start / place), ["splus-any", str(start / place)]):
+            config = tiny(**{"run.start_from": given})
+            with pytest.raises(ValueError, match=r"start_from must not lie in run.output") as told:
+                train(config, overwrite=overwrite)
+            assert str(start / place) in str(told.value)
+            assert content_of(folder) == before
 
 
 def test_a_run_starts_from_another_or_goes_on_in_its_folder(moved, tmp_path):

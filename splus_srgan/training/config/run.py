@@ -210,9 +210,9 @@ class RunConfig(_Section):
         ``"auto"``, ``"cpu"``, ``"gpu"``, or another accelerator that Lightning knows.
     seed : int, optional
         Seed of weights, order, noise and augmentation, at least 0.
-    start_from : str or None, optional
+    start_from : str, sequence of str or None, optional
         Name or path of a model card, the folder of a run, or a checkpoint, whose generator is
-        the start; it may have fewer residual blocks.
+        the start; it may have fewer residual blocks.  Of several, the mean of their weights.
     n_pictures : int, optional
         Validation images drawn, at least 0.
     progress_bar : bool, optional
@@ -232,7 +232,7 @@ class RunConfig(_Section):
     num_nodes: int = 1
     accelerator: str = "auto"
     seed: int = 0
-    start_from: str | None = None
+    start_from: tuple[str, ...] | str | None = None
     n_pictures: int = 3
     progress_bar: bool = True
 
