@@ -86,6 +86,15 @@ def test_shipped_cards_hold(name):
     assert card.path.stat().st_size < 4e6
 
 
+def test_shipped_weights_state_the_uncertainties_that_were_measured():
+    """A coverage in the scores is that of a calibration which is there; `splus` has both."""
+    for name in available():
+        card = load_card(name)
+        assert ("coverage" in card.scores) == ("calibration" in card.uncertainty), name
+        assert ("coverage_ensemble" in card.scores) == ("ensemble" in card.uncertainty), name
+    assert {"calibration", "ensemble", "few"} <= set(load_card("splus").uncertainty)
+
+
 def test_shipped_weights_are_small():
     assert sum(load_card(name).path.stat().st_size for name in available()) < 12e6
 
