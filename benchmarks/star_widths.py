@@ -4,7 +4,7 @@ The PSF of the output, from its stars, beside that of the model card and that of
 
 Stars of S/N above 30 in real tiles; medians and their errors over the stars of all tiles, and
 whether the limits of `splus_srgan.evaluation.limits.LIMITS` are met.  --simulated N takes
-N simulated star fields instead, of 200 x 200 pixels and test seeds.
+N simulated star fields instead, of 200 x 200 pixels and test seeds, with the PSFs of --psf.
 """
 
 import numpy as np
@@ -39,7 +39,11 @@ def main():
     options = parse(parser)
     for name, enhancer in make_enhancers(options).items():
         with quiet():
-            pairs = simulated(options.simulated) if options.simulated else real(options.real)
+            pairs = (
+                simulated(options.simulated, options.psf)
+                if options.simulated
+                else real(options.real)
+            )
             tables = [
                 psf_table(compare_field(pair, enhance(enhancer, pair.input))) for pair in pairs
             ]
@@ -53,10 +57,10 @@ def real(folder):
         yield EvaluationPair(tile, field)
 
 
-def simulated(number):
+def simulated(number, psf):
     """Star fields."""
     for k in range(number):
-        field = simulate_field((TEST_SEED, FIRST + k), shape=(200, 200), kind="stars")
+        field = simulate_field((TEST_SEED, FIRST + k), shape=(200, 200), kind="stars", psf=psf)
         yield EvaluationPair.from_simulation(field, name=str(k))
 
 

@@ -105,10 +105,10 @@ def test_rendered_pairs_are_the_simulated_fields(folder):
     assert table["conditions"][1][1]["adu_per_nmgy"] == conditions.adu_per_nmgy
 
 
-def test_training_fields_have_several_kinds_of_psf(tmp_path):
-    render_pairs(tmp_path, 3, shape=(16, 16), bands=("r",), first=10)
+def test_some_training_fields_have_no_wings(tmp_path):
+    render_pairs(tmp_path, 2, shape=(16, 16), bands=("r",), first=10)
     clean = np.load(tmp_path / "clean.npy")
-    for k, psf in enumerate(("moffat", "real", "wide")):
+    for k, psf in enumerate(("moffat", "real")):
         field = simulate_field((SEEDS["train"], 10 + k), shape=(16, 16), bands=("r",), psf=psf)
         wanted = field.noiseless["r"] / field.conditions["r"].adu_per_nmgy
         assert_allclose(clean[k, 0], wanted, rtol=1e-5)
@@ -216,8 +216,8 @@ def test_sample_has_the_parts_that_training_reads(folder, single_band, n_band):
 
 def test_truth_is_the_target_in_noises_of_an_input_pixel():
     pairs = SimulatedPairs(3, shape=(32, 32), bands=("g", "r"), augmentation="none", **EXACT)
-    field = simulate_field((SEEDS["train"], 1), shape=(32, 32), bands=("g", "r"))
-    sample = pairs[1]
+    field = simulate_field((SEEDS["train"], 2), shape=(32, 32), bands=("g", "r"))
+    sample = pairs[2]
     for b, band in enumerate("gr"):
         c = field.conditions[band]
         target = field.target[band].data / c.adu_per_nmgy

@@ -29,9 +29,7 @@ __all__ = ["SEEDS", "Field", "FieldStore", "RenderedFolder", "render_pairs"]
 SEEDS = {"train": 1, "validation": 2, "test": 3}
 """First number of the seed pairs of `splus_srgan.simulate_field`, one per purpose."""
 
-# Of five training fields one has no wings, which are not to be taken for granted, and two have PSFs
-# that few fields have: else the width of the output would depend on that of the input there.
-_PSFS = ("moffat", "real", "wide", "real", "wide")
+_WITHOUT_WINGS = 5  # one training field of so many: wings are not to be taken for granted
 
 CLEAN, SHARP, CONDITIONS = "clean.npy", "sharp.npy", "conditions.json"
 _MEMORY = 2**29  # bytes of fields that a process keeps
@@ -77,9 +75,10 @@ class Field:
 
 
 def psf_kind(seed):
-    """Give the kind of PSF of a field, from its seed: training fields have several."""
+    """Give the kind of PSF of a field, from its seed: some training fields have no wings."""
     purpose, number = seed
-    return _PSFS[number % len(_PSFS)] if purpose == SEEDS["train"] else "real"
+    plain = purpose == SEEDS["train"] and number % _WITHOUT_WINGS == 0
+    return "moffat" if plain else "real"
 
 
 def render_field(seed, *, shape, bands):
