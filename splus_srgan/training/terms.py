@@ -210,6 +210,7 @@ class GeneratorTerms:
             batch["electrons"],
             batch["weight"],
             sizes=self.options.flux_sizes,
+            snr=self.options.flux_snr,
         )
 
     def _aperture(self, batch, made):

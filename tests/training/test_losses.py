@@ -455,7 +455,8 @@ def test_flux_loss_is_zero_for_the_truth_and_grows_with_the_error():
     assert 0 < found[1] < found[2]
 
 
-def test_flux_loss_in_numpy():
+@pytest.mark.parametrize("snr", [0.0, 3.0])
+def test_flux_loss_in_numpy(snr):
     """Boxes of 4 in steps of 2, by sums over slices."""
     whole = {key: value.double().numpy() for key, value in batch(6).items()}
     errors = []
@@ -463,9 +464,11 @@ def test_flux_loss_in_numpy():
         box = np.s_[sample, band, 2 * y : 2 * y + 4, 2 * x : 2 * x + 4]
         made, true = (whole[key][box].sum() / 4 for key in "gt")
         variance = 4 * 1.082**2 + true / whole["e"][sample, band] + (0.002 * true) ** 2
-        errors.append(whole["w"][box].min() * smooth_l1((made - true) / np.sqrt(variance)))
+        part = min(1, true / np.sqrt(variance) / snr) ** 2 if snr else 1
+        error = smooth_l1((made - true) / np.sqrt(variance))
+        errors.append(part * whole["w"][box].min() * error)
     tensors = batch(6)
-    found = flux_loss(*(tensors[key] for key in "gtew"), sizes=[4])
+    found = flux_loss(*(tensors[key] for key in "gtew"), sizes=[4], snr=snr)
     # Sums here are 4 times the mean flux per input pixel of 16 output pixels.
     assert_allclose(found, np.mean(errors), rtol=1e-4)
 

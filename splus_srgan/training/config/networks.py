@@ -243,6 +243,9 @@ class LossConfig(_Section):
         run; at least 0.
     flux_sizes : list of int, optional
         Sides of the boxes of ``flux`` in output pixels, each at least 2.
+    flux_snr : float, optional
+        Signal to noise from which on a box of ``flux`` counts fully, at least 0; fainter ones
+        count less.
     aperture_radii : list of float, optional
         Radii of the apertures of ``aperture`` in output pixels, each above 0.
     binned_sizes : list of int, optional
@@ -286,6 +289,7 @@ class LossConfig(_Section):
     adversarial_softening: float | None = None
     flux_growth: float = 3.0
     flux_sizes: tuple[int, ...] = (6, 12, 24)
+    flux_snr: float = 0.0
     aperture_radii: tuple[float, ...] = (8.0, 16.0)
     binned_sizes: tuple[int, ...] = (12, 24)
     spectrum_floor: float = 0.0
@@ -298,7 +302,7 @@ class LossConfig(_Section):
     _prefix = "losses."
 
     def __post_init__(self):
-        self._not_negative(*LOSS_TERMS, "flux_growth", "spectrum_floor")
+        self._not_negative(*LOSS_TERMS, "flux_growth", "flux_snr", "spectrum_floor")
         if not any(self.weights.values()):
             raise ValueError("losses must have at least one weight above 0; all are 0")
         self._one_of(pixel_kind=PixelKind, feature_kind=FeatureKind, vgg_network=VGGNetwork)

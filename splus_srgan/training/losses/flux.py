@@ -36,6 +36,7 @@ def flux_loss(
     weight: torch.Tensor,
     *,
     sizes: Sequence[int] = (6, 12, 24),
+    snr: float = 0.0,
 ) -> torch.Tensor:
     r"""
     Errors of the flux in boxes, in units of the error that the noise of the input allows.
@@ -47,7 +48,9 @@ def flux_loss(
     where :math:`S` is the true flux in sky noises of an input pixel, :math:`S_+` its
     positive part, :math:`e` the electrons per such unit, :math:`n` the noise of an area in
     coadds (`~splus_srgan.pixels.coadd_noise.area_noise`) and :math:`f = 0.002` a floor.
-    The loss is the smooth L1 of :math:`(\hat{S} - S) / \epsilon`.
+    The loss is the smooth L1 of :math:`(\hat{S} - S) / \epsilon`.  With ``snr`` it is multiplied by
+    :math:`\min(1, S_+ / (\epsilon\, {\rm snr}))^2`: what is faint is best shrunk, so that its
+    flux costs PSNR.
 
     Parameters
     ----------
@@ -59,6 +62,8 @@ def flux_loss(
         Boxes with any pixel of weight 0 are left out.
     sizes : sequence of int, optional
         Sides of the boxes in output pixels, at least 2 and at most the image's.
+    snr : float, optional
+        Signal to noise from which on a box counts fully, at least 0.
 
     Returns
     -------
@@ -89,6 +94,8 @@ def flux_loss(
         )
         whole = -functional.max_pool2d(-weight, size, size // 2)
         variance = noise_variance(area, positive, electrons[..., None, None]) + floor_variance(true)
+        if snr:
+            whole = whole * (positive / variance.sqrt() / snr).clamp(max=1).square()
         total = total + mean_error(made, true, variance, whole)
     return total / len(sizes)
 
