@@ -106,7 +106,7 @@ _JOINT_FAILURES = """\
   simulated fields 1.02, where 1.0 is stated (``benchmarks/photometry.py``,
   ``benchmarks/star_widths.py``).  In two of the tiles the stars of the input are 4 to 12 % wider
   than the header says, and elongated by 0.1 to 0.2: there the output has 1.15 to 1.31 arcsec,
-  in the others 1.00 to 1.11.  Those in twelve bands are told in :doc:`/user_guide/weights`.
+  in the others 0.99 to 1.11.  Those in twelve bands are told in :doc:`/user_guide/weights`.
 * The figures below are of ``splus-grz`` and ``splus-any``, which come first."""
 
 
