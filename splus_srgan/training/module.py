@@ -184,7 +184,7 @@ class SRGANModule(L.LightningModule):
         source : str, path-like, or sequence of them
             Name or path of a model card, a checkpoint, or the folder of a run.  Of a run its
             best checkpoint is taken, or with a discriminator the last.  Of several, the mean of
-            their weights: of runs from the same start it is better than each of them.
+            their weights, which for runs from the same start lies between them.
 
         Raises
         ------

@@ -54,6 +54,8 @@ def read_start(source):
     if isinstance(source, str | os.PathLike):
         return _read_one(source)
     sources = list(source)
+    if not sources:
+        raise WeightsError("run.start_from must name at least one run or model card; got none")
     found = [_read_one(one) for one in sources]
     # What is not of the generator itself, such as a head for its uncertainty, may be missing.
     names = set.intersection(*(set(weights) for weights, _ in found))

@@ -785,6 +785,8 @@ def test_starts_of_several_kinds_are_refused():
         ValueError, match=r"generators of one kind; got 'splus-grz' and 'splus-any'"
     ):
         SRGANModule(tiny()).start_from(["splus-grz", "splus-any"])
+    with pytest.raises(ValueError, match=r"must name at least one run or model card; got none"):
+        SRGANModule(tiny()).start_from([])
 
 
 def test_start_that_is_missing_is_told(tmp_path):
