@@ -215,8 +215,8 @@ class SRGANModule(L.LightningModule):
     def on_fit_start(self) -> None:
         """Load the weights to start from, and the parts of the loop other than the networks."""
         # Not in `setup`, which cannot know whether a checkpoint will be restored.
-        if self.config.run.start_from and not self._restored:
-            self.start_from(self.config.run.start_from)
+        if self.config.run.starts and not self._restored:
+            self.start_from(self.config.run.starts)
         self._terms.to(self.device)
         if not self._steps_per_epoch:
             self._steps_per_epoch = self.trainer.datamodule.steps_per_epoch

@@ -51,29 +51,30 @@ def _glorot(network):
 
 def read_start(source):
     """Give averaged weights and the stages that led to them; of several sources their mean."""
-    if isinstance(source, str | os.PathLike):
-        return _read_one(source)
-    sources = list(source)
+    sources = [source] if isinstance(source, str | os.PathLike) else list(source)
     if not sources:
         raise WeightsError("run.start_from must name at least one run or model card; got none")
-    found = [_read_one(one) for one in sources]
-    # What is not of the generator itself, such as a head for its uncertainty, may be missing.
-    names = set.intersection(*(set(weights) for weights, _ in found))
-    for one, (weights, _) in zip(sources, found, strict=True):
-        ours = {name: tuple(weights[name].shape) for name in names}
-        first = {name: tuple(found[0][0][name].shape) for name in names}
-        if ours != first or any(not name.startswith("scale.") for name in set(weights) - names):
+    states, histories = zip(*map(_read_one, sources), strict=True)
+    for one, state in zip(sources, states, strict=True):
+        if _shapes(state) != _shapes(states[0]):
             raise WeightsError(
                 f"run.start_from must name generators of one kind; got {str(sources[0])!r} and "
                 f"{str(one)!r}, whose weights differ in shape"
             )
     mean = {
-        name: torch.stack([weights[name].double() for weights, _ in found]).mean(0)
-        for name in names
+        name: torch.stack([state[name].double() for state in states]).mean(0).to(value.dtype)
+        for name, value in states[0].items()
+        if all(name in state for state in states)
     }
-    mean = {name: value.to(found[0][0][name].dtype) for name, value in mean.items()}
-    stages = [stage for _, own in found for stage in own]
-    return mean, [stage for k, stage in enumerate(stages) if stage not in stages[:k]]
+    stages = []
+    for history in histories:
+        stages += [stage for stage in history if stage not in stages]
+    return mean, stages
+
+
+def _shapes(state):
+    """Of the generator itself: a head for its uncertainty is there or not."""
+    return {name: part.shape for name, part in state.items() if not name.startswith("scale.")}
 
 
 def _read_one(source):

@@ -70,9 +70,8 @@ def prepare_folder(folder, config, *, in_place, overwrite):
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"run.output must be a folder; {str(folder)!r} is a file")
     if not in_place:
-        start = config.run.start_from or ()
-        for place in (start,) if isinstance(start, str) else start:
-            _check_start(folder, place)
+        for start in config.run.starts:
+            _check_start(folder, start)
         _make_room(folder, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / "config.yaml", dump_config(config))

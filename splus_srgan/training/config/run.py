@@ -238,6 +238,12 @@ class RunConfig(_Section):
 
     _prefix = "run."
 
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """What ``start_from`` names, one after the other."""
+        named = self.start_from or ()
+        return (named,) if isinstance(named, str) else named
+
     def __post_init__(self):
         self._integers(1, "epochs", "validate_every", "devices", "num_nodes")
         self._integers(0, "pretrain_epochs", "ramp_epochs", "seed", "n_pictures")
