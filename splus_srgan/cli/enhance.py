@@ -114,6 +114,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     _add_field(add)
     add(
+        "--no-fit-stars", action="store_true",
+        help="leave lone stars to the generator, in place of a fit of their flux and place",
+    )  # fmt: skip
+    add(
         "--no-check-input", action="store_true",
         help="do not look whether the input is an image as the weights know them",
     )  # fmt: skip
@@ -269,6 +273,7 @@ def _enhancer(
         block_size=options.block_size,
         flux_anchor=options.flux_anchor,
         turned=False if options.no_turned else None,
+        fit_stars=not options.no_fit_stars,
         check_input=not options.no_check_input,
         progress_bar=progress_bar,
         client=client,

@@ -23,6 +23,7 @@ from splus_srgan.enhance.restart import unfinished_file
 from splus_srgan.enhance.restorers import Restorer
 from splus_srgan.enhance.runner import Runner
 from splus_srgan.enhance.sky import sky_and_sigma
+from splus_srgan.enhance.stars import find_stars
 from splus_srgan.enhance.wild import without_wild_pixels
 from splus_srgan.images.bands import tidy_band
 from splus_srgan.images.io.fields import check_writable, write_bands
@@ -106,6 +107,11 @@ class SRGANEnhancer:
         ``(FWHM in arcsec, Moffat beta)`` as headers state them, or to a
         `~splus_srgan.images.stars.MeasuredPSF`; the share of the wings may be a third number.
         The header cards SRPSFIN, SRPSFFWH, SRPSFBET and SRPSFWNG say what was taken.
+    fit_stars : bool, optional
+        Whether stars that stand alone are fitted, and shown at the PSF of the output with the
+        flux and at the place that the fit gives them (`splus_srgan.enhance.stars`).  What the fit
+        leaves of them is the generator's, as everything else is.  Pixels in which they are above
+        the sky noise have the flag ``FITTED_STAR``, and the card SRNSTARS says how many there are.
     check_input : bool, optional
         Whether to look first if the input is an image as the generator learned it
         (`splus_srgan.enhance.guard.check_input`): an `~splus_srgan.exceptions.UnusualInputWarning`
@@ -163,6 +169,7 @@ class SRGANEnhancer:
         flux_anchor: float | None = None,
         psf: Literal["auto", "header", "measure"]
         | Mapping[str, Sequence[float] | MeasuredPSF] = "auto",
+        fit_stars: bool = True,
         check_input: bool = True,
         uncertainty: bool | Literal["ensemble"] = False,
         engine: Literal["auto", "torch", "openvino"] = "auto",
@@ -177,9 +184,10 @@ class SRGANEnhancer:
         self.block_size, self.turned = block_size, turned
         self.flux_anchor = None if flux_anchor is None else check_strength(flux_anchor)
         self.psf = check_psf(psf)
-        if not isinstance(check_input, bool):
-            raise TypeError(f"check_input must be True or False; got {check_input!r}")
-        self.check_input = check_input
+        for name, value in (("check_input", check_input), ("fit_stars", fit_stars)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} must be True or False; got {value!r}")
+        self.check_input, self.fit_stars = check_input, fit_stars
         self.uncertainty = check_uncertainty(uncertainty)
         if self.weights != "auto":
             check_head(self.weights, self.uncertainty)
@@ -196,7 +204,8 @@ class SRGANEnhancer:
         return f"SRGANEnhancer({weights!r}, device={self.device!r}, precision={self.precision!r})"
 
     def _repr_html_(self) -> str:
-        options = ("device", "precision", "block_size", "flux_anchor", "psf", "uncertainty")
+        options = ("device", "precision", "block_size", "flux_anchor", "psf", "fit_stars")
+        options += ("uncertainty",)
         rows = {name: getattr(self, name) for name in options}
         weights = self.weights if self.weights == "auto" else self.weights.name
         return html_table("SRGANEnhancer", {"weights": weights} | rows)
@@ -415,6 +424,15 @@ class SRGANEnhancer:
             record=call_record(restorers[0].runner, flux_factor, stack.bands, self),
             client=self.client,
         )
+        if self.fit_stars:
+            work.stars = find_stars(
+                stack,
+                sky,
+                sigma,
+                psfs=work.psfs,
+                target_psfs=work.target_psfs,
+                pixel_scale=work.pixel_scale,
+            )
         warn_of_fallbacks(work, automatic=self.weights == "auto", psf=self.psf, stacklevel=4)
         return work
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from splus_srgan.enhance.planes import Planes
     from splus_srgan.enhance.restart import Journal
     from splus_srgan.enhance.restorers import Restorer
+    from splus_srgan.enhance.stars import FieldStars
     from splus_srgan.enhance.tiles import Section
     from splus_srgan.utils.types import FloatArray, ProgressBar
 
@@ -68,6 +69,8 @@ class Enhancement:
         Entries for the headers of all bands.
     client : `distributed.Client` or None
         Client of the cluster whose workers compute the sections; `None` for this process.
+    stars : `~splus_srgan.enhance.stars.FieldStars` or None
+        Stars that are fitted; `None` leaves them to the generator.
     """
 
     stack: Any
@@ -84,6 +87,7 @@ class Enhancement:
     block_size: int | str
     record: dict
     client: Any = None
+    stars: FieldStars | None = None
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -237,7 +241,7 @@ class Enhancement:
     ) -> None:
         """Calibrate the standard deviations on the final image, above its own sky."""
         tables = [self._calibration(k) for k in range(len(self.stack.bands))]
-        if not any(tables):
+        if not any(tables) and not self.stars:
             return
         raised = np.array(fine_sky) - self.levels
         sky = self.flux_factor * (self.sky + raised[:, None, None])
@@ -248,10 +252,17 @@ class Enhancement:
             place, kept = fine_place(part.kept), within(part.kept, part.needed, FACTOR)
             levels, noise = (cut(upsample(cut(a, part.needed)), kept) for a in (sky, sigma))
             for k, (image, std) in enumerate(zip(planes.image, planes.uncertainty, strict=True)):
+                one = np.array(std[place], np.float32)[None]
+                stars = self.stars if self.stars and self.stars.any_in(k) else None
                 if table := tables[k]:
-                    one = np.array(std[place], np.float32)[None]
                     signal = image[place] - levels[k]
-                    std[place] = calibrate_std(one, signal[None], noise[k : k + 1], table)[0]
+                    if stars:
+                        signal = signal - self.flux_factor * stars.shown(k, part.kept)
+                    one = calibrate_std(one, signal[None], noise[k : k + 1], table)
+                if stars:
+                    one = np.hypot(one, self.flux_factor * stars.std(k, part.kept))
+                if table or stars:
+                    std[place] = one[0]
             if journal is not None:
                 journal.note("calibrated", number, planes, part.kept)
 

@@ -105,6 +105,7 @@ def _repack(work: Enhancement, stack: Any, planes: Planes, fine_sky: Sequence[fl
         own |= dict(zip(names, work.target_psfs[k], strict=True)) | work.input_psfs[k].record()
         own["uncertainty"] = work.origin_of_errors(k)
         own["correlation"] = _correlation(work, k)
+        own["n_stars"] = len(work.stars.stars[k]) if work.stars else None
         own["unusual"] = ",".join(work.report.of_band(band)) or None
         metas.append(fine_meta(meta, work.record | own, work.flux_factor))
     scale = work.restorers[0].card.pixel_scale / FACTOR

@@ -256,7 +256,7 @@ def _identity(work: Enhancement) -> dict[str, str]:
     libraries = [restorer.runner.libraries for restorer in work.restorers]
     unusual = [work.report.of_band(band) for band in stack.bands]
     options = (record, work.strength, work.uncertainty, work.block_size, _cards(work))
-    options = (*options, unusual, work.sky_measured)
+    options = (*options, unusual, work.sky_measured, work.stars)
     chosen = hashlib.sha256(repr((*options, work.input_psfs, libraries, np.__version__)).encode())
     for planes in (work.sky, work.sigma):
         level: Any = np.ascontiguousarray(planes)

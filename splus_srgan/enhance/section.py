@@ -20,7 +20,7 @@ from splus_srgan.enhance.planes import FACTOR, cut, repeat, upsample
 from splus_srgan.enhance.tiles import Section, within
 from splus_srgan.enhance.uncertainty import linear_std
 from splus_srgan.images.header import NEAR_SATURATION, saturated_pixels, saturation_level
-from splus_srgan.images.quality import quality_plane
+from splus_srgan.images.quality import Quality, quality_plane
 from splus_srgan.images.unpack import fill_missing
 from splus_srgan.pixels.inspection import local_oddities
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
@@ -49,7 +49,8 @@ class Prepared:
     y : `~numpy.ndarray`, shape (n_band, ny, nx)
         Stretched image of the needed pixels.
     filled, sky, sigma : `~numpy.ndarray`
-        Image without missing pixels, its sky and noise, for the generated pixels.
+        Image without missing pixels and without the stars that are fitted, its sky and noise, for
+        the generated pixels.
     useless : `~numpy.ndarray` of bool
         Generated pixels without information on the flux: missing, saturated, or beyond the range
         of the training.
@@ -93,10 +94,13 @@ def prepare(work: Enhancement, part: Section) -> Prepared:
     # The most likely value of a pixel far from any valid one.
     filled = fill_missing(data, mask, default=work.levels)
     saturated = band_saturation(work.stack, filled)
-    beyond = _beyond(work, filled, sky, sigma)
     unusual = _unusual(work, filled, mask, sky, sigma)
+    filled = _without_stars(work, filled, part)
+    beyond = _beyond(work, filled, sky, sigma)
     quality = _quality(work, mask, saturated, beyond, unusual)
     kept = within(part.kept, part.needed, FACTOR)
+    quality = cut(quality, kept)
+    _flag_stars(work, part, quality)
     # After the stretch, the generated pixels are enough.
     region = within(part.generated, part.needed)
     return Prepared(
@@ -106,7 +110,7 @@ def prepare(work: Enhancement, part: Section) -> Prepared:
         sky=cut(sky, region),
         sigma=cut(sigma, region),
         useless=cut(mask | saturated | beyond, region),
-        quality=cut(quality, kept),
+        quality=quality,
         missing=cut(repeat(mask), kept),
     )
 
@@ -184,9 +188,37 @@ def finish(
         _to_linear(work, view, generated, fine_sigma)
         check_finite_output(work, cut(generated, kept), view.missing, "generator")
         _anchor(work, view, generated)
+        _add_stars(work, view, generated)
         fine = cut(generated, kept) * np.float32(work.flux_factor)
         check_finite_output(work, fine, view.missing, "anchor")
     return fine, view.missing, view.quality, std
+
+
+def _without_stars(work: Enhancement, filled: FloatArray, part: Section) -> FloatArray:
+    """The image without the stars that are fitted."""
+    if work.stars is None:
+        return filled
+    left = np.array(filled)
+    for k in range(len(left)):
+        if work.stars.any_in(k):
+            left[k] -= work.stars.seen(k, part.needed)
+    return left
+
+
+def _add_stars(work: Enhancement, view: Prepared, fine: FloatArray) -> None:
+    """Put the stars that were fitted back, in place."""
+    for k in range(len(fine)):
+        if work.stars is not None and work.stars.any_in(k):
+            fine[k] += work.stars.shown(k, view.part.generated)
+
+
+def _flag_stars(work: Enhancement, part: Section, quality: NDArray[Any]) -> None:
+    """Flag the pixels in which a fitted star is above the sky noise, in place."""
+    for k in range(len(quality)):
+        if work.stars is not None and work.stars.any_in(k):
+            noise = upsample(cut(work.sigma, part.kept))[k]
+            bright = work.stars.shown(k, part.kept) > noise
+            quality[k][bright] |= np.uint8(Quality.FITTED_STAR)
 
 
 def _std(work: Enhancement, generated: Any, log_scale: Any, fine_sigma: Any) -> FloatArray:

@@ -52,6 +52,9 @@ class Quality(enum.IntFlag):
     """The input lies outside what the weights were trained for."""
     UNUSUAL = 64
     """No pixel of a sound image: a spike, or in an area of one value."""
+    FITTED_STAR = 128
+    """Most of what is above the sky here is a star that was fitted, at the PSF of the output:
+    its flux and place were measured, its shape was not."""
 
 
 def describe(value: int) -> str:
@@ -61,7 +64,7 @@ def describe(value: int) -> str:
     Parameters
     ----------
     value : int
-        Sum of `Quality` bits, 0 to 127.
+        Sum of `Quality` bits, 0 to 255.
 
     Returns
     -------

@@ -15,6 +15,7 @@ from splus_srgan.pixels.background import measure_background
 from splus_srgan.pixels.psf import core_profile
 from splus_srgan.pixels.robust import robust_std
 from splus_srgan.pixels.sample import gather_windows
+from splus_srgan.pixels.star_model import StarModel
 from splus_srgan.pixels.star_psf import MIN_STARS, expected_width, find_stars, fit_star_psf
 from splus_srgan.utils.floats import numpy_defaults
 from splus_srgan.utils.validate import check_positive
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 
     from splus_srgan.utils.types import BoolArray, FloatArray
 
-__all__ = ["MeasuredPSF", "measure_psf", "measure_psf_array", "width_ratio"]
+__all__ = ["MeasuredPSF", "measure_psf", "measure_psf_array", "star_model", "width_ratio"]
 
 _QUICK = 10  # stars that tell whether a known PSF is right
+_ENOUGH = 4  # stars that tell a PSF better than a header
+_ALIKE = 0.06  # relative width, by which other stars may differ from that of a header
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,46 @@ def measure_psf_array(
     return MeasuredPSF(n_stars=MIN_STARS - 1) if found is None else _as_headers(found, pixel_scale)
 
 
+def star_model(
+    data: FloatArray,
+    mask: BoolArray,
+    sky: float,
+    sigma: float,
+    psf: Sequence[float] | None,
+    *,
+    pixel_scale: float,
+    saturation: float = np.inf,
+) -> StarModel | None:
+    """
+    Profile of the stars of a band, elliptical and lopsided as they are.
+
+    Parameters
+    ----------
+    data, mask, sky, sigma, pixel_scale, saturation
+        As for `measure_psf_array`.
+    psf : tuple of float or None
+        FWHM (arcsec) and beta of the core, and share of the wings.  Where there are fewer than
+        four stars, they are taken as they are, and those stars say only how lopsided it is.
+
+    Returns
+    -------
+    model : `~splus_srgan.pixels.star_model.StarModel` or None
+        In pixels; `None` where neither is known.
+    """
+    sample, missing = gather_windows(data, mask)
+    sample = np.asarray(sample, float) - float(sky)
+    given = {"pixel_scale": pixel_scale, "mask": missing}
+    stars = find_stars(sample, sigma, mask=missing, saturation=saturation - sky)
+    found = fit_star_psf(sample, sigma, stars, **given) if len(stars) >= _ENOUGH else None
+    if (found is None or found.n_stars < _ENOUGH) and psf is not None:
+        width = expected_width(psf, pixel_scale=pixel_scale)
+        alike = stars[np.abs(np.log(stars[:, 3] / width)) < _ALIKE]
+        found = fit_star_psf(sample, sigma, alike, **given, core=psf) if len(alike) else None
+        if found is None:
+            return StarModel.of_psf(psf, pixel_scale=pixel_scale)
+    return None if found is None else StarModel.of_fit(found.core, pixel_scale=pixel_scale)
+
+
 def width_ratio(
     data: FloatArray,
     mask: BoolArray,
@@ -261,8 +304,8 @@ def width_ratio(
 
 def _as_headers(found: Any, pixel_scale: float) -> MeasuredPSF:
     """Bring the core that was fitted to the one profile that headers state, errors with it."""
-    width, beta, wings, e1, e2 = found.core
-    covariance = found.covariance
+    width, beta, wings, e1, e2 = found.core[:5]
+    covariance = found.covariance[:5, :5]
     smaller, larger = core_profile(1.0, 1.0, wings)
     narrow, steep = 1 - core_profile(1.0, 1.0, 1.0)[0], core_profile(1.0, 1.0, 1.0)[1] - 1
     ellipticity = float(np.hypot(e1, e2))

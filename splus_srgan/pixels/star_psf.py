@@ -3,8 +3,8 @@ r"""
 The PSF of an image, fitted to all of its stars together.
 
 Stars are the compact sources of one width.  Their common profile is a Moffat core, elliptical,
-with wings beside it (`~splus_srgan.pixels.psf.psf_profile`); each star has a flux, a position
-and a sky of its own, all of which enter linearly.
+lopsided, with wings beside it (`~splus_srgan.pixels.star_model.StarModel`); each star has a
+flux, a position and a sky of its own, all of which enter linearly.
 """
 
 from dataclasses import dataclass
@@ -13,14 +13,8 @@ import numpy as np
 from scipy import optimize
 
 from splus_srgan.pixels.missing import missing_pixels
-from splus_srgan.pixels.psf import (
-    WING_FWHM,
-    WING_SHARE,
-    WINGS,
-    moffat_alpha,
-    moffat_profile,
-    psf_image,
-)
+from splus_srgan.pixels.psf import WING_FWHM, WING_SHARE, psf_image
+from splus_srgan.pixels.star_model import StarModel
 from splus_srgan.pixels.starfit import cutout, fit_moffat, half_maximum_width, half_width
 from splus_srgan.utils.quiet import quiet
 
@@ -41,6 +35,8 @@ _NEAR_ENOUGH = 0.25  # of a width that peaks are found with, relative
 _MODEL_ERROR = 0.03  # of the flux in a pixel: real PSFs are no Moffat profiles
 _WING_PRIOR = (WING_SHARE, 0.15)
 _BETA_PRIOR = (np.log(3.9), 0.4)
+_SHAPE_PRIOR = (0.1, 0.1, 0.05, 0.05)  # ellipticity, coma
+_STEPS = (0.1, 0.3, 0.1, 0.1, 0.1, 0.03, 0.03)
 
 
 @dataclass(frozen=True)
@@ -51,10 +47,11 @@ class StarPSF:
     Attributes
     ----------
     core : tuple of float
-        FWHM (pixels) and Moffat beta of the core, share of the light in the wings, and the
-        two components of the ellipticity, :math:`e \cos 2\theta` and :math:`e \sin 2\theta`.
-    covariance : `~numpy.ndarray`, shape (5, 5)
-        Covariance of these, from the scatter between stars and the noise within.
+        FWHM (pixels) and Moffat beta of the core, share of the light in the wings, the two
+        components of the ellipticity, :math:`e \cos 2\theta` and :math:`e \sin 2\theta`, and of
+        the coma, :math:`\kappa_x` and :math:`\kappa_y`.
+    covariance : `~numpy.ndarray`, shape (7, 7)
+        Covariance of these, 0 for what was known, from the scatter between stars and the noise within.
     n_stars : int
         Stars that were fitted.
     """
@@ -169,7 +166,7 @@ def _of_one_width(stars):
     return stars[np.abs(np.log(width / middle)) < _WIDTH]
 
 
-def fit_star_psf(image, sigma, stars, *, pixel_scale, mask=None):
+def fit_star_psf(image, sigma, stars, *, pixel_scale, mask=None, core=None):
     """
     Fit one profile to all stars.
 
@@ -181,25 +178,29 @@ def fit_star_psf(image, sigma, stars, *, pixel_scale, mask=None):
         As `find_stars` gives them.
     pixel_scale : float
         Arcsec per pixel: the size of the wings is known in arcsec.
+    core : tuple of float, optional
+        FWHM (arcsec) and beta of the core, and share of the wings, if they are known: only
+        ellipticity and coma are fitted then.
 
     Returns
     -------
     psf : `StarPSF` or None
-        `None` where fewer than `MIN_STARS` agree with it.
+        `None` where fewer than `MIN_STARS` agree with it, or none at all with a known core.
     """
+    least = MIN_STARS if core is None else 1
     image = np.asarray(image, float)
     missing = missing_pixels(image, mask)
     stamps = [_Stamp(image, missing, sigma, star, stars) for star in stars]
     for _ in range(2):
-        if len(stamps) < MIN_STARS:
+        if len(stamps) < least:
             return None
-        fit = _JointFit(stamps, pixel_scale, float(np.median(stars[:, 3])))
+        fit = _JointFit(stamps, pixel_scale, float(np.median(stars[:, 3])), core)
         misfit = fit.misfit()
         sound = misfit < max(3.0, 3 * np.median(misfit))
         if sound.all():
             break
         stamps = [stamp for stamp, good in zip(stamps, sound, strict=True) if good]
-    if len(stamps) < MIN_STARS:
+    if len(stamps) < least:
         return None
     return fit.result()
 
@@ -223,29 +224,34 @@ class _Stamp:
         self.dx, self.dy = (xx - x)[used], (yy - y)[used]
         self.error = np.hypot(sigma, _MODEL_ERROR * np.clip(self.values, 0, None))
         self.sigma = sigma
-        self._wings = None
 
     def model(self, p, pixel_scale):
         """Profile, its slopes along x and y, and a level, as columns (n, 4)."""
-        if self._wings is None:
-            self._wings = _moffat(self.dx, self.dy, WING_FWHM / pixel_scale, WINGS[1])
-        core = _moffat(self.dx, self.dy, *np.exp(p[:2]), p[3:])
+        profile = StarModel(*np.exp(p[:2]), p[2], WING_FWHM / pixel_scale, p[3:5], p[5:])
         columns = np.ones((self.values.size, 4))
-        columns[:, :3] = (1 - p[2]) * core + p[2] * self._wings
+        columns[:, :3] = profile.columns(self.dx, self.dy)
         return columns
 
 
 class _JointFit:
     """Least squares over the common profile; what belongs to one star is solved for inside."""
 
-    def __init__(self, stamps, pixel_scale, fwhm):
-        self.stamps, self.scale = stamps, pixel_scale
-        start = np.array([np.log(0.95 * fwhm), *(_BETA_PRIOR[0], _WING_PRIOR[0]), 0.0, 0.0])
-        low = np.array([start[0] - 0.7, np.log(1.5), 0.0, -0.5, -0.5])
-        high = np.array([start[0] + 0.7, np.log(20.0), 0.8, 0.5, 0.5])
+    def __init__(self, stamps, pixel_scale, fwhm, core=None):
+        self.stamps, self.scale, self.fixed = stamps, pixel_scale, ()
+        start = np.array([np.log(0.95 * fwhm), _BETA_PRIOR[0], _WING_PRIOR[0], 0, 0, 0, 0])
+        low = np.array([start[0] - 0.7, np.log(1.5), 0.0, -0.5, -0.5, -0.2, -0.2])
+        high = np.array([start[0] + 0.7, np.log(20.0), 0.8, 0.5, 0.5, 0.2, 0.2])
+        if core is not None:
+            self.fixed = np.log(core[0] / pixel_scale), np.log(core[1]), core[2]
+        free = slice(len(self.fixed), None)
         self.found = optimize.least_squares(
-            self._residual, start, bounds=(low, high), x_scale=[0.1, 0.3, 0.1, 0.1, 0.1], ftol=1e-5
+            self._residual,
+            start[free],
+            bounds=(low[free], high[free]),
+            x_scale=_STEPS[free],
+            ftol=1e-5,
         )
+        self.solution = np.array([*self.fixed, *self.found.x])
 
     def _one(self, stamp, p):
         """Weighted residual of a star, robust."""
@@ -258,17 +264,19 @@ class _JointFit:
         # As of the loss soft_l1, with a scale of three sigma: neighbors have little weight.
         return 3 * np.sign(left) * np.sqrt(2 * (np.sqrt(1 + (left / 3) ** 2) - 1))
 
-    def _residual(self, p):
+    def _residual(self, free):
+        p = np.array([*self.fixed, *free])
         priors = [
             (p[2] - _WING_PRIOR[0]) / _WING_PRIOR[1],
             (p[1] - _BETA_PRIOR[0]) / _BETA_PRIOR[1],
+            *(p[3:] / _SHAPE_PRIOR),
         ]
         return np.concatenate([*(self._one(stamp, p) for stamp in self.stamps), priors])
 
     def misfit(self):
         """Mean squared residual within the core of each star."""
-        near = [np.hypot(s.dx, s.dy) < np.exp(self.found.x[0]) * 1.5 for s in self.stamps]
-        residuals = [self._one(stamp, self.found.x) for stamp in self.stamps]
+        near = [np.hypot(s.dx, s.dy) < np.exp(self.solution[0]) * 1.5 for s in self.stamps]
+        residuals = [self._one(stamp, self.solution) for stamp in self.stamps]
         return np.array([np.mean(r[n] ** 2) for r, n in zip(residuals, near, strict=True)])
 
     def result(self):
@@ -283,11 +291,13 @@ class _JointFit:
             )
         ]
         number = len(self.stamps)
-        scatter = np.einsum("ki,kj->ij", gradients, gradients) * number / (number - 2)
-        covariance = inverse @ scatter @ inverse + inverse
-        fwhm, beta = np.exp(self.found.x[:2])
-        scale = np.array([fwhm, beta, 1, 1, 1])
-        core = (float(fwhm), float(beta), *map(float, self.found.x[2:]))
+        scatter = np.einsum("ki,kj->ij", gradients, gradients) * number / max(number - 2, 1)
+        covariance = np.zeros((len(_STEPS),) * 2)
+        free = slice(len(self.fixed), None)
+        covariance[free, free] = inverse @ scatter @ inverse + inverse
+        fwhm, beta = np.exp(self.solution[:2])
+        scale = np.array([fwhm, beta, 1, 1, 1, 1, 1])
+        core = (float(fwhm), float(beta), *map(float, self.solution[2:]))
         return StarPSF(core, covariance * np.outer(scale, scale), number)
 
 
@@ -316,17 +326,3 @@ def expected_width(psf, *, pixel_scale):
     place = np.array([middle, middle])
     cut = cutout(image, np.zeros(image.shape, bool), place, half_width(fwhm))
     return np.nan if cut is None else float(fit_moffat(cut, fwhm)[3])
-
-
-def _moffat(dx, dy, fwhm, beta, shape=(0.0, 0.0)):
-    """An elliptical Moffat profile of unit flux and its slopes along x and y, as columns."""
-    alpha = moffat_alpha(fwhm, beta)
-    stretch, twice = 1 - min(np.hypot(*shape), 0.9), np.arctan2(shape[1], shape[0])
-    # The squared radius, in units of alpha, as a quadratic form; the area is kept.
-    mean, half = (stretch + 1 / stretch) / 2, (stretch - 1 / stretch) / 2
-    xx, yy, xy = mean + half * np.cos(twice), mean - half * np.cos(twice), half * np.sin(twice)
-    along_x, along_y = (xx * dx + xy * dy) / alpha**2, (yy * dy + xy * dx) / alpha**2
-    r2 = dx * along_x + dy * along_y
-    profile = moffat_profile(r2, beta) / alpha**2
-    slope = -2 * beta * profile / (1 + r2)
-    return np.stack([profile, slope * along_x, slope * along_y], axis=1)

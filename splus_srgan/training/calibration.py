@@ -197,7 +197,8 @@ def calibrate(
     ----------
     enhancer : `~splus_srgan.SRGANEnhancer`
         With weights that were named (not ``"auto"``), and ``uncertainty`` `True` or
-        ``"ensemble"``: what is to be calibrated.  A calibration in its model card is left out.
+        ``"ensemble"``: what is to be calibrated.  A calibration in its model card is left out,
+        and no stars are fitted, which have errors of their own.
     fields : iterable
         Held-out fields, `~splus_srgan.simulate.field.SimulatedField` or any object with
         ``observed`` and ``target``.  The final image is measured, after the flux anchor and
@@ -227,6 +228,7 @@ def calibrate(
     card = _own_card(enhancer)
     raw = copy.copy(enhancer)
     raw.weights = dataclasses.replace(card, uncertainty={})
+    raw.fit_stars = False  # their errors are known from the fit
     whole, parts = _Pixels(), _Pixels()
     split = card.takes_subsets and len(card.bands) > FEW
     for number, field in enumerate(fields if progress_bar is None else progress_bar(fields)):

@@ -42,6 +42,7 @@ _FLAGS = {
     Quality.SATURATED: ((204, 121, 167), 190, "input at or above saturation"),
     Quality.EXTRAPOLATED: ((0, 158, 115), 90, "outside what the weights were trained for"),
     Quality.UNUSUAL: ((0, 114, 178), 190, "a spike, or in an area of one value"),
+    Quality.FITTED_STAR: ((148, 103, 189), 70, "a star that was fitted"),
     Quality.NEAR_MISSING: ((230, 159, 0), 70, "the network saw a missing pixel"),
     Quality.NEAR_SATURATED: ((240, 228, 66), 60, "the network saw a saturated pixel"),
     Quality.EDGE: ((86, 180, 233), 60, "the border may change it"),

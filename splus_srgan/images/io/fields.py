@@ -70,6 +70,7 @@ _PROVENANCE = {
     "psf_beta": ("SRPSFBET", "its Moffat beta"),
     "psf_wings": ("SRPSFWNG", "share of its light in wide wings"),
     "uncertainty": ("SRUNCERT", "origin of the errors of pixels"),
+    "n_stars": ("SRNSTARS", "lone stars that were fitted"),
     "unusual": ("SRUNUSUL", "what is unusual in the input"),
     "flux_anchor": ("SRANCHOR", "strength of the flux anchor, 0 to 1"),
     "bands": ("SRBANDS", "bands enhanced together"),

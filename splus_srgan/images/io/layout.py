@@ -48,6 +48,7 @@ MEANINGS = {
     Quality.EDGE: "border matters: over 0.1 of its error",
     Quality.EXTRAPOLATED: "outside what weights were made for",
     Quality.UNUSUAL: "a spike, or an area of one value",
+    Quality.FITTED_STAR: "a star that was fitted",
 }
 """Comments of the legend, by bit."""
 

@@ -1,0 +1,121 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""
+Lone stars of a field: taken off before the generator, and put back at the PSF of the output.
+
+No generator finds the light of each pixel of a star as well as a fit finds its flux and place.
+What the fit leaves of a star stays in the image, and is the generator's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from splus_srgan.enhance.planes import FACTOR, fine_place
+from splus_srgan.images.header import saturation_level
+from splus_srgan.images.stars import star_model
+from splus_srgan.pixels.lone_stars import LoneStars, find_lone_stars
+from splus_srgan.pixels.star_model import StarModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from splus_srgan.images.unpack import BandStack
+    from splus_srgan.utils.types import FloatArray
+
+__all__ = ["FieldStars", "find_stars"]
+
+_RELATIVE_ERROR = 0.02  # of the flux of a pixel: what is not known of the PSF
+
+
+@dataclass(frozen=True)
+class FieldStars:
+    """
+    Lone stars of each band of a field.
+
+    Attributes
+    ----------
+    stars : list of `~splus_srgan.pixels.lone_stars.LoneStars`
+        Fluxes and places in the input.
+    models : list of `~splus_srgan.pixels.star_model.StarModel`
+        PSF of each band of the input, in its pixels.
+    targets : list of `~splus_srgan.pixels.star_model.StarModel`
+        PSF of each band of the output, in its pixels.
+    """
+
+    stars: list[LoneStars]
+    models: list[Any]
+    targets: list[Any]
+
+    def any_in(self, k: int) -> bool:
+        """Whether a band has stars."""
+        return len(self.stars[k]) > 0
+
+    def seen(self, k: int, place: tuple[slice, ...]) -> FloatArray:
+        """Light of the stars of a band in a part of the input."""
+        return self.stars[k].draw(self.models[k], place).astype(np.float32)
+
+    def shown(self, k: int, place: tuple[slice, ...]) -> FloatArray:
+        """Their light at the PSF of the output in that part, in flux per input pixel."""
+        light = self.stars[k].draw(self.targets[k], fine_place(place), factor=FACTOR)
+        return (FACTOR**2 * light).astype(np.float32)
+
+    def std(self, k: int, place: tuple[slice, ...]) -> FloatArray:
+        """Standard deviation of that light."""
+        variance = self.stars[k].draw(
+            self.targets[k], fine_place(place), factor=FACTOR, relative_error=_RELATIVE_ERROR
+        )
+        return (FACTOR**2 * np.sqrt(variance)).astype(np.float32)
+
+
+def find_stars(
+    stack: BandStack,
+    sky: FloatArray,
+    sigma: FloatArray,
+    *,
+    psfs: Sequence[Any],
+    target_psfs: Sequence[Any],
+    pixel_scale: float,
+) -> FieldStars:
+    """
+    Find the lone stars of a field.
+
+    Parameters
+    ----------
+    stack : `~splus_srgan.images.unpack.BandStack`
+        Input.
+    sky, sigma : `~numpy.ndarray`, shape (n_band, 1, 1) or (n_band, ny, nx)
+        Sky and noise of each band.
+    psfs : sequence of tuple of float or None
+        Core and wings of the PSF of each band, for bands that have too few stars to tell.
+    target_psfs : sequence of tuple of float
+        The same of the output.
+    pixel_scale : float
+        Arcsec per input pixel.
+
+    Returns
+    -------
+    stars : `FieldStars`
+        None where the PSF of a band is not known.
+    """
+    levels = [saturation_level(meta, stack.unit) for meta in stack.metas]
+    models = [
+        star_model(
+            stack.data[k],
+            stack.mask[k],
+            float(np.median(sky[k])),
+            float(np.median(sigma[k])),
+            psf,
+            pixel_scale=pixel_scale,
+            saturation=levels[k],
+        )
+        for k, psf in enumerate(psfs)
+    ]
+    stars = find_lone_stars(
+        stack.data, sky, sigma, models, mask=stack.mask, saturation=levels
+    )
+    targets = [StarModel.of_psf(psf, pixel_scale=pixel_scale / FACTOR) for psf in target_psfs]
+    return FieldStars(stars, models, targets)
