@@ -151,6 +151,9 @@ def _on_worker(
         mask = np.unpackbits(bits, count=np.prod(shape)).view(bool).reshape(shape)
         work.stack = replace(work.stack, data=data, mask=mask)
         work.sky, work.sigma = sky, sigma
+        if work.stars is not None:
+            first = tuple(place.start for place in part.needed)
+            work.stars = replace(work.stars, origin=first)
         made = work.compute_section(own)
     return told, made
 

@@ -43,12 +43,16 @@ class FieldStars:
     models : list of `~splus_srgan.pixels.star_model.StarModel`
         PSF of each band of the input, in its pixels.
     targets : list of `~splus_srgan.pixels.star_model.StarModel`
-        PSF of each band of the output, in its pixels.
+        PSF of each band of the output, in its pixels: with the wings of that of the input, so that
+        light far from a star stays what it is, whatever the fit makes of it.
+    origin : tuple of int
+        Row and column of the input from which places are counted.
     """
 
     stars: list[LoneStars]
     models: list[Any]
     targets: list[Any]
+    origin: tuple[int, int] = (0, 0)
 
     def any_in(self, k: int) -> bool:
         """Whether a band has stars."""
@@ -56,19 +60,26 @@ class FieldStars:
 
     def seen(self, k: int, place: tuple[slice, ...]) -> FloatArray:
         """Light of the stars of a band in a part of the input."""
-        return self.stars[k].draw(self.models[k], place).astype(np.float32)
+        return self.stars[k].draw(self.models[k], self._from_origin(place)).astype(np.float32)
 
     def shown(self, k: int, place: tuple[slice, ...]) -> FloatArray:
         """Their light at the PSF of the output in that part, in flux per input pixel."""
-        light = self.stars[k].draw(self.targets[k], fine_place(place), factor=FACTOR)
-        return (FACTOR**2 * light).astype(np.float32)
+        return (FACTOR**2 * self._fine(k, place)).astype(np.float32)
 
     def std(self, k: int, place: tuple[slice, ...]) -> FloatArray:
         """Standard deviation of that light."""
-        variance = self.stars[k].draw(
-            self.targets[k], fine_place(place), factor=FACTOR, relative_error=_RELATIVE_ERROR
-        )
+        variance = self._fine(k, place, relative_error=_RELATIVE_ERROR)
         return (FACTOR**2 * np.sqrt(variance)).astype(np.float32)
+
+    def _fine(self, k: int, place: tuple[slice, ...], **options: float) -> FloatArray:
+        place = fine_place(self._from_origin(place))
+        return self.stars[k].draw(self.targets[k], place, factor=FACTOR, **options)
+
+    def _from_origin(self, place: tuple[slice, ...]) -> tuple[slice, ...]:
+        return tuple(
+            slice(part.start + first, part.stop + first)
+            for part, first in zip(place, self.origin, strict=True)
+        )
 
 
 def find_stars(
@@ -99,9 +110,12 @@ def find_stars(
     Returns
     -------
     stars : `FieldStars`
-        None where the PSF of a band is not known.
+        None of them where the PSF of a band is not known.
     """
     levels = [saturation_level(meta, stack.unit) for meta in stack.metas]
+    if any(psf is None for psf in psfs):
+        nothing = [LoneStars.of_rows([])] * len(psfs)
+        return FieldStars(nothing, [None] * len(psfs), [None] * len(psfs))
     models = [
         star_model(
             stack.data[k],
@@ -114,8 +128,9 @@ def find_stars(
         )
         for k, psf in enumerate(psfs)
     ]
-    stars = find_lone_stars(
-        stack.data, sky, sigma, models, mask=stack.mask, saturation=levels
-    )
-    targets = [StarModel.of_psf(psf, pixel_scale=pixel_scale / FACTOR) for psf in target_psfs]
+    targets = [
+        StarModel.of_psf((*psf[:2], model.wings), pixel_scale=pixel_scale / FACTOR)
+        for psf, model in zip(target_psfs, models, strict=True)
+    ]
+    stars = find_lone_stars(stack.data, sky, sigma, models, mask=stack.mask, saturation=levels)
     return FieldStars(stars, models, targets)

@@ -225,11 +225,11 @@ def star_model(
     mask: BoolArray,
     sky: float,
     sigma: float,
-    psf: Sequence[float] | None,
+    psf: Sequence[float],
     *,
     pixel_scale: float,
     saturation: float = np.inf,
-) -> StarModel | None:
+) -> StarModel:
     """
     Profile of the stars of a band, elliptical and lopsided as they are.
 
@@ -237,27 +237,27 @@ def star_model(
     ----------
     data, mask, sky, sigma, pixel_scale, saturation
         As for `measure_psf_array`.
-    psf : tuple of float or None
+    psf : tuple of float
         FWHM (arcsec) and beta of the core, and share of the wings.  Where there are fewer than
         four stars, they are taken as they are, and those stars say only how lopsided it is.
 
     Returns
     -------
-    model : `~splus_srgan.pixels.star_model.StarModel` or None
-        In pixels; `None` where neither is known.
+    model : `~splus_srgan.pixels.star_model.StarModel`
+        In pixels.
     """
     sample, missing = gather_windows(data, mask)
     sample = np.asarray(sample, float) - float(sky)
     given = {"pixel_scale": pixel_scale, "mask": missing}
     stars = find_stars(sample, sigma, mask=missing, saturation=saturation - sky)
     found = fit_star_psf(sample, sigma, stars, **given) if len(stars) >= _ENOUGH else None
-    if (found is None or found.n_stars < _ENOUGH) and psf is not None:
+    if found is None or found.n_stars < _ENOUGH:
         width = expected_width(psf, pixel_scale=pixel_scale)
         alike = stars[np.abs(np.log(stars[:, 3] / width)) < _ALIKE]
         found = fit_star_psf(sample, sigma, alike, **given, core=psf) if len(alike) else None
-        if found is None:
-            return StarModel.of_psf(psf, pixel_scale=pixel_scale)
-    return None if found is None else StarModel.of_fit(found.core, pixel_scale=pixel_scale)
+    if found is None:
+        return StarModel.of_psf(psf, pixel_scale=pixel_scale)
+    return StarModel.of_fit(found.core, pixel_scale=pixel_scale)
 
 
 def width_ratio(

@@ -33,7 +33,7 @@ _OFFSET = 0.1  # pixels between bands
 _FAINT = 3.0  # S/N below which a band does not show the star
 _STEPS = 8
 _ENOUGH = 1e-4  # pixels
-_WINDOW, _MARGIN = 1024, 32  # pixels that are looked at together
+_WINDOW, _MARGIN = 320, 32  # pixels that are looked at together
 _FAINTEST = 0.01  # sky noises: where a drawn star ends
 _REACHES = np.geomspace(8, 160, 27)  # pixels
 
@@ -105,8 +105,7 @@ class LoneStars:
             shown = np.hypot(dy, dx) <= factor * reach
             seen = model.columns(dx[shown], dy[shown])
             inner = tuple(
-                slice(a.start - b.start, a.stop - b.start)
-                for a, b in zip(own, place, strict=True)
+                slice(a.start - b.start, a.stop - b.start) for a, b in zip(own, place, strict=True)
             )
             if relative_error is None:
                 light[inner][shown] += flux * seen[:, 0]
@@ -133,8 +132,8 @@ def find_lone_stars(images, sky, sigma, models, *, mask=None, saturation=None):
         Images on one grid; they may lie in files, and are read in windows.
     sky, sigma : `~numpy.ndarray`, shape (n_band, 1, 1) or (n_band, ny, nx)
         Sky and its noise per pixel.
-    models : sequence of `~splus_srgan.pixels.star_model.StarModel` or None
-        PSF of each band, in pixels; one of `None` finds no star.
+    models : sequence of `~splus_srgan.pixels.star_model.StarModel`
+        PSF of each band, in pixels.
     mask : array_like of bool, shape (n_band, ny, nx), optional
         `True` is missing.
     saturation : sequence of float, optional
@@ -175,20 +174,19 @@ def find_lone_stars(images, sky, sigma, models, *, mask=None, saturation=None):
     """
     n_band, *shape = images.shape
     rows = [[] for _ in range(n_band)]
-    if all(model is not None for model in models):
-        limits = np.full(n_band, np.inf) if saturation is None else np.asarray(saturation)
-        given = images, mask, sky, sigma
-        for cut, own in _windows(shape):
-            seen = [
-                _Band(*(_cut(part, k, cut) for part in given), models[k], limits[k])
-                for k in range(n_band)
-            ]
-            origin = cut[1].start, cut[0].start
-            for star in _stars(seen):
-                x, y = (a + b for a, b in zip(star.place, origin, strict=True))
-                if all(a.start <= round(v) < a.stop for a, v in zip(own, (y, x), strict=True)):
-                    for k, fit in star.fits.items():
-                        rows[k].append(fit.row(origin))
+    limits = np.full(n_band, np.inf) if saturation is None else np.asarray(saturation)
+    given = images, mask, sky, sigma
+    for cut, own in _windows(shape):
+        seen = [
+            _Band(*(_cut(part, k, cut) for part in given), models[k], limits[k])
+            for k in range(n_band)
+        ]
+        origin = cut[1].start, cut[0].start
+        for star in _stars(seen):
+            x, y = (a + b for a, b in zip(star.place, origin, strict=True))
+            if all(a.start <= round(v) < a.stop for a, v in zip(own, (y, x), strict=True)):
+                for k, fit in star.fits.items():
+                    rows[k].append(fit.row(origin))
     return [LoneStars.of_rows(sorted(one, key=lambda row: (row[1], row[0]))) for one in rows]
 
 

@@ -51,7 +51,8 @@ class StarPSF:
         components of the ellipticity, :math:`e \cos 2\theta` and :math:`e \sin 2\theta`, and of
         the coma, :math:`\kappa_x` and :math:`\kappa_y`.
     covariance : `~numpy.ndarray`, shape (7, 7)
-        Covariance of these, 0 for what was known, from the scatter between stars and the noise within.
+        Covariance of these, from the scatter between stars and the noise within; 0 for what was
+        known.
     n_stars : int
         Stars that were fitted.
     """

@@ -42,8 +42,8 @@ def enhancer():
 @pytest.mark.parametrize("height", [-3e38, -1e5, -1e3, 1e7, 1e33, 3e38])
 def test_wild_pixel_is_missing_and_changes_nothing_far_away(small_weights, height):
     images = simulate_field(3, shape=(60, 190), bands=("r",), kind="stars").observed
-    # The check of the input would warn about the pixel.
-    enhancer = SRGANEnhancer(small_weights, **OPTIONS, check_input=False)
+    # The check of the input would warn about the pixel, and the PSF of stars is that of all.
+    enhancer = SRGANEnhancer(small_weights, **OPTIONS, check_input=False, fit_stars=False)
     data = images["r"].data
     clean = enhancer(images, sky=0, sigma=0.15)["r"]
     data[20, 20] = height
@@ -57,8 +57,8 @@ def test_wild_pixel_is_missing_and_changes_nothing_far_away(small_weights, heigh
 
 def test_pixel_beyond_training_is_flagged_and_anchors_nothing(small_weights):
     images = simulate_field(3, shape=(60, 190), bands=("r",), kind="stars").observed
-    # The check of the input would warn about the pixel.
-    enhancer = SRGANEnhancer(small_weights, **OPTIONS, check_input=False)
+    # The check of the input would warn about the pixel, and the PSF of stars is that of all.
+    enhancer = SRGANEnhancer(small_weights, **OPTIONS, check_input=False, fit_stars=False)
     data = images["r"].data
     clean = enhancer(images, sky=0, sigma=0.15)["r"]
     data[20, 20] = 1e5
