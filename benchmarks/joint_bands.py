@@ -37,7 +37,7 @@ from _common import (
     write_table,
 )
 from astropy.nddata import CCDData, StdDevUncertainty
-from noise_limit import bound, noise_power
+from noise_limit import bound, noise_power, wcs
 from scipy import fft, ndimage
 
 from splus_srgan import simulate_field
@@ -147,7 +147,8 @@ def as_image(adu, band, conditions):
     """An image with the cards that tell its band and PSF."""
     template = simulate_field(0, shape=(16, 16), bands=(band,), kind="blank").observed[band]
     image = template.copy()
-    image.data, image.wcs = np.asarray(adu, np.float32), None
+    # Without a pixel scale, no PSF would be known.
+    image.data, image.wcs = np.asarray(adu, np.float32), wcs()
     image.meta = template.meta.copy()
     for card, value in (
         ("HIERARCH OAJ PRO FWHMMEAN", conditions["fwhm"]),

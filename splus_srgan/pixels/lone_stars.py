@@ -82,7 +82,8 @@ class LoneStars:
         factor : int, optional
             Pixels along each axis for one of the image.
         relative_error : float, optional
-            Draw variances: those of flux and place, and such a part of the flux of a pixel.
+            Draw variances: those of flux and place, and of what is not known of the PSF :math:`P`,
+            such a part of :math:`F P^{3/4} P_0^{1/4}`: the wings are known less well than the core.
 
         Returns
         -------
@@ -112,7 +113,9 @@ class LoneStars:
             else:
                 scales = errors * (1, factor * flux, factor * flux)
                 variance = np.square(seen * scales).sum(axis=1)
-                light[inner][shown] += variance + np.square(relative_error * flux * seen[:, 0])
+                peak = model(np.zeros(1), np.zeros(1))
+                unknown = relative_error * flux * seen[:, 0] ** 0.75 * peak**0.25
+                light[inner][shown] += variance + np.square(unknown)
         return light
 
 

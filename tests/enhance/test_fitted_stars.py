@@ -1,0 +1,103 @@
+# Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
+"""Stars that are fitted: their flux, place and width in the output, and who says so."""
+
+import numpy as np
+import pytest
+from astropy.nddata import CCDData
+from numpy.testing import assert_array_equal
+
+from splus_srgan import Quality, SRGANEnhancer, simulate_field
+from splus_srgan.evaluation.measure.starprofile import fit_stars
+from splus_srgan.exceptions import FallbackWarning
+
+OPTIONS = {"engine": "torch", "device": "cpu", "precision": "float32"}
+SHAPE = (96, 96)
+
+
+@pytest.fixture(scope="module")
+def field():
+    return simulate_field((7, 4), kind="stars", shape=SHAPE, bands=("g", "r", "z"))
+
+
+@pytest.fixture(scope="module")
+def both(field):
+    made = [
+        SRGANEnhancer("splus-grz", **OPTIONS, uncertainty=True, fit_stars=fitted)(
+            field.observed, sky=field.sky
+        )
+        for fitted in (True, False)
+    ]
+    assert made[0]["r"].header["SRNSTARS"] >= 3
+    assert "SRNSTARS" not in made[1]["r"].header
+    return made
+
+
+def test_stars_are_nearer_to_the_truth(field, both):
+    for band in "grz":
+        truth = field.target[band].data
+        flagged = (both[0][band].flags & Quality.FITTED_STAR) != 0
+        assert 20 < flagged.sum() < 0.3 * flagged.size
+        left = [np.mean((made[band].data - truth)[flagged] ** 2) for made in both]
+        assert left[0] < 0.8 * left[1]
+        assert not (both[1][band].flags & Quality.FITTED_STAR).any()
+
+
+def test_far_from_stars_little_changes(both):
+    for band in "grz":
+        fitted, plain = (made[band] for made in both)
+        sky = (fitted.flags & Quality.FITTED_STAR) == 0
+        moved = np.abs(fitted.data - plain.data)[sky] / plain.uncertainty.array[sky]
+        assert np.quantile(moved, 0.9) < 0.5
+
+
+def test_errors_hold_the_truth(field, both):
+    pulls = []
+    for band in "grz":
+        made = both[0][band]
+        flagged = (made.flags & Quality.FITTED_STAR) != 0
+        off = made.data - field.target[band].data
+        pulls.append((off / made.uncertainty.array)[flagged])
+    inside = np.mean(np.abs(np.concatenate(pulls)) < 1)
+    assert 0.5 < inside < 0.95
+
+
+def test_stars_have_the_promised_width(both):
+    image = both[0]["r"]
+    flux = np.where((image.flags & Quality.FITTED_STAR) != 0, image.data, 0)
+    y, x = np.unravel_index(np.argmax(flux), flux.shape)
+    promised = image.header["SRFWHM"] / 0.275
+    measured = fit_stars(image.data, [x], [y], fwhm=promised)[0]["fwhm"]
+    assert measured == pytest.approx(promised, rel=0.02)
+
+
+def test_turned_images_have_turned_stars(field):
+    enhancer = SRGANEnhancer("splus-any", **OPTIONS, psf="header", check_input=False)
+    image = field.observed["r"]
+    level = {"sky": field.sky["r"], "sigma": field.sigma["r"]}
+    plain = enhancer(image, **level)
+    turned = CCDData(image.data[::-1, ::-1].copy(), unit=image.unit, header=image.header)
+    turned.wcs = image.wcs
+    again = enhancer(turned, **level)
+    assert again.header["SRNSTARS"] == plain.header["SRNSTARS"] > 0
+    off = np.abs(again.data[::-1, ::-1] - plain.data)
+    assert off.max() < 0.01 * plain.data.max()
+
+
+def test_no_psf_no_stars(field):
+    image = CCDData(field.observed["r"].data, unit="adu")
+    with pytest.warns(FallbackWarning, match="PSF|pixel scale"):
+        made = SRGANEnhancer("splus-any", **OPTIONS)(image, sky=0.0)
+    assert made.meta["SRNSTARS"] == 0
+    assert not (made.flags & Quality.FITTED_STAR).any()
+
+
+def test_without_stars_nothing_changes():
+    field = simulate_field((7, 2), kind="blank", shape=(64, 64), bands=("r",)).observed
+    made = [SRGANEnhancer("splus-any", **OPTIONS, fit_stars=on)(field) for on in (True, False)]
+    assert made[0]["r"].header["SRNSTARS"] == 0
+    assert_array_equal(made[0]["r"].data, made[1]["r"].data)
+
+
+def test_option_is_checked():
+    with pytest.raises(TypeError, match="fit_stars must be True or False; got 'yes'"):
+        SRGANEnhancer(fit_stars="yes")
