@@ -79,7 +79,7 @@ def test_names_of_planes(path):
 
 def test_bits_have_a_legend(path):
     header = fits.getheader(path, "DQ", 2)
-    bits = {Quality[header[f"DQBIT{k}"]] for k in range(7)}
+    bits = {Quality[header[f"DQBIT{k}"]] for k in range(8)}
     assert bits == set(Quality)
     assert all(header[f"DQBIT{bit.bit_length() - 1}"] == describe(int(bit)) for bit in Quality)
     assert header.comments["DQBIT4"].startswith("value 16: ")

@@ -19,14 +19,15 @@ def test_bits_have_fixed_values():
         "EDGE": 16,
         "EXTRAPOLATED": 32,
         "UNUSUAL": 64,
+        "FITTED_STAR": 128,
     }
 
 
 def test_describe_names_the_bits():
     assert describe(0) == "GOOD"
     assert describe(np.uint8(5)) == "MISSING | SATURATED"
-    with pytest.raises(ValueError, match="value must be a sum of Quality bits, 0 to 127; got 128"):
-        describe(128)
+    with pytest.raises(ValueError, match="value must be a sum of Quality bits, 0 to 255; got 256"):
+        describe(256)
     with pytest.raises(TypeError, match=r"value must be an integer; got 1\.5"):
         describe(1.5)
 
