@@ -26,7 +26,7 @@ _RADIUS = 3.0  # FWHM that a fit looks at
 _CORE = 1.5  # FWHM that decide
 _MODEL_ERROR = 0.02  # of the flux in a pixel, in a fit: real PSFs are no Moffat profiles
 _SKY_ERROR = 0.3  # sky noises
-_MISFIT = 0.05, 2.5  # of the flux in a pixel, beside the noise; mean square in units of both
+_MISFIT = 0.07, 2.5  # of the flux in a pixel, beside the noise; mean square in units of both
 _WIDTH = 0.04, 2.0  # relative width, and its errors, by which a star may differ
 _FARTHEST = 1.0  # pixels from the peak
 _OFFSET = 0.1  # pixels between bands
@@ -158,7 +158,7 @@ def find_lone_stars(images, sky, sigma, models, *, mask=None, saturation=None):
 
     It has to be as wide as the PSF, to 4 % and two standard errors of its width, and within 1.5
     FWHM what is left has a mean square of at most 2.5 in units of
-    :math:`\sigma^2 + (0.05\, F P)^2`.  In the other bands the star is fitted where it was found,
+    :math:`\sigma^2 + (0.07\, F P)^2`.  In the other bands the star is fitted where it was found,
     to 0.1 pixels.  Where one of them shows something else there, it is left alone in all; a band
     that has nothing of S/N 3 at its place does not show it.
 
