@@ -73,6 +73,7 @@ def make_parser(description, *, fields=40):
         choices=PSFS,
         help="PSFs of the simulated fields; default %(default)s, with wings",
     )
+    parser.add_argument("--no-fit-stars", action="store_true", help="leave stars to the generator")
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     parser.add_argument("--engine", default="auto", choices=("auto", "torch", "openvino"))
     parser.add_argument(
@@ -167,7 +168,8 @@ def fields(number, *, seed=TEST_SEED, **keywords):
 
 def make_enhancers(options, **keywords):
     """One enhancer for each model card."""
-    chosen = {"precision": options.precision, "engine": options.engine} | keywords
+    chosen = {"precision": options.precision, "engine": options.engine}
+    chosen |= {"fit_stars": not options.no_fit_stars} | keywords
     names = [load_card(weights).name for weights in options.weights]
     if len(set(names)) < len(names):
         raise SystemExit(f"--weights must have different names in their model cards; got {names}")

@@ -34,6 +34,7 @@ _FAINT = 3.0  # S/N below which a band does not show the star
 _STEPS = 8
 _ENOUGH = 1e-4  # pixels
 _WINDOW, _MARGIN = 320, 32  # pixels that are looked at together
+_LOOK = 5  # FWHM from a star to what it depends on, at most
 _FAINTEST = 0.01  # sky noises: where a drawn star ends
 _REACHES = np.geomspace(8, 160, 27)  # pixels
 
@@ -178,10 +179,15 @@ def find_lone_stars(images, sky, sigma, models, *, mask=None, saturation=None):
     n_band, *shape = images.shape
     rows = [[] for _ in range(n_band)]
     limits = np.full(n_band, np.inf) if saturation is None else np.asarray(saturation)
-    given = images, mask, sky, sigma
-    for cut, own in _windows(shape):
+    margin = max(_MARGIN, int(_LOOK * max(model.fwhm for model in models)))
+    for cut, own in _windows(shape, margin):
         seen = [
-            _Band(*(_cut(part, k, cut) for part in given), models[k], limits[k])
+            _Band(
+                *(_cut(part, k, cut) for part in (images, mask)),
+                *(_level(part, k, cut) for part in (sky, sigma)),
+                models[k],
+                limits[k],
+            )
             for k in range(n_band)
         ]
         origin = cut[1].start, cut[0].start
@@ -193,20 +199,23 @@ def find_lone_stars(images, sky, sigma, models, *, mask=None, saturation=None):
     return [LoneStars.of_rows(sorted(one, key=lambda row: (row[1], row[0]))) for one in rows]
 
 
-def _windows(shape):
+def _windows(shape, margin):
     """Rows and columns that are read together, and which of them are looked at there."""
     sides = [[(start, min(start + _WINDOW, n)) for start in range(0, n, _WINDOW)] for n in shape]
-    wide = [windows(part, margin=_MARGIN, length=n) for part, n in zip(sides, shape, strict=True)]
+    wide = [windows(part, margin=margin, length=n) for part, n in zip(sides, shape, strict=True)]
     for own_y, read_y in zip(sides[0], wide[0], strict=True):
         for own_x, read_x in zip(sides[1], wide[1], strict=True):
             yield (slice(*read_y), slice(*read_x)), (slice(*own_y), slice(*own_x))
 
 
 def _cut(array, k, cut):
-    """Part of a band; numbers per band ``(n_band, 1, 1)`` become one."""
-    if array is None:
-        return None
-    return float(array[k][0, 0]) if array.shape[1:] == (1, 1) else np.asarray(array[k][cut])
+    """Part of a band."""
+    return None if array is None else np.asarray(array[k][cut])
+
+
+def _level(array, k, cut):
+    """Part of a map of each band, or the number that a band has."""
+    return float(array[k, 0, 0]) if array.shape[1:] == (1, 1) else array[k][cut]
 
 
 @dataclass

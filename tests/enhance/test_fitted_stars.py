@@ -101,3 +101,20 @@ def test_without_stars_nothing_changes():
 def test_option_is_checked():
     with pytest.raises(TypeError, match="fit_stars must be True or False; got 'yes'"):
         SRGANEnhancer(fit_stars="yes")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 40), (12, 12)])
+def test_small_cutouts(field, shape):
+    image = field.observed["r"][: shape[0], : shape[1]]
+    made = SRGANEnhancer("splus-any", **OPTIONS, check_input=False)(image, sky=0.0, sigma=0.1)
+    assert made.shape == (2 * shape[0], 2 * shape[1])
+    assert np.isfinite(made.data).all()
+
+
+def test_maps_of_sky_and_noise_find_the_same_stars(field):
+    enhancer, image = SRGANEnhancer("splus-any", **OPTIONS), field.observed["r"]
+    sigma = field.sigma["r"]
+    plain = enhancer(image, sky=0.0, sigma=sigma)
+    maps = enhancer(image, sky=np.zeros(SHAPE), sigma=np.full(SHAPE, sigma))
+    assert maps.header["SRNSTARS"] == plain.header["SRNSTARS"] > 0
+    np.testing.assert_allclose(maps.data, plain.data, atol=1e-3 * sigma, rtol=1e-4)
