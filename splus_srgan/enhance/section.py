@@ -49,8 +49,7 @@ class Prepared:
     y : `~numpy.ndarray`, shape (n_band, ny, nx)
         Stretched image of the needed pixels.
     filled, sky, sigma : `~numpy.ndarray`
-        Image without missing pixels and without the stars that are fitted, its sky and noise, for
-        the generated pixels.
+        Image without missing pixels, its sky and noise, for the generated pixels.
     useless : `~numpy.ndarray` of bool
         Generated pixels without information on the flux: missing, saturated, or beyond the range
         of the training.
@@ -95,8 +94,8 @@ def prepare(work: Enhancement, part: Section) -> Prepared:
     filled = fill_missing(data, mask, default=work.levels)
     saturated = band_saturation(work.stack, filled)
     unusual = _unusual(work, filled, mask, sky, sigma)
-    filled = _without_stars(work, filled, part)
-    beyond = _beyond(work, filled, sky, sigma)
+    left = _without_stars(work, filled, part)
+    beyond = _beyond(work, left, sky, sigma)
     quality = _quality(work, mask, saturated, beyond, unusual)
     kept = within(part.kept, part.needed, FACTOR)
     quality = cut(quality, kept)
@@ -105,7 +104,7 @@ def prepare(work: Enhancement, part: Section) -> Prepared:
     region = within(part.generated, part.needed)
     return Prepared(
         part=part,
-        y=NoiseAsinhStretch(sky, sigma, **work.stretch)(filled),
+        y=NoiseAsinhStretch(sky, sigma, **work.stretch)(left),
         filled=cut(filled, region),
         sky=cut(sky, region),
         sigma=cut(sigma, region),
@@ -187,8 +186,9 @@ def finish(
             std = np.where(view.missing, np.float32(np.inf), std)
         _to_linear(work, view, generated, fine_sigma)
         check_finite_output(work, cut(generated, kept), view.missing, "generator")
-        _anchor(work, view, generated)
+        # The anchor sees all light: what a fit takes for that of a star may be a percent too much.
         _add_stars(work, view, generated)
+        _anchor(work, view, generated)
         fine = cut(generated, kept) * np.float32(work.flux_factor)
         check_finite_output(work, fine, view.missing, "anchor")
     return fine, view.missing, view.quality, std

@@ -30,7 +30,8 @@ _MISFIT = 0.07, 2.5  # of the flux in a pixel, beside the noise; mean square in 
 _WIDTH = 0.04, 2.0  # relative width, and its errors, by which a star may differ
 _FARTHEST = 1.0  # pixels from the peak
 _OFFSET = 0.1  # pixels between bands
-_FAINT = 3.0  # S/N below which a band does not show the star
+_FAINT = 1.0  # S/N below which a band does not show the star
+_PLACED = 3.0  # S/N from which on it has a place of its own
 _STEPS = 8
 _ENOUGH = 1e-4  # pixels
 _WINDOW, _MARGIN = 320, 32  # pixels that are looked at together
@@ -161,7 +162,7 @@ def find_lone_stars(images, sky, sigma, models, *, mask=None, saturation=None):
     FWHM what is left has a mean square of at most 2.5 in units of
     :math:`\sigma^2 + (0.07\, F P)^2`.  In the other bands the star is fitted where it was found,
     to 0.1 pixels.  Where one of them shows something else there, it is left alone in all; a band
-    that has nothing of S/N 3 at its place does not show it.
+    that has nothing of S/N 1 at its place does not show it.
 
     Examples
     --------
@@ -322,7 +323,7 @@ class _Band:
             solved = np.linalg.solve(normal, target)
             flux = max(solved[0], 0.0)
             norm = np.sqrt(np.sum(design[:, 0] ** 2))
-            if flux * norm < _FAINT * sigma:  # nothing that has a place
+            if flux * norm < _PLACED * sigma:
                 step = np.zeros(2)
             else:
                 step = np.clip(solved[1:3] / flux, -0.5, 0.5)
