@@ -30,6 +30,7 @@ __all__ = ["MeasuredPSF", "measure_psf", "measure_psf_array", "star_model", "wid
 
 _QUICK = 10  # stars that tell whether a known PSF is right
 _ENOUGH = 4  # stars that tell a PSF better than a header
+_MOST_WINGS = 0.7
 _ALIKE = 0.06  # relative width, by which other stars may differ from that of a header
 
 
@@ -250,7 +251,9 @@ def star_model(
     sample = np.asarray(sample, float) - float(sky)
     given = {"pixel_scale": pixel_scale, "mask": missing}
     stars = find_stars(sample, sigma, mask=missing, saturation=saturation - sky)
-    found = fit_star_psf(sample, sigma, stars, **given) if len(stars) >= _ENOUGH else None
+    found, wings = None, (*psf, 0.0)[2]  # which stars tell no better: they reach far
+    if len(stars) >= _ENOUGH:
+        found = fit_star_psf(sample, sigma, stars, **given, wings=min(wings, _MOST_WINGS))
     if found is None or found.n_stars < _ENOUGH:
         width = expected_width(psf, pixel_scale=pixel_scale)
         alike = stars[np.abs(np.log(stars[:, 3] / width)) < _ALIKE]

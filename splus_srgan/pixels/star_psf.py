@@ -34,6 +34,7 @@ _MANY = 25  # stars are enough
 _NEAR_ENOUGH = 0.25  # of a width that peaks are found with, relative
 _MODEL_ERROR = 0.03  # of the flux in a pixel: real PSFs are no Moffat profiles
 _WING_PRIOR = (WING_SHARE, 0.15)
+_KNOWN_WINGS = 0.03
 _BETA_PRIOR = (np.log(3.9), 0.4)
 _SHAPE_PRIOR = (0.1, 0.1, 0.05, 0.05)  # ellipticity, coma
 _STEPS = (0.1, 0.3, 0.1, 0.1, 0.1, 0.03, 0.03)
@@ -167,7 +168,7 @@ def _of_one_width(stars):
     return stars[np.abs(np.log(width / middle)) < _WIDTH]
 
 
-def fit_star_psf(image, sigma, stars, *, pixel_scale, mask=None, core=None):
+def fit_star_psf(image, sigma, stars, *, pixel_scale, mask=None, core=None, wings=None):
     """
     Fit one profile to all stars.
 
@@ -182,6 +183,8 @@ def fit_star_psf(image, sigma, stars, *, pixel_scale, mask=None, core=None):
     core : tuple of float, optional
         FWHM (arcsec) and beta of the core, and share of the wings, if they are known: only
         ellipticity and coma are fitted then.
+    wings : float, optional
+        Share of the wings, if it is known to 0.03.
 
     Returns
     -------
@@ -195,7 +198,7 @@ def fit_star_psf(image, sigma, stars, *, pixel_scale, mask=None, core=None):
     for _ in range(2):
         if len(stamps) < least:
             return None
-        fit = _JointFit(stamps, pixel_scale, float(np.median(stars[:, 3])), core)
+        fit = _JointFit(stamps, pixel_scale, float(np.median(stars[:, 3])), core, wings)
         misfit = fit.misfit()
         sound = misfit < max(3.0, 3 * np.median(misfit))
         if sound.all():
@@ -237,9 +240,10 @@ class _Stamp:
 class _JointFit:
     """Least squares over the common profile; what belongs to one star is solved for inside."""
 
-    def __init__(self, stamps, pixel_scale, fwhm, core=None):
+    def __init__(self, stamps, pixel_scale, fwhm, core=None, wings=None):
+        self.wings = _WING_PRIOR if wings is None else (wings, _KNOWN_WINGS)
         self.stamps, self.scale, self.fixed = stamps, pixel_scale, ()
-        start = np.array([np.log(0.95 * fwhm), _BETA_PRIOR[0], _WING_PRIOR[0], 0, 0, 0, 0])
+        start = np.array([np.log(0.95 * fwhm), _BETA_PRIOR[0], self.wings[0], 0, 0, 0, 0])
         low = np.array([start[0] - 0.7, np.log(1.5), 0.0, -0.5, -0.5, -0.2, -0.2])
         high = np.array([start[0] + 0.7, np.log(20.0), 0.8, 0.5, 0.5, 0.2, 0.2])
         if core is not None:
@@ -268,7 +272,7 @@ class _JointFit:
     def _residual(self, free):
         p = np.array([*self.fixed, *free])
         priors = [
-            (p[2] - _WING_PRIOR[0]) / _WING_PRIOR[1],
+            (p[2] - self.wings[0]) / self.wings[1],
             (p[1] - _BETA_PRIOR[0]) / _BETA_PRIOR[1],
             *(p[3:] / _SHAPE_PRIOR),
         ]

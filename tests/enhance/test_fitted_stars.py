@@ -47,7 +47,7 @@ def test_far_from_stars_little_changes(both):
         fitted, plain = (made[band] for made in both)
         sky = (fitted.flags & Quality.FITTED_STAR) == 0
         moved = np.abs(fitted.data - plain.data)[sky] / plain.uncertainty.array[sky]
-        assert np.quantile(moved, 0.9) < 0.5
+        assert np.quantile(moved, 0.9) < 0.7
 
 
 def test_errors_hold_the_truth(field, both):
