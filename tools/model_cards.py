@@ -107,11 +107,11 @@ _JOINT_FAILURES = """\
   +0.5 ± 1.2 mmag off the truth in 3 arcsec, on nine real tiles +1.2 ± 2.1, -1.8 ± 1.4 and
   +4.4 ± 2.2 mmag off the input in 6 arcsec, and stars on the tiles 1.07 to 1.09 arcsec wide, on
   simulated fields 1.02, where 1.0 is stated (``benchmarks/photometry.py``,
-  ``benchmarks/star_widths.py``), all without the fit of stars.  In two of the tiles the stars of the
-  input are 4 to 12 % wider than the header says, and elongated by 0.1 to 0.2: there the generator
-  makes them 1.15 to 1.31 arcsec wide, in the others 0.99 to 1.11; with the fit they are 1.00 to
-  1.01 in all.  With it, sources on the tiles are +4.6 ± 1.7, -1.3 ± 1.6 and +10.0 ± 2.4 mmag off the input in g, r and z.  Those in
-  twelve bands are told in :doc:`/user_guide/weights`.
+  ``benchmarks/star_widths.py``), all without the fit of stars.  In two of the tiles the stars of
+  the input are 4 to 12 % wider than the header says, and elongated by 0.1 to 0.2: there the
+  generator makes them 1.15 to 1.31 arcsec wide, in the others 0.99 to 1.11; with the fit they are
+  1.00 to 1.01 in all.  With it, sources on the tiles are +4.6 ± 1.7, -1.3 ± 1.6 and +10.0 ± 2.4
+  mmag off the input in g, r and z.  Those in twelve bands are told in :doc:`/user_guide/weights`.
 * The figures below are of ``splus-grz`` and ``splus-any``, which come first."""
 
 
