@@ -36,4 +36,3 @@ axes[1, 2].imshow(
 axes[1, 2].set_title("FITTED_STAR", fontsize=9)
 for ax in axes.ravel():
     ax.set_axis_off()
-figure.tight_layout()
