@@ -23,7 +23,7 @@ from splus_srgan.enhance.restart import unfinished_file
 from splus_srgan.enhance.restorers import Restorer
 from splus_srgan.enhance.runner import Runner
 from splus_srgan.enhance.sky import sky_and_sigma
-from splus_srgan.enhance.stars import find_stars
+from splus_srgan.enhance.stars import field_stars
 from splus_srgan.enhance.wild import without_wild_pixels
 from splus_srgan.images.bands import tidy_band
 from splus_srgan.images.io.fields import check_writable, write_bands
@@ -425,7 +425,7 @@ class SRGANEnhancer:
             client=self.client,
         )
         if self.fit_stars:
-            work.stars = find_stars(
+            work.stars = field_stars(
                 stack,
                 sky,
                 sigma,

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from splus_srgan.enhance.planes import Planes
     from splus_srgan.enhance.restart import Journal
     from splus_srgan.enhance.restorers import Restorer
-    from splus_srgan.enhance.stars import FieldStars
     from splus_srgan.enhance.tiles import Section
     from splus_srgan.utils.types import FloatArray, ProgressBar
 
@@ -87,7 +86,7 @@ class Enhancement:
     block_size: int | str
     record: dict
     client: Any = None
-    stars: FieldStars | None = None
+    stars: Any = None
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -116,6 +115,12 @@ class Enhancement:
     def pixel_scale(self) -> float:
         """Arcsec per input pixel; without a WCS, that of the model card."""
         return pixel_scale(self.stack.wcs, default=self.restorers[0].card.pixel_scale)
+
+    @property
+    def with_stars(self) -> list[int]:
+        """Indices of the bands in which stars are fitted."""
+        found = [] if self.stars is None else self.stars.stars
+        return [k for k, own in enumerate(found) if len(own)]
 
     @property
     def stretch(self) -> dict[str, float]:
@@ -241,7 +246,7 @@ class Enhancement:
     ) -> None:
         """Calibrate the standard deviations on the final image, above its own sky."""
         tables = [self._calibration(k) for k in range(len(self.stack.bands))]
-        if not any(tables) and not self.stars:
+        if not any(tables) and not self.with_stars:
             return
         raised = np.array(fine_sky) - self.levels
         sky = self.flux_factor * (self.sky + raised[:, None, None])
@@ -253,7 +258,7 @@ class Enhancement:
             levels, noise = (cut(upsample(cut(a, part.needed)), kept) for a in (sky, sigma))
             for k, (image, std) in enumerate(zip(planes.image, planes.uncertainty, strict=True)):
                 one = np.array(std[place], np.float32)[None]
-                stars = self.stars if self.stars and self.stars.any_in(k) else None
+                stars = self.stars if k in self.with_stars else None
                 if table := tables[k]:
                     signal = image[place] - levels[k]
                     if stars:

@@ -196,29 +196,23 @@ def finish(
 
 def _without_stars(work: Enhancement, filled: FloatArray, part: Section) -> FloatArray:
     """The image without the stars that are fitted."""
-    if work.stars is None:
-        return filled
-    left = np.array(filled)
-    for k in range(len(left)):
-        if work.stars.any_in(k):
-            left[k] -= work.stars.seen(k, part.needed)
+    left = np.array(filled) if work.with_stars else filled
+    for k in work.with_stars:
+        left[k] -= work.stars.seen(k, part.needed)
     return left
 
 
 def _add_stars(work: Enhancement, view: Prepared, fine: FloatArray) -> None:
     """Put the stars that were fitted back, in place."""
-    for k in range(len(fine)):
-        if work.stars is not None and work.stars.any_in(k):
-            fine[k] += work.stars.shown(k, view.part.generated)
+    for k in work.with_stars:
+        fine[k] += work.stars.shown(k, view.part.generated)
 
 
 def _flag_stars(work: Enhancement, part: Section, quality: NDArray[Any]) -> None:
     """Flag the pixels in which a fitted star is above the sky noise, in place."""
-    for k in range(len(quality)):
-        if work.stars is not None and work.stars.any_in(k):
-            noise = upsample(cut(work.sigma, part.kept))[k]
-            bright = work.stars.shown(k, part.kept) > noise
-            quality[k][bright] |= np.uint8(Quality.FITTED_STAR)
+    noise = upsample(cut(work.sigma, part.kept))
+    for k in work.with_stars:
+        quality[k][work.stars.shown(k, part.kept) > noise[k]] |= np.uint8(Quality.FITTED_STAR)
 
 
 def _std(work: Enhancement, generated: Any, log_scale: Any, fine_sigma: Any) -> FloatArray:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from splus_srgan.images.unpack import BandStack
     from splus_srgan.utils.types import FloatArray
 
-__all__ = ["FieldStars", "find_stars"]
+__all__ = ["FieldStars", "field_stars"]
 
 _RELATIVE_ERROR = 0.011  # of the PSF's peak, for 68 % of the pixels of simulated stars
 
@@ -54,10 +54,6 @@ class FieldStars:
     targets: list[Any]
     origin: tuple[int, int] = (0, 0)
 
-    def any_in(self, k: int) -> bool:
-        """Whether a band has stars."""
-        return len(self.stars[k]) > 0
-
     def seen(self, k: int, place: tuple[slice, ...]) -> FloatArray:
         """Light of the stars of a band in a part of the input."""
         return self.stars[k].draw(self.models[k], self._from_origin(place)).astype(np.float32)
@@ -82,7 +78,7 @@ class FieldStars:
         )
 
 
-def find_stars(
+def field_stars(
     stack: BandStack,
     sky: FloatArray,
     sigma: FloatArray,

@@ -212,8 +212,7 @@ def measure_psf_array(
     """
     check_positive("sigma", float(sigma))
     pixel_scale = check_positive("pixel_scale", pixel_scale)
-    sample, missing = gather_windows(data, mask)
-    sample = np.asarray(sample, float) - float(sky)
+    sample, missing = _sampled(data, mask, sky)
     stars = find_stars(sample, sigma, mask=missing, saturation=saturation - sky)
     if len(stars) < MIN_STARS:
         return MeasuredPSF(n_stars=len(stars))
@@ -247,13 +246,13 @@ def star_model(
     model : `~splus_srgan.pixels.star_model.StarModel`
         In pixels.
     """
-    sample, missing = gather_windows(data, mask)
-    sample = np.asarray(sample, float) - float(sky)
+    sample, missing = _sampled(data, mask, sky)
     given = {"pixel_scale": pixel_scale, "mask": missing}
     stars = find_stars(sample, sigma, mask=missing, saturation=saturation - sky)
-    found, wings = None, (*psf, 0.0)[2]  # which stars tell no better: they reach far
+    found = None
     if len(stars) >= _ENOUGH:
-        found = fit_star_psf(sample, sigma, stars, **given, wings=min(wings, _MOST_WINGS))
+        # Wings reach too far for stars to tell more of them.
+        found = fit_star_psf(sample, sigma, stars, **given, wings=min(psf[2], _MOST_WINGS))
     if found is None or found.n_stars < _ENOUGH:
         width = expected_width(psf, pixel_scale=pixel_scale)
         alike = stars[np.abs(np.log(stars[:, 3] / width)) < _ALIKE]
@@ -288,8 +287,7 @@ def width_ratio(
     ratio, error : float
         Width of the stars over that of the PSF, and its standard error; NaN below 3 stars.
     """
-    sample, missing = gather_windows(data, mask)
-    sample = np.asarray(sample, float) - float(sky)
+    sample, missing = _sampled(data, mask, sky)
     stars = find_stars(
         sample,
         sigma,
@@ -303,6 +301,12 @@ def width_ratio(
     ratios = stars[:, 3] / expected_width(psf, pixel_scale=pixel_scale)
     spread = max(robust_std(ratios), 0.01)
     return float(np.median(ratios)), float(1.25 * spread / np.sqrt(len(ratios) - 1))
+
+
+def _sampled(data: FloatArray, mask: BoolArray, sky: float) -> tuple[FloatArray, BoolArray]:
+    """Pixels of a band that are looked at, without sky, and where they are missing."""
+    sample, missing = gather_windows(data, mask)
+    return np.asarray(sample, float) - float(sky), missing
 
 
 def _as_headers(found: Any, pixel_scale: float) -> MeasuredPSF:
