@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Prepared", "band_saturation", "finish", "generate", "prepare"]
 
+_MODEL_ERROR = 0.03  # of the light of a fitted star in a pixel
+
 
 @dataclass
 class Prepared:
@@ -94,7 +96,7 @@ def prepare(work: Enhancement, part: Section) -> Prepared:
     filled = fill_missing(data, mask, default=work.levels)
     saturated = band_saturation(work.stack, filled)
     unusual = _unusual(work, filled, mask, sky, sigma)
-    left = _without_stars(work, filled, part)
+    left = _without_stars(work, filled, part, sky, sigma)
     beyond = _beyond(work, left, sky, sigma)
     quality = _quality(work, mask, saturated, beyond, unusual)
     kept = within(part.kept, part.needed, FACTOR)
@@ -194,11 +196,16 @@ def finish(
     return fine, view.missing, view.quality, std
 
 
-def _without_stars(work: Enhancement, filled: FloatArray, part: Section) -> FloatArray:
+def _without_stars(
+    work: Enhancement, filled: FloatArray, part: Section, sky: FloatArray, sigma: FloatArray
+) -> FloatArray:
     """The image without the stars that are fitted."""
     left = np.array(filled) if work.with_stars else filled
     for k in work.with_stars:
-        left[k] -= work.stars.seen(k, part.needed)
+        seen = work.stars.seen(k, part.needed)
+        # Of what is left, so much is likely more than what the model of the PSF lacks.
+        likely = 1 / (1 + (_MODEL_ERROR * seen / sigma[k]) ** 2)
+        left[k] = sky[k] + likely * (left[k] - seen - sky[k])
     return left
 
 

@@ -125,7 +125,7 @@ def field_stars(
         for k, psf in enumerate(psfs)
     ]
     targets = [
-        StarModel.of_psf((*psf[:2], model.wings), pixel_scale=pixel_scale / FACTOR)
+        StarModel.of_psf((*psf[:2], model.far_wings), pixel_scale=pixel_scale / FACTOR)
         for psf, model in zip(target_psfs, models, strict=True)
     ]
     stars = find_lone_stars(stack.data, sky, sigma, models, mask=stack.mask, saturation=levels)

@@ -1,13 +1,17 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """The profile of stars: a core that is elliptical and lopsided, with wings beside it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from splus_srgan.pixels.psf import WING_FWHM, WINGS, moffat_alpha, moffat_profile
 
-__all__ = ["StarModel"]
+__all__ = ["DEPARTURE_RADII", "StarModel"]
+
+DEPARTURE_RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+"""Radii at which the departure of stars from a profile is known, in FWHM of its core."""
 
 _SIGMA = 1 / np.sqrt(8 * np.log(2))  # of a Gaussian, in FWHM
 
@@ -24,7 +28,9 @@ class StarModel:
     with an elliptical Moffat profile :math:`C`, the wings :math:`M`
     (`~splus_srgan.pixels.psf.psf_profile`), and to first order in :math:`\kappa` what
     `~splus_srgan.pixels.psf.coma_transfer` does to the core: the middle is where a Gaussian is
-    found by a fit.
+    found by a fit.  Stars that depart from this profile have
+    :math:`N\, [1 + d(r)]\, P`, with :math:`d` linear between a few radii and :math:`N` such that
+    the total stays 1.
 
     Attributes
     ----------
@@ -39,6 +45,8 @@ class StarModel:
         :math:`e = 1 - b/a` and the angle :math:`\theta` from x to y.
     coma : tuple of float
         :math:`\kappa` along x and y.
+    departure : tuple of float
+        :math:`d` at `DEPARTURE_RADII`, and beyond the last; none where it is empty.
 
     Examples
     --------
@@ -56,6 +64,7 @@ class StarModel:
     wing_fwhm: float = 1.0
     shape: tuple[float, float] = (0.0, 0.0)
     coma: tuple[float, float] = (0.0, 0.0)
+    departure: tuple[float, ...] = ()
 
     @classmethod
     def of_psf(cls, psf, *, pixel_scale):
@@ -64,10 +73,11 @@ class StarModel:
         return cls(fwhm / pixel_scale, beta, wings, WING_FWHM / pixel_scale)
 
     @classmethod
-    def of_fit(cls, core, *, pixel_scale):
+    def of_fit(cls, core, *, pixel_scale, departure=()):
         """Profile of the ``core`` of a `~splus_srgan.pixels.star_psf.StarPSF`."""
         fwhm, beta, wings, *rest = core
-        return cls(fwhm, beta, wings, WING_FWHM / pixel_scale, tuple(rest[:2]), tuple(rest[2:]))
+        wing_fwhm = WING_FWHM / pixel_scale
+        return cls(fwhm, beta, wings, wing_fwhm, tuple(rest[:2]), tuple(rest[2:]), departure)
 
     def __call__(self, dx, dy):
         """
@@ -100,6 +110,46 @@ class StarModel:
         columns : `~numpy.ndarray`, shape (n, 3)
             Profile, and minus its derivatives by ``dx`` and ``dy``.
         """
+        columns = self._smooth(dx, dy)
+        if not self.departure:
+            return columns
+        r = np.hypot(dx, dy)
+        value, slope = self._departure(r)
+        with np.errstate(invalid="ignore"):
+            outward = np.where(r > 0, columns[:, 0] * slope / r, 0)
+        columns *= 1 + value[:, None]
+        columns[:, 1] -= outward * dx
+        columns[:, 2] -= outward * dy
+        return self._norm * columns
+
+    def wider(self, factor):
+        """The same with a core that is so many times as wide."""
+        return replace(self, fwhm=factor * self.fwhm)
+
+    @property
+    def far_wings(self):
+        """Share of the light that wings would have which are as bright far from the star."""
+        return self._norm * (1 + self.departure[-1]) * self.wings if self.departure else self.wings
+
+    @cached_property
+    def _norm(self):
+        """What keeps the total at 1."""
+        half = int(np.ceil(DEPARTURE_RADII[-1] * self.fwhm)) + 1
+        dy, dx = (
+            part.ravel().astype(float) for part in np.mgrid[-half : half + 1, -half : half + 1]
+        )
+        last = self.departure[-1]
+        near = self._departure(np.hypot(dx, dy))[0] - last
+        return 1 / (1 + last + np.sum(near * self._smooth(dx, dy)[:, 0]))
+
+    def _departure(self, r):
+        """Departure at a radius, and its slope."""
+        radii = self.fwhm * np.array(DEPARTURE_RADII)
+        slopes = np.append(np.diff(self.departure) / np.diff(radii), 0.0)
+        part = np.searchsorted(radii, r, side="right") - 1
+        return np.interp(r, radii, self.departure), slopes[part]
+
+    def _smooth(self, dx, dy):
         core = _moffat(dx, dy, self.fwhm, self.beta, self.shape)
         if any(self.coma):
             core[:, 0] += _lopsided(dx, dy, self.fwhm, self.beta, self.coma)
@@ -107,12 +157,6 @@ class StarModel:
             return core
         wings = _moffat(dx, dy, self.wing_fwhm, WINGS[1])
         return (1 - self.wings) * core + self.wings * wings
-
-    def wider(self, factor):
-        """The same with a core that is so many times as wide."""
-        return StarModel(
-            factor * self.fwhm, self.beta, self.wings, self.wing_fwhm, self.shape, self.coma
-        )
 
 
 def _moffat(dx, dy, fwhm, beta, shape=(0.0, 0.0)):

@@ -14,7 +14,7 @@ from scipy import optimize
 
 from splus_srgan.pixels.missing import missing_pixels
 from splus_srgan.pixels.psf import WING_FWHM, WING_SHARE, psf_image
-from splus_srgan.pixels.star_model import StarModel
+from splus_srgan.pixels.star_model import DEPARTURE_RADII, StarModel
 from splus_srgan.pixels.starfit import cutout, fit_moffat, half_maximum_width, half_width
 from splus_srgan.utils.quiet import quiet
 
@@ -37,6 +37,7 @@ _WING_PRIOR = (WING_SHARE, 0.15)
 _KNOWN_WINGS = 0.03
 _BETA_PRIOR = (np.log(3.9), 0.4)
 _SHAPE_PRIOR = (0.1, 0.1, 0.05, 0.05)  # ellipticity, coma
+_DEPARTURE_PRIOR = 0.08  # at the middle, and so much more a FWHM farther
 _STEPS = (0.1, 0.3, 0.1, 0.1, 0.1, 0.03, 0.03)
 
 
@@ -56,11 +57,15 @@ class StarPSF:
         known.
     n_stars : int
         Stars that were fitted.
+    departure : tuple of float
+        What is left of the stars beside that profile, in parts of it, at the radii of
+        `~splus_srgan.pixels.star_model.DEPARTURE_RADII`; empty where the core was known.
     """
 
     core: tuple
     covariance: np.ndarray
     n_stars: int
+    departure: tuple = ()
 
 
 def find_stars(image, sigma, *, mask=None, saturation=np.inf, fwhm=2.6, most=_MANY):
@@ -303,7 +308,35 @@ class _JointFit:
         fwhm, beta = np.exp(self.solution[:2])
         scale = np.array([fwhm, beta, 1, 1, 1, 1, 1])
         core = (float(fwhm), float(beta), *map(float, self.solution[2:]))
-        return StarPSF(core, covariance * np.outer(scale, scale), number)
+        departure = () if self.fixed else self._departure()
+        return StarPSF(core, covariance * np.outer(scale, scale), number, departure)
+
+    def _departure(self):
+        """What stars have in common that the profile lacks, by radius; linear least squares."""
+        radii = np.array(DEPARTURE_RADII)
+        number = len(radii)
+        normal = np.diag(1 / (_DEPARTURE_PRIOR * (1 + radii)) ** 2)
+        target = np.zeros(number)
+        for stamp in self.stamps:
+            design = stamp.model(self.solution, self.scale) / stamp.error[:, None]
+            own = design.T @ design
+            own[3, 3] += 1 / (0.3 * stamp.sigma) ** 2
+            values = stamp.values / stamp.error
+            solved = np.linalg.solve(own, design.T @ values)
+            left = values - design @ solved
+            flux = max(solved[0], 0.0)
+            r = np.hypot(stamp.dx - solved[1] / solved[0], stamp.dy) / np.exp(self.solution[0])
+            hats = np.stack([np.interp(r, radii, one) for one in np.eye(number)], axis=1)
+            hats *= flux * design[:, :1]
+            weight = 1 / np.sqrt(1 + (left / 3) ** 2)
+            # Flux, place and sky of a star may be others with another profile.
+            across = design.T @ (weight[:, None] * hats)
+            inner = (design * weight[:, None]).T @ design
+            inner[3, 3] += 1 / (0.3 * stamp.sigma) ** 2
+            freed = hats - design @ np.linalg.solve(inner, across)
+            normal += freed.T @ (weight[:, None] * hats)
+            target += freed.T @ (weight * left)
+        return tuple(map(float, np.linalg.solve(normal, target)))
 
 
 def expected_width(psf, *, pixel_scale):
