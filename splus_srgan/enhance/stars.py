@@ -17,7 +17,6 @@ from splus_srgan.enhance.planes import FACTOR, fine_place
 from splus_srgan.images.header import saturation_level
 from splus_srgan.images.stars import star_model
 from splus_srgan.pixels.lone_stars import LoneStars, find_lone_stars
-from splus_srgan.pixels.star_model import StarModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,7 +124,7 @@ def field_stars(
         for k, psf in enumerate(psfs)
     ]
     targets = [
-        StarModel.of_psf((*psf[:2], model.far_wings), pixel_scale=pixel_scale / FACTOR)
+        model.with_core(FACTOR * psf[0] / pixel_scale, psf[1], factor=FACTOR)
         for psf, model in zip(target_psfs, models, strict=True)
     ]
     stars = find_lone_stars(stack.data, sky, sigma, models, mask=stack.mask, saturation=levels)

@@ -259,7 +259,7 @@ def star_model(
         found = fit_star_psf(sample, sigma, alike, **given, core=psf) if len(alike) else None
     if found is None:
         return StarModel.of_psf(psf, pixel_scale=pixel_scale)
-    return StarModel.of_fit(found.core, pixel_scale=pixel_scale, departure=found.departure)
+    return StarModel.of_fit(found, pixel_scale=pixel_scale)
 
 
 def width_ratio(

@@ -2,17 +2,19 @@
 """The profile of stars: a core that is elliptical and lopsided, with wings beside it."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
 from splus_srgan.pixels.psf import WING_FWHM, WINGS, moffat_alpha, moffat_profile
 
-__all__ = ["DEPARTURE_RADII", "StarModel"]
+__all__ = ["CORE_NODES", "WING_NODES", "StarModel"]
 
-DEPARTURE_RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
-"""Radii at which the departure of stars from a profile is known, in FWHM of its core."""
+CORE_NODES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+"""Radii between which the departure of a core from its profile is linear, in FWHM of the core."""
+WING_NODES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+"""The same of the wings, in FWHM of the wings."""
 
+_MIDDLE = 1e-9  # pixels
 _SIGMA = 1 / np.sqrt(8 * np.log(2))  # of a Gaussian, in FWHM
 
 
@@ -28,9 +30,9 @@ class StarModel:
     with an elliptical Moffat profile :math:`C`, the wings :math:`M`
     (`~splus_srgan.pixels.psf.psf_profile`), and to first order in :math:`\kappa` what
     `~splus_srgan.pixels.psf.coma_transfer` does to the core: the middle is where a Gaussian is
-    found by a fit.  Stars that depart from this profile have
-    :math:`N\, [1 + d(r)]\, P`, with :math:`d` linear between a few radii and :math:`N` such that
-    the total stays 1.
+    found by a fit.  Stars that depart from this profile have a core of
+    :math:`[1 + d_c(r)]` and wings of :math:`[1 + d_w(r)]` of it, with :math:`d` linear between a
+    few radii and 0 beyond them; without, the total is 1.
 
     Attributes
     ----------
@@ -45,8 +47,10 @@ class StarModel:
         :math:`e = 1 - b/a` and the angle :math:`\theta` from x to y.
     coma : tuple of float
         :math:`\kappa` along x and y.
-    departure : tuple of float
-        :math:`d` at `DEPARTURE_RADII`, and beyond the last; none where it is empty.
+    core_departure, wing_departure : tuple of float
+        :math:`d_c` at `CORE_NODES`, :math:`d_w` at `WING_NODES`; 0 where they are empty.
+    gain : float
+        Light of the core, in parts of what it is without departure.
 
     Examples
     --------
@@ -64,7 +68,9 @@ class StarModel:
     wing_fwhm: float = 1.0
     shape: tuple[float, float] = (0.0, 0.0)
     coma: tuple[float, float] = (0.0, 0.0)
-    departure: tuple[float, ...] = ()
+    core_departure: tuple[float, ...] = ()
+    wing_departure: tuple[float, ...] = ()
+    gain: float = 1.0
 
     @classmethod
     def of_psf(cls, psf, *, pixel_scale):
@@ -73,11 +79,40 @@ class StarModel:
         return cls(fwhm / pixel_scale, beta, wings, WING_FWHM / pixel_scale)
 
     @classmethod
-    def of_fit(cls, core, *, pixel_scale, departure=()):
-        """Profile of the ``core`` of a `~splus_srgan.pixels.star_psf.StarPSF`."""
-        fwhm, beta, wings, *rest = core
+    def of_fit(cls, found, *, pixel_scale):
+        """Profile that a `~splus_srgan.pixels.star_psf.StarPSF` found."""
+        fwhm, beta, wings, e1, e2, *coma = found.core
         wing_fwhm = WING_FWHM / pixel_scale
-        return cls(fwhm, beta, wings, wing_fwhm, tuple(rest[:2]), tuple(rest[2:]), departure)
+        return cls(fwhm, beta, wings, wing_fwhm, (e1, e2), tuple(coma), *found.departures)
+
+    def with_core(self, fwhm, beta, *, factor):
+        """
+        The same stars with another core, round, on finer pixels.
+
+        Parameters
+        ----------
+        fwhm, beta : float
+            Of the core, in the finer pixels.
+        factor : int
+            Finer pixels along each axis for one.
+
+        Returns
+        -------
+        model : `StarModel`
+            With as much light in the core, and the same wings.
+        """
+        half = int(np.ceil(CORE_NODES[-1] * self.fwhm)) + 1
+        dy, dx = np.mgrid[-half : half + 1, -half : half + 1].reshape(2, -1).astype(float)
+        bare = replace(self, core_departure=())
+        more = np.sum(self.parts(dx, dy)[0][:, 0] - bare.parts(dx, dy)[0][:, 0])
+        return StarModel(
+            fwhm,
+            beta,
+            self.wings,
+            factor * self.wing_fwhm,
+            wing_departure=self.wing_departure,
+            gain=self.gain + float(more) / (1 - self.wings),
+        )
 
     def __call__(self, dx, dy):
         """
@@ -110,53 +145,49 @@ class StarModel:
         columns : `~numpy.ndarray`, shape (n, 3)
             Profile, and minus its derivatives by ``dx`` and ``dy``.
         """
-        columns = self._smooth(dx, dy)
-        if not self.departure:
-            return columns
-        r = np.hypot(dx, dy)
-        value, slope = self._departure(r)
-        with np.errstate(invalid="ignore"):
-            outward = np.where(r > 0, columns[:, 0] * slope / r, 0)
-        columns *= 1 + value[:, None]
-        columns[:, 1] -= outward * dx
-        columns[:, 2] -= outward * dy
-        return self._norm * columns
+        return sum(self.parts(dx, dy))
+
+    def parts(self, dx, dy):
+        """
+        Core and wings by themselves.
+
+        Parameters
+        ----------
+        dx, dy : `~numpy.ndarray`, shape (n,)
+            Offsets of pixels from the middle of the star.
+
+        Returns
+        -------
+        core, wings : `~numpy.ndarray`, shape (n, 3)
+            Columns of each, as of `columns`, which is their sum.
+        """
+        core = self.gain * _moffat(dx, dy, self.fwhm, self.beta, self.shape)
+        if any(self.coma):
+            core[:, 0] += _lopsided(dx, dy, self.fwhm, self.beta, self.coma)
+        wings = _moffat(dx, dy, self.wing_fwhm, WINGS[1])
+        return (
+            (1 - self.wings) * _departed(core, dx, dy, self.fwhm, CORE_NODES, self.core_departure),
+            self.wings * _departed(wings, dx, dy, self.wing_fwhm, WING_NODES, self.wing_departure),
+        )
 
     def wider(self, factor):
         """The same with a core that is so many times as wide."""
         return replace(self, fwhm=factor * self.fwhm)
 
-    @property
-    def far_wings(self):
-        """Share of the light that wings would have which are as bright far from the star."""
-        return self._norm * (1 + self.departure[-1]) * self.wings if self.departure else self.wings
 
-    @cached_property
-    def _norm(self):
-        """What keeps the total at 1."""
-        half = int(np.ceil(DEPARTURE_RADII[-1] * self.fwhm)) + 1
-        dy, dx = (
-            part.ravel().astype(float) for part in np.mgrid[-half : half + 1, -half : half + 1]
-        )
-        last = self.departure[-1]
-        near = self._departure(np.hypot(dx, dy))[0] - last
-        return 1 / (1 + last + np.sum(near * self._smooth(dx, dy)[:, 0]))
-
-    def _departure(self, r):
-        """Departure at a radius, and its slope."""
-        radii = self.fwhm * np.array(DEPARTURE_RADII)
-        slopes = np.append(np.diff(self.departure) / np.diff(radii), 0.0)
-        part = np.searchsorted(radii, r, side="right") - 1
-        return np.interp(r, radii, self.departure), slopes[part]
-
-    def _smooth(self, dx, dy):
-        core = _moffat(dx, dy, self.fwhm, self.beta, self.shape)
-        if any(self.coma):
-            core[:, 0] += _lopsided(dx, dy, self.fwhm, self.beta, self.coma)
-        if not self.wings:
-            return core
-        wings = _moffat(dx, dy, self.wing_fwhm, WINGS[1])
-        return (1 - self.wings) * core + self.wings * wings
+def _departed(columns, dx, dy, fwhm, nodes, departure):
+    """A profile and its slopes, with its departure."""
+    if not departure:
+        return columns
+    r, radii = np.hypot(dx, dy), fwhm * np.array(nodes)
+    # The last one is that beyond the nodes, and before them.
+    slopes = np.append(np.diff(departure) / np.diff(radii), 0.0)
+    slope = slopes[np.searchsorted(radii, r, side="right") - 1]
+    outward = columns[:, 0] * slope / np.maximum(r, _MIDDLE)
+    columns = columns * (1 + np.interp(r, radii, departure)[:, None])
+    columns[:, 1] -= outward * dx
+    columns[:, 2] -= outward * dy
+    return columns
 
 
 def _moffat(dx, dy, fwhm, beta, shape=(0.0, 0.0)):

@@ -14,7 +14,7 @@ from scipy import optimize
 
 from splus_srgan.pixels.missing import missing_pixels
 from splus_srgan.pixels.psf import WING_FWHM, WING_SHARE, psf_image
-from splus_srgan.pixels.star_model import DEPARTURE_RADII, StarModel
+from splus_srgan.pixels.star_model import CORE_NODES, WING_NODES, StarModel
 from splus_srgan.pixels.starfit import cutout, fit_moffat, half_maximum_width, half_width
 from splus_srgan.utils.quiet import quiet
 
@@ -37,7 +37,8 @@ _WING_PRIOR = (WING_SHARE, 0.15)
 _KNOWN_WINGS = 0.03
 _BETA_PRIOR = (np.log(3.9), 0.4)
 _SHAPE_PRIOR = (0.1, 0.1, 0.05, 0.05)  # ellipticity, coma
-_DEPARTURE_PRIOR = 0.08  # at the middle, and so much more a FWHM farther
+_SKY_ERROR = 0.3  # sky noises
+_DEPARTURES = 0.06, 0.4  # of core and wings
 _STEPS = (0.1, 0.3, 0.1, 0.1, 0.1, 0.03, 0.03)
 
 
@@ -57,15 +58,15 @@ class StarPSF:
         known.
     n_stars : int
         Stars that were fitted.
-    departure : tuple of float
-        What is left of the stars beside that profile, in parts of it, at the radii of
-        `~splus_srgan.pixels.star_model.DEPARTURE_RADII`; empty where the core was known.
+    departures : tuple of tuple of float
+        Those of core and wings of the stars from that profile, as
+        `~splus_srgan.pixels.star_model.StarModel` takes them; empty where the core was known.
     """
 
     core: tuple
     covariance: np.ndarray
     n_stars: int
-    departure: tuple = ()
+    departures: tuple = ((), ())
 
 
 def find_stars(image, sigma, *, mask=None, saturation=np.inf, fwhm=2.6, most=_MANY):
@@ -232,14 +233,42 @@ class _Stamp:
         self.values = image[rows, columns][used]
         self.dx, self.dy = (xx - x)[used], (yy - y)[used]
         self.error = np.hypot(sigma, _MODEL_ERROR * np.clip(self.values, 0, None))
-        self.sigma = sigma
+        # The sky was taken off: what is left of it is small.
+        self.sky_prior = np.diag([0, 0, 0, 1 / (_SKY_ERROR * sigma) ** 2])
 
-    def model(self, p, pixel_scale):
-        """Profile, its slopes along x and y, and a level, as columns (n, 4)."""
-        profile = StarModel(*np.exp(p[:2]), p[2], WING_FWHM / pixel_scale, p[3:5], p[5:])
-        columns = np.ones((self.values.size, 4))
-        columns[:, :3] = profile.columns(self.dx, self.dy)
-        return columns
+    def solve(self, p, pixel_scale):
+        """Design of flux, place and sky in units of the errors, their best values, and the rest."""
+        profile = _profile(p, pixel_scale)
+        design = np.ones((self.values.size, 4))
+        design[:, :3] = profile.columns(self.dx, self.dy)
+        design /= self.error[:, None]
+        values = self.values / self.error
+        solved = np.linalg.solve(design.T @ design + self.sky_prior, design.T @ values)
+        return design, solved, values - design @ solved
+
+    def departing(self, p, pixel_scale):
+        """The same, with the light of departures of 1 in the place of flux, place and sky."""
+        design, (flux, *shift, _), left = self.solve(p, pixel_scale)
+        profile, flux = _profile(p, pixel_scale), max(flux, 1e-3 * self.flux)
+        dx, dy = self.dx - shift[0] / flux, self.dy - shift[1] / flux
+        r, (core, wings) = np.hypot(dx, dy), profile.parts(dx, dy)
+        added = np.hstack(
+            [
+                core[:, :1] * _hats(r / profile.fwhm, CORE_NODES),
+                wings[:, :1] * _hats(r / profile.wing_fwhm, WING_NODES),
+            ]
+        )
+        return design, flux * added / self.error[:, None], left
+
+
+def _hats(r, nodes):
+    """Functions (n, n_node) that are 1 at one of the nodes, linear, and 0 at all others."""
+    return np.stack([np.interp(r, nodes, one) for one in np.eye(len(nodes))], axis=1)
+
+
+def _profile(p, pixel_scale):
+    """Profile of the parameters of a fit."""
+    return StarModel(*np.exp(p[:2]), p[2], WING_FWHM / pixel_scale, tuple(p[3:5]), tuple(p[5:]))
 
 
 class _JointFit:
@@ -265,12 +294,7 @@ class _JointFit:
 
     def _one(self, stamp, p):
         """Weighted residual of a star, robust."""
-        design = stamp.model(p, self.scale) / stamp.error[:, None]
-        values = stamp.values / stamp.error
-        normal = design.T @ design
-        # The sky was taken off: what is left of it is small.
-        normal[3, 3] += 1 / (0.3 * stamp.sigma) ** 2
-        left = values - design @ np.linalg.solve(normal, design.T @ values)
+        left = stamp.solve(p, self.scale)[2]
         # As of the loss soft_l1, with a scale of three sigma: neighbors have little weight.
         return 3 * np.sign(left) * np.sqrt(2 * (np.sqrt(1 + (left / 3) ** 2) - 1))
 
@@ -308,35 +332,28 @@ class _JointFit:
         fwhm, beta = np.exp(self.solution[:2])
         scale = np.array([fwhm, beta, 1, 1, 1, 1, 1])
         core = (float(fwhm), float(beta), *map(float, self.solution[2:]))
-        departure = () if self.fixed else self._departure()
-        return StarPSF(core, covariance * np.outer(scale, scale), number, departure)
+        departures = ((), ()) if self.fixed else self._departures()
+        return StarPSF(core, covariance * np.outer(scale, scale), number, departures)
 
-    def _departure(self):
-        """What stars have in common that the profile lacks, by radius; linear least squares."""
-        radii = np.array(DEPARTURE_RADII)
-        number = len(radii)
-        normal = np.diag(1 / (_DEPARTURE_PRIOR * (1 + radii)) ** 2)
-        target = np.zeros(number)
+    def _departures(self):
+        """What stars have in common that the profile lacks; linear least squares."""
+        shape = (len(CORE_NODES), len(WING_NODES))
+        prior = np.repeat(_DEPARTURES, shape)
+        normal, target = np.diag(prior**-2.0), np.zeros(len(prior))
         for stamp in self.stamps:
-            design = stamp.model(self.solution, self.scale) / stamp.error[:, None]
-            own = design.T @ design
-            own[3, 3] += 1 / (0.3 * stamp.sigma) ** 2
-            values = stamp.values / stamp.error
-            solved = np.linalg.solve(own, design.T @ values)
-            left = values - design @ solved
-            flux = max(solved[0], 0.0)
-            r = np.hypot(stamp.dx - solved[1] / solved[0], stamp.dy) / np.exp(self.solution[0])
-            hats = np.stack([np.interp(r, radii, one) for one in np.eye(number)], axis=1)
-            hats *= flux * design[:, :1]
-            weight = 1 / np.sqrt(1 + (left / 3) ** 2)
+            design, wanted, left = stamp.departing(self.solution, self.scale)
+            weight = 1 / np.sqrt(1 + (left / 3) ** 2)[:, None]
+            own = (weight * design).T @ design + stamp.sky_prior
             # Flux, place and sky of a star may be others with another profile.
-            across = design.T @ (weight[:, None] * hats)
-            inner = (design * weight[:, None]).T @ design
-            inner[3, 3] += 1 / (0.3 * stamp.sigma) ** 2
-            freed = hats - design @ np.linalg.solve(inner, across)
-            normal += freed.T @ (weight[:, None] * hats)
-            target += freed.T @ (weight * left)
-        return tuple(map(float, np.linalg.solve(normal, target)))
+            freed = wanted - design @ np.linalg.solve(own, (weight * design).T @ wanted)
+            normal += freed.T @ (weight * wanted)
+            target += freed.T @ (weight[:, 0] * left)
+        # Beyond the last nodes, and before the first of the wings, there is none.
+        free = np.setdiff1d(np.arange(len(prior)), (shape[0] - 1, shape[0], len(prior) - 1))
+        found = np.zeros(len(prior))
+        found[free] = np.linalg.solve(normal[np.ix_(free, free)], target[free])
+        core, wings = np.split(found, shape[:1])
+        return tuple(map(float, core)), tuple(map(float, wings))
 
 
 def expected_width(psf, *, pixel_scale):
