@@ -101,17 +101,15 @@ class StarModel:
         model : `StarModel`
             With as much light in the core, and the same wings.
         """
-        half = int(np.ceil(CORE_NODES[-1] * self.fwhm)) + 1
-        dy, dx = np.mgrid[-half : half + 1, -half : half + 1].reshape(2, -1).astype(float)
-        bare = replace(self, core_departure=())
-        more = np.sum(self.parts(dx, dy)[0][:, 0] - bare.parts(dx, dy)[0][:, 0])
-        return StarModel(
-            fwhm,
-            beta,
-            self.wings,
-            factor * self.wing_fwhm,
-            wing_departure=self.wing_departure,
-            gain=self.gain + float(more) / (1 - self.wings),
+        return replace(
+            self,
+            fwhm=fwhm,
+            beta=beta,
+            wing_fwhm=factor * self.wing_fwhm,
+            shape=(0.0, 0.0),
+            coma=(0.0, 0.0),
+            core_departure=(),
+            gain=self.gain + self._added_light(),
         )
 
     def __call__(self, dx, dy):
@@ -169,6 +167,15 @@ class StarModel:
             (1 - self.wings) * _departed(core, dx, dy, self.fwhm, CORE_NODES, self.core_departure),
             self.wings * _departed(wings, dx, dy, self.wing_fwhm, WING_NODES, self.wing_departure),
         )
+
+    def _added_light(self):
+        """Light that the departure adds to the core."""
+        if not self.core_departure:
+            return 0.0
+        half = int(np.ceil(CORE_NODES[-1] * self.fwhm)) + 1
+        dy, dx = np.mgrid[-half : half + 1, -half : half + 1].reshape(2, -1).astype(float)
+        core, bare = (one.parts(dx, dy)[0] for one in (self, replace(self, core_departure=())))
+        return float(np.sum(core[:, 0] - bare[:, 0])) / (1 - self.wings)
 
     def wider(self, factor):
         """The same with a core that is so many times as wide."""

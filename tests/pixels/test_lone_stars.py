@@ -1,6 +1,8 @@
 # Licensed under a 3-clause BSD style license - see licenses/LICENSE.rst
 """Lone stars, against Fourier transforms, galsim, and stars of known flux and place."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,8 @@ from scipy import fft
 
 from splus_srgan.pixels.lone_stars import LEAST_SIGNAL, find_lone_stars
 from splus_srgan.pixels.psf import WING_FWHM, coma_transfer, moffat_transfer, wing_transfer
-from splus_srgan.pixels.star_model import StarModel
+from splus_srgan.pixels.star_model import CORE_NODES, WING_NODES, StarModel
+from splus_srgan.pixels.star_psf import find_stars, fit_star_psf
 
 ONE = np.ones((1, 1, 1))
 MODEL = StarModel(2.5, 3.8, 0.28, WING_FWHM / 0.55, (0.05, -0.03), (0.02, 0.01))
@@ -64,13 +67,83 @@ def test_elongated_core_is_that_of_galsim():
     assert_allclose(StarModel(3.0, 3.5, shape=shape)(x, y), image, atol=1e-3 * image.max())
 
 
-def test_slopes_are_the_derivatives():
-    y, x = (part.ravel() for part in np.mgrid[-6:7, -6:7].astype(float))
-    model, step = StarModel(2.5, 3.8, 0.28, 7.0, (0.1, -0.05)), 1e-5
+DEPARTURES = {
+    "core_departure": (-0.04, 0.01, 0.02, -0.02, 0.05, 0.03, 0.0),
+    "wing_departure": (0.0, -0.1, -0.15, -0.2, 0.1, 0.1, 0.0),
+}
+
+
+@pytest.mark.parametrize("departures", [{}, DEPARTURES])
+def test_slopes_are_the_derivatives(departures):
+    # Not where the departure has a corner.
+    y, x = (part.ravel() for part in np.mgrid[-6:7, -6:7] + 0.123)
+    model, step = StarModel(2.5, 3.8, 0.28, 7.0, (0.1, -0.05), **departures), 1e-5
     columns = model.columns(x, y)
     along_x = (model.columns(x - step, y)[:, 0] - model.columns(x + step, y)[:, 0]) / (2 * step)
     along_y = (model.columns(x, y - step)[:, 0] - model.columns(x, y + step)[:, 0]) / (2 * step)
     assert_allclose(columns[:, 1:], np.stack([along_x, along_y], axis=1), atol=1e-8)
+
+
+def test_departures_are_parts_of_core_and_wings():
+    y, x = (part.ravel() for part in np.mgrid[-20:21, -20:21].astype(float))
+    model = StarModel(2.5, 3.8, 0.28, 7.0, (0.1, -0.05))
+    core, wings = model.parts(x, y)
+    assert_allclose(core + wings, model.columns(x, y))
+    parts = replace(model, **DEPARTURES).parts(x, y)
+    r = np.hypot(x, y)
+    for part, bare, nodes, fwhm, name in (
+        (parts[0], core, CORE_NODES, 2.5, "core_departure"),
+        (parts[1], wings, WING_NODES, 7.0, "wing_departure"),
+    ):
+        assert_allclose(part[:, 0] / bare[:, 0] - 1, np.interp(r / fwhm, nodes, DEPARTURES[name]))
+
+
+@pytest.mark.parametrize("wings", [0.0, 0.3])
+def test_another_core_has_the_same_light(wings):
+    y, x = (part.ravel() for part in np.mgrid[-90:91, -90:91].astype(float))
+    fine_y, fine_x = (part.ravel() / 2 for part in np.mgrid[-180:181, -180:181].astype(float))
+    model = StarModel(2.6, 3.8, wings, 7.0, (0.1, 0.0), (0.02, 0.01), **DEPARTURES)
+    other = model.with_core(3.6, 3.0, factor=2)
+    before, after = model.parts(x, y), other.parts(2 * fine_x, 2 * fine_y)
+    for part, same in zip(before, after, strict=True):
+        assert part[:, 0].sum() == pytest.approx(same[:, 0].sum(), rel=5e-3, abs=1e-9)
+    # And the wings are the same at each place.
+    assert_allclose(other.parts(2 * x, 2 * y)[1][:, 0] * 4, before[1][:, 0])
+
+
+def test_stars_that_are_no_moffat_profiles():
+    sides = np.arange(-20, 21)
+    y, x = np.meshgrid(sides, sides, indexing="ij")
+    rng = np.random.default_rng(4)
+    image, truths = rng.normal(size=(260, 260)), []
+
+    def profile(dx, dy):
+        # Three Gaussians: a sharp middle, and a shoulder.
+        r2, widths = dx**2 + dy**2, ((0.5, 0.9), (0.38, 1.6), (0.12, 4.0))
+        return sum(a * np.exp(-r2 / (2 * s**2)) / (2 * np.pi * s**2) for a, s in widths)
+
+    for row in range(6):
+        for column in range(6):
+            place = 30 + 40 * np.array([column, row]) + rng.uniform(-0.5, 0.5, 2)
+            flux = 10 ** rng.uniform(3.2, 4.2)
+            i, j = np.round(place[::-1]).astype(int)
+            box = np.s_[i - 20 : i + 21, j - 20 : j + 21]
+            image[box] += flux * profile(x + j - place[0], y + i - place[1])
+            truths.append((*place, flux))
+    stars = find_stars(image, 1.0)
+    found = fit_star_psf(image, 1.0, stars, pixel_scale=0.55)
+    model = StarModel.of_fit(found, pixel_scale=0.55)
+    bare = replace(model, core_departure=(), wing_departure=())
+    off = [np.sqrt(np.mean((one(x, y) - profile(x, y)) ** 2)) for one in (model, bare)]
+    assert off[0] < 0.6 * off[1]
+    (lone,) = find_lone_stars(image[None], *np.array([[[[0.0]]], [[[1.0]]]]), [model])
+    assert len(lone) > 20
+    true_x, true_y, flux = np.transpose(truths)
+    distance = np.hypot(lone.x[:, None] - true_x, lone.y[:, None] - true_y)
+    within = np.hypot(x, y) < 8
+    light = lone.flux * model(x, y)[within].sum()
+    wanted = flux[np.argmin(distance, axis=1)] * profile(x, y)[within].sum()
+    assert abs(np.median(light / wanted) - 1) < 0.005
 
 
 @pytest.mark.parametrize("signal", [60.0, 300.0])
