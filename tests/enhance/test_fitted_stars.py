@@ -70,6 +70,43 @@ def test_stars_have_the_promised_width(both):
     assert measured == pytest.approx(promised, rel=0.02)
 
 
+def test_stars_that_are_no_moffat_profiles(field):
+    rng = np.random.default_rng(3)
+    sides = np.arange(-20, 21)
+    y, x = np.meshgrid(sides, sides, indexing="ij")
+    data, stars = rng.normal(size=(240, 240)), []
+    for row in range(5):
+        for column in range(5):
+            place = 40 + 40 * np.array([column, row]) + rng.uniform(-0.5, 0.5, 2)
+            j, i = np.round(place).astype(int)
+            r2, flux = (x + j - place[0]) ** 2 + (y + i - place[1]) ** 2, 10 ** rng.uniform(3.3, 4.3)
+            for share, width in ((0.5, 0.9), (0.38, 1.6), (0.12, 4.0)):
+                light = share * flux * np.exp(-r2 / (2 * width**2)) / (2 * np.pi * width**2)
+                data[i - 20 : i + 21, j - 20 : j + 21] += light
+            stars.append((*place, flux))
+    given = field.observed["r"]
+    image = CCDData(data.astype(np.float32), unit="adu", wcs=given.wcs, meta={"FILTER": "r"})
+    made = SRGANEnhancer("splus-any", **OPTIONS, psf="measure")(image, sky=0.0, sigma=1.0)
+    assert made.header["SRNSTARS"] > 15
+    apart = [
+        abs(aperture(made.data, 2 * px + 0.5, 2 * py + 0.5, 22) / aperture(data, px, py, 11) - 1)
+        for px, py, _ in stars
+    ]
+    assert np.median(apart) < 0.01
+    promised = made.header["SRFWHM"] / 0.275
+    widths = [
+        fit_stars(made.data, [2 * px + 0.5], [2 * py + 0.5], fwhm=promised)[0]["fwhm"]
+        for px, py, _ in stars
+    ]
+    assert np.median(widths) == pytest.approx(promised, rel=0.02)
+
+
+def aperture(image, x, y, radius):
+    """Flux within a radius."""
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
+    return image[np.hypot(rows - y, columns - x) <= radius].sum()
+
+
 def test_turned_images_have_turned_stars(field):
     enhancer = SRGANEnhancer("splus-any", **OPTIONS, psf="header", check_input=False)
     image = field.observed["r"]
