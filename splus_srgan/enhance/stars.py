@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FieldStars", "field_stars"]
 
-_RELATIVE_ERROR = 0.011  # of the PSF's peak, for 68 % of the pixels of simulated stars
+_RELATIVE_ERROR = 0.012  # of the PSF's peak, for 68 % of the pixels of simulated stars
 
 
 @dataclass(frozen=True)

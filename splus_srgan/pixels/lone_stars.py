@@ -85,7 +85,7 @@ class LoneStars:
             Pixels along each axis for one of the image.
         relative_error : float, optional
             Draw variances: those of flux and place, and of what is not known of the PSF :math:`P`,
-            such a part of :math:`F P^{3/4} P_0^{1/4}`: the wings are known less well than the core.
+            such a part of :math:`F P^{0.7} P_0^{0.3}`: the wings are known less well than the core.
 
         Returns
         -------
@@ -116,7 +116,7 @@ class LoneStars:
                 scales = errors * (1, factor * flux, factor * flux)
                 variance = np.square(seen * scales).sum(axis=1)
                 peak = model(np.zeros(1), np.zeros(1))
-                unknown = relative_error * flux * seen[:, 0] ** 0.75 * peak**0.25
+                unknown = relative_error * flux * np.maximum(seen[:, 0], 0) ** 0.7 * peak**0.3
                 light[inner][shown] += variance + np.square(unknown)
         return light
 

@@ -4,7 +4,8 @@ The PSF of an image, fitted to all of its stars together.
 
 Stars are the compact sources of one width.  Their common profile is a Moffat core, elliptical,
 lopsided, with wings beside it (`~splus_srgan.pixels.star_model.StarModel`); each star has a
-flux, a position and a sky of its own, all of which enter linearly.
+flux, a position and a sky of its own, all of which enter linearly.  What they have in common
+that this profile lacks is found last, as departures of core and wings.
 """
 
 from dataclasses import dataclass
@@ -352,7 +353,7 @@ class _JointFit:
         free = np.setdiff1d(np.arange(len(prior)), (shape[0] - 1, shape[0], len(prior) - 1))
         found = np.zeros(len(prior))
         found[free] = np.linalg.solve(normal[np.ix_(free, free)], target[free])
-        core, wings = np.split(found, shape[:1])
+        core, wings = np.split(np.maximum(found, -1), shape[:1])  # light is not negative
         return tuple(map(float, core)), tuple(map(float, wings))
 
 
