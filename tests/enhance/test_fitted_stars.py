@@ -79,7 +79,8 @@ def test_stars_that_are_no_moffat_profiles(field):
         for column in range(5):
             place = 40 + 40 * np.array([column, row]) + rng.uniform(-0.5, 0.5, 2)
             j, i = np.round(place).astype(int)
-            r2, flux = (x + j - place[0]) ** 2 + (y + i - place[1]) ** 2, 10 ** rng.uniform(3.3, 4.3)
+            r2 = (x + j - place[0]) ** 2 + (y + i - place[1]) ** 2
+            flux = 10 ** rng.uniform(3.3, 4.3)
             for share, width in ((0.5, 0.9), (0.38, 1.6), (0.12, 4.0)):
                 light = share * flux * np.exp(-r2 / (2 * width**2)) / (2 * np.pi * width**2)
                 data[i - 20 : i + 21, j - 20 : j + 21] += light
