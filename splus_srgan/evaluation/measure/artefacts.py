@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["artefact_table", "checks_artefacts", "line_check"]
 
 _BROAD = 8.0  # output pixels
+_MOST_BORDERS = 0.9
 _STAR_PEAK = 50.0  # sky units; of a fainter star, noise rings
 _FEWEST_STARS = 3  # without a truth
 _BAD_VIEW = 10  # times its limit: a less sensitive test is not conclusive
@@ -74,7 +75,7 @@ def artefact_table(
         A row per band: ``field, band``; ``free`` (share of the pixels that is sky); ``line``
         and ``faintest`` (amplitude found at the periods, and the least that would have
         been; ``any_line`` and ``any_faintest`` at others); ``seam`` and its error, which without
-        a seam is half of the least step that would have shown; ``cloudiness``;
+        a seam is half of the least step that would have shown at nine of ten borders; ``cloudiness``;
         ``low_frequency`` and its error; ``ring`` (median of ``n_star`` stars); ``color``
         (mag, largest significant change in ``n_bright`` input pixels).  NaN is not
         measured.  Lines, seams and large-scale structure are those of the sky or, beside a truth
@@ -131,7 +132,8 @@ def _sky_row(
         first = borders[0]
         row["seam"] = float(first["step"]) if first["found"] else 0.0
         # None was found: that passes where a seam as large as the limit would have shown.
-        row["seam_error"] = float(first["error"] if first["found"] else first["faintest"] / 2)
+        shown = float(np.quantile(borders["faintest"], _MOST_BORDERS))
+        row["seam_error"] = float(first["error"]) if first["found"] else shown / 2
     row["cloudiness"] = cloudiness(image, free=free, sources=not known)
     if known:
         # Faint sources that are there are no clouds.
