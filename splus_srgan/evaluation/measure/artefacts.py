@@ -75,9 +75,9 @@ def artefact_table(
         A row per band: ``field, band``; ``free`` (share of the pixels that is sky); ``line``
         and ``faintest`` (amplitude found at the periods, and the least that would have
         been; ``any_line`` and ``any_faintest`` at others); ``seam`` and its error, which without
-        a seam is half of the least step that would have shown at nine of ten borders; ``cloudiness``;
-        ``low_frequency`` and its error; ``ring`` (median of ``n_star`` stars); ``color``
-        (mag, largest significant change in ``n_bright`` input pixels).  NaN is not
+        a seam is half of the least step that would have shown at nine of ten borders;
+        ``cloudiness``; ``low_frequency`` and its error; ``ring`` (median of ``n_star`` stars);
+        ``color`` (mag, largest significant change in ``n_bright`` input pixels).  NaN is not
         measured.  Lines, seams and large-scale structure are those of the sky or, beside a truth
         without noise, of what differs from it.
 
