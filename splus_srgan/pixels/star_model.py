@@ -151,13 +151,13 @@ class StarModel:
 
         Parameters
         ----------
-        dx, dy : `~numpy.ndarray`, shape (n,)
-            Offsets of pixels from the middle of the star.
+        dx, dy
+            As for `columns`, which is the sum of both.
 
         Returns
         -------
         core, wings : `~numpy.ndarray`, shape (n, 3)
-            Columns of each, as of `columns`, which is their sum.
+            Columns of each.
         """
         core = self.gain * _moffat(dx, dy, self.fwhm, self.beta, self.shape)
         if any(self.coma):

@@ -35,11 +35,11 @@ _MANY = 25  # stars are enough
 _NEAR_ENOUGH = 0.25  # of a width that peaks are found with, relative
 _MODEL_ERROR = 0.03  # of the flux in a pixel: real PSFs are no Moffat profiles
 _WING_PRIOR = (WING_SHARE, 0.15)
-_KNOWN_WINGS = 0.03
+_KNOWN_WINGS = 0.03  # error of a share that is told
 _BETA_PRIOR = (np.log(3.9), 0.4)
 _SHAPE_PRIOR = (0.1, 0.1, 0.05, 0.05)  # ellipticity, coma
 _SKY_ERROR = 0.3  # sky noises
-_DEPARTURES = 0.06, 0.4  # of core and wings
+_DEPARTURES = 0.06, 0.4  # prior errors, of core and wings
 _STEPS = (0.1, 0.3, 0.1, 0.1, 0.1, 0.03, 0.03)
 
 
@@ -248,7 +248,7 @@ class _Stamp:
         return design, solved, values - design @ solved
 
     def departing(self, p, pixel_scale):
-        """The same, with the light of departures of 1 in the place of flux, place and sky."""
+        """Design and rest as of `solve`, and between them the light of departures of 1."""
         design, (flux, *shift, _), left = self.solve(p, pixel_scale)
         profile, flux = _profile(p, pixel_scale), max(flux, 1e-3 * self.flux)
         dx, dy = self.dx - shift[0] / flux, self.dy - shift[1] / flux

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["artefact_table", "checks_artefacts", "line_check"]
 
 _BROAD = 8.0  # output pixels
-_MOST_BORDERS = 0.9
+_MOST_BORDERS = 0.9  # of the borders, at which a seam has to show
 _STAR_PEAK = 50.0  # sky units; of a fainter star, noise rings
 _FEWEST_STARS = 3  # without a truth
 _BAD_VIEW = 10  # times its limit: a less sensitive test is not conclusive
