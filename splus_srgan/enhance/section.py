@@ -24,7 +24,7 @@ from splus_srgan.images.quality import Quality, quality_plane
 from splus_srgan.images.unpack import fill_missing
 from splus_srgan.pixels.inspection import local_oddities
 from splus_srgan.pixels.stretch import NoiseAsinhStretch
-from splus_srgan.utils.threads import thread_count
+from splus_srgan.utils.threads import map_threads, thread_count
 
 if TYPE_CHECKING:
     from typing import Any
@@ -244,9 +244,12 @@ def _to_linear(work: Enhancement, view: Prepared, generated: Any, fine_sigma: An
 
 def _anchor(work: Enhancement, view: Prepared, fine: FloatArray) -> None:
     """Anchor the flux, band by band and in place."""
-    for k in range(len(fine)):
+    # What the threads of the bands leave.
+    workers = max(1, thread_count() // len(fine))
+
+    def anchor(k: int) -> None:
         band = slice(k, k + 1)
-        with fft.set_workers(thread_count()):
+        with fft.set_workers(workers):
             fine[band] = anchor_flux(
                 fine[band],
                 view.filled[band],
@@ -258,6 +261,8 @@ def _anchor(work: Enhancement, view: Prepared, fine: FloatArray) -> None:
                 strength=work.strength,
                 mask=view.useless[band],
             )
+
+    map_threads(anchor, range(len(fine)))
 
 
 def _beyond(work: Enhancement, filled: FloatArray, sky: FloatArray, sigma: FloatArray) -> BoolArray:

@@ -33,6 +33,7 @@ __all__ = ["OpenVINOEngine", "load_openvino"]
 _MOST_SHAPES = 4  # whose compiled networks are kept, with memory for
 _MOST_PIXELS = 2**19  # in all, if they are several
 _HINTS = {"bfloat16": "bf16", "float32": "f32"}
+_LINKS = {"widen": "x", "finish": "features"}  # what parts are given by the one before
 _TELEMETRY = "openvino_telemetry"
 _EXAMPLE = (16, 24)  # pixels; the traced network holds for any shape
 _UPSCALING = 2
@@ -108,7 +109,7 @@ class OpenVINOEngine:
         n_planes = ends[-1].output(0).shape[1]
         fine = np.empty((n_planes, _UPSCALING * ny, _UPSCALING * nx), np.float32)
         for (first, last), (start, stop) in zip(strips, seen, strict=True):
-            made = _rows(x, start, stop)
+            made = _rows(x, start, stop, axis=1 if requests[:-1] else 2)
             for one in requests[:-1]:
                 made = _infer(one, x=made)
             rows = np.ascontiguousarray(y[:, :, start:stop])
@@ -159,19 +160,27 @@ class OpenVINOEngine:
                 "ENABLE_CPU_PINNING": False,
             }
             if "widen" in self._models:
-                own = _linked_in_bfloat16(own, name, self.precision)
+                own = _linked(own, name, self.precision)
             compiled.append(_core().compile_model(own, "CPU", settings))
         return compiled
 
 
-def _linked_in_bfloat16(model, name, precision):
-    """What the trunk gives to the layers that widen it is bfloat16 where it is computed so."""
-    if precision != "bfloat16" or name == "finish":
-        return model
-    preprocess = importlib.import_module("openvino.preprocess")
-    steps = preprocess.PrePostProcessor(model)
-    port = steps.output() if name == "trunk" else steps.input()
-    port.tensor().set_element_type(load_openvino().Type.bf16)
+def _linked(model, name, precision):
+    """
+    What one part gives to the next has its channels last, as convolutions compute them.
+
+    Between the trunk and what widens it, it is bfloat16 besides, where that is computed so.
+    """
+    layout, bfloat16 = load_openvino().Layout, load_openvino().Type.bf16
+    steps = importlib.import_module("openvino.preprocess").PrePostProcessor(model)
+    links = [steps.input(_LINKS[name])] if name in _LINKS else []
+    if name != "finish":
+        links.append(steps.output())
+    for link in links:
+        link.tensor().set_layout(layout("NHWC"))
+        link.model().set_layout(layout("NCHW"))
+    if precision == "bfloat16" and name != "finish":
+        (steps.output() if name == "trunk" else links[0]).tensor().set_element_type(bfloat16)
     return steps.build()
 
 
@@ -183,9 +192,9 @@ def _infer(request, **given):
     return request.get_output_tensor()
 
 
-def _rows(tensor, start, stop):
+def _rows(tensor, start, stop, axis):
     """Rows of a tensor, as one of their own."""
-    part = np.ascontiguousarray(tensor.data[:, :, start:stop])
+    part = np.ascontiguousarray(tensor.data[(slice(None),) * axis + (slice(start, stop),)])
     return load_openvino().Tensor(part, load_openvino().Shape(part.shape), tensor.element_type)
 
 
