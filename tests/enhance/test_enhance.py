@@ -9,6 +9,7 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
+import torch
 from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData, NDData, StdDevUncertainty
@@ -181,6 +182,27 @@ def test_bands_of_the_survey_are_restored_together(enhancer, field):
 
 
 @pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.FallbackWarning")
+def test_the_result_does_not_depend_on_the_number_of_threads():
+    """Bands are prepared, and their fluxes anchored, several at once: more of them than threads."""
+    bands = ("u", "g", "J0515", "r", "J0660")
+    field = simulate_field(7, shape=(40, 36), bands=bands, kind="galaxy")
+    given = {"sky": field.sky, "sigma": field.sigma}
+    options = OPTIONS | {"flux_anchor": 1, "uncertainty": True, "check_input": False}
+    before, made = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            made.append(SRGANEnhancer("splus", **options)(field.observed, **given))
+    finally:
+        torch.set_num_threads(before)
+    for other in made[1:]:
+        for band in bands:
+            # But for the rounding of the networks, which share their sums among threads.
+            image, std = made[0][band].data, made[0][band].uncertainty.array
+            assert_allclose(other[band].data, image, rtol=1e-4, atol=1e-5 * np.ptp(image))
+            assert_allclose(other[band].uncertainty.array, std, rtol=1e-3)
+
+
 def test_weights_restore_what_they_cover_of_a_larger_set(enhancer, field, tmp_path):
     larger = {"VR": field["z"].copy(), **field}
     larger["VR"].meta["FILTER"] = "VR"
