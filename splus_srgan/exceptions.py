@@ -60,7 +60,7 @@ class NoSkyWarning(SplusSrganWarning):
 
 
 class PSFMismatchWarning(SplusSrganWarning):
-    """The seeing that a header states is not that of the stars in the image."""
+    """The seeing in a header is not that of the stars, or not that of other bands as it must be."""
 
 
 class ChecksumWarning(SplusSrganWarning):

@@ -90,6 +90,34 @@ def psf_from_header(header: Mapping[str, Any]) -> tuple[float, float] | None:
     return values["FWHMMEAN"], values.get("FWHMBETA", 3.0)
 
 
+def stated_fwhm(header: Any) -> float:
+    """
+    Give the FWHM of an image itself, be it an input or an enhanced one.
+
+    Parameters
+    ----------
+    header : mapping
+        As for `psf_from_header`.
+
+    Returns
+    -------
+    fwhm : float
+        In arcsec: the card ``SRFWHM`` of enhanced images, else that of the pipeline; NaN where
+        there is none.
+
+    Examples
+    --------
+    >>> from splus_srgan.images.header import stated_fwhm
+    >>> stated_fwhm({"HIERARCH OAJ PRO FWHMMEAN": 1.36}), stated_fwhm({"SRFWHM": 1.0})
+    (1.36, 1.0)
+    """
+    output = header.get("SRFWHM")
+    if is_number(output):
+        return float(output)
+    psf = psf_from_header(header)
+    return np.nan if psf is None else psf[0]
+
+
 def winged_psf_from_header(header: Mapping[str, Any]) -> tuple[float, float, float] | None:
     """
     Read the seeing, and take core and wings of that PSF apart.

@@ -30,6 +30,9 @@ __all__ = ["MeasuredPSF", "measure_psf", "measure_psf_array", "star_model", "wid
 
 _QUICK = 10  # stars that tell whether a known PSF is right
 _ENOUGH = 4  # stars that tell a PSF better than a header
+_CERTAIN = 6  # compact sources of one width, of which some would not be alike were they galaxies
+_LEAST_BETA = 2.05  # of a few stars; 95 % of the tiles of S-PLUS have 2.2 or more in each band
+_MOST_MISFIT = 3.0  # of a few stars; real PSFs are no Moffat profiles
 _MOST_WINGS = 0.7
 _ALIKE = 0.06  # relative width, by which other stars may differ from that of a header
 
@@ -217,7 +220,16 @@ def measure_psf_array(
     if len(stars) < MIN_STARS:
         return MeasuredPSF(n_stars=len(stars))
     found = fit_star_psf(sample, sigma, stars, pixel_scale=pixel_scale, mask=missing)
-    return MeasuredPSF(n_stars=MIN_STARS - 1) if found is None else _as_headers(found, pixel_scale)
+    return (
+        MeasuredPSF(n_stars=MIN_STARS - 1) if _no_stars(found) else _as_headers(found, pixel_scale)
+    )
+
+
+def _no_stars(found: Any) -> bool:
+    """Whether few compact sources have no common profile, or one of galaxies: of low beta."""
+    if found is None or found.n_stars >= _CERTAIN:
+        return found is None
+    return _as_headers(found, 1.0).beta < _LEAST_BETA or found.misfit > _MOST_MISFIT
 
 
 def star_model(
@@ -253,7 +265,7 @@ def star_model(
     if len(stars) >= _ENOUGH:
         # Wings reach too far for stars to tell more of them.
         found = fit_star_psf(sample, sigma, stars, **given, wings=min(psf[2], _MOST_WINGS))
-    if found is None or found.n_stars < _ENOUGH:
+    if found is None or _no_stars(found) or found.n_stars < _ENOUGH:
         width = expected_width(psf, pixel_scale=pixel_scale)
         alike = stars[np.abs(np.log(stars[:, 3] / width)) < _ALIKE]
         found = fit_star_psf(sample, sigma, alike, **given, core=psf) if len(alike) else None

@@ -62,12 +62,15 @@ class StarPSF:
     departures : tuple of tuple of float
         Those of core and wings of the stars from that profile, as
         `~splus_srgan.pixels.star_model.StarModel` takes them; empty where the core was known.
+    misfit : float
+        Mean squared residual within the cores of the stars, in its error; 1 for noise.
     """
 
     core: tuple
     covariance: np.ndarray
     n_stars: int
     departures: tuple = ((), ())
+    misfit: float = 1.0
 
 
 def find_stars(image, sigma, *, mask=None, saturation=np.inf, fwhm=2.6, most=_MANY):
@@ -334,7 +337,8 @@ class _JointFit:
         scale = np.array([fwhm, beta, 1, 1, 1, 1, 1])
         core = (float(fwhm), float(beta), *map(float, self.solution[2:]))
         departures = ((), ()) if self.fixed else self._departures()
-        return StarPSF(core, covariance * np.outer(scale, scale), number, departures)
+        covariance = covariance * np.outer(scale, scale)
+        return StarPSF(core, covariance, number, departures, float(self.misfit().mean()))
 
     def _departures(self):
         """What stars have in common that the profile lacks; linear least squares."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from splus_srgan.evaluation.measure.lines import line_map, line_weights
+from splus_srgan.exceptions import PSFMismatchWarning
 from splus_srgan.simulate.bandpasses import WAVELENGTHS, band_weights, pivot
 from splus_srgan.simulate.spectra import add_lines, population_spectrum
 
@@ -176,3 +177,51 @@ def test_wrong_input_is_refused():
         line_map(nothing)
     with pytest.raises(ValueError, match="images must have one shape; got r"):
         line_map(images | {"i": CCDData(np.ones((3, 3)), unit=DENSITY)})
+
+
+def test_a_stack_gives_the_map_of_its_images():
+    """As the enhancer gives it: correlations are cards of single bands, with a number there."""
+    rng = np.random.default_rng(3)
+    images = {
+        band: CCDData(
+            rng.uniform(1, 2, (16, 17)).astype(np.float32),
+            unit="nmgy",
+            mask=rng.random((16, 17)) < 0.1,
+            uncertainty=StdDevUncertainty(rng.uniform(0.1, 0.2, (16, 17))),
+            meta={f"SRC{other.upper()}": 0.2 for other in BANDS if other != band},
+        )
+        for band in BANDS
+    }
+    meta = {"BANDS": ",".join(BANDS)}
+    meta |= {f"{key}{k + 1}": v for k, b in enumerate(BANDS) for key, v in images[b].meta.items()}
+    stack = CCDData(
+        np.stack([images[band].data for band in BANDS]),
+        unit="nmgy",
+        mask=np.stack([images[band].mask for band in BANDS]),
+        uncertainty=StdDevUncertainty(np.stack([images[b].uncertainty.array for b in BANDS])),
+        meta=meta,
+    )
+    expected, found = line_map(images), line_map(stack)
+    assert_allclose(found.data, expected.data, rtol=1e-6, atol=1e-25)
+    assert_allclose(found.uncertainty.array, expected.uncertainty.array, rtol=1e-6)
+    assert_array_equal(found.mask, expected.mask)
+    with pytest.raises(
+        ValueError, match=r"stack must have shape \(n_band, ny, nx\); got \(16, 17\)"
+    ):
+        line_map(images["r"])
+
+
+def test_images_at_several_psfs_are_warned_of():
+    images = cube({"r": 1.0, "J0660": 2.0, "i": 1.0})
+    for image, fwhm in zip(images.values(), (1.38, 1.70, 1.23), strict=True):
+        image.meta["OAJ PRO FWHMMEAN"] = fwhm
+    with pytest.warns(
+        PSFMismatchWarning, match="FWHM of r 1.38, J0660 1.70, i 1.23 arcsec"
+    ) as told:
+        line_map(images)
+    assert told[0].filename == __file__
+    for image in images.values():
+        image.meta["SRFWHM"] = 1.0  # of the image itself
+    line_map(images)
+    del images["i"].meta["SRFWHM"], images["i"].meta["OAJ PRO FWHMMEAN"]
+    line_map(images)  # not known

@@ -88,6 +88,18 @@ def test_galaxies_are_no_stars():
     assert not psf.measured or psf.fwhm_error > 0.1
 
 
+@pytest.mark.parametrize(("number", "stars"), [(21, False), (24, False), (28, False), (19, True)])
+def test_a_few_galaxies_of_one_width_are_no_stars(number, stars):
+    """Members of a cluster may be as compact and as alike as stars; no star has their profile."""
+    field = simulate_field((78, number), shape=(200, 200), bands="r", kind="cluster")
+    given = {"sky": field.sky["r"], "sigma": field.sigma["r"]}
+    psf = measure_psf(field.observed["r"], **given)
+    assert psf.measured == stars
+    if stars:
+        assert psf.n_stars < 6
+        assert psf.fwhm == pytest.approx(field.conditions["r"].fwhm, rel=0.04)
+
+
 def test_masked_and_saturated_stars_are_left_out():
     image = starfield(3)
     level = image.max() / 0.61

@@ -12,7 +12,7 @@ from astropy.table import Column, Table
 
 from splus_srgan.images.bands import same_band
 from splus_srgan.images.grid import image_wcs, wcs_cards
-from splus_srgan.images.header import psf_from_header
+from splus_srgan.images.header import stated_fwhm
 from splus_srgan.images.io.cube_layout import (
     FLUX_UNIT,
     FWHM_COLUMN,
@@ -26,7 +26,6 @@ from splus_srgan.images.io.layout import ERRORS_LEGEND, quality_legend
 from splus_srgan.images.io.write import band_header, set_card, storable
 from splus_srgan.images.unpack import uncertainty_array
 from splus_srgan.splus import PIVOTS, canonical_band
-from splus_srgan.utils.validate import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -191,7 +190,7 @@ def _table(field: Images, headers: Sequence[Header]) -> Any:
     if not any("WAVE" in name.upper() for name in columns):
         pivots = [PIVOTS[canonical_band(band)] for band in field]
         columns["PIVOTWAVE"] = Column(pivots, unit="Angstrom")
-    columns[FWHM_COLUMN] = Column([_fwhm(header) for header in headers], unit="arcsec")
+    columns[FWHM_COLUMN] = Column([stated_fwhm(header) for header in headers], unit="arcsec")
     return fits.BinTableHDU(Table(columns), name=OF_TABLE)
 
 
@@ -201,12 +200,3 @@ def _filled(values: Sequence[Any]) -> list[Any]:
     if str in kinds:
         return ["" if value is None else str(value) for value in values]
     return [np.nan if value is None else value for value in values]
-
-
-def _fwhm(header: Any) -> float:
-    """Of the PSF of the image itself (arcsec); NaN where it is not known."""
-    output = header.get("SRFWHM")
-    if is_number(output):
-        return float(output)
-    psf = psf_from_header(header)
-    return np.nan if psf is None else psf[0]
