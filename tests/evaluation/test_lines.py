@@ -144,6 +144,16 @@ def test_a_map_says_what_it_is_and_how_it_was_made(kind):
     assert plain.psf is None
 
 
+def test_errors_that_are_not_known_are_no_warning():
+    images = cube({"r": 1.0, "J0660": 2.0, "i": 1.0}, meta={"SRCR": 0.2, "SRCJ0660": 0.2})
+    for image, unknown in zip(images.values(), (np.inf, np.inf, np.nan), strict=True):
+        image.uncertainty = StdDevUncertainty(np.full((2, 3), 0.1))
+        image.uncertainty.array[0, 0] = unknown
+    found = line_map(images).uncertainty.array
+    assert not np.isfinite(found[0, 0])
+    assert np.isfinite(found[1]).all()
+
+
 def test_masks_and_spellings():
     images = cube({"r": 1.0, "J0660": 2.0, "i": 1.0})
     images["r"].mask = np.zeros((2, 3), bool)

@@ -251,5 +251,7 @@ def _deviation(parts: Any, images: Any, correlations: Any) -> Any:
     deviations = [np.asarray(uncertainty_array(one, StdDevUncertainty), float) for one in images]
     terms = [p * one for p, one in zip(parts, deviations, strict=True)]
     pairs = product(range(len(terms)), repeat=2)
-    total = sum(correlations[i, j] * terms[i] * terms[j] for i, j in pairs)
+    # Errors that are not known are infinite in one band, or NaN: then that of the line is, too.
+    with np.errstate(invalid="ignore"):
+        total = sum(correlations[i, j] * terms[i] * terms[j] for i, j in pairs)
     return StdDevUncertainty(np.sqrt(np.maximum(total, 0)))
