@@ -181,7 +181,6 @@ def test_bands_of_the_survey_are_restored_together(enhancer, field):
     assert not any(card.startswith("SRC") for card in pair["g"].header)
 
 
-@pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.FallbackWarning")
 def test_the_result_does_not_depend_on_the_number_of_threads():
     """Bands are prepared, and their fluxes anchored, several at once: more of them than threads."""
     bands = ("u", "g", "J0515", "r", "J0660")
@@ -203,6 +202,7 @@ def test_the_result_does_not_depend_on_the_number_of_threads():
             assert_allclose(other[band].uncertainty.array, std, rtol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore::splus_srgan.exceptions.FallbackWarning")
 def test_weights_restore_what_they_cover_of_a_larger_set(enhancer, field, tmp_path):
     larger = {"VR": field["z"].copy(), **field}
     larger["VR"].meta["FILTER"] = "VR"
