@@ -9,15 +9,14 @@ an emission line, the generator has to learn not to trust the guide.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
-from splus_srgan.utils.threads import map_threads
-
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from splus_srgan.utils.types import FloatArray
@@ -26,7 +25,7 @@ __all__ = [
     "GUIDED_PLANES",
     "PHASES",
     "REACH",
-    "Guides",
+    "each_guided",
     "from_phases",
     "guided_planes",
     "to_phases",
@@ -92,47 +91,35 @@ def guided_planes(
     >>> planes.shape, bool(np.abs(planes[:, 9:]).max() < 1e-6)
     ((2, 25, 8, 6), True)
     """
-    guides = Guides(made, softening=softening, range=range)
-    return np.stack([guides.planes(one, k) for k, one in enumerate(y)])
+    return np.stack(list(each_guided(y, made, softening=softening, range=range)))
 
 
-class Guides:
+def each_guided(
+    y: FloatArray, made: FloatArray, *, softening: float, range: float
+) -> Iterator[NDArray[np.float32]]:
     """
-    What `guided_planes` gives, band by band: all at once are much larger.
+    What `guided_planes` gives, one band after the other: all at once are much larger.
 
     Parameters
     ----------
-    made, softening, range
+    y, made, softening, range
         As `guided_planes` takes them.
+
+    Yields
+    ------
+    planes : `~numpy.ndarray`, shape (25, ny, nx)
+        Planes of a band, float32.
     """
-
-    def __init__(self, made: FloatArray, *, softening: float, range: float) -> None:
-        self._made = np.asarray(made, np.float32)
-        linear = np.float32(softening) * np.sinh(np.float32(range) * self._made)
-        self._linear = np.clip(linear, -_BRIGHTEST, _BRIGHTEST)
-        self._fits = map_threads(partial(_fit, self._linear), SCALES)
-
-    def planes(self, y: FloatArray, k: int) -> NDArray[np.float32]:
-        """
-        Planes of a band.
-
-        Parameters
-        ----------
-        y : `~numpy.ndarray`, shape (ny, nx)
-            Its stretched input.
-        k : int
-            Its number.
-
-        Returns
-        -------
-        planes : `~numpy.ndarray`, shape (25, ny, nx)
-            float32.
-        """
-        faint, shape = _faint(self._linear[k]), self._made[k].shape
-        parts = [np.asarray(y, np.float32)[None], to_phases(self._made[k]), to_phases(faint)]
-        for means, ratio in self._fits:
-            parts.append(to_phases(_faint(_on_fine_grid(means[k], shape) * ratio) - faint))
-        return np.concatenate(parts)
+    made = np.asarray(made, np.float32)
+    linear = np.float32(softening) * np.sinh(np.float32(range) * made)
+    linear = np.clip(linear, -_BRIGHTEST, _BRIGHTEST)
+    fits = [_fit(linear, scale) for scale in SCALES]
+    for k, one in enumerate(linear):
+        faint = _faint(one)
+        parts = [np.asarray(y[k], np.float32)[None], to_phases(made[k]), to_phases(faint)]
+        for means, ratio in fits:
+            parts.append(to_phases(_faint(_on_fine_grid(means[k], one.shape) * ratio) - faint))
+        yield np.concatenate(parts)
 
 
 def _fit(linear: FloatArray, scale: float) -> tuple[FloatArray, FloatArray]:

@@ -9,11 +9,10 @@ import numpy as np
 
 from splus_srgan.models.choice import choose_among, first_stage_of, restored_together
 from splus_srgan.models.engines import make_engine
-from splus_srgan.models.guide import PHASES, REACH, Guides, from_phases, to_phases
+from splus_srgan.models.guide import PHASES, REACH, each_guided, from_phases, to_phases
 from splus_srgan.models.joint import joint_planes, told_values
 from splus_srgan.models.weights import load_generator
 from splus_srgan.models.wiener import restored_phases, wiener_kernels
-from splus_srgan.utils.threads import map_threads, thread_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +29,6 @@ __all__ = ["FirstStage", "Restored", "TwoStageEngine"]
 
 _UPSCALING = 2
 _PIXELS = 2**19  # seen at once: what twelve bands are guided by takes 1 kB for each
-_TOGETHER = 4  # bands whose planes are made at once: they are large
 
 
 class FirstStage:
@@ -236,15 +234,9 @@ class TwoStageEngine:
 
     def _correct(self, y: FloatArray, made: FloatArray) -> NDArray[np.float32]:
         fine = np.empty((len(y) * (1 + self.with_scale), *made.shape[1:]), np.float32)
-        guides = Guides(made, **self.stretch)
-
-        def planes_of(k: int) -> NDArray[np.float32]:
+        for k, guided in enumerate(each_guided(y, made, **self.stretch)):
             own = slice(k, k + 1)
             filtered = restored_phases(y[own], self._kernels[own], **self.stretch)
-            return joint_planes(guides.planes(y[k], k)[None], filtered, self._told[own])[0]
-
-        every, together = range(len(y)), min(thread_count(), _TOGETHER)
-        for bands in (every[k : k + together] for k in every[::together]):
-            for k, planes in zip(bands, map_threads(planes_of, bands), strict=True):
-                fine[k :: len(y)] = self.second(planes)
+            planes = joint_planes(guided[None], filtered, self._told[own])
+            fine[k :: len(y)] = self.second(planes[0])
         return fine

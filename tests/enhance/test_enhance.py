@@ -182,7 +182,7 @@ def test_bands_of_the_survey_are_restored_together(enhancer, field):
 
 
 def test_the_result_does_not_depend_on_the_number_of_threads():
-    """Bands are prepared, and their fluxes anchored, several at once: more of them than threads."""
+    """Fluxes of several bands are anchored at once: more of them than threads."""
     bands = ("u", "g", "J0515", "r", "J0660")
     field = simulate_field(7, shape=(40, 36), bands=bands, kind="galaxy")
     given = {"sky": field.sky, "sigma": field.sigma}
