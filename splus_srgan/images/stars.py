@@ -111,7 +111,8 @@ def measure_psf(
 
     Stars are found by `~photutils.detection.DAOStarFinder` and told from galaxies by their
     width, which is that of most compact sources.  A Moffat core, elliptical, with wings beside
-    it is fitted to all of them at once, robustly.
+    it is fitted to all of them at once, robustly.  Fewer than six of them are no answer if that
+    profile is one of galaxies: of a beta below 2.05, or not the same for all.
 
     Parameters
     ----------
