@@ -98,14 +98,14 @@ class Generator(nn.Module, ABC):
         """Those on which the layers after the trunk depend, or those that give no scale."""
 
     @abstractmethod
-    def trunk(self, y: torch.Tensor) -> torch.Tensor:
+    def trunk(self, y: torch.Tensor, *told: Any) -> torch.Tensor:
         """The wide part of the body, on the grid of the input, ``(n, n_features, ny, nx)``."""
 
     def widen(self, x: torch.Tensor) -> torch.Tensor:
         """The rest of the body: from the result of `trunk` to the features."""
         return x
 
-    def features(self, y: torch.Tensor) -> torch.Tensor:
+    def features(self, y: torch.Tensor, *told: Any) -> torch.Tensor:
         """
         Everything before the last convolution; this part may run in bfloat16.
 
@@ -113,13 +113,15 @@ class Generator(nn.Module, ABC):
         ----------
         y : `~torch.Tensor`, shape (n, in_channels, ny, nx)
             Stretched images.
+        *told
+            What `trunk` takes besides.
 
         Returns
         -------
         features : `~torch.Tensor`, shape (n, n_features, factor ny, factor nx)
             Input of the last convolution; the factor is ``feature_factor``.
         """
-        return self.widen(self.trunk(y))
+        return self.widen(self.trunk(y, *told))
 
     def forward(self, y: torch.Tensor) -> torch.Tensor:
         """
@@ -159,8 +161,8 @@ class Generator(nn.Module, ABC):
         """
         return self._ended(self.finish_with_scale, y)
 
-    def _ended(self, finish, y):
-        features = self.features(y)
+    def _ended(self, finish, y, *told):
+        features = self.features(y, *told)
         with torch.autocast(y.device.type, enabled=False):
             return finish(y.float(), features.float())
 

@@ -10,7 +10,8 @@ generator serves all bands, so their number and order do not matter.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["PLANES", "TOLD", "JointResNet", "joint_planes", "told_values"]
+__all__ = ["PLANES", "TOLD", "Exchange", "JointResNet", "joint_planes", "told_values"]
 
 TOLD = ("bands", "together", "psf known", "fwhm", "beta", "wings", "depth known", "depth")
 """What the generator is told about a band, in this order; 0 where not known."""
@@ -48,6 +49,7 @@ _FILTERED = slice(GUIDED_PLANES, GUIDED_PLANES + PHASES)
 _LARGEST = 20.0  # of a faint stretch: 7e7 sky noises; a hyperbolic sine must not overflow
 _BRIGHT = 150.0
 _GATE = -4.0  # of the filter at the start
+_LARGEST_KEY = 30.0  # of a band: sums of its exponential over bands must not overflow
 # Mean and spread of these values, which bring them to order one.
 _FWHM, _BETA, _WINGS, _DEPTH = (1.35, 0.3), (3.7, 0.9), (0.25, 0.1), 0.5
 
@@ -147,6 +149,9 @@ class JointResNet(Generator):
         Bands for which it was trained.
     n_features, n_blocks, dilations, low_pass
         As for `~splus_srgan.models.generator.SRResNet`.
+    exchanges : sequence of int, optional
+        After which residual blocks, counted from 1 and rising, the bands of a field see each
+        other's features (`Exchange`); by default nowhere.
     softening, range : float, optional
         Softening and range of the stretch of input and output, see
         `~splus_srgan.NoiseAsinhStretch`.
@@ -182,6 +187,7 @@ class JointResNet(Generator):
         n_features: int = 32,
         n_blocks: int = 6,
         dilations: Sequence[int] = (),
+        exchanges: Sequence[int] = (),
         low_pass: int = 2,
         softening: float = 3.0,
         range: float = 2.0,
@@ -197,6 +203,7 @@ class JointResNet(Generator):
             "n_features": n_features,
             "n_blocks": n_blocks,
             "dilations": list(dilations),
+            "exchanges": list(exchanges),
             "low_pass": low_pass,
             "softening": softening,
             "range": range,
@@ -206,6 +213,8 @@ class JointResNet(Generator):
         self.first = nn.Sequential(_conv(PLANES, n_features), nn.ReLU(inplace=True))
         steps = [1] * n_blocks + list(dilations)
         self.blocks = nn.Sequential(*(ResidualBlock(n_features, None, step) for step in steps))
+        _check_exchanges(exchanges, len(steps))
+        self.exchanges = nn.ModuleDict({str(number): Exchange(n_features) for number in exchanges})
         self.join = _conv(n_features, n_features)
         self.last, self.gate = (_conv(n_features, PHASES) for _ in ("correction", "gate"))
         self.guided = nn.Conv2d(GUIDED_PLANES - _GUIDES.start, PHASES, 1, bias=False)
@@ -220,7 +229,8 @@ class JointResNet(Generator):
     @property
     def receptive_field_radius(self) -> int:
         """Input pixels on which an output pixel depends, on each side, from the layers."""
-        trunk = sum(map(reach, (self.first, self.blocks, self.join)))
+        parts = [self.first, self.blocks, self.join, *(one.own for one in self._exchanges)]
+        trunk = sum(reach(part) for part in parts)
         return trunk + self.end_radius(self.scale is not None)
 
     def end_radius(self, with_scale: bool) -> int:
@@ -231,32 +241,81 @@ class JointResNet(Generator):
         read = max(made, reach(self.scale.of_features))
         return read + reach(self.scale.wide) + reach(self.scale.last)
 
-    def forward(self, planes: torch.Tensor) -> torch.Tensor:
+    def forward(self, planes: torch.Tensor, counts: Sequence[int] | None = None) -> torch.Tensor:
         """
         Generate.
 
         Parameters
         ----------
-        planes : `~torch.Tensor`, shape (n, 37, ny, nx) or (n, n_band, 37, ny, nx)
+        planes : `~torch.Tensor`, shape (n, 37, ny, nx) or (n_field, n_band, 37, ny, nx)
             See `joint_planes`.
+        counts : sequence of int, optional
+            How many of ``n`` bands each field has, one field after the other; by default all are
+            bands of one field.
 
         Returns
         -------
-        fine : `~torch.Tensor`, shape (n, 1, 2 ny, 2 nx) or (n, n_band, 2 ny, 2 nx)
+        fine : `~torch.Tensor`, shape (n, 1, 2 ny, 2 nx) or (n_field, n_band, 2 ny, 2 nx)
             Stretched, float32.
         """
         if planes.ndim == 5:
-            return self(planes.flatten(0, 1)).reshape(*planes.shape[:2], *self._fine(planes))
-        return super().forward(planes)
+            n_field, n_band = planes.shape[:2]
+            fine = self(planes.flatten(0, 1), [n_band] * n_field)
+            return fine.reshape(n_field, n_band, *fine.shape[2:])
+        return self._ended(self.finish, planes, counts)
 
-    @staticmethod
-    def _fine(planes: torch.Tensor) -> list[int]:
-        return [_UPSCALING * n for n in planes.shape[-2:]]
-
-    def trunk(self, planes: torch.Tensor) -> torch.Tensor:
+    def trunk(self, planes: torch.Tensor, counts: Sequence[int] | None = None) -> torch.Tensor:
         """All layers before the last, ``(n, n_features, ny, nx)``."""
         first = self.first(planes)
-        return self.join(self.blocks(first)) + first
+        x = self._between(0, first)
+        for number, exchange in enumerate(self._exchanges, 1):
+            x = self._between(number, exchange(x, counts))
+        return self.join(x) + first
+
+    @property
+    def _exchanges(self) -> list[Exchange]:
+        return cast("list[Exchange]", list(self.exchanges.values()))
+
+    def _between(self, number, x):
+        """Blocks from one exchange to the next."""
+        ends = [0, *map(int, self.exchanges), len(self.blocks)]
+        for block in self.blocks[ends[number] : ends[number + 1]]:
+            x = block(x)
+        return x
+
+    # The same band by band, for engines in which all bands at once would take too much memory.
+
+    def before_exchange(
+        self, number: int, x: torch.Tensor, shared: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """
+        Layers of one band up to an exchange, counted from 0.
+
+        Parameters
+        ----------
+        number : int
+            Which exchange.
+        x : `~torch.Tensor`, shape (1, 37, ny, nx) or (1, n_features, ny, nx)
+            Planes of the band; its features, after the first exchange.
+        shared : `~torch.Tensor`, optional
+            What the exchange before gives to all bands (`Exchange.share`).
+
+        Returns
+        -------
+        x, weighted, weight : `~torch.Tensor`, shape (1, n_features, ny, nx)
+            Its features, and what is to be summed over the bands (`Exchange.weigh`).
+        """
+        each = self._exchanges
+        x = self.first(x) if shared is None else each[number - 1].add(x, shared)
+        x = self._between(number, x)
+        return x, *each[number].weigh(x)
+
+    def after_exchanges(
+        self, planes: torch.Tensor, x: torch.Tensor, shared: torch.Tensor
+    ) -> torch.Tensor:
+        """Layers of one band after the last exchange; what `trunk` gives for it."""
+        x = self._exchanges[-1].add(x, shared)
+        return self.join(self._between(len(self.exchanges), x)) + self.first(planes)
 
     def finish(self, planes: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """
@@ -321,6 +380,98 @@ class JointResNet(Generator):
     @staticmethod
     def _linear(faint: torch.Tensor) -> torch.Tensor:
         return FAINT * torch.sinh(faint.clamp(-_LARGEST, _LARGEST))
+
+
+class Exchange(nn.Module):
+    r"""
+    Give each band of a field what the features of all of them show.
+
+    With the features :math:`x_b` of the bands, and :math:`k` and :math:`v` linear in them, each
+    channel and pixel by itself,
+
+    .. math:: x_b \leftarrow x_b + A * x_b + B * \frac{\sum_a v_a \exp k_a}{\sum_a \exp k_a}
+
+    with kernels :math:`A` and :math:`B` of 3 x 3 pixels: a mean over the bands, weighted by what
+    is known of each.  The number of bands, and their order, do not matter; nothing is averaged
+    over the map.
+
+    Parameters
+    ----------
+    n_features : int
+        Channels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from splus_srgan.models.joint import Exchange
+    >>> Exchange(8)(torch.zeros(5, 8, 16, 16), [3, 2]).shape  # of two fields
+    torch.Size([5, 8, 16, 16])
+    """
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.key, self.value = (nn.Conv2d(n_features, n_features, 1) for _ in ("key", "value"))
+        self.own = _conv(n_features, n_features)
+        self.shared = nn.Conv2d(n_features, n_features, 3, padding=1, bias=False)
+        # Starts as no exchange at all.
+        for parameter in (self.own.weight, self.own.bias, self.shared.weight):
+            nn.init.zeros_(parameter)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor, counts: Sequence[int] | None = None) -> torch.Tensor:
+        """
+        Exchange.
+
+        Parameters
+        ----------
+        x : `~torch.Tensor`, shape (n, n_features, ny, nx)
+            Features of the bands.
+        counts : sequence of int, optional
+            How many of ``n`` bands each field has; by default all are bands of one field.
+
+        Returns
+        -------
+        x : `~torch.Tensor`, shape (n, n_features, ny, nx)
+            Features of the bands.
+        """
+        weighted, weight = self.weigh(x)
+        if counts is None:
+            return self.add(x, self.share(_total(weighted), _total(weight)))
+        sums = (
+            torch.cat([_total(one) for one in part.split(list(counts))])
+            for part in (weighted, weight)
+        )
+        shared = self.share(*sums)
+        number = torch.tensor(list(counts), device=x.device)
+        return self.add(x, shared.repeat_interleave(number, 0, output_size=len(x)))
+
+    def weigh(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is summed over the bands, float32: value times weight, and weight."""
+        weight = self.key(x).float().clamp(-_LARGEST_KEY, _LARGEST_KEY).exp()
+        return self.value(x) * weight, weight
+
+    def share(self, weighted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """What is added to each band of a field, ``(n_field, n_features, ny, nx)``, from sums."""
+        return self.shared(weighted / weight)
+
+    def add(self, x: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
+        """The features with what is shared."""
+        return x + self.own(x) + shared
+
+
+def _total(bands: torch.Tensor) -> torch.Tensor:
+    return bands.sum(0, keepdim=True)
+
+
+def _check_exchanges(numbers: Sequence[int], n_blocks: int) -> None:
+    rising = all(
+        isinstance(number, int) and last < number <= n_blocks
+        for last, number in pairwise((0, *numbers))
+    )
+    if not rising:
+        raise ValueError(
+            f"exchanges must be rising numbers of residual blocks, from 1 to {n_blocks}; got "
+            f"{numbers!r}"
+        )
 
 
 def _conv(n_in: int, n_out: int) -> nn.Conv2d:

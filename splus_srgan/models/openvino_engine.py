@@ -9,7 +9,7 @@ import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,8 +33,8 @@ __all__ = ["OpenVINOEngine", "load_openvino"]
 _MOST_SHAPES = 4  # whose compiled networks are kept, with memory for
 _MOST_PIXELS = 2**19  # in all, if they are several
 _HINTS = {"bfloat16": "bf16", "float32": "f32"}
-_LINKS = {"widen": "x", "finish": "features"}  # what parts are given by the one before
 _TELEMETRY = "openvino_telemetry"
+_NARROW = ("x", "shared")  # what parts on the grid of the input give each other
 _EXAMPLE = (16, 24)  # pixels; the traced network holds for any shape
 _UPSCALING = 2
 _STRIP = 2**14  # input pixels; what the layers after the trunk see at once stays in the cache
@@ -74,7 +74,7 @@ class OpenVINOEngine:
         self._generator = generator.eval()
         self._lock = threading.Lock()
         self._models = None
-        self._compiled: dict[tuple[tuple[int, ...], int, int], list[Any]] = {}
+        self._compiled: dict[tuple[tuple[int, ...], int, int], dict[str, Any]] = {}
 
     def pixels(self, *, whole: bool) -> int:
         """
@@ -93,30 +93,27 @@ class OpenVINOEngine:
         number = 2**20 if whole else 3 * 2**17
         return number if self.precision == "bfloat16" else number // 2
 
+    @property
+    def band_pixels(self) -> int:
+        """Input pixels, of all bands, that a joint generator may see at once: 1 GB."""
+        return 9 * 2**19
+
     def __call__(self, y: FloatArray) -> NDArray[np.float32]:
-        """Generate from one stretched image."""
+        """Generate from one stretched image, or from the planes of each band of a field."""
         note_threads(True)
-        y = np.ascontiguousarray(y, dtype=np.float32)[None]
-        ny, nx = y.shape[2:]
+        y = np.ascontiguousarray(y, dtype=np.float32)
+        images = y if y.ndim == 4 else y[None]
+        ny, nx = images.shape[2:]
         margin = self._generator.end_radius(self.with_scale)
         strips = equal_parts(ny, max(4 * margin, _STRIP // nx))
         seen = windows(strips, margin=margin, length=ny, multiple=SIDE_MULTIPLE)
-        trunk, *ends = self._parts(y.shape, seen[0][1] - seen[0][0])
-        tensor = load_openvino().Tensor
-        request = trunk.create_infer_request()
-        x = _infer(request, y=tensor(y))
-        requests = [end.create_infer_request() for end in ends]
-        n_planes = ends[-1].output(0).shape[1]
-        fine = np.empty((n_planes, _UPSCALING * ny, _UPSCALING * nx), np.float32)
-        for (first, last), (start, stop) in zip(strips, seen, strict=True):
-            made = _rows(x, start, stop, axis=1 if requests[:-1] else 2)
-            for one in requests[:-1]:
-                made = _infer(one, x=made)
-            rows = np.ascontiguousarray(y[:, :, start:stop])
-            strip = _infer(requests[-1], y=tensor(rows), features=made).data[0]
-            kept = slice(_UPSCALING * (first - start), _UPSCALING * (last - start))
-            fine[:, _UPSCALING * first : _UPSCALING * last] = strip[:, kept]
-        return fine
+        parts = self._parts((1, *images.shape[1:]), seen[0][1] - seen[0][0])
+        requests = {name: part.create_infer_request() for name, part in parts.items()}
+        n_planes = parts["finish"].output(0).shape[1]
+        fine = np.empty((len(images), n_planes, _UPSCALING * ny, _UPSCALING * nx), np.float32)
+        for image, made, x in zip(images, fine, _trunks(requests, images), strict=True):
+            _finish(requests, image[None], x, made, strips, seen)
+        return fine if y.ndim == 4 else fine[0]
 
     def _parts(self, shape, rows):
         """Trunk for one shape of images, and what comes after it for strips of so many rows."""
@@ -144,10 +141,10 @@ class OpenVINOEngine:
                 # OpenVINO reads what newer versions of PyTorch deprecate.
                 warnings.filterwarnings("ignore", r"`torch\.jit\.")
                 self._models = _undisturbed(_convert, self._generator, self.with_scale)
-        compiled = []
-        for name, (model, channels) in self._models.items():
+        compiled = {}
+        for name, (model, channels, gives) in self._models.items():
             own, inputs = model.clone(), {}
-            sides = shape[2] if name == "trunk" else rows, shape[3]
+            sides = rows if name in ("widen", "finish") else shape[2], shape[3]
             for port, number in channels.items():
                 factor = self._generator.feature_factor if port == "features" else 1
                 inputs[port] = [1, number, *(factor * side for side in sides)]
@@ -159,77 +156,140 @@ class OpenVINOEngine:
                 # Processes that are each bound to the first cores would share these alone.
                 "ENABLE_CPU_PINNING": False,
             }
-            if "widen" in self._models:
-                own = _linked(own, name, self.precision)
-            compiled.append(_core().compile_model(own, "CPU", settings))
+            own = _linked(own, channels, gives, self.precision)
+            compiled[name] = _core().compile_model(own, "CPU", settings)
         return compiled
 
 
-def _linked(model, name, precision):
+def _linked(model, takes, gives, precision):
     """
     What one part gives to the next has its channels last, as convolutions compute them.
 
-    Between the trunk and what widens it, it is bfloat16 besides, where that is computed so.
+    On the grid of the input it is bfloat16 besides, where that is computed so.
     """
     layout, bfloat16 = load_openvino().Layout, load_openvino().Type.bf16
     steps = importlib.import_module("openvino.preprocess").PrePostProcessor(model)
-    links = [steps.input(_LINKS[name])] if name in _LINKS else []
-    if name != "finish":
-        links.append(steps.output())
-    for link in links:
+    links = [(name, steps.input(name)) for name in takes if name != "y"]
+    links += [(name, steps.output(number)) for number, name in enumerate(gives)]
+    for name, link in links:
         link.tensor().set_layout(layout("NHWC"))
         link.model().set_layout(layout("NCHW"))
-    if precision == "bfloat16" and name != "finish":
-        (steps.output() if name == "trunk" else links[0]).tensor().set_element_type(bfloat16)
+        if precision == "bfloat16" and name in _NARROW:
+            link.tensor().set_element_type(bfloat16)
     return steps.build()
 
 
+def _trunks(requests, images):
+    """What the trunk gives for each image; of a field, after the exchanges of its bands."""
+    if "trunk" in requests:
+        for image in images:
+            yield _infer(requests["trunk"], y=_tensor(image[None]))[0]
+        return
+    number, each, shared = 0, [{"y": _tensor(image[None])} for image in images], {}
+    while f"share {number}" in requests:
+        sums = None
+        for k, given in enumerate(each):
+            x, *parts = _infer(requests[f"before {number}"], **given, **shared)
+            each[k] = {"x": _rows(x, 0, None)}
+            parts = [part.data for part in parts]
+            if sums is None:
+                sums = [part.copy() for part in parts]
+            else:
+                for total, part in zip(sums, parts, strict=True):
+                    total += part
+        weighted, weight = map(_tensor, sums)
+        share = requests[f"share {number}"]
+        shared = {"shared": _infer(share, weighted=weighted, weight=weight)[0]}
+        number += 1
+    for k, image in enumerate(images):
+        yield _infer(requests["after"], y=_tensor(image[None]), **each[k], **shared)[0]
+        each[k] = {}
+
+
+def _finish(requests, y, x, fine, strips, seen):
+    """Everything after the trunk, strip by strip."""
+    for (first, last), (start, stop) in zip(strips, seen, strict=True):
+        features = _rows(x, start, stop)
+        if "widen" in requests:
+            features = _infer(requests["widen"], x=features)[0]
+        rows = _tensor(y[:, :, start:stop])
+        strip = _infer(requests["finish"], y=rows, features=features)[0].data[0]
+        kept = slice(_UPSCALING * (first - start), _UPSCALING * (last - start))
+        fine[:, _UPSCALING * first : _UPSCALING * last] = strip[:, kept]
+
+
 def _infer(request, **given):
-    """Result of a request; tensors are not copied."""
+    """Results of a request, which the next one overwrites; tensors are not copied."""
     for name, tensor in given.items():
         request.set_tensor(name, tensor)
     request.infer()
-    return request.get_output_tensor()
+    return request.output_tensors
 
 
-def _rows(tensor, start, stop, axis):
-    """Rows of a tensor, as one of their own."""
-    part = np.ascontiguousarray(tensor.data[(slice(None),) * axis + (slice(start, stop),)])
+def _tensor(array):
+    return load_openvino().Tensor(np.ascontiguousarray(array, dtype=np.float32))
+
+
+def _rows(tensor, start, stop):
+    """Rows of a tensor whose channels are last, as one of their own."""
+    part = tensor.data[:, start:stop].copy()
     return load_openvino().Tensor(part, load_openvino().Shape(part.shape), tensor.element_type)
 
 
 class _Part(torch.nn.Module):
-    """One of the methods of a generator as a module, which can be traced."""
+    """Something that a generator does as a module, which can be traced."""
 
-    def __init__(self, generator, method):
+    def __init__(self, generator, function):
         super().__init__()
-        self.generator, self.method = generator, method
+        self.generator, self.function = generator, function
 
     def forward(self, *given):
-        made = getattr(self.generator, self.method)(*given)
-        return torch.cat(made, 1) if isinstance(made, tuple) else made
+        return self.function(*given)
 
 
 def _convert(generator, with_scale):
     """Parts of the generator, in their order, as models for any shape, with their channels."""
     openvino, models = load_openvino(), {}
     with torch.no_grad():
-        y = torch.zeros(1, generator.in_channels, *_EXAMPLE, dtype=torch.float32, device="cpu")
-        x = generator.trunk(y)
-        parts = {"trunk": ("trunk", {"y": y})}
-        if generator.feature_factor > 1:
-            parts["widen"] = "widen", {"x": x}
-        finish = "finish_with_scale" if with_scale else "finish"
-        parts["finish"] = finish, {"y": y, "features": generator.widen(x)}
-        for name, (method, given) in parts.items():
+        for name, function, given, gives in _traceable(generator, with_scale):
             example = tuple(given.values())
             # Its own check runs the network twice more, and is not safe in threads.
-            traced = torch.jit.trace(_Part(generator, method).eval(), example, check_trace=False)
+            part = _Part(generator, function).eval()
+            traced = torch.jit.trace(part, example, check_trace=False)
             model = openvino.convert_model(traced, example_input=example)
             for port, own in zip(model.inputs, given, strict=True):
                 port.get_tensor().set_names({own})  # the converter may have others
-            models[name] = model, {own: tensor.shape[1] for own, tensor in given.items()}
+            channels = {own: tensor.shape[1] for own, tensor in given.items()}
+            models[name] = model, channels, gives
     return models
+
+
+def _traceable(generator, with_scale):
+    """Name and function of each part, an example of what it takes, and names of what it gives."""
+    y = torch.zeros(1, generator.in_channels, *_EXAMPLE, dtype=torch.float32, device="cpu")
+    wider, given = generator.feature_factor > 1, {"y": y}
+    end = ("x",) if wider else ("features",)
+    if not getattr(generator, "exchanges", ()):
+        yield "trunk", generator.trunk, given, end
+        x = generator.trunk(y)
+    else:
+        for k, exchange in enumerate(generator.exchanges.values()):
+            before = partial(generator.before_exchange, k)
+            yield f"before {k}", before, given, ("x", "weighted", "weight")
+            x, *sums = before(*given.values())
+            sums = dict(zip(("weighted", "weight"), sums, strict=True))
+            yield f"share {k}", exchange.share, sums, ("shared",)
+            given = {"x": x, "shared": exchange.share(**sums)}
+        given = {"y": y, **given}
+        yield "after", generator.after_exchanges, given, end
+        x = generator.after_exchanges(*given.values())
+    if wider:
+        yield "widen", generator.widen, {"x": x}, ("features",)
+    ended = {"y": y, "features": generator.widen(x)}
+    if with_scale:
+        yield "finish", lambda *given: torch.cat(generator.finish_with_scale(*given), 1), ended, ()
+    else:
+        yield "finish", generator.finish, ended, ()
 
 
 def _undisturbed(function, *arguments):

@@ -10,7 +10,7 @@ import numpy as np
 from splus_srgan.models.choice import choose_among, first_stage_of, restored_together
 from splus_srgan.models.engines import make_engine
 from splus_srgan.models.guide import PHASES, REACH, each_guided, from_phases, to_phases
-from splus_srgan.models.joint import joint_planes, told_values
+from splus_srgan.models.joint import PLANES, joint_planes, told_values
 from splus_srgan.models.weights import load_generator
 from splus_srgan.models.wiener import restored_phases, wiener_kernels
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["FirstStage", "Restored", "TwoStageEngine"]
 
 _UPSCALING = 2
-_PIXELS = 2**19  # seen at once: what twelve bands are guided by takes 1 kB for each
+_PIXELS = 2**19  # seen at once, of few bands
 
 
 class FirstStage:
@@ -207,7 +207,7 @@ class TwoStageEngine:
 
     def pixels(self, *, whole: bool) -> int:
         """Input pixels per band that it may see at once, of a whole image or not."""
-        return _PIXELS
+        return min(_PIXELS, self.second.band_pixels // len(self.bands))
 
     def __call__(self, y: FloatArray) -> NDArray[np.float32]:
         """Generate from one stretched image."""
@@ -233,10 +233,11 @@ class TwoStageEngine:
         return self._correct(planes[:n_band], np.stack([from_phases(one) for one in made]))
 
     def _correct(self, y: FloatArray, made: FloatArray) -> NDArray[np.float32]:
-        fine = np.empty((len(y) * (1 + self.with_scale), *made.shape[1:]), np.float32)
+        planes = np.empty((len(y), PLANES, *y.shape[1:]), np.float32)
         for k, guided in enumerate(each_guided(y, made, **self.stretch)):
             own = slice(k, k + 1)
             filtered = restored_phases(y[own], self._kernels[own], **self.stretch)
-            planes = joint_planes(guided[None], filtered, self._told[own])
-            fine[k :: len(y)] = self.second(planes[0])
-        return fine
+            planes[own] = joint_planes(guided[None], filtered, self._told[own])
+        fine = self.second(planes)
+        # The bands, then the scales of their errors.
+        return fine.swapaxes(0, 1).reshape(-1, *fine.shape[2:])

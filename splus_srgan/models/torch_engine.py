@@ -67,10 +67,17 @@ class TorchEngine:
         """Input pixels that it may see at once, of a whole image or not: 500 MB, 2 GB on a GPU."""
         return 2**20 if self.device.type == "cuda" else 2**18
 
+    @property
+    def band_pixels(self) -> int:
+        """Input pixels, of all bands, that a joint generator may see at once: 1 GB."""
+        return 2**23 if self.device.type == "cuda" else 2**21
+
     def __call__(self, y: FloatArray) -> NDArray[np.float32]:
-        """Generate from one stretched image."""
+        """Generate from one stretched image, or from the planes of each band of a field."""
         note_threads(self.device.type == "cpu" and torch.get_num_threads() > 1)
-        tensor = torch.from_numpy(np.ascontiguousarray(y, dtype=np.float32))[None]
+        tensor = torch.from_numpy(np.ascontiguousarray(y, dtype=np.float32))
+        if y.ndim == 3:
+            tensor = tensor[None]
         tensor = tensor.to(self.device).contiguous(memory_format=self._format)
         bfloat16 = self.precision == "bfloat16"
         with (
@@ -82,7 +89,7 @@ class TorchEngine:
                 fine = torch.cat(self._generator.forward_with_scale(tensor), 1)
             else:
                 fine = self._generator(tensor)
-            return fine[0].contiguous().cpu().numpy()
+            return (fine[0] if y.ndim == 3 else fine).contiguous().cpu().numpy()
 
     def _all_digits(self):
         """Keep all float32 digits on a GPU during a call; it would silently drop half of them."""

@@ -32,6 +32,7 @@ from splus_srgan.images.quality import Quality
 from splus_srgan.images.units import flux_per_pixel_factor
 from splus_srgan.models.weights import WeightsCard, build_generator
 from splus_srgan.training.calibration_fit import fit_table
+from splus_srgan.training.data.restored import join_fields
 from splus_srgan.training.data.subsets import FEW, split_bands
 from splus_srgan.training.losses import gaussian_nll, laplace_nll
 from splus_srgan.training.optimizers import learning_rate
@@ -155,19 +156,21 @@ def _with_head(generator, kind):
 
 
 def _head_loss(headed, batch, kind, precision):
-    y, target, weight = (
-        torch.stack([torch.as_tensor(sample[name]) for sample in batch])
-        for name in ("input", "target", "weight")
-    )
-    if y.ndim == 5:  # bands that a joint generator is told of, each by itself
-        y, target, weight = y.flatten(0, 1), target.flatten(0, 1)[:, None], weight.flatten(0, 1)
-        weight = weight[:, None]
+    names, counts = ("input", "target", "weight"), ()
+    if headed.options.get("kind") == "joint":
+        joined = join_fields([{name: one[name] for name in (*names, "index")} for one in batch])
+        y, target, weight = (joined[name] for name in names)
+        counts = (joined["counts"].tolist(),)
+    else:
+        y, target, weight = (
+            torch.stack([torch.as_tensor(sample[name]) for sample in batch]) for name in names
+        )
     narrow = precision == "bfloat16"
     if narrow:
         y = y.contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         with torch.autocast(y.device.type, dtype=torch.bfloat16, enabled=narrow):
-            features = headed.features(y)
+            features = headed.features(y, *counts)
         features = features.float().contiguous()
     generated, log_scale = headed.finish_with_scale(y.contiguous(), features)
     weight = weight * (1 + _EMPHASIS * (generated.abs() / _BRIGHT).clamp(max=1))

@@ -158,7 +158,7 @@ class SRGANModule(L.LightningModule):
     def _bfloat16(self):
         return self.config.run.precision == "bfloat16"
 
-    def forward(self, y: torch.Tensor) -> torch.Tensor:
+    def forward(self, y: torch.Tensor, *counts: Any) -> torch.Tensor:
         """
         Generate, with the averaged weights.
 
@@ -166,6 +166,9 @@ class SRGANModule(L.LightningModule):
         ----------
         y : `~torch.Tensor`, shape (n, n_band, ny, nx)
             Stretched images; for a generator of the kind ``"joint"``, its planes of each band.
+        *counts
+            How many bands each field has, for that kind, as
+            `~splus_srgan.models.joint.JointResNet` takes it.
 
         Returns
         -------
@@ -173,7 +176,7 @@ class SRGANModule(L.LightningModule):
             Stretched, float32.
         """
         with self._autocast():
-            return self.average(self._ordered(y))
+            return self.average(self._ordered(y), *counts)
 
     def start_from(self, source: FilePath | Sequence[FilePath]) -> None:
         """
@@ -266,7 +269,7 @@ class SRGANModule(L.LightningModule):
         with self._autocast():
             y = self._ordered(batch["input"])
             made = self.generator.forward_with_scale if self._has_scale else self.generator
-            result = made(y)
+            result = made(y, *_counts(batch))
         generated, log_scale = result if self._has_scale else (result, None)
         terms = self._terms(batch, generated, log_scale, precision=precision)
         if ramp > 0:
@@ -400,14 +403,13 @@ class SRGANModule(L.LightningModule):
         batch_idx : int
             Number of the batch.
         """
-        generated = self(batch["input"])
-        for k in range(len(generated)):
-            sample = {name: values[k] for name, values in batch.items()}
-            row = field_scores(generated[k], sample, self.config.data)
+        generated = self(batch["input"], *_counts(batch))
+        for image, sample in _fields(generated, batch):
+            row = field_scores(image, sample, self.config.data)
             self.validation_rows.append({"index": int(sample.get("index", -1)), **row})
             if len(self.pictures) < self.config.run.n_pictures:
                 y = sample["input"]
-                shown = {"input": y[:, 0] if y.ndim == 4 else y, "generated": generated[k]}
+                shown = {"input": y[:, 0] if y.ndim == 4 else y, "generated": image}
                 shown["target"] = sample["target"]
                 self.pictures.append({name: image.cpu().numpy() for name, image in shown.items()})
 
@@ -476,6 +478,26 @@ class SRGANModule(L.LightningModule):
         if not self._bfloat16 or images.ndim != 4:
             return images
         return images.contiguous(memory_format=torch.channels_last)
+
+
+def _counts(batch):
+    """Bands of each field, where they differ, as more arguments of the generator."""
+    return (batch["counts"].tolist(),) if "counts" in batch else ()
+
+
+def _fields(generated, batch):
+    """Images of each field, and its sample."""
+    if "counts" not in batch:
+        for k, image in enumerate(generated):
+            yield image, {name: values[k] for name, values in batch.items()}
+        return
+    counts, index = batch["counts"].tolist(), batch["index"]
+    names = [name for name in batch if name not in ("index", "counts")]
+    parts = zip(*(batch[name].split(counts) for name in names), strict=True)
+    for image, number, part in zip(generated.split(counts), index, parts, strict=True):
+        sample = dict(zip(names, part, strict=True))
+        flat = {name: value if name == "input" else value[:, 0] for name, value in sample.items()}
+        yield image[:, 0], flat | {"index": number}
 
 
 def _mean_known(values):

@@ -28,6 +28,7 @@ _FLOOR = 0.01  # fraction of the peak rate at the end of a cosine
 # Early on, a long memory would mostly hold the initial weights.
 _SHORT_MEMORY = 20  # steps
 _HEAD = "scale."  # prefix of the weights of the head that predicts the scale
+_STARTING = ("blocks.", "exchanges.", _HEAD)  # what a larger generator may have besides
 
 
 class BodyMuon(torch.optim.Optimizer):
@@ -320,7 +321,7 @@ def grow(generator: SRResNet | JointResNet, weights: Mapping[str, torch.Tensor])
         if name in own and own[name].shape != value.shape
     ]
     missing = [name for name in own if name not in weights]
-    strange = [name for name in missing if not name.startswith(("blocks.", _HEAD))]
+    strange = [name for name in missing if not name.startswith(_STARTING)]
     unexpected = [name for name in weights if name not in own and not name.startswith(_HEAD)]
     if shapes or strange or unexpected:
         raise ValueError(

@@ -7,7 +7,7 @@ from splus_srgan.models.features import VGGFeatures
 from splus_srgan.training import losses
 from splus_srgan.training.config.networks import DISCRIMINATOR_TERMS
 
-__all__ = ["GeneratorTerms", "each_alone", "with_added"]
+__all__ = ["GeneratorTerms", "with_added"]
 
 _RESTORED = 0.3  # sky noises of the input that may be left in the output
 _PRECISION = 0.05  # of what is bright
@@ -37,24 +37,8 @@ def with_added(batch):
         name: torch.cat((batch[name], batch.get(f"added_{name}", batch[name]))) for name in names
     }
     doubled["weight"] = torch.cat((batch["weight"], _RARE * batch["weight"]))
+    doubled["counts"] = batch["counts"].repeat(2)
     return {"index": batch["index"], "aperture": batch["aperture"], **doubled}
-
-
-def each_alone(images):
-    """
-    Make samples of one band of samples of several.
-
-    Parameters
-    ----------
-    images : `~torch.Tensor`, shape (n, n_band, ny, nx)
-        Images of bands that change from sample to sample.
-
-    Returns
-    -------
-    images : `~torch.Tensor`, shape (n n_band, 1, ny, nx)
-        The same images.
-    """
-    return images.flatten(0, 1)[:, None]
 
 
 class GeneratorTerms:
@@ -153,10 +137,10 @@ class GeneratorTerms:
         return self._as_seen(images, self.options.adversarial_softening)
 
     def _as_seen(self, images, softening):
-        """Images in the stretch, and with the bands, that a network sees."""
+        """Images in the stretch that a network sees."""
         if softening is not None:
             images = losses.stretch(self.linear(images), softening, self.data.range)
-        return each_alone(images) if self.data.subsets else images
+        return images
 
     def _pixel(self, batch, made):
         if self.options.pixel_kind == "noise":

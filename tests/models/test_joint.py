@@ -20,7 +20,14 @@ from splus_srgan.exceptions import WeightsError
 from splus_srgan.models.choice import choose_cards
 from splus_srgan.models.generator import low_pass
 from splus_srgan.models.guide import GUIDED_PLANES, REACH, guided_planes
-from splus_srgan.models.joint import PLANES, TOLD, JointResNet, joint_planes, told_values
+from splus_srgan.models.joint import (
+    PLANES,
+    TOLD,
+    Exchange,
+    JointResNet,
+    joint_planes,
+    told_values,
+)
 from splus_srgan.models.openvino_engine import OpenVINOEngine
 from splus_srgan.models.stages import FirstStage, TwoStageEngine
 from splus_srgan.models.torch_engine import TorchEngine
@@ -36,9 +43,13 @@ OPTIONS = {"device": "cpu", "engine": "torch", "precision": "float32"}
 def make():
     """A generator in which every layer matters."""
     torch.manual_seed(3)
-    generator = JointResNet(BANDS, n_features=16, n_blocks=2, dilations=(2,), scale="laplace")
-    head = generator.scale.last.weight
-    for parameter in (generator.last.weight, generator.guided.weight, generator.gate.weight, head):
+    options = {"n_features": 16, "n_blocks": 2, "dilations": (2,), "exchanges": (1, 3)}
+    generator = JointResNet(BANDS, **options, scale="laplace")
+    parameters = [generator.last.weight, generator.guided.weight, generator.gate.weight]
+    parameters.append(generator.scale.last.weight)
+    for exchange in generator.exchanges.values():
+        parameters += [exchange.own.weight, exchange.own.bias, exchange.shared.weight]
+    for parameter in parameters:
         torch.nn.init.normal_(parameter, std=0.02)
     return generator.eval()
 
@@ -187,8 +198,50 @@ def test_the_gate_leads_to_the_filter():
 @torch.inference_mode()
 def test_bands_of_samples_are_made_alike(generator):
     planes = torch.from_numpy(planes_of(6))
-    together = generator(planes.reshape(2, 3, *planes.shape[1:]))
-    assert_allclose(together.reshape(6, 1, *together.shape[2:]), generator(planes), atol=1e-6)
+    together = generator(planes.reshape(2, 3, *planes.shape[1:])).reshape(6, 1, 42, 52)
+    assert_allclose(together, generator(planes, [3, 3]), atol=1e-6)
+    for counts in ([1, 5], [2, 4], [6]):
+        each = torch.cat([generator(part) for part in planes.split(counts)])
+        assert_allclose(generator(planes, counts), each, atol=1e-6)
+
+
+@torch.inference_mode()
+def test_an_exchange_is_a_weighted_mean_over_the_bands():
+    """The formula, with kernels that read one pixel."""
+    exchange, x = Exchange(4), torch.randn(3, 4, 6, 7, generator=torch.Generator().manual_seed(1))
+    assert_array_equal(exchange(x), x)  # as it starts
+    exchange.shared.weight[:, :, 1, 1] = torch.eye(4)
+    exchange.own.bias.fill_(0.5)
+    key = np.einsum("oi,bihw->bohw", exchange.key.weight[..., 0, 0], x)
+    value = np.einsum("oi,bihw->bohw", exchange.value.weight[..., 0, 0], x)
+    key, value = (
+        part + one.bias.numpy()[:, None, None]
+        for part, one in ((key, exchange.key), (value, exchange.value))
+    )
+    mean = np.average(value, axis=0, weights=np.exp(key))
+    assert_allclose(exchange(x), x + 0.5 + mean, atol=1e-5)
+    order = [2, 0, 1]
+    assert_allclose(exchange(x[order]), exchange(x)[order], atol=1e-6)
+    assert torch.isfinite(exchange(1e4 * x)).all()
+
+
+@torch.inference_mode()
+def test_exchanges_let_bands_see_each_other():
+    """More than by the planes: what one band is told changes the others."""
+    planes = torch.from_numpy(planes_of(3))
+    other = planes.clone()
+    other[0, GUIDED_PLANES + 4 :] += 1
+    with_exchange, without = make(), make()
+    without.exchanges = torch.nn.ModuleDict()
+    changes = [(net(other) - net(planes)).abs().amax((1, 2, 3)) for net in (with_exchange, without)]
+    assert changes[0].min() > 1e-4
+    assert_array_equal(changes[1] > 0, [True, False, False])
+
+
+@pytest.mark.parametrize("numbers", [(0,), (3,), (2, 1), (1, 1), (1.0,)])
+def test_exchanges_that_cannot_be_are_refused(numbers):
+    with pytest.raises(ValueError, match="exchanges must be rising numbers of residual blocks, f"):
+        JointResNet(BANDS, n_blocks=2, exchanges=numbers)
 
 
 @torch.inference_mode()
@@ -393,11 +446,13 @@ def test_receptive_field_radius_is_enough_and_not_wasteful(generator):
 def test_openvino_gives_the_same(generator):
     pytest.importorskip("openvino")
     engine = OpenVINOEngine(generator, precision="float32", with_scale=True)
-    planes = planes_of(1, (24, 31))
+    planes = planes_of(3, (24, 31))
     with torch.inference_mode():
-        expected = torch.cat(generator.forward_with_scale(torch.from_numpy(planes)), 1)[0]
+        expected = torch.cat(generator.forward_with_scale(torch.from_numpy(planes)), 1)
+        alone = torch.cat(generator.forward_with_scale(torch.from_numpy(planes[:1])), 1)
     assert planes.shape[1] == PLANES == GUIDED_PLANES + 4 + len(TOLD)
-    assert_allclose(engine(planes[0]), expected, atol=2e-4)
+    assert_allclose(engine(planes), expected, atol=2e-4)
+    assert_allclose(engine(planes[0]), alone[0], atol=2e-4)
 
 
 def write(generator, folder, **changes):

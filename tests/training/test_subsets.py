@@ -23,7 +23,7 @@ from splus_srgan.simulate.field import simulate_field
 from splus_srgan.training.config.training import load_config, preset
 from splus_srgan.training.data.crops import turn
 from splus_srgan.training.data.fields import SEEDS
-from splus_srgan.training.data.restored import RestoredPairs, _surroundings
+from splus_srgan.training.data.restored import RestoredPairs, _surroundings, join_fields
 from splus_srgan.training.data.subsets import SETS, draw_subset, tell_bands
 from splus_srgan.training.networks import make_generator
 from splus_srgan.training.run import train
@@ -111,13 +111,26 @@ def test_samples_are_of_bands_of_a_subset(pairs):
     seen = set()
     for k in range(24):
         sample = pairs[k]
-        assert sample["input"].shape == (4, PLANES, 16, 16)
-        number = np.exp(float(sample["input"][0, GUIDED_PLANES + 4, 0, 0]) * np.log(12))
-        different = len({tuple(image.ravel().tolist()) for image in sample["target"]})
-        assert different <= round(number) <= 4
+        number = round(np.exp(float(sample["input"][0, GUIDED_PLANES + 4, 0, 0]) * np.log(12)))
+        assert sample["input"].shape == (number, PLANES, 16, 16)
+        different = {tuple(image.ravel().tolist()) for image in sample["target"]}
+        assert len(different) == len(sample["target"]) == number
         assert torch.all(sample["weight"].amax((1, 2)) == 1)
-        seen.add(round(number))
+        seen.add(number)
     assert len(seen) > 2
+
+
+def test_a_batch_holds_the_bands_of_its_samples(pairs):
+    samples = [pairs[k] for k in range(6)]
+    batch = join_fields(samples)
+    assert batch["counts"].tolist() == [len(sample["target"]) for sample in samples]
+    assert len(set(batch["counts"].tolist())) > 1
+    assert_array_equal(batch["index"], range(6))
+    counts = batch["counts"].tolist()
+    for name in ("input", "target", "truth", "weight", "electrons"):
+        for part, sample in zip(batch[name].split(counts), samples, strict=True):
+            expected = sample[name] if name == "input" else sample[name][:, None]
+            assert_array_equal(part, expected)
 
 
 def test_the_first_stage_is_the_shipped_weights(pairs):
@@ -243,11 +256,22 @@ def test_twelve_is_the_joint_generator_of_all_bands():
             r"less 16 pixels with data.subsets; got 81",
         ),
         ({"data.first_stage": []}, "data.first_stage must be a list of names of weights"),
+        (
+            {"generator.exchanges": [2, 7]},
+            r"generator.exchanges must rise, .* number of residual blocks, 6; got \(2, 7\)",
+        ),
+        ({"generator.exchanges": [4, 2]}, r"generator.exchanges must rise, .*; got \(4, 2\)"),
+        ({"generator.exchanges": [0]}, "generator.exchanges"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes, text):
     with pytest.raises(ValueError, match=text):
         load_config({"preset": "twelve"}, changes)
+
+
+def test_only_a_joint_generator_exchanges():
+    with pytest.raises(ValueError, match=r"generator.exchanges needs generator.kind 'joint'; got"):
+        load_config({"preset": "fidelity"}, {"generator.exchanges": [2]})
 
 
 SEEN = {  # what only networks see
@@ -264,7 +288,7 @@ SEEN = {  # what only networks see
 
 @pytest.mark.parametrize("losses", [{}, SEEN], ids=["fidelity", "srgan"])
 def test_a_run_ends_with_weights_for_any_subset(tmp_path, capsys, losses):
-    small = {"n_features": 8, "n_blocks": 1}
+    small = {"n_features": 8, "n_blocks": 1, "exchanges": [1]}
     changes = {
         "generator": small,
         "discriminator": {"kind": "patch", "n_features": 4, "n_dense": 8},

@@ -91,6 +91,9 @@ class GeneratorConfig(_Section):
     dilations : list of int, optional
         Adds a residual block for each, whose first convolution reads pixels this far
         apart; each at least 1.
+    exchanges : list of int, optional
+        After which residual blocks, rising from 1, the bands of a field see each other's
+        features; of ``"joint"`` alone.
     low_pass : int, optional
         Order of the filter applied to the generated image
         (`~splus_srgan.models.generator.low_pass`); 0: none.
@@ -110,6 +113,7 @@ class GeneratorConfig(_Section):
     n_tail_features: int = 32
     output: Output = "residual"
     dilations: tuple[int, ...] = (2, 4, 8, 4, 2)
+    exchanges: tuple[int, ...] = ()
     low_pass: int = 2
     scale: Scale | None = None
     initialization: Initialization = "torch"
@@ -126,12 +130,26 @@ class GeneratorConfig(_Section):
         check_one_of(self._key("scale"), self.scale, (*options_of(Scale), None))
         self._one_of(kind=Kind, output=Output, initialization=Initialization)
         self._tuple("dilations", filled=False)
+        self._tuple("exchanges", filled=False)
+        self._check_exchanges()
         for name, value in _JOINT.items() if self.kind == "joint" else ():
             if getattr(self, name) != value:
                 raise ValueError(
                     f"{self._key(name)} must be {value!r} where {self._key('kind')} is "
                     f"'joint'; got {getattr(self, name)!r}"
                 )
+
+    def _check_exchanges(self):
+        numbers, most = self.exchanges, self.n_blocks + len(self.dilations)
+        if numbers and self.kind != "joint":
+            raise ValueError(
+                f"{self._key('exchanges')} needs {self._key('kind')} 'joint'; got {numbers!r}"
+            )
+        if list(numbers) != sorted(set(numbers)) or (numbers and numbers[-1] > most):
+            raise ValueError(
+                f"{self._key('exchanges')} must rise, and be at most the number of residual "
+                f"blocks, {most}; got {numbers!r}"
+            )
 
     def options(self, bands: int | Sequence[str]) -> dict[str, Any]:
         """
@@ -149,7 +167,7 @@ class GeneratorConfig(_Section):
         """
         options = dataclasses.asdict(self)
         joint = options.pop("kind") == "joint"
-        for name in ("initialization", *(_JOINT if joint else ())):
+        for name in ("initialization", *(_JOINT if joint else ("exchanges",))):
             del options[name]
         return options | {"bands" if joint else "n_bands": bands}
 

@@ -122,7 +122,9 @@ def _default():
 def _twelve():
     return TrainingConfig(
         name="twelve",
-        generator=GeneratorConfig(kind="joint", n_features=32, n_blocks=6, dilations=()),
+        generator=GeneratorConfig(
+            kind="joint", n_features=32, n_blocks=6, dilations=(), exchanges=(2, 4, 6)
+        ),
         # Quadratic for faint light, whose mean it preserves; linear for bright light.
         losses=LossConfig(
             pixel=1.0,

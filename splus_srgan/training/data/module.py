@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
 from splus_srgan.training.data.dataset import FolderPairs, make_dataset
+from splus_srgan.training.data.restored import join_fields
 from splus_srgan.utils.optional import import_optional
 
 if TYPE_CHECKING:
@@ -226,4 +227,5 @@ class PairsDataModule(L.LightningDataModule):
             # Otherwise each pass takes a number from torch's own stream, and a run that is
             # resumed would differ in everything drawn from it afterwards.
             "generator": torch.Generator().manual_seed(self.config.run.seed),
+            "collate_fn": join_fields if self.config.data.subsets else None,
         }

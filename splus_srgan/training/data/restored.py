@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from splus_srgan.utils.types import FilePath
 
-__all__ = ["EDGE", "RestoredPairs"]
+__all__ = ["EDGE", "RestoredPairs", "join_fields"]
 
 EDGE = 8
 """Input pixels beside a crop that the filter may read."""
@@ -80,19 +80,15 @@ class RestoredPairs(SimulatedPairs):
     ValueError
         If an option is not possible, such as copies as in the seed paper.
 
-    Attributes
-    ----------
-    n_bands : int
-        Bands of a sample, drawn from those of the subset; in validation all of them.
-
     Notes
     -----
-    A sample is as in `~splus_srgan.training.data.samples.Pairs`, but for ``input``
+    A sample is as in `~splus_srgan.training.data.samples.Pairs`, but for its bands, those of a
+    subset that `~splus_srgan.training.data.subsets.draw_subset` draws, and for ``input``
     (n_band, 37, ny, nx), which is what `~splus_srgan.models.joint.JointResNet` reads for each
     band; there is no ``noisy``.  With ``added`` also ``added_input``, ``added_target`` and
     ``added_truth``, with the same noise and a source more, and ``aperture``, as
-    `~splus_srgan.training.losses.response_loss` takes it; the first band is one that shows the
-    source, or the one that lacks it.
+    `~splus_srgan.training.losses.response_loss` takes it; one of the bands shows the source, or
+    is the one that lacks it.  `join_fields` makes batches of samples.
 
     Examples
     --------
@@ -101,8 +97,6 @@ class RestoredPairs(SimulatedPairs):
     >>> pairs[0]["input"].shape, pairs[0]["target"].shape
     (torch.Size([4, 37, 24, 24]), torch.Size([4, 48, 48]))
     """
-
-    n_bands = 4
 
     def __init__(
         self,
@@ -187,13 +181,12 @@ class RestoredPairs(SimulatedPairs):
         for mark in self._marks:
             sample[f"{mark}truth"] = stretch.inverse(sample[f"{mark}target"])
         sample["electrons"] = whole["electrons"][bands]
-        chosen = self._chosen(k, names, main)
         for name, value in sample.items():
-            sample[name] = torch.from_numpy(np.ascontiguousarray(value[chosen], np.float32))
+            sample[name] = torch.from_numpy(np.ascontiguousarray(value, np.float32))
         return sample | {"index": place.k}
 
     def _subset(self, k, main):
-        """Names of the bands of a sample, with the one that matters most."""
+        """Names of the bands of a sample, among them the one that matters most."""
         if not self.fresh:
             return draw_subset(None, self.bands, k)
         rng = self._rng("subset", k)
@@ -218,17 +211,6 @@ class RestoredPairs(SimulatedPairs):
         """Weights of `response_loss`: faint sources, which cannot be kept, count less."""
         part = min(1, source[3] / _ENOUGH) ** 2 / max(source[4:])
         return aperture_of(source, whole["input"].shape[1:]) * np.float32(part / 4)
-
-    def _chosen(self, k, names, main):
-        """Which bands of the subset are learned: a fixed number of them, or all in their order."""
-        if not self.fresh:
-            return list(range(len(names)))
-        rng, among, first = self._rng("band", k), list(range(len(names))), []
-        if main is not None:
-            first = [names.index(self.bands[main])]
-            among = [band for band in among if band not in first] or first
-        number = self.n_bands - len(first)
-        return [*first, *rng.choice(among, number, replace=len(among) < number).tolist()]
 
     def _cut(self, k, shape, source):
         """Rows and columns of the crop, which holds the source."""
@@ -315,6 +297,40 @@ class RestoredPairs(SimulatedPairs):
         if not set(card.bands) <= set(self.bands):
             return np.empty((0, 0, 0), np.float32)
         return engine(y[[self.bands.index(band) for band in card.bands]])
+
+
+def join_fields(samples: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """
+    Make a batch of samples of `RestoredPairs`, whose numbers of bands differ.
+
+    Parameters
+    ----------
+    samples : sequence of dict
+        Samples.
+
+    Returns
+    -------
+    batch : dict of str to `~torch.Tensor`
+        The bands of all samples one after the other: ``input`` and ``added_input``
+        (n, 37, ny, nx), ``electrons`` (n, 1), the others (n, 1, 2 ny, 2 nx); ``counts``, how many
+        each sample has; and ``index``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from splus_srgan.training.data.restored import join_fields
+    >>> fields = [{"target": torch.zeros(n, 8, 8), "index": n} for n in (3, 1)]
+    >>> batch = join_fields(fields)
+    >>> batch["target"].shape, batch["counts"].tolist()
+    (torch.Size([4, 1, 8, 8]), [3, 1])
+    """
+    batch = {"index": torch.tensor([int(sample["index"]) for sample in samples])}
+    batch["counts"] = torch.tensor([len(sample["target"]) for sample in samples])
+    for name in samples[0]:
+        if name != "index":
+            joined = torch.cat([torch.as_tensor(sample[name]) for sample in samples])
+            batch[name] = joined if name.endswith("input") else joined[:, None]
+    return batch
 
 
 def _surroundings(window, shape, symmetry):

@@ -17,7 +17,7 @@ FEW = 5
 _BROAD = "ugriz"
 # How often a sample is of one band, of one of `SETS`, of narrow bands, any, or all.
 _KINDS = ("one", "set", "narrow", "any", "all")
-_SHARES = (0.2, 0.25, 0.1, 0.2, 0.25)
+_SHARES = (0.15, 0.2, 0.1, 0.15, 0.4)
 _LINE = ("r", "J0660", "i")
 _APART = 3  # bands of a part at most that is none of the common sets
 _SUBSET = 1  # stream of random numbers, apart from those of the simulation
