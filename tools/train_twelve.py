@@ -47,14 +47,18 @@ SRGAN = (
     *("--run.pretrain_epochs", "0", "--run.ramp_epochs", "1", "--optimizer.rate", "2e-4"),
     *("--discriminator.kind", "patch", "--discriminator.n_features", "24"),
     *("--discriminator.n_dense", "128", "--optimizer.discriminator_rate", "1e-4"),
-    *("--losses.adversarial", "0.01", "--losses.adversarial_softening", "0.3"),
+    *("--losses.pixel", "1", "--losses.adversarial", "0.01"),
+    *("--losses.adversarial_softening", "0.3"),
     *("--losses.spectrum", "0.1", "--losses.spectrum_floor", "0.002"),
     *("--losses.feature", "50", "--losses.feature_softening", "0.3"),
     *("--losses.vgg_network", "vgg16"),
 )
 """What the srgan form has beside pixels and fluxes; it goes on from the shipped weights."""
 
-SMALL = ("--generator.n_features", "8", "--generator.n_blocks", "1")
+SMALL = (
+    *("--generator.n_features", "8", "--generator.n_blocks", "1"),
+    *("--generator.exchanges", "[1]"),
+)
 REHEARSAL = (
     *("--data.n_pairs", "2", "--data.n_validation", "1", "--data.crop", "24"),
     *("--data.shape", "[40,40]", "--data.batch_size", "2"),

@@ -24,7 +24,7 @@ from splus_srgan.utils.tables import rows_of
 from splus_srgan.utils.validate import present
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import Any, Literal
 
     from astropy.table import Table
@@ -184,9 +184,18 @@ def _entries(card: WeightsCard, options: Namespace) -> dict[str, Any]:
     return entries | {
         "name": options.name or card.name,
         "version": options.version or card.version,
-        "uncertainty": {},
+        "uncertainty": _of_ensemble(card.uncertainty),
         "training": card.training | {"uncertainty": recipe},
     }
+
+
+def _of_ensemble(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays true of an image that does not change: the calibration of the ensemble."""
+    found = {name: stated[name] for name in ("ensemble",) if name in stated}
+    few = stated.get("few", {})
+    if "ensemble" in few:
+        found["few"] = {name: few[name] for name in ("most", "ensemble")}
+    return found
 
 
 def _score(table: Table, number: int) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def _with_head(generator, kind):
 def _head_loss(headed, batch, kind, precision):
     names, counts = ("input", "target", "weight"), ()
     if headed.options.get("kind") == "joint":
-        joined = join_fields([{name: one[name] for name in (*names, "index")} for one in batch])
+        joined = join_fields([{name: one[name] for name in names} for one in batch])
         y, target, weight = (joined[name] for name in names)
         counts = (joined["counts"].tolist(),)
     else:

@@ -404,7 +404,9 @@ def test_one_command_makes_a_card_with_uncertainties(tmp_path, capsys, monkeypat
     assert "exists" in capsys.readouterr().err
     assert card.path.read_bytes() == before
     assert main([*again, "--version", "3", "--overwrite"]) == 0
-    assert load_card(new).version == "3"
+    again = load_card(new)
+    assert again.version == "3"
+    assert again.uncertainty["ensemble"] == card.uncertainty["ensemble"]  # of the same image
 
 
 def test_pairs_are_asked_for(tmp_path, capsys):

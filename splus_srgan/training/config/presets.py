@@ -127,7 +127,7 @@ def _twelve():
         ),
         # Quadratic for faint light, whose mean it preserves; linear for bright light.
         losses=LossConfig(
-            pixel=1.0,
+            pixel=4.0,
             pixel_kind="charbonnier",
             pixel_softening=0.7,
             charbonnier_epsilon=0.3,
@@ -140,11 +140,11 @@ def _twelve():
             subsets=True,
             shape=(96, 96),
             crop=48,
-            batch_size=6,
+            batch_size=2,
             depth=0.35,
             n_pairs=624,
             n_validation=17,
         ),
-        optimizer=OptimizerConfig(rate=6e-4, warm_up_steps=100, ema=0.995),
+        optimizer=OptimizerConfig(rate=4e-4, warm_up_steps=100, ema=0.995),
         run=RunConfig(epochs=45, steps_per_epoch=250, validate_every=5),
     )

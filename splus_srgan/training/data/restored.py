@@ -313,7 +313,7 @@ def join_fields(samples: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.T
     batch : dict of str to `~torch.Tensor`
         The bands of all samples one after the other: ``input`` and ``added_input``
         (n, 37, ny, nx), ``electrons`` (n, 1), the others (n, 1, 2 ny, 2 nx); ``counts``, how many
-        each sample has; and ``index``.
+        each sample has; and ``index``, where samples have it.
 
     Examples
     --------
@@ -324,11 +324,13 @@ def join_fields(samples: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.T
     >>> batch["target"].shape, batch["counts"].tolist()
     (torch.Size([4, 1, 8, 8]), [3, 1])
     """
-    batch = {"index": torch.tensor([int(sample["index"]) for sample in samples])}
-    batch["counts"] = torch.tensor([len(sample["target"]) for sample in samples])
+    batch = {"counts": torch.tensor([len(sample["target"]) for sample in samples])}
     for name in samples[0]:
-        if name != "index":
-            joined = torch.cat([torch.as_tensor(sample[name]) for sample in samples])
+        values = [torch.as_tensor(sample[name]) for sample in samples]
+        if name == "index":
+            batch[name] = torch.stack(values)
+        else:
+            joined = torch.cat(values)
             batch[name] = joined if name.endswith("input") else joined[:, None]
     return batch
 
