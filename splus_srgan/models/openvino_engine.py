@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ _MOST_SHAPES = 4  # whose compiled networks are kept, with memory for
 _MOST_PIXELS = 2**19  # in all, if they are several
 _HINTS = {"bfloat16": "bf16", "float32": "f32"}
 _TELEMETRY = "openvino_telemetry"
+_EXCHANGED = ("before ", "share ")  # parts around the exchanges of a field's bands
 _NARROW = ("x", "shared")  # what parts on the grid of the input give each other
 _EXAMPLE = (16, 24)  # pixels; the traced network holds for any shape
 _UPSCALING = 2
@@ -96,7 +98,7 @@ class OpenVINOEngine:
     @property
     def band_pixels(self) -> int:
         """Input pixels, of all bands, that a joint generator may see at once: 1 GB."""
-        return 9 * 2**19
+        return 3 * 2**20
 
     def __call__(self, y: FloatArray) -> NDArray[np.float32]:
         """Generate from one stretched image, or from the planes of each band of a field."""
@@ -108,10 +110,15 @@ class OpenVINOEngine:
         strips = equal_parts(ny, max(4 * margin, _STRIP // nx))
         seen = windows(strips, margin=margin, length=ny, multiple=SIDE_MULTIPLE)
         parts = self._parts((1, *images.shape[1:]), seen[0][1] - seen[0][0])
-        requests = {name: part.create_infer_request() for name, part in parts.items()}
+        requests = {
+            name: part.create_infer_request()
+            for name, part in parts.items()
+            if not name.startswith(_EXCHANGED)
+        }
         n_planes = parts["finish"].output(0).shape[1]
         fine = np.empty((len(images), n_planes, _UPSCALING * ny, _UPSCALING * nx), np.float32)
-        for image, made, x in zip(images, fine, _trunks(requests, images), strict=True):
+        trunks = _exchanged if "after" in parts else _trunks
+        for image, made, x in zip(images, fine, trunks(parts, requests, images), strict=True):
             _finish(requests, image[None], x, made, strips, seen)
         return fine if y.ndim == 4 else fine[0]
 
@@ -179,31 +186,41 @@ def _linked(model, takes, gives, precision):
     return steps.build()
 
 
-def _trunks(requests, images):
-    """What the trunk gives for each image; of a field, after the exchanges of its bands."""
-    if "trunk" in requests:
-        for image in images:
-            yield _infer(requests["trunk"], y=_tensor(image[None]))[0]
-        return
+def _trunks(parts, requests, images):
+    """What the trunk gives for each image."""
+    for image in images:
+        yield _infer(requests["trunk"], y=_tensor(image[None]))[0]
+
+
+def _exchanged(parts, requests, images):
+    """What the trunk gives for each band of a field, which see each other on the way."""
     number, each, shared = 0, [{"y": _tensor(image[None])} for image in images], {}
-    while f"share {number}" in requests:
-        sums = None
+    while f"share {number}" in parts:
+        before, sums = parts[f"before {number}"].create_infer_request(), None
         for k, given in enumerate(each):
-            x, *parts = _infer(requests[f"before {number}"], **given, **shared)
+            x, *made = _infer(before, **given, **shared)
             each[k] = {"x": _rows(x, 0, None)}
-            parts = [part.data for part in parts]
             if sums is None:
-                sums = [part.copy() for part in parts]
-            else:
-                for total, part in zip(sums, parts, strict=True):
-                    total += part
+                sums = [one.data.copy() for one in made]
+                continue
+            for total, one in zip(sums, made, strict=True):
+                total += one.data
         weighted, weight = map(_tensor, sums)
-        share = requests[f"share {number}"]
-        shared = {"shared": _infer(share, weighted=weighted, weight=weight)[0]}
+        share = parts[f"share {number}"].create_infer_request()
+        shared = {"shared": _rows(_infer(share, weighted=weighted, weight=weight)[0], 0, None)}
+        del before, share, x, made, one
+        for name in _EXCHANGED:
+            _forget(parts[f"{name}{number}"])
         number += 1
     for k, image in enumerate(images):
         yield _infer(requests["after"], y=_tensor(image[None]), **each[k], **shared)[0]
         each[k] = {}
+
+
+def _forget(part):
+    """Give back what a part keeps for the next time: all parts together would be much."""
+    with suppress(RuntimeError):  # in use by another thread
+        part.release_memory()
 
 
 def _finish(requests, y, x, fine, strips, seen):
