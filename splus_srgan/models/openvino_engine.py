@@ -196,25 +196,29 @@ def _exchanged(parts, requests, images):
     """What the trunk gives for each band of a field, which see each other on the way."""
     number, each, shared = 0, [{"y": _tensor(image[None])} for image in images], {}
     while f"share {number}" in parts:
-        before, sums = parts[f"before {number}"].create_infer_request(), None
-        for k, given in enumerate(each):
-            x, *made = _infer(before, **given, **shared)
-            each[k] = {"x": _rows(x, 0, None)}
-            if sums is None:
-                sums = [one.data.copy() for one in made]
-                continue
-            for total, one in zip(sums, made, strict=True):
-                total += one.data
-        weighted, weight = map(_tensor, sums)
-        share = parts[f"share {number}"].create_infer_request()
-        shared = {"shared": _rows(_infer(share, weighted=weighted, weight=weight)[0], 0, None)}
-        del before, share, x, made, one
+        shared = _share(parts, number, each, shared)
         for name in _EXCHANGED:
             _forget(parts[f"{name}{number}"])
         number += 1
     for k, image in enumerate(images):
         yield _infer(requests["after"], y=_tensor(image[None]), **each[k], **shared)[0]
         each[k] = {}
+
+
+def _share(parts, number, each, shared):
+    """One exchange: what it gives to all bands, whose features take the place of what was."""
+    before, sums = parts[f"before {number}"].create_infer_request(), []
+    for k, given in enumerate(each):
+        x, *made = _infer(before, **given, **shared)
+        each[k] = {"x": _rows(x, 0, None)}
+        if not sums:
+            sums = [one.data.copy() for one in made]
+            continue
+        for total, one in zip(sums, made, strict=True):
+            total += one.data
+    weighted, weight = map(_tensor, sums)
+    share = parts[f"share {number}"].create_infer_request()
+    return {"shared": _rows(_infer(share, weighted=weighted, weight=weight)[0], 0, None)}
 
 
 def _forget(part):
