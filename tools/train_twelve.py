@@ -36,7 +36,7 @@ THANKS = (
 HEAD_MINUTES = 12
 """For the head that predicts the uncertainty."""
 
-EDGE_REACH = 40
+EDGE_REACH = 26
 """Input pixels, as ``benchmarks/edge.py --bands g r J0660 i`` finds them."""
 
 FIELDS = {"calibration": 80, "test": 40, "gains": 12}

@@ -96,6 +96,11 @@ class OpenVINOEngine:
         return number if self.precision == "bfloat16" else number // 2
 
     @property
+    def exchanges(self) -> bool:
+        """Whether bands of a field see each other, so that they have to be given together."""
+        return bool(getattr(self._generator, "exchanges", ()))
+
+    @property
     def band_pixels(self) -> int:
         """Input pixels, of all bands, that a joint generator may see at once: 1 GB."""
         return 3 * 2**20

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["FirstStage", "Restored", "TwoStageEngine"]
 
 _UPSCALING = 2
-_PIXELS = 2**19  # seen at once, of few bands
+_PIXELS = 2**19  # seen at once: what twelve bands are guided by takes 1 kB for each
 
 
 class FirstStage:
@@ -207,6 +207,8 @@ class TwoStageEngine:
 
     def pixels(self, *, whole: bool) -> int:
         """Input pixels per band that it may see at once, of a whole image or not."""
+        if not self.second.exchanges:
+            return _PIXELS
         return min(_PIXELS, self.second.band_pixels // len(self.bands))
 
     def __call__(self, y: FloatArray) -> NDArray[np.float32]:
@@ -233,11 +235,22 @@ class TwoStageEngine:
         return self._correct(planes[:n_band], np.stack([from_phases(one) for one in made]))
 
     def _correct(self, y: FloatArray, made: FloatArray) -> NDArray[np.float32]:
-        planes = np.empty((len(y), PLANES, *y.shape[1:]), np.float32)
+        # The bands, then the scales of their errors.
+        fine = np.empty((len(y) * (1 + self.with_scale), *made.shape[1:]), np.float32)
+        if self.second.exchanges:
+            planes = np.empty((len(y), PLANES, *y.shape[1:]), np.float32)
+            for k, band in enumerate(self._planes(y, made)):
+                planes[k] = band
+            for k, parts in enumerate(self.second(planes)):
+                fine[k :: len(y)] = parts
+        else:
+            for k, band in enumerate(self._planes(y, made)):
+                fine[k :: len(y)] = self.second(band)
+        return fine
+
+    def _planes(self, y: FloatArray, made: FloatArray) -> Iterator[NDArray[np.float32]]:
+        """What the second stage reads of each band."""
         for k, guided in enumerate(each_guided(y, made, **self.stretch)):
             own = slice(k, k + 1)
             filtered = restored_phases(y[own], self._kernels[own], **self.stretch)
-            planes[own] = joint_planes(guided[None], filtered, self._told[own])
-        fine = self.second(planes)
-        # The bands, then the scales of their errors.
-        return fine.swapaxes(0, 1).reshape(-1, *fine.shape[2:])
+            yield joint_planes(guided[None], filtered, self._told[own])[0]

@@ -68,6 +68,11 @@ class TorchEngine:
         return 2**20 if self.device.type == "cuda" else 2**18
 
     @property
+    def exchanges(self) -> bool:
+        """Whether bands of a field see each other, so that they have to be given together."""
+        return bool(getattr(self._generator, "exchanges", ()))
+
+    @property
     def band_pixels(self) -> int:
         """Input pixels, of all bands, that a joint generator may see at once: 1 GB."""
         return 2**23 if self.device.type == "cuda" else 2**21

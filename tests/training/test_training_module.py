@@ -20,6 +20,7 @@ from splus_srgan.models.weights import load_generator, save_weights
 from splus_srgan.training import module
 from splus_srgan.training import terms as _terms
 from splus_srgan.training.config.training import DataConfig, load_config
+from splus_srgan.training.data.restored import join_fields
 from splus_srgan.training.module import SRGANModule, trainer_options
 from splus_srgan.training.optimizers import (
     BodyMuon,
@@ -471,13 +472,20 @@ def test_networks_see_each_band_of_a_subset_alone():
     losses = {"adversarial": 0.1, "feature": 1.0, "feature_softening": 0.5}
     losses |= {"vgg_network": "vgg16", "vgg_weights": "random", "vgg_layer": "block1_conv2"}
     keys = {f"losses.{name}": value for name, value in losses.items()}
-    keys |= {"generator.n_blocks": 1, "discriminator.kind": "patch", "run.precision": "float32"}
-    config = load_config({"preset": "twelve"}, keys)
+    keys |= {"generator.n_blocks": 1, "generator.exchanges": [], "run.precision": "float32"}
+    config = load_config({"preset": "twelve"}, keys | {"discriminator.kind": "patch"})
     network = module.SRGANModule(config)
     rng = np.random.default_rng(1)
-    made, target = (torch.from_numpy(rng.random((2, 4, 32, 32), np.float32)) for _ in range(2))
+    samples = [
+        {name: torch.from_numpy(rng.random((4, 32, 32), np.float32)) for name in ("made", "target")}
+        for _ in range(2)
+    ]
+    batch = join_fields(samples)
+    made, target = batch["made"], batch["target"]
     logits, _ = network._judge(made)
-    alone, _ = network.discriminator.forward_with_activations(made.reshape(8, 1, 32, 32))
+    alone, _ = network.discriminator.forward_with_activations(
+        torch.cat([one[None, None] for sample in samples for one in sample["made"]])
+    )
     assert_allclose(logits.detach(), alone.detach(), rtol=1e-5, atol=1e-6)
     seen = [
         torch.asinh(3 * torch.sinh(2 * one.reshape(8, 1, 32, 32)) / 0.5) / 2

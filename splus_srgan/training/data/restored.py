@@ -95,7 +95,7 @@ class RestoredPairs(SimulatedPairs):
     >>> from splus_srgan.training.data.restored import RestoredPairs
     >>> pairs = RestoredPairs(1, first_stage=["splus-any"], shape=(24, 24), bands=("g", "r"))
     >>> pairs[0]["input"].shape, pairs[0]["target"].shape
-    (torch.Size([4, 37, 24, 24]), torch.Size([4, 48, 48]))
+    (torch.Size([2, 37, 24, 24]), torch.Size([2, 48, 48]))
     """
 
     def __init__(
